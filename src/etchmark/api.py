@@ -1,0 +1,156 @@
+"""The Python interface: what ``import etchmark`` offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from etchmark.catalog import catalog
+from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.errors import UserError
+from etchmark.evaluation.evaluate import Limits
+from etchmark.registry import standings as board
+from etchmark.registry import submissions
+from etchmark.registry.store import Store
+from etchmark.scoring import predictions
+from etchmark.specs import ModelCard, ResultRecord, SplitScore
+
+__all__ = ["evaluate", "load_benchmark", "score", "standings", "submit"]
+
+
+def _benchmark(given: str | Benchmark) -> Benchmark:
+    return load_benchmark(given) if isinstance(given, str) else given
+
+
+def _as_file(given: str | Path | pd.DataFrame, folder: str) -> Path:
+    """A predictions file; a frame is written to one, so that there is one door to every score."""
+    if not isinstance(given, pd.DataFrame):
+        return Path(given)
+    path = Path(folder) / "predictions.parquet"
+    missing = [name for name in ("id", "prediction") if name not in given.columns]
+    if missing:
+        raise UserError(f"predictions frame has no column {missing[0]!r}; give id and prediction")
+    try:
+        values = np.stack([np.asarray(value, dtype=np.float64) for value in given["prediction"]])
+    except (TypeError, ValueError):
+        raise UserError("predictions frame: column 'prediction' is not numeric") from None
+    if values.ndim > 1:
+        values = values.astype(np.float32)
+    seeds = given["seed"].to_numpy() if "seed" in given.columns else None
+    predictions.write(path, given["id"].to_numpy(), values, seeds=seeds)
+    return path
+
+
+def score(
+    given: str | Path | pd.DataFrame,
+    benchmark: str | Benchmark,
+    *,
+    protocol: str | None = None,
+    track: str | None = None,
+) -> list[SplitScore]:
+    """Metrics of a predictions file or frame (``id``, ``prediction``); nothing is stored.
+
+    Raises:
+        UserError: the predictions are not exactly what the benchmark asks for.
+    """
+    with submissions.temporary_folder() as folder:
+        path = _as_file(given, folder)
+        _, scored = submissions.score_file(
+            _benchmark(benchmark), path, track=track, protocol=protocol
+        )
+    return scored.scores
+
+
+def submit(
+    given: str | Path | pd.DataFrame,
+    benchmark: str | Benchmark,
+    *,
+    name: str,
+    card: Mapping[str, Any] | None = None,
+    protocol: str | None = None,
+    track: str | None = None,
+    export: str | Path | None = None,
+) -> ResultRecord:
+    """Score predictions and enter them into this machine's registry.
+
+    Args:
+        given: predictions file, or frame with ``id`` and ``prediction``.
+        benchmark: what it is scored on.
+        name: the model's name on the board.
+        card: authors, paper, code, licence, tags, training data (``specs.ModelCard``).
+        protocol: which protocol the predictions follow.
+        track: which inputs the model read.
+        export: also write the submission as a folder for ``etchmark results check``.
+    """
+    with submissions.temporary_folder() as folder:
+        prepared = submissions.prepare_file(
+            _benchmark(benchmark),
+            _as_file(given, folder),
+            name=name,
+            card=submissions.card_from_mapping(dict(card)) if card else ModelCard(),
+            track=track,
+            protocol=protocol,
+        )
+        if export is not None:
+            submissions.export(prepared, Path(export))
+        submissions.commit(Store(), prepared)
+    return prepared.record
+
+
+def evaluate(
+    model: str | Path,
+    benchmark: str | Benchmark,
+    *,
+    track: str | None = None,
+    protocol: str | None = None,
+    seeds: int = 1,
+    device: str = "auto",
+    store: bool = True,
+    limits: Limits = Limits(),
+) -> ResultRecord:
+    """Run a model (``<baseline>[/<variant>]`` or a folder with ``model.py``) and record its scores.
+
+    A model that fails gives a record of outcome ``failed``; it is never ranked.
+    """
+    chosen = _benchmark(benchmark)
+    source = chosen.catalog.model(str(model))
+    with submissions.temporary_folder() as folder:
+        done = submissions.evaluate_model(
+            chosen,
+            source,
+            Path(folder),
+            track=track,
+            protocol=protocol,
+            seeds=seeds,
+            device=device,
+            limits=limits,
+        )
+        if store and not chosen.unofficial:
+            submissions.commit(Store(), done.prepared)
+    return done.prepared.record
+
+
+def standings(
+    benchmark: str,
+    *,
+    track: str | None = None,
+    protocol: str | None = None,
+    split: str | None = None,
+    metric: str | None = None,
+    everything: bool = False,
+) -> pd.DataFrame:
+    """The board of a benchmark as a frame, best first; see ``etchmark leaderboard``."""
+    spec = catalog().benchmark(benchmark)
+    return board.standings(
+        spec,
+        Store(),
+        track=track,
+        protocol=protocol,
+        split=split,
+        metric=metric,
+        everything=everything,
+    )

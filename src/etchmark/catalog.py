@@ -1,0 +1,276 @@
+"""Finds and validates what ``datasets/``, ``benchmarks/`` and ``baselines/`` declare."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from etchmark import settings
+from etchmark.errors import UserError
+from etchmark.specs import BaselineCard, BenchmarkSpec, DatasetSpec, ModelCard, Track, Variant
+
+R = TypeVar("R", bound=BaseModel)
+MAX_CARD_BYTES = 1 << 20
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(getattr(key_node, "value", key_node))
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error as one line: where, what, and how many more."""
+    problems = error.errors(include_url=False, include_input=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = "unknown key"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where}: {what}{more}"
+
+
+def read_yaml(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; a card is a short text")
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the card as UTF-8") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error) or "too deeply nested"
+        raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
+
+
+def read_record(path: Path, record: type[R]) -> R:
+    """Read a YAML card as a typed record; unknown keys are refused."""
+    value = read_yaml(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a mapping of keys is expected, not {type(value).__name__}")
+    try:
+        return record.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}; correct the card") from None
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The one line for a name that does not exist, with the nearest names that do."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    shown = near or names[:12]
+    hint = "did you mean" if near else "known are"
+    listing = ", ".join(shown) if shown else "none"
+    return UserError(f"unknown {kind} {name!r}; {hint}: {listing} (see `etchmark list`)")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that can be run: its folder, the name it is shown under, card and parameters."""
+
+    name: str
+    folder: Path
+    card: ModelCard
+    params: dict[str, Any]
+    uses: dict[str, str]
+    """Track per benchmark, as far as the card states it."""
+
+    @property
+    def code(self) -> Path:
+        return self.folder / "model.py"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The content below one root folder."""
+
+    root: Path
+
+    def _names(self, kind: str, marker: str) -> list[str]:
+        folder = self.root / kind
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if (entry / marker).is_file())
+
+    # Records are read when asked for: one broken card must not take the others down.
+    def dataset_names(self) -> list[str]:
+        return self._names("datasets", "dataset.yaml")
+
+    def benchmark_names(self) -> list[str]:
+        folder = self.root / "benchmarks"
+        return sorted(path.stem for path in folder.glob("*.yaml")) if folder.is_dir() else []
+
+    def baseline_names(self) -> list[str]:
+        return self._names("baselines", "card.yaml")
+
+    def model_names(self) -> list[str]:
+        """Every ``<baseline>[/<variant>]``."""
+        names = []
+        for name in self.baseline_names():
+            card = self.baseline(name)
+            names += [f"{name}/{variant}" for variant in card.variants] or [name]
+        return names
+
+    def dataset_folder(self, name: str) -> Path:
+        if name not in self.dataset_names():
+            raise unknown("dataset", name, self.dataset_names())
+        return self.root / "datasets" / name
+
+    def dataset(self, name: str) -> DatasetSpec:
+        path = self.dataset_folder(name) / "dataset.yaml"
+        spec = read_record(path, DatasetSpec)
+        if spec.name != name:
+            raise UserError(f"{path}: name is {spec.name!r} but the folder is {name!r}; make them agree")
+        return spec
+
+    def benchmark(self, name: str) -> BenchmarkSpec:
+        """The benchmark ``ID`` or ``ID@VERSION``; another version than the current is an error."""
+        identifier, _, version = name.partition("@")
+        if identifier not in self.benchmark_names():
+            raise unknown("benchmark", identifier, self.benchmark_names())
+        path = self.root / "benchmarks" / f"{identifier}.yaml"
+        spec = read_record(path, BenchmarkSpec)
+        if spec.id != identifier:
+            raise UserError(f"{path}: id is {spec.id!r} but the file is {identifier!r}; make them agree")
+        if version and version != str(spec.version):
+            raise UserError(
+                f"benchmark {identifier!r} is at version {spec.version} here, not {version};"
+                f" use {spec.key} or install the release that holds {name}"
+            )
+        return spec
+
+    def baseline(self, name: str) -> BaselineCard:
+        if name not in self.baseline_names():
+            raise unknown("model", name, self.baseline_names())
+        path = self.root / "baselines" / name / "card.yaml"
+        card = read_record(path, BaselineCard)
+        if card.name != name:
+            raise UserError(f"{path}: name is {card.name!r} but the folder is {name!r}; make them agree")
+        if not (path.parent / "model.py").is_file():
+            raise UserError(f"{path.parent}: has no model.py; add one that defines build()")
+        return card
+
+    def model(self, name: str) -> ModelSource:
+        """A model by name (``<baseline>[/<variant>]``) or by folder (one that holds model.py)."""
+        head, _, variant = name.strip("/").partition("/")
+        if head in self.baseline_names():
+            folder = self.root / "baselines" / head
+            return _with_variant(head, folder, self.baseline(head), variant)
+        folder = Path(name).expanduser()
+        if (folder / "model.py").is_file():
+            return _model_in_folder(folder.absolute(), "")
+        if (folder.parent / "model.py").is_file():
+            return _model_in_folder(folder.parent.absolute(), folder.name)
+        if folder.is_dir():
+            raise UserError(f"{folder}: has no model.py; add one that defines build(seed, device)")
+        raise unknown("model", name, self.model_names())
+
+
+def _model_in_folder(folder: Path, variant: str) -> ModelSource:
+    path = folder / "card.yaml"
+    if not path.is_file():
+        if variant:
+            raise UserError(f"{folder}: has no card.yaml, so there is no variant {variant!r}")
+        return ModelSource(folder.name, folder, ModelCard(), {}, {})
+    value = read_yaml(path)
+    if isinstance(value, dict) and "name" in value:
+        card = read_record(path, BaselineCard)
+        return _with_variant(card.name, folder, card, variant)
+    if variant:
+        raise UserError(f"{path}: declares no variants, so there is no {variant!r}")
+    return ModelSource(folder.name, folder, read_record(path, ModelCard), {}, {})
+
+
+def _with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> ModelSource:
+    chosen: Variant | None = None
+    if variant:
+        if variant not in card.variants:
+            raise unknown(f"variant of {name}", variant, card.variants)
+        chosen = card.variants[variant]
+    elif card.variants:
+        listing = ", ".join(f"{name}/{known}" for known in card.variants)
+        raise UserError(f"model {name!r} has variants; name one of: {listing}")
+    own = {field: getattr(card, field) for field in ModelCard.model_fields}
+    uses = card.benchmarks
+    if chosen is not None:
+        own["title"] = chosen.title
+        own["description"] = chosen.description or card.description
+        own["tags"] = [*card.tags, *(tag for tag in chosen.tags if tag not in card.tags)]
+        uses = chosen.benchmarks if chosen.benchmarks is not None else uses
+    return ModelSource(
+        name=f"{name}/{variant}" if variant else name,
+        folder=folder,
+        card=ModelCard.model_validate(own),
+        params=dict(chosen.params) if chosen else {},
+        uses={benchmark: use.track for benchmark, use in uses.items()},
+    )
+
+
+def pick_track(spec: BenchmarkSpec, track: str | None, why: str = "") -> tuple[str, Track]:
+    """The named track, or the only one there is."""
+    if track is None:
+        if len(spec.tracks) > 1:
+            raise UserError(
+                f"{spec.id} has the tracks {', '.join(spec.tracks)}; say which with --track{why}"
+            )
+        track = next(iter(spec.tracks))
+    if track not in spec.tracks:
+        raise unknown(f"track of {spec.id}", track, spec.tracks)
+    return track, spec.tracks[track]
+
+
+def pick_protocol(spec: BenchmarkSpec, protocol: str | None, *, default: bool) -> str:
+    """The named protocol; the headline one (``default``) or a refusal where several exist."""
+    if protocol is None:
+        if len(spec.protocols) > 1 and not default:
+            raise UserError(
+                f"{spec.id} has the protocols {', '.join(spec.protocols)} and the submission names"
+                " none; say which with --protocol"
+            )
+        return spec.headline
+    if protocol not in spec.protocols:
+        raise unknown(f"protocol of {spec.id}", protocol, spec.protocols)
+    return protocol
+
+
+@cache
+def _catalog_at(root: Path) -> Catalog:
+    return Catalog(root)
+
+
+def content_root() -> Path:
+    """Where the content is: the setting, the checkout above this package, or inside the wheel."""
+    chosen = settings.content()
+    if chosen is not None:
+        if not (chosen / "benchmarks").is_dir():
+            raise UserError(f"ETCHMARK_CONTENT: {chosen} has no benchmarks/ folder; correct it")
+        return chosen
+    package = Path(__file__).resolve().parent
+    checkout = package.parents[1]
+    if (checkout / "benchmarks").is_dir() and (checkout / "baselines").is_dir():
+        return checkout
+    return package / "content"
+
+
+def catalog() -> Catalog:
+    return _catalog_at(content_root())

@@ -1,0 +1,365 @@
+"""The command line. Heavy imports stand inside the commands, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from etchmark.errors import UserError
+
+app = typer.Typer(
+    name="etchmark",
+    help="Datasets, benchmarks and an honest leaderboard for material microstructures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+results_app = typer.Typer(
+    help="Reviewed results: what the public board shows.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(results_app, name="results")
+
+BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="id, or id@version")]
+TrackOpt = Annotated[str | None, typer.Option("--track", help="inputs the model reads")]
+ProtocolOpt = Annotated[str | None, typer.Option("--protocol", help="how the data are divided")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="print JSON")]
+UnofficialOpt = Annotated[
+    bool, typer.Option("--unofficial", help="score on data that are not the released ones")
+]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _version(value: bool) -> None:
+    if value:
+        from etchmark import __version__
+
+        print(f"etchmark {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_(as_json: JsonOpt = False) -> None:
+    """What there is: benchmarks, datasets and baselines."""
+    from etchmark.catalog import catalog
+
+    content = catalog()
+    found = {
+        "benchmarks": [
+            {"id": spec.id, "version": spec.version, "title": spec.title, "tracks": list(spec.tracks)}
+            for spec in map(content.benchmark, content.benchmark_names())
+        ],
+        "datasets": [
+            {"name": spec.name, "version": spec.version, "title": spec.title, "configs": list(spec.configs)}
+            for spec in map(content.dataset, content.dataset_names())
+        ],
+        "baselines": [
+            {"name": name, "title": content.model(name).card.title} for name in content.model_names()
+        ],
+    }
+    if as_json:
+        _print_json(found)
+        return
+    for kind, rows in found.items():
+        print(kind)
+        for row in rows:
+            print(f"  {row.get('id') or row['name']:<42} {row['title'] or ''}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOpt = False) -> None:
+    """One benchmark, dataset or baseline."""
+    from etchmark import present
+
+    present.show(name, as_json)
+
+
+@app.command()
+def build(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    config: Annotated[str | None, typer.Option("--config", help="which of its configs")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder to write")] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="release this build: write its frozen labels (maintainers)")
+    ] = False,
+) -> None:
+    """Build a dataset from source."""
+    from etchmark.catalog import catalog
+    from etchmark.data import building
+
+    content = catalog()
+    made = building.build(content, dataset, config, out=out)
+    print(f"built {dataset}:{made.manifest.config} in {made.folder}")
+    print(f"fingerprint {made.manifest.fingerprint}")
+    if freeze:
+        spec = content.dataset(dataset)
+        path = building.freeze(
+            content.dataset_folder(dataset), made.folder, made.manifest, spec.label_columns
+        )
+        print(f"frozen in {path}")
+    elif made.difference is not None:
+        print(
+            f"error: this build is not the released one: {made.difference.describe()};"
+            " results on it need --unofficial",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(metavar="BENCHMARK|DATASET[:CONFIG]")],
+    split: Annotated[str | None, typer.Option("--split", help="only this split")] = None,
+    track: TrackOpt = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder to copy the files to")] = None,
+) -> None:
+    """Have data on this machine: from a remote if one is set, else built; it says which."""
+    from etchmark import present
+
+    present.download(name, split=split, track=track, out=out)
+
+
+@app.command()
+def template(
+    benchmark: BenchmarkArg,
+    protocol: ProtocolOpt = None,
+    track: TrackOpt = None,
+    out: Annotated[Path, typer.Option("--out", help="folder to write")] = Path(),
+) -> None:
+    """Test inputs and a predictions file to fill."""
+    from etchmark.catalog import pick_protocol
+    from etchmark.data.loading import load_benchmark
+    from etchmark.scoring import template as templates
+
+    loaded = load_benchmark(benchmark)
+    chosen_track = track or next(iter(loaded.spec.tracks))
+    from etchmark.catalog import pick_track
+
+    pick_track(loaded.spec, chosen_track)
+    chosen = pick_protocol(loaded.spec, protocol, default=True)
+    written = templates.write(loaded, chosen_track, chosen, out)
+    print(f"{loaded.spec.key}, track {chosen_track}, protocol {chosen}")
+    for path in (*written.inputs, *written.predictions):
+        print(f"wrote {path}")
+    print(f"fill one predictions file, then: etchmark submit {written.predictions[0]} {benchmark} --name NAME")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="<baseline>[/<variant>] or a folder")],
+    benchmark: BenchmarkArg,
+    track: TrackOpt = None,
+    protocol: ProtocolOpt = None,
+    mini: Annotated[bool, typer.Option("--mini", help="print scores, store nothing")] = False,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")] = 1,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto")] = "auto",
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", min=0.001, help="wall seconds the model may take")
+    ] = 4 * 3600.0,
+    memory_limit: Annotated[
+        float | None, typer.Option("--memory-limit", min=0.01, help="GiB the model may take")
+    ] = None,
+    export: Annotated[Path | None, typer.Option("--export", help="write the submission here")] = None,
+    unofficial: UnofficialOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Run a model, score it, record the result."""
+    from etchmark import present
+    from etchmark.evaluation.evaluate import Limits
+
+    limits = Limits(time_limit, None if memory_limit is None else int(memory_limit * 2**30))
+    present.evaluate(
+        model,
+        benchmark,
+        track=track,
+        protocol=protocol,
+        keep=not (mini or unofficial),
+        seeds=seeds,
+        device=device,
+        limits=limits,
+        export=export,
+        unofficial=unofficial,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="predictions file")],
+    benchmark: BenchmarkArg,
+    protocol: ProtocolOpt = None,
+    track: TrackOpt = None,
+    unofficial: UnofficialOpt = False,
+    as_json: JsonOpt = False,
+) -> None:
+    """Metrics of a predictions file; nothing is stored."""
+    from etchmark import present
+    from etchmark.data.loading import load_benchmark
+    from etchmark.registry.submissions import score_file
+
+    loaded = load_benchmark(benchmark, unofficial=unofficial)
+    stated, scored = score_file(loaded, file, track=track, protocol=protocol)
+    present.scores(loaded.spec, stated.protocol, scored.scores, as_json)
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="predictions file")],
+    benchmark: BenchmarkArg,
+    name: Annotated[str, typer.Option("--name", help="the model's name on the board")],
+    card: Annotated[Path | None, typer.Option("--card", help="YAML: authors, paper, code, …")] = None,
+    protocol: ProtocolOpt = None,
+    track: TrackOpt = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="folder for a submission to the public board")
+    ] = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Score a predictions file and enter it into this machine's registry."""
+    from etchmark import present
+
+    present.submit(
+        file, benchmark, name=name, card=card, protocol=protocol, track=track, export=export, as_json=as_json
+    )
+
+
+@app.command()
+def leaderboard(
+    benchmark: BenchmarkArg,
+    track: TrackOpt = None,
+    protocol: ProtocolOpt = None,
+    split: Annotated[str | None, typer.Option("--split", help="test split")] = None,
+    metric: Annotated[str | None, typer.Option("--metric", help="metric to rank by")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="also failed, incomplete and superseded submissions")
+    ] = False,
+    as_json: JsonOpt = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,
+) -> None:
+    """The standings, best first."""
+    from etchmark import present
+
+    if as_json and as_csv:
+        raise UserError("--json and --csv exclude each other; give one")
+    present.leaderboard(
+        benchmark,
+        track=track,
+        protocol=protocol,
+        split=split,
+        metric=metric,
+        everything=everything,
+        form="json" if as_json else "csv" if as_csv else "text",
+    )
+
+
+@results_app.command("check")
+def results_check(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
+    """Rescore an exported submission and compare everything it says."""
+    from etchmark.catalog import catalog
+    from etchmark.registry import review
+
+    record = review.check(catalog(), folder).record
+    print(f"ok: {record.name} on {record.benchmark}@{record.benchmark_version}, {record.protocol}")
+
+
+@results_app.command("add")
+def results_add(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="in place of the model's older record")
+    ] = False,
+) -> None:
+    """Check an exported submission and take it into leaderboard/results (by review)."""
+    from etchmark.catalog import catalog
+    from etchmark.registry import review
+
+    print(f"wrote {review.add(catalog(), folder, replace=replace)}")
+
+
+@results_app.command("run")
+def results_run(
+    benchmark: BenchmarkArg,
+    only: Annotated[
+        str, typer.Option("--only", help="models to run: comma-separated names or patterns")
+    ] = "*",
+    protocol: ProtocolOpt = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="export folders instead of leaderboard/results")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
+) -> None:
+    """Run every baseline whose card names this benchmark; goes on where it stopped (maintainers)."""
+    from etchmark.registry import campaign
+
+    campaign.run(benchmark, only=only.split(","), protocol=protocol, out=out, again=again)
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    host: Annotated[str, typer.Option("--host", help="address to listen on")] = "localhost",
+) -> None:
+    """The Streamlit app."""
+    import importlib.util
+
+    from etchmark.catalog import content_root
+
+    if importlib.util.find_spec("streamlit") is None:
+        raise UserError("the dashboard needs Streamlit; install it with `pip install 'etchmark[dashboard]'`")
+    script = content_root() / "leaderboard" / "app.py"
+    if not script.is_file():
+        raise UserError(f"{script}: is missing; reinstall etchmark or correct ETCHMARK_CONTENT")
+    # Streamlit reads its own configuration relative to the working directory.
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command += ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
+    command += ["--browser.gatherUsageStats", "false"]
+    os.chdir(script.parent)
+    os.execv(sys.executable, command)  # noqa: S606
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: exit 2 for the caller's mistake, 1 for anything else, 0 for fine."""
+    try:
+        app(args=arguments, prog_name="etchmark")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader (head, less) went away; nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("ETCHMARK_DEBUG"):
+            raise
+        text = " ".join(str(error).split())
+        print(
+            f"error: {type(error).__name__}: {text} (ETCHMARK_DEBUG=1 shows the traceback)",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""``etchmark download``: a config from a remote if one is set, else built; it says which."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from etchmark import files, settings
+from etchmark.catalog import Catalog
+from etchmark.data import building, packaging
+from etchmark.data.loading import find_config, read_manifest
+from etchmark.errors import UserError
+from etchmark.specs import Manifest
+
+TIMEOUT_S = (10, 60)
+MAX_MANIFEST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    folder: Path
+    files: list[Path]
+    manifest: Manifest
+    origin: str
+    """Where it came from, in words."""
+
+
+def _get(url: str, path: Path, limit: int) -> None:
+    """One file of a remote, streamed to disk; never more than ``limit`` bytes."""
+    import requests
+
+    if settings.offline():
+        raise UserError(f"{url}: the network is switched off (ETCHMARK_OFFLINE); unset it to download")
+    try:
+        with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
+            answer.raise_for_status()
+            size = 0
+            with files.replacing(path) as temporary, temporary.open("wb") as handle:
+                for chunk in answer.iter_content(1 << 20):
+                    size += len(chunk)
+                    if size > limit:
+                        raise UserError(f"{url}: is longer than the {limit} bytes it should have")
+                    handle.write(chunk)
+    except requests.RequestException as error:
+        reason = type(error).__name__
+        if isinstance(error, requests.HTTPError) and error.response is not None:
+            reason = f"HTTP {error.response.status_code}"
+        raise UserError(f"{url}: cannot be downloaded ({reason}); check ETCHMARK_REMOTE") from None
+
+
+def _from_remote(base: str, dataset: str, config: str, split: str | None, folder: Path) -> Manifest:
+    url = f"{base}/{dataset}/{config}"
+    partial = folder.with_name(f".{folder.name}.part")
+    partial.mkdir(parents=True, exist_ok=True)
+    _get(f"{url}/{packaging.MANIFEST}", partial / packaging.MANIFEST, MAX_MANIFEST_BYTES)
+    manifest = read_manifest(partial)
+    if (manifest.name, manifest.config) != (dataset, config):
+        raise UserError(f"{url}: serves {manifest.name}:{manifest.config}; check ETCHMARK_REMOTE")
+    wanted = [file for file in manifest.files if split is None or file.split == split]
+    _check_split(manifest, split)
+    for file in wanted:
+        path = partial / file.path
+        # Whole files of an interrupted download are kept.
+        if not path.is_file() or files.sha256_of(path) != file.sha256:
+            _get(f"{url}/{file.path}", path, file.bytes)
+        if files.sha256_of(path) != file.sha256:
+            path.unlink()
+            raise UserError(f"{url}/{file.path}: SHA-256 differs from its manifest; try again")
+    if split is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    return manifest
+
+
+def _check_split(manifest: Manifest, split: str | None) -> None:
+    known = list(dict.fromkeys(file.split for file in manifest.files))
+    if split is not None and split not in known:
+        raise UserError(
+            f"unknown split {split!r} of {manifest.name}:{manifest.config}; known are:"
+            f" {', '.join(known)}"
+        )
+
+
+def download(
+    catalog: Catalog,
+    dataset: str,
+    config: str | None = None,
+    *,
+    split: str | None = None,
+    out: Path | None = None,
+    progress: bool | None = None,
+) -> Downloaded:
+    """Have a config on this machine, verified.
+
+    Args:
+        catalog: where the dataset is declared.
+        dataset: its name.
+        config: its config; the default one if None.
+        split: only this split's files.
+        out: folder the files are copied to; they stay in the hub folder if None.
+        progress: show progress bars; if None, when the output is a terminal.
+    """
+    spec = catalog.dataset(dataset)
+    chosen = building.config_of(spec, config)
+    if split is not None and split not in spec.configs[chosen].splits:
+        known = ", ".join(spec.configs[chosen].splits)
+        raise UserError(f"unknown split {split!r} of {dataset}:{chosen}; known are: {known}")
+    remote = settings.remote()
+    folder = find_config(catalog, dataset, chosen)
+    if folder is not None:
+        manifest, origin = read_manifest(folder), "already on this machine"
+    elif remote is not None:
+        folder = building.hub_folder(dataset, chosen)
+        manifest = _from_remote(remote, dataset, chosen, split, folder)
+        origin = f"downloaded from {remote}"
+        if split is not None:
+            folder = folder.with_name(f".{folder.name}.part")
+    else:
+        made = building.build(catalog, dataset, chosen, progress=progress)
+        folder, manifest = made.folder, made.manifest
+        origin = "built from source (no ETCHMARK_REMOTE is set)"
+    wanted = [file for file in manifest.files if split is None or file.split == split]
+    paths = [folder / file.path for file in wanted]
+    for file, path in zip(wanted, paths, strict=True):
+        if not path.is_file() or files.sha256_of(path) != file.sha256:
+            raise UserError(
+                f"{path}: missing or damaged; rebuild with `etchmark build {dataset} --config {chosen}`"
+            )
+    if out is not None:
+        paths = _copy(folder, [Path(file.path) for file in wanted], out)
+        folder = out
+    return Downloaded(folder, paths, manifest, origin)
+
+
+def _copy(folder: Path, names: list[Path], out: Path) -> list[Path]:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is not a folder; give another --out")
+    copied = []
+    try:
+        for name in [*names, Path(packaging.MANIFEST), Path("README.md")]:
+            source = folder / name
+            if not source.is_file():
+                continue
+            with files.replacing(out / name) as temporary:
+                shutil.copyfile(source, temporary)
+            if name in names:
+                copied.append(out / name)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+    return copied

@@ -1,0 +1,77 @@
+"""One identity for content, equal on any machine that rebuilt it.
+
+Bytes of parquet files differ between library versions, and the last bits of a float between
+processors. The fingerprint is therefore taken over the decoded values: text and integers exactly,
+images by their pixels, float16 by its bits, other floats at six significant digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+DIGITS = 6
+
+
+def quantised(values: np.ndarray) -> bytes:
+    """Floats at six significant digits as (integer mantissa, exponent) pairs."""
+    x = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(x)
+    magnitude = np.where(finite & (x != 0), np.abs(x), 1.0)
+    exponent = np.floor(np.log10(magnitude)).astype(np.int64)
+    mantissa = np.rint(np.where(finite, x, 0.0) / 10.0 ** (exponent - (DIGITS - 1.0)))
+    # 9.999999 rounds up to the next decade.
+    carried = np.abs(mantissa) >= 10**DIGITS
+    mantissa = np.where(carried, mantissa / 10, mantissa)
+    exponent = np.where(carried, exponent + 1, exponent)
+    # Reserved mantissas for nan and the infinities, beyond any that a number can have.
+    mantissa = np.where(np.isnan(x), 2e9, mantissa)
+    mantissa = np.where(np.isinf(x), np.sign(np.nan_to_num(x)) * 3e9, mantissa)
+    pairs = np.stack([mantissa.astype("<i8"), np.where(finite, exponent, 0).astype("<i8")], axis=-1)
+    return pairs.tobytes()
+
+
+def _cells(values: np.ndarray) -> Iterable[bytes]:
+    if values.dtype.kind in "OU":
+        for cell in values:
+            if cell is None:
+                yield b"\x00"
+            elif isinstance(cell, np.ndarray):
+                shape = ",".join(map(str, cell.shape)).encode()
+                yield b"\x01" + shape + b";" + np.ascontiguousarray(cell).tobytes()
+            else:
+                text = str(cell).encode("utf-8")
+                yield b"\x02" + struct.pack("<q", len(text)) + text
+        return
+    yield ",".join(map(str, values.shape)).encode() + b";"
+    if values.dtype == np.float16:
+        yield (values + np.float16(0)).astype("<f2").tobytes()  # -0 becomes 0
+    elif np.issubdtype(values.dtype, np.floating):
+        yield quantised(values)
+    elif values.dtype == bool:
+        yield values.astype("<i1").tobytes()
+    elif values.dtype.itemsize == 1:
+        yield values.tobytes()
+    else:
+        yield values.astype("<i8").tobytes()
+
+
+def of_columns(columns: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over named columns, in the order of their names."""
+    digest = hashlib.sha256(b"etchmark-fingerprint-1\n")
+    for name in sorted(columns):
+        digest.update(f"column {name}\n".encode())
+        for part in _cells(columns[name]):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def of_splits(splits: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """SHA-256 over the columns of every split, in the order of the splits' names."""
+    digest = hashlib.sha256(b"etchmark-fingerprint-1 splits\n")
+    for name in sorted(splits):
+        digest.update(f"{name} {of_columns(splits[name])}\n".encode())
+    return digest.hexdigest()

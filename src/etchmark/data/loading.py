@@ -1,0 +1,212 @@
+"""Built data, found on disk and read as what users work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from etchmark import settings
+from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
+from etchmark.data import building, packaging
+from etchmark.data.columns import Columns
+from etchmark.data.sources import SourcesUnavailable
+from etchmark.errors import UserError
+from etchmark.specs import BenchmarkSpec, Manifest, Protocol
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def read_manifest(folder: Path) -> Manifest:
+    path = folder / packaging.MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError:
+        raise UserError(f"{path}: cannot be read; rebuild with `etchmark build`") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}; rebuild with `etchmark build`") from None
+
+
+def find_config(catalog: Catalog, dataset: str, config: str) -> Path | None:
+    """Where a built config stands: the hub folder first, then the checkout's ``data/``."""
+    for folder in (
+        building.hub_folder(dataset, config),
+        catalog.root / "datasets" / dataset / "data" / config,
+    ):
+        if (folder / packaging.MANIFEST).is_file():
+            return folder
+    return None
+
+
+def _whole(folder: Path, manifest: Manifest) -> None:
+    for file in manifest.files:
+        path = folder / file.path
+        if not path.is_file() or path.stat().st_size != file.bytes:
+            raise UserError(
+                f"{path}: missing or damaged; rebuild with"
+                f" `etchmark build {manifest.name} --config {manifest.config}`"
+            )
+
+
+def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Manifest]:
+    """The built config and its manifest; built here if that needs no network."""
+    folder = find_config(catalog, dataset, config)
+    if folder is None:
+        try:
+            made = building.build(catalog, dataset, config, offline=True)
+        except SourcesUnavailable as error:
+            raise SourcesUnavailable(
+                f"{dataset}:{config} is not on this machine; run `etchmark download"
+                f" {dataset}:{config}` ({error})"
+            ) from None
+        return made.folder, made.manifest
+    manifest = read_manifest(folder)
+    _whole(folder, manifest)
+    return folder, manifest
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a split is scored against, in the order of the stored rows."""
+
+    ids: np.ndarray
+    target: np.ndarray
+    """Shape (samples, ...), in the target's unit."""
+    units: np.ndarray
+    """Label of the independent unit of each sample."""
+    folds: np.ndarray | None
+    groups: np.ndarray | None
+
+
+class Benchmark:
+    """A benchmark with its data.
+
+    >>> import etchmark
+    >>> benchmark = etchmark.load_benchmark("superalloy-hardness")
+    >>> table = benchmark.split("samples", track="composition").to_pandas()
+    """
+
+    def __init__(self, catalog: Catalog, spec: BenchmarkSpec, *, unofficial: bool = False) -> None:
+        self.catalog = catalog
+        self.spec = spec
+        self.unofficial = unofficial
+        self._folders: dict[str, tuple[Path, Manifest]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Benchmark {self.spec.key}: {self.spec.title}>"
+
+    @property
+    def splits(self) -> list[str]:
+        names = [name for p in self.spec.protocols.values() for name in _splits_of(p)]
+        return list(dict.fromkeys(names))
+
+    def config_folder(self, track: str) -> tuple[Path, Manifest]:
+        """Folder and manifest of the config a track reads, checked against the release."""
+        name, chosen = pick_track(self.spec, track)
+        if name not in self._folders:
+            folder, manifest = ensure_config(self.catalog, self.spec.dataset, chosen.config)
+            if manifest.fingerprint != chosen.fingerprint and not self.unofficial:
+                raise UserError(
+                    f"{folder}: fingerprint {manifest.fingerprint[:12]}… is not the released"
+                    f" {chosen.fingerprint[:12]}… of {self.spec.key}, track {name}; rebuild with"
+                    f" `etchmark build {self.spec.dataset} --config {chosen.config}` or score with"
+                    " --unofficial"
+                )
+            self._folders[name] = (folder, manifest)
+        return self._folders[name]
+
+    def _label_track(self) -> str:
+        """A track whose config is at hand: labels are the same in all of them."""
+        names = list(self.spec.tracks)
+        here = [
+            name
+            for name in names
+            if find_config(self.catalog, self.spec.dataset, self.spec.tracks[name].config)
+        ]
+        return (here or names)[0]
+
+    def files(self, split: str, track: str) -> list[Path]:
+        folder, manifest = self.config_folder(track)
+        paths = [folder / file.path for file in manifest.files if file.split == split]
+        if not paths:
+            known = ", ".join(dict.fromkeys(file.split for file in manifest.files))
+            raise UserError(f"unknown split {split!r} of {self.spec.id}; known are: {known}")
+        return paths
+
+    def split(self, name: str, track: str | None = None) -> datasets.Dataset:
+        """A split as a Hugging Face Dataset with all stored columns (the first track if None)."""
+        import datasets
+
+        paths = self.files(name, track or next(iter(self.spec.tracks)))
+        return datasets.Dataset.from_parquet(
+            [str(path) for path in paths], cache_dir=str(settings.home() / "cache" / "datasets")
+        )  # type: ignore[return-value]
+
+    def inputs(self, split: str, track: str) -> Columns:
+        """The declared inputs of a split, read lazily."""
+        return Columns(self.files(split, track), self.spec.tracks[track].inputs)
+
+    def truth(self, split: str, protocol: str | None = None, track: str | None = None) -> Truth:
+        """Ids, labels, independent units and folds of a split."""
+        chosen = self.spec.protocols[pick_protocol(self.spec, protocol, default=True)]
+        columns = Columns(self.files(split, track or self._label_track()))
+        return Truth(
+            ids=columns["id"].astype(str),
+            target=columns[self.spec.target.column],
+            units=columns[self.spec.unit_column].astype(str),
+            folds=columns[chosen.fold_column].astype(int) if chosen.fold_column else None,
+            groups=columns[chosen.group_column].astype(str) if chosen.group_column else None,
+        )
+
+    @cached_property
+    def target_fingerprint(self) -> str:
+        truths = [self.truth(split) for split in self.splits]
+        return packaging.target_fingerprint(
+            [truth.ids for truth in truths], [truth.target for truth in truths]
+        )
+
+    def check_target(self) -> None:
+        """The labels are the released ones."""
+        if self.target_fingerprint != self.spec.target_fingerprint and not self.unofficial:
+            raise UserError(
+                f"{self.spec.key}: ids or labels on this machine (fingerprint"
+                f" {self.target_fingerprint[:12]}…) are not the released ones"
+                f" ({self.spec.target_fingerprint[:12]}…); rebuild the dataset or use --unofficial"
+            )
+
+    def scored_splits(self, protocol: str) -> dict[str, Truth]:
+        """Truth of the headline split and of every extra test split, headline first."""
+        chosen = self.spec.protocols[protocol]
+        return {
+            split: self.truth(split, protocol) for split in (chosen.split, *chosen.extra_splits)
+        }
+
+
+def _splits_of(protocol: Protocol) -> Iterator[str]:
+    for name in (protocol.train_split, protocol.validation_split, protocol.split):
+        if name:
+            yield name
+    yield from protocol.extra_splits
+
+
+def load_benchmark(name: str, *, unofficial: bool = False, catalog: Any = None) -> Benchmark:
+    """The benchmark ``ID`` or ``ID@VERSION`` with its data.
+
+    Args:
+        name: the benchmark's id.
+        unofficial: work with data whose fingerprint is not the released one.
+        catalog: where it is declared; the installed content if None.
+
+    Raises:
+        UserError: there is no such benchmark, or its data cannot be had offline.
+    """
+    from etchmark.catalog import catalog as installed
+
+    root = catalog or installed()
+    return Benchmark(root, root.benchmark(name), unofficial=unofficial)

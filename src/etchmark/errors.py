@@ -1,0 +1,13 @@
+"""Errors that are the caller's to mend."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The caller's mistake: one line that says what is wrong, where, and the remedy.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

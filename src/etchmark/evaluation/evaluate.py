@@ -1,0 +1,339 @@
+"""Runs a model on a benchmark and turns the outcome into a predictions file.
+
+The parent prepares a run folder, starts the worker, keeps its time and memory within limits, and
+collects what it predicted. Scoring is left to the same function that scores anybody's file.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etchmark import environment, files
+from etchmark.catalog import ModelSource, pick_track
+from etchmark.data.columns import features_of
+from etchmark.data.loading import Benchmark
+from etchmark.errors import UserError
+from etchmark.evaluation.worker import GROUP, TARGET
+from etchmark.scoring import predictions
+from etchmark.specs import Cost
+
+DEFAULT_TIME_LIMIT_S = 4 * 3600.0
+LOG_TAIL_BYTES = 64 * 1024
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Wall seconds and resident bytes that a model's process tree may take."""
+
+    seconds: float = DEFAULT_TIME_LIMIT_S
+    memory_bytes: int | None = None
+    """None: nine tenths of what is free at the start."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outcome of running a model: predictions in ``folder``, or the reason why there are none."""
+
+    failure: str | None
+    predictions: Path | None
+    cost: Cost
+    log: str
+
+
+def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
+    """The track a model runs on: as asked, else as its card says, else the only one."""
+    if track is None:
+        track = source.uses.get(benchmark.spec.id)
+    return pick_track(benchmark.spec, track, f" (or name it in {source.name}'s card.yaml)")[0]
+
+
+# --- the run folder ----------------------------------------------------------------------------
+
+
+def _table(paths: Sequence[Path], names: dict[str, str]) -> pa.Table:
+    """Columns of parquet files under new names, with their Hugging Face features."""
+    schema = pq.read_schema(paths[0])
+    features = features_of(schema)
+    tables = [pq.read_table(path, columns=list(dict.fromkeys(names.values()))) for path in paths]
+    whole = pa.concat_tables(tables)
+    kept = {new: features[old] for new, old in names.items() if old in features}
+    table = pa.table({new: whole.column(old) for new, old in names.items()})
+    meta = {"huggingface": json.dumps({"info": {"features": kept}})}
+    return table.replace_schema_metadata(meta)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="lz4")
+
+
+def prepare(root: Path, benchmark: Benchmark, track: str, protocol: str) -> tuple[list[str], dict[str, Any]]:
+    """Write what the worker may see.
+
+    Returns:
+        The names of the fold folders, and for each split the row order of its predictions:
+        a list of index arrays, one per fold.
+    """
+    spec = benchmark.spec
+    chosen = spec.protocols[protocol]
+    inputs = {name: name for name in spec.tracks[track].inputs}
+    labelled = {"id": "id", **inputs, TARGET: spec.target.column}
+    if chosen.group_column:
+        labelled[GROUP] = chosen.group_column
+    if chosen.kind == "folds":
+        paths = benchmark.files(chosen.split, track)
+        everything = _table(paths, labelled)
+        bare = everything.select(["id", *inputs])
+        folds = benchmark.truth(chosen.split, protocol, track).folds
+        assert folds is not None  # noqa: S101 (the spec demands a fold column; for the type checker)
+        names, rows = [], []
+        for fold in np.unique(folds):
+            name = f"fold-{fold:03d}"
+            held_out = np.flatnonzero(folds == fold)
+            _write(everything.take(np.flatnonzero(folds != fold)), root / name / "train.parquet")
+            _write(bare.take(held_out), root / name / f"inputs-{chosen.split}.parquet")
+            names.append(name)
+            rows.append(held_out)
+        return names, {chosen.split: rows}
+    if chosen.train_split is None:
+        raise UserError(f"{spec.id}: protocol {protocol} has no train_split; mend the benchmark")
+    name = "holdout"
+    _write(_table(benchmark.files(chosen.train_split, track), labelled), root / name / "train.parquet")
+    if chosen.validation_split:
+        table = _table(benchmark.files(chosen.validation_split, track), labelled)
+        _write(table, root / name / "validation.parquet")
+    order: dict[str, Any] = {}
+    for split in (chosen.split, *chosen.extra_splits):
+        table = _table(benchmark.files(split, track), {"id": "id", **inputs})
+        _write(table, root / name / f"inputs-{split}.parquet")
+        order[split] = [np.arange(table.num_rows)]
+    return [name], order
+
+
+# --- the worker's process ----------------------------------------------------------------------
+
+
+def _drain(stream: IO[bytes], tail: collections.deque[bytes]) -> None:
+    """Keep only the end of what a model prints, however much it is."""
+    size = 0
+    while chunk := stream.read1(65536):  # type: ignore[attr-defined]
+        tail.append(chunk)
+        size += len(chunk)
+        while size - len(tail[0]) > LOG_TAIL_BYTES:
+            size -= len(tail.popleft())
+
+
+def _resident(process: psutil.Process) -> int:
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            total += one.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+    else:
+        process.kill()
+
+
+def _clean_environment() -> dict[str, str]:
+    # A model is given its run folder, not the way to the labels.
+    hidden = {"ETCHMARK_HOME", "ETCHMARK_CONTENT", "ETCHMARK_MIRROR", "ETCHMARK_REMOTE"}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**kept, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+
+
+def _watch(root: Path, limits: Limits, steps: int, progress: bool) -> tuple[str | None, str]:
+    """Run the worker to its end; the reason for which it was stopped (or None), and its log."""
+    memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "etchmark.evaluation.worker", str(root)],
+        cwd=root,
+        env=_clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=os.name == "posix",
+    )
+    tail: collections.deque[bytes] = collections.deque()
+    assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+    reader = threading.Thread(target=_drain, args=(process.stdout, tail), daemon=True)
+    reader.start()
+    stopped: str | None = None
+    started = time.monotonic()
+    try:
+        watched = psutil.Process(process.pid)
+        with _bar(steps, progress) as advance:
+            while process.poll() is None:
+                if time.monotonic() - started > limits.seconds:
+                    stopped = f"ran out of time: more than {limits.seconds:g} s"
+                elif _resident(watched) > memory:
+                    stopped = f"ran out of memory: more than {memory / 2**30:.1f} GiB"
+                if stopped:
+                    break
+                advance(len(list(root.glob("*/result-*.json"))))
+                time.sleep(POLL_S)
+    except psutil.NoSuchProcess:
+        pass
+    finally:
+        # Also reached on Ctrl-C: no worker, and nothing it started, outlives its parent.
+        _kill(process)
+        process.wait()
+    reader.join(timeout=5)
+    return stopped, b"".join(tail).decode("utf-8", "replace")
+
+
+@contextmanager
+def _bar(steps: int, progress: bool) -> Iterator[Any]:
+    if not progress:
+        yield lambda done: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=steps, unit="fold", leave=False) as bar:
+
+        def advance(done: int) -> None:
+            bar.update(done - bar.n)
+
+        yield advance
+
+
+def run_model(
+    source: ModelSource,
+    benchmark: Benchmark,
+    track: str,
+    protocol: str,
+    out: Path,
+    *,
+    seeds: int = 1,
+    device: str = "auto",
+    limits: Limits = Limits(),
+    progress: bool = False,
+) -> Run:
+    """Fit and predict in a process of its own; the predictions file is written to ``out``.
+
+    Args:
+        source: the model.
+        benchmark: what it runs on.
+        track: the inputs it gets.
+        protocol: how data are divided.
+        out: predictions file to write (parquet).
+        seeds: run with seeds 0 to ``seeds - 1``.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        limits: time and memory.
+        progress: show a bar over folds.
+    """
+    # Labels are checked before a minute is spent on a run that could not be scored.
+    benchmark.check_target()
+    if not source.code.is_file():
+        raise UserError(f"{source.folder}: has no model.py; add one that defines build()")
+    root = Path(tempfile.mkdtemp(prefix="etchmark-run-"))
+    try:
+        folds, order = prepare(root, benchmark, track, protocol)
+        run = {
+            "code": str(source.code),
+            "params": source.params,
+            "seeds": list(range(seeds)),
+            "device": device,
+            "inputs": benchmark.spec.tracks[track].inputs,
+            "shape": benchmark.spec.target.shape,
+            "folds": folds,
+            "splits": list(order),
+        }
+        files.write_json(root / "run.json", run)
+        stopped, log = _watch(root, limits, len(folds) * seeds, progress)
+        failure = stopped or _failure(root)
+        if failure:
+            return Run(failure, None, Cost(hardware=environment.hardware(device)), log)
+        _collect(root, run, order, benchmark, track, protocol, out)
+        return Run(None, out, _cost(root, run), log)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _failure(root: Path) -> str | None:
+    if (root / "done.json").is_file():
+        return None
+    try:
+        return str(json.loads((root / "failure.json").read_text(encoding="utf-8"))["reason"])
+    except (OSError, ValueError, KeyError):
+        return "the model's process ended without a result"
+
+
+def _cost(root: Path, run: dict[str, Any]) -> Cost:
+    results = [
+        json.loads((root / fold / f"result-{seed}.json").read_text(encoding="utf-8"))
+        for fold in run["folds"]
+        for seed in run["seeds"]
+    ]
+    counts = [result["parameters"] for result in results]
+    seeds = len(run["seeds"])
+    done = json.loads((root / "done.json").read_text(encoding="utf-8"))
+    return Cost(
+        # Summed over folds; the mean over seeds.
+        fit_seconds=sum(result["fit_seconds"] for result in results) / seeds,
+        predict_seconds=sum(result["predict_seconds"] for result in results) / seeds,
+        peak_memory_bytes=done["peak_memory_bytes"],
+        parameters=None if None in counts else max(counts),
+        hardware=environment.hardware(results[0]["device"]),
+    )
+
+
+def _collect(
+    root: Path,
+    run: dict[str, Any],
+    order: dict[str, Any],
+    benchmark: Benchmark,
+    track: str,
+    protocol: str,
+    out: Path,
+) -> None:
+    ids, values, seeds = [], [], []
+    for split, rows in order.items():
+        names = benchmark.truth(split, protocol, track).ids
+        for seed in run["seeds"]:
+            parts = [
+                np.load(root / fold / f"predictions-{split}-{seed}.npy", allow_pickle=False)
+                for fold in run["folds"]
+            ]
+            whole = np.empty((len(names), *run["shape"]), dtype=np.result_type(*parts))
+            for part, where in zip(parts, rows, strict=True):
+                whole[where] = part
+            ids.append(names)
+            values.append(whole)
+            seeds.append(np.full(len(names), seed))
+    spec = benchmark.spec
+    predictions.write(
+        out,
+        np.concatenate(ids),
+        np.concatenate(values),
+        seeds=np.concatenate(seeds) if len(run["seeds"]) > 1 else None,
+        declared=predictions.Declared(spec.key, track, protocol),
+    )

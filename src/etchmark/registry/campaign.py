@@ -1,0 +1,99 @@
+"""Runs every baseline of a benchmark: how the reviewed board is made, and made anew."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from etchmark.catalog import Catalog, ModelSource, pick_protocol
+from etchmark.catalog import catalog as installed
+from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.data.sources import SourcesUnavailable
+from etchmark.errors import UserError
+from etchmark.registry import review, submissions
+from etchmark.registry.store import read_record
+
+
+def models(catalog: Catalog, benchmark: str, only: Sequence[str]) -> Iterator[ModelSource]:
+    """Baselines whose card names the benchmark, filtered by patterns."""
+    for name in catalog.model_names():
+        source = catalog.model(name)
+        if benchmark in source.uses and any(fnmatch(name, pattern.strip()) for pattern in only):
+            yield source
+
+
+def _done(folder: Path) -> set[tuple[str, str, str]]:
+    records = [read_record(path) for path in sorted(folder.glob("*.json"))]
+    return {(one.name, one.track, one.protocol) for one in records if one.outcome == "ok"}
+
+
+def run(
+    benchmark: str,
+    *,
+    only: Sequence[str] = ("*",),
+    protocol: str | None = None,
+    out: Path | None = None,
+    again: bool = False,
+) -> None:
+    """Run baselines one after another; those with a record are passed over.
+
+    Args:
+        benchmark: its id.
+        only: names or patterns of the models.
+        protocol: only this protocol; all of them if None.
+        out: write export folders here; the reviewed results if None.
+        again: also run what has a record.
+
+    Raises:
+        UserError: none matches, or at least one failed (after all have run).
+    """
+    catalog = installed()
+    loaded: Benchmark = load_benchmark(benchmark, catalog=catalog)
+    spec = loaded.spec
+    chosen = [pick_protocol(spec, protocol, default=True)] if protocol else list(spec.protocols)
+    done = set() if again or out else _done(catalog.root / "leaderboard" / "results" / spec.id)
+    found = list(models(catalog, spec.id, only))
+    if not found:
+        raise UserError(f"no baseline of {spec.id} matches {', '.join(only)}; see `etchmark list`")
+    failures: list[str] = []
+    for source in found:
+        for name in chosen:
+            if (source.name, source.uses[spec.id], name) in done:
+                continue
+            label = f"{source.name} {name}"
+            try:
+                line = _one(catalog, loaded, source, name, out)
+            except SourcesUnavailable as error:
+                print(f"{label}: left out: {error}", file=sys.stderr)
+                failures.append(label)
+                continue
+            except UserError as error:
+                line = f"failed: {error}"
+            if line.startswith("failed"):
+                failures.append(label)
+            print(f"{label}: {line}", flush=True)
+    if failures:
+        raise UserError(f"{len(failures)} runs have no result: {', '.join(failures[:5])}")
+
+
+def _one(
+    catalog: Catalog, loaded: Benchmark, source: ModelSource, protocol: str, out: Path | None
+) -> str:
+    with submissions.temporary_folder() as folder:
+        done = submissions.evaluate_model(loaded, source, Path(folder), protocol=protocol)
+        record = done.prepared.record
+        if record.outcome == "failed":
+            return f"failed: {record.reason}"
+        if out is not None:
+            name = f"{record.name.replace('/', '--')}--{protocol}"
+            target = out / name
+            if target.exists():
+                raise UserError(f"{target}: exists; remove it or give another --out")
+            out.mkdir(parents=True, exist_ok=True)
+            submissions.export(done.prepared, target)
+        else:
+            review.write_reviewed(catalog, record, done.prepared.samples, replace=True)
+    head = record.scores[0].metrics[loaded.spec.primary_metric]
+    return f"{loaded.spec.primary_metric} {head.value:.4g}, fit {record.cost.fit_seconds:.1f} s"

@@ -1,0 +1,137 @@
+"""``results check`` and ``results add``: how an exported submission reaches the public board."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from etchmark import files
+from etchmark.catalog import Catalog
+from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.errors import UserError
+from etchmark.registry.store import read_record
+from etchmark.registry.submissions import PREDICTIONS, RECORD, submission_id
+from etchmark.scoring.score import read_for, score_predictions, to_table
+from etchmark.specs import ResultRecord
+
+RELATIVE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An exported submission whose scores were recomputed here and agree."""
+
+    record: ResultRecord
+    samples: bytes
+
+
+def _prediction_file(folder: Path) -> Path:
+    found = [folder / f"{PREDICTIONS}{suffix}" for suffix in (".parquet", ".csv")]
+    found = [path for path in found if path.is_file()]
+    if len(found) != 1:
+        raise UserError(
+            f"{folder}: holds {len(found)} files {PREDICTIONS}.parquet|csv, not one; export it anew"
+            " with `etchmark submit --export`"
+        )
+    return found[0]
+
+
+def check(catalog: Catalog, folder: Path) -> Checked:
+    """Recompute everything an exported submission says of its scores.
+
+    Raises:
+        UserError: a file is missing, a hash, the id, the data or a score does not agree.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is not a folder; give one made by `etchmark submit --export`")
+    record = read_record(folder / RECORD)
+    if record.outcome != "ok":
+        raise UserError(f"{folder}: the submission failed ({record.reason}); there is nothing to add")
+    benchmark: Benchmark = load_benchmark(
+        f"{record.benchmark}@{record.benchmark_version}", catalog=catalog
+    )
+    spec = benchmark.spec
+    path = _prediction_file(folder)
+    for what, name, known in (
+        ("track", record.track, spec.tracks),
+        ("protocol", record.protocol, spec.protocols),
+    ):
+        if name not in known:
+            raise UserError(f"{folder}: {what} {name!r} is not of {spec.key}; export it anew")
+    sha256 = files.sha256_of(path)
+    if record.fingerprints.predictions != [sha256]:
+        raise UserError(f"{path}: SHA-256 is not the one in {RECORD}; export it anew")
+    expected = submission_id(spec.key, record.track, record.protocol, [sha256], record.name)
+    if record.submission != expected:
+        raise UserError(f"{folder / RECORD}: submission id is not {expected}; export it anew")
+    if record.fingerprints.data != spec.tracks[record.track].fingerprint:
+        raise UserError(f"{folder / RECORD}: made from other data than {spec.key}; rerun and export")
+    if record.fingerprints.target != spec.target_fingerprint:
+        raise UserError(f"{folder / RECORD}: scored against other labels than {spec.key}'s")
+    scored = score_predictions(
+        benchmark, record.protocol, path, read_for(benchmark, record.protocol, path)
+    )
+    if [one.split for one in scored.scores] != [one.split for one in record.scores]:
+        raise UserError(f"{folder / RECORD}: other splits than the predictions hold; export it anew")
+    for ours, theirs in zip(scored.scores, record.scores, strict=True):
+        if set(ours.metrics) != set(theirs.metrics):
+            raise UserError(f"{folder / RECORD}: other metrics than {spec.key} has; export it anew")
+        for name, value in ours.metrics.items():
+            said = theirs.metrics[name].value
+            if not np.isclose(said, value.value, rtol=RELATIVE_TOLERANCE, atol=1e-12):
+                raise UserError(
+                    f"{folder / RECORD}: {name} of split {ours.split!r} is said to be {said:.6g} but"
+                    f" the predictions give {value.value:.6g}; export it anew"
+                )
+    buffer = io.BytesIO()
+    pq.write_table(to_table(scored.samples), buffer, compression="zstd")
+    # What goes to the board is what was computed here, not what was said; and a stranger's claim
+    # to have been run by the harness cannot be seen from a file.
+    status = record.status if record.name in catalog.model_names() else "scored"
+    return Checked(
+        record.model_copy(update={"scores": scored.scores, "status": status}), buffer.getvalue()
+    )
+
+
+def add(catalog: Catalog, folder: Path, *, replace: bool = False) -> Path:
+    """Check an exported submission and write it into ``leaderboard/results``."""
+    checked = check(catalog, folder)
+    return write_reviewed(catalog, checked.record, checked.samples, replace=replace)
+
+
+def write_reviewed(
+    catalog: Catalog, record: ResultRecord, samples: bytes | None, *, replace: bool
+) -> Path:
+    """Write record and per-sample table; an older one of the same model must be replaced openly."""
+    results = catalog.root / "leaderboard" / "results" / record.benchmark
+    older = [
+        path
+        for path in sorted(results.glob("*.json"))
+        if path.stem != record.submission and _same(read_record(path), record)
+    ]
+    if older and not replace:
+        raise UserError(
+            f"{older[0]}: is a reviewed record of {record.name!r} on the same track and protocol;"
+            " choose another name, or --replace if it is the same model"
+        )
+    path = results / f"{record.submission}.json"
+    if samples is not None:
+        files.write_bytes(path.with_suffix(".parquet"), samples)
+    files.write_text(path, record.model_dump_json(by_alias=True, indent=2) + "\n")
+    for old in older:
+        old.unlink()
+        old.with_suffix(".parquet").unlink(missing_ok=True)
+    return path
+
+
+def _same(old: ResultRecord, new: ResultRecord) -> bool:
+    return (old.name, old.track, old.protocol, old.benchmark_version) == (
+        new.name,
+        new.track,
+        new.protocol,
+        new.benchmark_version,
+    )

@@ -1,0 +1,322 @@
+"""From a predictions file to a stored result record: the way of every submission."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from etchmark import environment, files
+from etchmark.catalog import (
+    Catalog,
+    ModelSource,
+    explain,
+    pick_protocol,
+    pick_track,
+    read_record,
+)
+from etchmark.data.loading import Benchmark
+from etchmark.errors import UserError
+from etchmark.evaluation.evaluate import Limits, check_inputs, run_model
+from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.scoring import predictions
+from etchmark.scoring.score import Scored, read_for, score_predictions, to_table
+from etchmark.specs import BenchmarkSpec, Cost, Fingerprints, ModelCard, ModelName, ResultRecord, Status
+
+RECORD, TABLE, PREDICTIONS = "record.json", "samples.parquet", "predictions"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A submission that has been scored and not yet stored."""
+
+    record: ResultRecord
+    samples: bytes | None
+    predictions: list[Path]
+
+
+def submission_id(
+    benchmark: str, track: str, protocol: str, prediction_hashes: list[str], name: str
+) -> str:
+    """SHA-256 over benchmark@version, track, protocol, sorted prediction hashes and name."""
+    parts = [benchmark, track, protocol, sorted(prediction_hashes), name]
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8")).hexdigest()
+
+
+def check_name(name: str) -> str:
+    """A model's name: one line of 1 to 100 characters."""
+    try:
+        return TypeAdapter(ModelName).validate_python(name)
+    except ValidationError:
+        raise UserError(
+            f"name {name[:40]!r}: must be one line of 1 to 100 characters without control"
+            " characters or outer blanks; give another --name"
+        ) from None
+
+
+def read_card(path: Path | None) -> ModelCard:
+    if path is None:
+        return ModelCard()
+    return read_record(path, ModelCard)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Track and protocol of a predictions file, agreed between its metadata and the options."""
+
+    track: str | None
+    protocol: str
+
+
+def agree(
+    spec: BenchmarkSpec,
+    declared: predictions.Declared,
+    *,
+    track: str | None,
+    protocol: str | None,
+    need_track: bool,
+) -> Stated:
+    """Refuse what contradicts itself or leaves open what must be said."""
+    if declared.benchmark and declared.benchmark != spec.key:
+        raise UserError(
+            f"the file says it is for {declared.benchmark}, not {spec.key}; submit it there or make"
+            f" it anew from `etchmark template {spec.id}`"
+        )
+    for what, said, asked in (
+        ("track", declared.track, track),
+        ("protocol", declared.protocol, protocol),
+    ):
+        if said and asked and said != asked:
+            raise UserError(f"the file says {what} {said!r} but --{what} says {asked!r}; make them agree")
+    chosen = pick_protocol(spec, protocol or declared.protocol, default=False)
+    named = track or declared.track
+    if named is not None or need_track:
+        named, _ = pick_track(spec, named, " what the model reads")
+    return Stated(named, chosen)
+
+
+def score_file(
+    benchmark: Benchmark, path: Path, *, track: str | None = None, protocol: str | None = None
+) -> tuple[Stated, Scored]:
+    """Score a predictions file; nothing is stored."""
+    # Bounds come from the widest protocol until the file has said which one it is for.
+    widest = max(
+        benchmark.spec.protocols, key=lambda name: len(benchmark.spec.protocols[name].extra_splits)
+    )
+    given = read_for(benchmark, protocol if protocol in benchmark.spec.protocols else widest, path)
+    stated = agree(
+        benchmark.spec, given.declared, track=track, protocol=protocol, need_track=False
+    )
+    return stated, score_predictions(benchmark, stated.protocol, path, given)
+
+
+def _table_bytes(scored: Scored) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(to_table(scored.samples), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _fingerprints(benchmark: Benchmark, track: str, hashes: list[str]) -> Fingerprints:
+    spec = benchmark.spec
+    return Fingerprints(
+        data=spec.tracks[track].fingerprint, target=spec.target_fingerprint, predictions=hashes
+    )
+
+
+def prepare_file(
+    benchmark: Benchmark,
+    path: Path,
+    *,
+    name: str,
+    card: ModelCard,
+    track: str | None,
+    protocol: str | None,
+) -> Prepared:
+    """Check and score somebody's predictions file."""
+    _official(benchmark)
+    check_name(name)
+    if name in _taken(benchmark.catalog):
+        raise UserError(f"name {name!r} is a baseline of this hub; give another --name")
+    stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
+    chosen, _ = pick_track(benchmark.spec, stated.track, " what the model reads")
+    hashes = [files.sha256_of(path)]
+    record = _record(
+        benchmark,
+        track=chosen,
+        protocol=stated.protocol,
+        name=name,
+        card=card,
+        params={},
+        status="scored",
+        scored=scored,
+        hashes=hashes,
+        cost=Cost(),
+    )
+    return Prepared(record, _table_bytes(scored), [path])
+
+
+def _taken(catalog: Catalog) -> set[str]:
+    return {name for name in catalog.model_names()} | set(catalog.baseline_names())
+
+
+def _official(benchmark: Benchmark) -> None:
+    if benchmark.unofficial:
+        raise UserError("data that are not the released ones never enter a board; drop --unofficial")
+
+
+def _record(
+    benchmark: Benchmark,
+    *,
+    track: str,
+    protocol: str,
+    name: str,
+    card: ModelCard,
+    params: dict[str, Any],
+    status: Status,
+    scored: Scored | None,
+    hashes: list[str],
+    cost: Cost,
+    reason: str | None = None,
+) -> ResultRecord:
+    spec = benchmark.spec
+    return ResultRecord(
+        submission=submission_id(spec.key, track, protocol, hashes, name),
+        benchmark=spec.id,
+        benchmark_version=spec.version,
+        track=track,
+        protocol=protocol,
+        name=name,
+        card=card,
+        params=params,
+        status=status,
+        outcome="failed" if scored is None else "ok",
+        reason=reason,
+        fingerprints=_fingerprints(benchmark, track, hashes),
+        scores=[] if scored is None else scored.scores,
+        cost=cost,
+        environment=environment.current(),
+        created=datetime.now(UTC).replace(microsecond=0),
+    )
+
+
+def commit(store: Store, prepared: Prepared) -> bool:
+    """Store a submission; False if the very same one was there already.
+
+    Files come first and the row last, so whatever moment the process dies at, a row that is
+    there is complete.
+    """
+    existing = store.get(prepared.record.submission)
+    if existing is not None and prepared.record.outcome == "ok" and existing.origin != LOCAL:
+        return False
+    for path in prepared.predictions:
+        store.keep_prediction(path)
+    store.add(Entry(prepared.record, prepared.samples, LOCAL))
+    return existing is None
+
+
+def export(prepared: Prepared, folder: Path) -> None:
+    """Write a submission as a folder that ``results check`` and ``results add`` take."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is not an empty folder; give another --export")
+    staging = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        for path in prepared.predictions:
+            suffix = ".csv" if path.suffix.lower() == ".csv" else ".parquet"
+            files.write_bytes(staging / f"{PREDICTIONS}{suffix}", path.read_bytes())
+        if prepared.samples is not None:
+            files.write_bytes(staging / TABLE, prepared.samples)
+        text = prepared.record.model_dump_json(by_alias=True, indent=2)
+        files.write_text(staging / RECORD, text + "\n")
+        if folder.exists():
+            folder.rmdir()
+        staging.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another --export") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model that was run: its record and per-sample table, and what it printed."""
+
+    prepared: Prepared
+    log: str
+
+
+def evaluate_model(
+    benchmark: Benchmark,
+    source: ModelSource,
+    folder: Path,
+    *,
+    track: str | None = None,
+    protocol: str | None = None,
+    seeds: int = 1,
+    device: str = "auto",
+    limits: Limits = Limits(),
+    progress: bool = False,
+) -> Evaluated:
+    """Run a model, then score the predictions file it wrote; nothing is stored.
+
+    Args:
+        folder: where the predictions file is kept while it is needed.
+    """
+    chosen_track = check_inputs(source, benchmark, track)
+    chosen = pick_protocol(benchmark.spec, protocol, default=True)
+    check_name(source.name)
+    path = folder / f"{PREDICTIONS}.parquet"
+    run = run_model(
+        source,
+        benchmark,
+        chosen_track,
+        chosen,
+        path,
+        seeds=seeds,
+        device=device,
+        limits=limits,
+        progress=progress,
+    )
+    failure, scored = run.failure, None
+    if failure is None:
+        try:
+            scored = score_predictions(benchmark, chosen, path, read_for(benchmark, chosen, path))
+        except UserError as error:
+            # What the model predicted cannot be scored: its failure, not the caller's.
+            failure = str(error).removeprefix(f"{path}: ")
+    record = _record(
+        benchmark,
+        track=chosen_track,
+        protocol=chosen,
+        name=source.name,
+        card=source.card,
+        params=source.params,
+        status="run",
+        scored=scored,
+        hashes=[files.sha256_of(path)] if scored is not None else [],
+        cost=run.cost,
+        reason=failure,
+    )
+    samples = _table_bytes(scored) if scored is not None else None
+    return Evaluated(Prepared(record, samples, [path] if scored is not None else []), run.log)
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="etchmark-")
+
+
+def card_from_mapping(value: dict[str, Any]) -> ModelCard:
+    """A card from a mapping, unknown keys refused."""
+    try:
+        return ModelCard.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"card: {explain(error)}; correct it") from None

@@ -1,0 +1,369 @@
+"""The predictions file: the one door to every score.
+
+Parquet (or CSV where the target is a scalar): ``id``, ``prediction``, optional integer ``seed``.
+A file is taken whole or refused whole, with the count, the first offending ids and the remedy.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etchmark import files
+from etchmark.errors import UserError
+
+MAX_SEEDS = 100
+MAX_ID_BYTES = 256
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+_META = "etchmark."
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a predictions file says of itself; None where it says nothing."""
+
+    benchmark: str | None = None
+    track: str | None = None
+    protocol: str | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of a predictions file, in file order.
+
+    ``ids`` has shape (rows,), ``seeds`` (rows,), ``values`` (rows, *shape) in the target's unit.
+    """
+
+    ids: np.ndarray
+    seeds: np.ndarray
+    values: np.ndarray
+    declared: Declared = Declared()
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """Predictions of one whole split, in the order of its ids.
+
+    ``values`` has shape (seeds, samples, *shape).
+    """
+
+    seeds: list[int]
+    values: np.ndarray
+
+
+def _listing(values: Iterable[str]) -> str:
+    shown = [repr(value)[:80] for _, value in zip(range(5), values, strict=False)]
+    return ", ".join(shown)
+
+
+def _refuse(path: Path, what: str, remedy: str) -> UserError:
+    return UserError(f"{path}: {what}; {remedy}")
+
+
+def max_file_bytes(rows: int, shape: Sequence[int]) -> int:
+    """The largest file that could be an honest predictions file for ``rows`` samples."""
+    elements = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    per_row = 8 * elements if shape else 64
+    return (1 << 20) + rows * MAX_SEEDS * (per_row + MAX_ID_BYTES)
+
+
+def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
+    """Read a predictions file without trusting it.
+
+    Args:
+        path: parquet, or CSV for a scalar target.
+        rows: number of samples that exist in all splits; bounds what is read.
+        shape: shape of one prediction, empty for a scalar.
+
+    Raises:
+        UserError: the file is not a well-formed predictions file.
+    """
+    limit = max_file_bytes(rows, shape)
+    try:
+        if path.is_dir():
+            raise _refuse(path, "is a folder", "give the predictions file itself")
+        size = path.stat().st_size
+        with path.open("rb") as handle:
+            magic = handle.read(4)
+    except OSError as error:
+        raise _refuse(path, f"cannot be read ({error.strerror})", "give an existing file") from None
+    if size == 0:
+        raise _refuse(path, "is empty (0 bytes)", "write id and prediction into it")
+    if size > limit:
+        raise _refuse(
+            path,
+            f"is {size:,} bytes, more than the {limit:,} that {rows:,} samples can need",
+            "keep only id, prediction and seed of this benchmark's samples",
+        )
+    if magic == b"PAR1":
+        return _read_parquet(path, rows, tuple(shape), limit)
+    if path.suffix.lower() == ".csv":
+        if shape:
+            raise _refuse(path, "is CSV but the target is an array", "write parquet instead")
+        return _read_csv(path, rows)
+    raise _refuse(
+        path,
+        "is neither parquet (by its first bytes) nor a .csv file",
+        "write it with pandas' to_parquet(index=False) or to_csv(index=False)",
+    )
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    for name in ("id", "prediction"):
+        if names.count(name) != 1:
+            raise _refuse(
+                path,
+                f"has {names.count(name)} columns named {name!r} (columns: {_listing(names)})",
+                "the columns are id, prediction and optionally seed",
+            )
+    extra = [name for name in names if name not in {"id", "prediction", "seed"}]
+    if extra or names.count("seed") > 1:
+        raise _refuse(
+            path,
+            f"has unknown columns {_listing(extra or ['seed (twice)'])}",
+            "the columns are id, prediction and optionally seed; drop the others (index=False)",
+        )
+
+
+def _read_csv(path: Path, rows: int) -> Predictions:
+    ids: list[str] = []
+    seeds: list[int] = []
+    values: list[float] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.reader(handle, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            _check_names(path, header)
+            at = {name: header.index(name) for name in header}
+            for cells in reader:
+                if not cells:
+                    continue
+                line = f"line {reader.line_num}"
+                if len(cells) != len(header):
+                    raise _refuse(
+                        path, f"{line} has {len(cells)} cells, not {len(header)}", "mend that line"
+                    )
+                if len(ids) >= rows * MAX_SEEDS:
+                    raise _too_many(path, rows)
+                text = cells[at["prediction"]].strip()
+                if not _NUMBER.fullmatch(text):
+                    raise _refuse(
+                        path, f"{line}: prediction {text[:40]!r} is not a number", "write numbers"
+                    )
+                seed = cells[at["seed"]].strip() if "seed" in at else "0"
+                if not _INTEGER.fullmatch(seed):
+                    raise _refuse(
+                        path, f"{line}: seed {seed[:40]!r} is not an integer", "write integers"
+                    )
+                ids.append(cells[at["id"]])
+                values.append(float(text))
+                seeds.append(int(seed))
+    except UnicodeDecodeError:
+        raise _refuse(path, "is not UTF-8 text", "save the CSV as UTF-8") from None
+    except csv.Error as error:
+        raise _refuse(path, f"is not well-formed CSV ({error})", "write it with a CSV writer") from None
+    return Predictions(np.array(ids, dtype=object), np.array(seeds, dtype=np.int64), np.array(values))
+
+
+def _too_many(path: Path, rows: int) -> UserError:
+    return _refuse(
+        path,
+        f"has more than {rows:,} samples × {MAX_SEEDS} seeds rows",
+        "keep only this benchmark's samples",
+    )
+
+
+def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> Predictions:
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, meta = file.schema_arrow, file.metadata
+            _check_names(path, schema.names)
+            if meta.num_rows > rows * MAX_SEEDS:
+                raise _too_many(path, rows)
+            unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+            if unpacked > limit:
+                raise _refuse(
+                    path,
+                    f"unpacks to {unpacked:,} bytes, more than the {limit:,} that are plausible",
+                    "keep only id, prediction and seed of this benchmark's samples",
+                )
+            _check_types(path, schema, shape)
+            table = file.read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise _refuse(path, f"is not readable parquet ({first})", "write the file again") from None
+    for name in table.column_names:
+        nulls = table.column(name).null_count
+        if nulls:
+            raise _refuse(path, f"column {name!r} has {nulls} empty cells", "fill every row")
+    tags = {
+        key.decode("utf-8", "replace").removeprefix(_META): value.decode("utf-8", "replace")
+        for key, value in (table.schema.metadata or {}).items()
+        if key.startswith(_META.encode())
+    }
+    ids = np.array(table.column("id").cast(pa.string()).to_pylist(), dtype=object)
+    seeds = (
+        table.column("seed").cast(pa.int64()).to_numpy()
+        if "seed" in table.column_names
+        else np.zeros(len(ids), dtype=np.int64)
+    )
+    return Predictions(
+        ids=ids,
+        seeds=seeds,
+        values=_values(path, table.column("prediction").combine_chunks(), shape),
+        declared=Declared(tags.get("benchmark"), tags.get("track"), tags.get("protocol")),
+    )
+
+
+def _check_types(path: Path, schema: pa.Schema, shape: tuple[int, ...]) -> None:
+    def text(kind: pa.DataType) -> bool:
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+
+    if not text(schema.field("id").type):
+        raise _refuse(path, f"id holds {schema.field('id').type}, not text", "write ids as text")
+    if "seed" in schema.names and not pa.types.is_integer(schema.field("seed").type):
+        raise _refuse(path, f"seed holds {schema.field('seed').type}", "write seeds as integers")
+    kind = schema.field("prediction").type
+    if shape:
+        if not (
+            (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
+            and pa.types.is_floating(kind.value_type)
+        ):
+            raise _refuse(
+                path,
+                f"prediction holds {kind}, not lists of floats",
+                f"write each prediction flat, as {int(np.prod(shape))} floats (shape {shape})",
+            )
+    elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise _refuse(path, f"prediction holds {kind}, not numbers", "write one number per row")
+
+
+def _values(path: Path, column: pa.Array, shape: tuple[int, ...]) -> np.ndarray:
+    if not shape:
+        return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    expected = int(np.prod(shape))
+    flat = column.flatten()
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(lengths != expected)
+    if len(wrong):
+        raise _refuse(
+            path,
+            f"{len(wrong)} predictions have the wrong length (row {wrong[0]}: {lengths[wrong[0]]})",
+            f"each is {expected} floats, shape {shape} flattened row by row",
+        )
+    if flat.null_count:
+        raise _refuse(path, f"predictions hold {flat.null_count} empty cells", "fill every value")
+    return flat.to_numpy(zero_copy_only=False).reshape(len(column), *shape)
+
+
+def check(
+    path: Path, predictions: Predictions, splits: Mapping[str, np.ndarray], headline: str
+) -> dict[str, SplitPredictions]:
+    """Order predictions by split; refuse anything but whole splits of finite values.
+
+    Args:
+        path: named in messages.
+        predictions: what the file holds.
+        splits: ids of each split that can be scored.
+        headline: the split that must be there.
+    """
+    finite = np.isfinite(predictions.values.reshape(len(predictions.ids), -1)).all(axis=1)
+    if not finite.all():
+        bad = predictions.ids[~finite]
+        raise _refuse(
+            path,
+            f"{len(bad)} predictions are not finite (ids {_listing(bad)})",
+            "NaN and infinity are refused; predict a number for every sample",
+        )
+    split_of = {value: name for name, ids in splits.items() for value in ids}
+    extra = [value for value in dict.fromkeys(predictions.ids) if value not in split_of]
+    if extra:
+        raise _refuse(
+            path,
+            f"{len(extra)} ids are not of this benchmark (ids {_listing(extra)})",
+            "`etchmark template` writes the ids that are asked for",
+        )
+    seeds = sorted({int(seed) for seed in predictions.seeds})
+    if len(seeds) > MAX_SEEDS:
+        raise _refuse(path, f"holds {len(seeds)} seeds", f"at most {MAX_SEEDS} are taken")
+    rows: dict[tuple[str, int], int] = {}
+    doubled: list[str] = []
+    for row, key in enumerate(zip(predictions.ids, predictions.seeds.tolist(), strict=True)):
+        if key in rows:
+            doubled.append(key[0])
+        rows[key] = row
+    if doubled:
+        raise _refuse(
+            path,
+            f"{len(doubled)} rows repeat an id and seed (ids {_listing(doubled)})",
+            "give each sample one row per seed",
+        )
+    present = {split_of[value] for value in predictions.ids} | {headline}
+    chosen: dict[str, SplitPredictions] = {}
+    for name, ids in splits.items():
+        if name not in present:
+            continue
+        missing = [value for seed in seeds or [0] for value in ids if (value, seed) not in rows]
+        if missing:
+            raise _refuse(
+                path,
+                f"{len(missing)} of {len(ids) * max(len(seeds), 1)} predictions of split {name!r}"
+                f" are missing (ids {_listing(dict.fromkeys(missing))})",
+                "a split is given whole, for every seed, or left out (the headline split may not be)",
+            )
+        order = np.array([[rows[(value, seed)] for value in ids] for seed in seeds])
+        chosen[name] = SplitPredictions(seeds, predictions.values[order])
+    return chosen
+
+
+def write(
+    path: Path,
+    ids: Sequence[str] | np.ndarray,
+    values: np.ndarray,
+    *,
+    seeds: np.ndarray | None = None,
+    declared: Declared = Declared(),
+) -> None:
+    """Write a predictions file (parquet, or CSV by its suffix).
+
+    Args:
+        path: where.
+        ids: shape (rows,).
+        values: shape (rows, ...), in the target's unit; arrays are stored flat.
+        seeds: shape (rows,), integers; no seed column if None.
+        declared: benchmark, track and protocol; kept in the metadata of parquet.
+    """
+    columns: dict[str, object] = {"id": pa.array([str(value) for value in ids], pa.string())}
+    values = np.asarray(values)
+    if values.ndim == 1:
+        columns["prediction"] = pa.array(values.astype(np.float64))
+    else:
+        flat = values.reshape(len(values), -1)
+        kind = np.float16 if values.dtype == np.float16 else np.float32
+        columns["prediction"] = pa.FixedSizeListArray.from_arrays(
+            pa.array(flat.astype(kind).ravel()), flat.shape[1]
+        )
+    if seeds is not None:
+        columns["seed"] = pa.array(np.asarray(seeds, dtype=np.int64))
+    table = pa.table(columns)
+    if path.suffix.lower() == ".csv":
+        with files.replacing(path) as temporary:
+            table.to_pandas().to_csv(temporary, index=False)
+        return
+    said = {
+        f"{_META}{key}": value
+        for key, value in vars(declared).items()
+        if value is not None
+    }
+    with files.replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(said), temporary, compression="zstd")

@@ -1,0 +1,62 @@
+"""What a submitter needs to start: the test inputs and a predictions file to fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etchmark import files
+from etchmark.data.columns import features_of
+from etchmark.data.loading import Benchmark
+from etchmark.scoring import predictions
+
+
+@dataclass(frozen=True)
+class Template:
+    inputs: list[Path]
+    predictions: list[Path]
+
+
+def inputs_table(benchmark: Benchmark, split: str, track: str, protocol: str) -> pa.Table:
+    """Ids, declared inputs and, where there are folds, the fold of each sample; no labels."""
+    import json
+
+    chosen = benchmark.spec.protocols[protocol]
+    names = ["id", *benchmark.spec.tracks[track].inputs]
+    if chosen.fold_column and chosen.fold_column not in names:
+        names.append(chosen.fold_column)
+    paths = benchmark.files(split, track)
+    features = features_of(pq.read_schema(paths[0]))
+    table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
+    kept = {name: features[name] for name in names if name in features}
+    meta = {"huggingface": json.dumps({"info": {"features": kept}})}
+    return table.select(names).replace_schema_metadata(meta)
+
+
+def write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Template:
+    """Write ``inputs-<split>.parquet`` per split and ``predictions.parquet`` to fill.
+
+    The predictions are NaN, which is refused when submitted: a template cannot be scored by
+    accident. For scalar targets ``predictions.csv`` stands beside it.
+    """
+    spec = benchmark.spec
+    truths = benchmark.scored_splits(protocol)
+    written = []
+    for split in truths:
+        path = folder / f"inputs-{split}.parquet"
+        with files.replacing(path) as temporary:
+            pq.write_table(inputs_table(benchmark, split, track, protocol), temporary)
+        written.append(path)
+    ids = np.concatenate([truth.ids for truth in truths.values()])
+    empty = np.full((len(ids), *spec.target.shape), np.nan)
+    declared = predictions.Declared(spec.key, track, protocol)
+    targets = [folder / "predictions.parquet"]
+    if not spec.target.shape:
+        targets.append(folder / "predictions.csv")
+    for path in targets:
+        predictions.write(path, ids, empty, declared=declared)
+    return Template(written, targets)

@@ -1,0 +1,119 @@
+"""Intervals and rank ranges from a paired bootstrap over the independent unit.
+
+A resample draws as many units (papers, trajectories, samples) as there are, with replacement
+(Efron & Tibshirani, An Introduction to the Bootstrap, 1993, DOI 10.1201/9780429246593; whole
+groups are drawn because errors within one paper are not independent: Davison & Hinkley 1997,
+DOI 10.1017/CBO9780511802843, sec. 3.8). Every model sees the same resamples, so differences
+between models are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+
+from etchmark.scoring.metrics import TERMS, Metric
+
+RESAMPLES = 2000
+SEED = 0
+LEVEL = 0.95
+
+
+@lru_cache(maxsize=16)
+def resample_counts(units: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """How often each unit stands in each resample; shape (resamples, units)."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    counts = generator.multinomial(units, np.full(units, 1.0 / units), size=resamples)
+    counts = counts.astype(np.float64)
+    counts.setflags(write=False)
+    return counts
+
+
+def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> np.ndarray:
+    """Sums of every term over the samples of each unit.
+
+    Args:
+        terms: arrays of shape (seeds, samples), one per name in ``TERMS``.
+        units: label of each sample's unit, shape (samples,).
+
+    Returns:
+        Shape (terms, seeds, units), units in the order of their sorted labels.
+    """
+    labels, index = np.unique(units, return_inverse=True)
+    # np.add.reduceat over sorted samples sums in float64 in a fixed order.
+    order = np.argsort(index, kind="stable")
+    starts = np.searchsorted(index[order], np.arange(len(labels)))
+    stacked = np.stack([np.atleast_2d(terms[name])[:, order] for name in TERMS])
+    return np.add.reduceat(stacked, starts, axis=2)
+
+
+def evaluate(metric: Metric, sums: np.ndarray) -> np.ndarray:
+    """A metric from sums whose first axis runs over ``TERMS``."""
+    return metric.finish(dict(zip(TERMS, sums, strict=True)))
+
+
+def bootstrap(metric: Metric, sums: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+    """Score of every resample, averaged over seeds; shape (resamples,).
+
+    Args:
+        metric: what is computed.
+        sums: shape (terms, seeds, units), from ``unit_sums``.
+        resamples: number of resamples.
+    """
+    counts = resample_counts(sums.shape[2], resamples)
+    return evaluate(metric, sums @ counts.T).mean(axis=0)
+
+
+def interval(scores: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
+    """Percentile interval of resampled scores, None where they are not all finite."""
+    if not np.isfinite(scores).all():
+        return None
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(scores, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """Competition ranks, 1 best, along the last axis; smaller is better, equals share a rank."""
+    ordered = np.sort(scores, axis=-1)
+    if scores.ndim == 1:
+        return np.searchsorted(ordered, scores, side="left") + 1
+    return np.stack(
+        [np.searchsorted(row, own, side="left") + 1 for row, own in zip(ordered, scores, strict=True)]
+    )
+
+
+def rank_ranges(scores: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rank of each model and the 2.5-97.5 % range of its ranks over paired resamples.
+
+    Args:
+        scores: shape (models,), smaller is better.
+        resampled: shape (resamples, models), smaller is better; non-finite counts as worst.
+
+    Returns:
+        rank, rank_low, rank_high, each of shape (models,).
+    """
+    rank = ranks(scores)
+    worst = np.where(np.isfinite(resampled), resampled, np.inf)
+    best_possible = ranks(worst)
+    # Among equals the highest rank that the model could be given.
+    worst_possible = worst.shape[1] + 1 - ranks(-worst)
+    tail = 100.0 * (1.0 - LEVEL) / 2.0
+    low = np.percentile(best_possible, tail, axis=0, method="inverted_cdf").astype(int)
+    high = np.percentile(worst_possible, 100.0 - tail, axis=0, method="inverted_cdf").astype(int)
+    return rank, np.minimum(low, rank), np.maximum(high, rank)
+
+
+def paired_difference(metric: Metric, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Score of ``first`` minus ``second`` with its paired 95 % interval.
+
+    Both are unit sums over the same units, shape (terms, seeds, units).
+    """
+    difference = bootstrap(metric, first) - bootstrap(metric, second)
+    value = (
+        evaluate(metric, first.sum(axis=2)).mean() - evaluate(metric, second.sum(axis=2)).mean()
+    )
+    bounds = interval(difference) or (float("nan"), float("nan"))
+    return float(value), *bounds

@@ -1,0 +1,71 @@
+"""Settings, read from the environment at the time of use.
+
+========================  =====================================================================
+``ETCHMARK_HOME``         hub folder: built data, downloads, registry (default: the user's cache)
+``ETCHMARK_CONTENT``      folder that holds ``datasets/``, ``benchmarks/`` and ``baselines/``
+``ETCHMARK_MIRROR``       folder of upstream files, ``<host>/<owner>/<repo>/<commit>/<path>``
+``ETCHMARK_REMOTE``       base URL that serves built datasets, ``<base>/<dataset>/<config>/<file>``
+``ETCHMARK_SOURCES_URL``  base URL that serves raw upstream files (default: GitHub's raw host)
+``ETCHMARK_OFFLINE``      ``1``: never touch the network (``HF_HUB_OFFLINE=1`` counts too)
+========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from etchmark.errors import UserError
+
+RAW_URL = "https://raw.githubusercontent.com"
+
+
+def _text(name: str) -> str | None:
+    value = os.environ.get(name, "").strip()
+    return value or None
+
+
+def _folder(name: str) -> Path | None:
+    value = _text(name)
+    if value is None:
+        return None
+    path = Path(value).expanduser().absolute()
+    if not path.is_dir():
+        raise UserError(
+            f"{name}: {path} is not a folder; create it, correct the setting or unset it"
+        )
+    return path
+
+
+def home() -> Path:
+    """The hub folder; it is created on first use by whoever writes to it."""
+    value = _text("ETCHMARK_HOME")
+    if value is not None:
+        return Path(value).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("etchmark"))
+
+
+def content() -> Path | None:
+    return _folder("ETCHMARK_CONTENT")
+
+
+def mirror() -> Path | None:
+    return _folder("ETCHMARK_MIRROR")
+
+
+def remote() -> str | None:
+    value = _text("ETCHMARK_REMOTE")
+    return value.rstrip("/") if value else None
+
+
+def sources_url() -> str:
+    return (_text("ETCHMARK_SOURCES_URL") or RAW_URL).rstrip("/")
+
+
+def offline() -> bool:
+    return any(
+        (_text(name) or "0").lower() not in {"0", "false", "no"}
+        for name in ("ETCHMARK_OFFLINE", "HF_HUB_OFFLINE")
+    )

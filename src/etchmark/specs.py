@@ -1,0 +1,378 @@
+"""Typed records: what datasets, benchmarks and baselines declare, and what a run leaves behind.
+
+Every key of every YAML card and JSON record is documented here and nowhere else; unknown keys
+are refused, so that a misspelt key is an error and not a silent default.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ID_PATTERN = r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=64)]
+Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"']+$", max_length=500)]
+Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$", max_length=200)]
+
+
+def _single_line(value: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f\u2028\u2029]", value) or value != value.strip() or not value:
+        raise ValueError("must be one non-empty line without control characters or outer blanks")
+    return value
+
+
+Line = Annotated[str, Field(max_length=200), AfterValidator(_single_line)]
+
+
+ModelName = Annotated[Line, Field(max_length=100)]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# --- what content declares ---------------------------------------------------------------------
+
+
+class Citation(Record):
+    """A paper: a short title and, where it has one, its DOI."""
+
+    title: Line
+    doi: Doi | None = None
+    url: Url | None = None
+
+
+class DatasetConfig(Record):
+    """One configuration of a dataset: one table, one schema."""
+
+    title: Line
+    description: str
+    splits: list[Identifier] = Field(min_length=1)
+    network: bool = False
+    """True if building it needs files that must be downloaded first."""
+    rows: int = Field(gt=0)
+
+
+class DatasetSpec(Record):
+    """``datasets/<name>/dataset.yaml``: what ``build.py`` makes."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Identifier
+    version: int = Field(ge=1)
+    title: Line
+    summary: str
+    licence: Line
+    citations: list[Citation] = []
+    configs: dict[Identifier, DatasetConfig] = Field(min_length=1)
+    default_config: Identifier
+    label_columns: list[str] = Field(min_length=1)
+    """Columns kept in the frozen release, to tell how far a rebuild that differs is off."""
+    parameters: dict[str, Any] = {}
+    """Generator parameters and seeds, handed to ``build.py`` and kept in the manifest."""
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> DatasetSpec:
+        if self.default_config not in self.configs:
+            raise ValueError(f"default_config {self.default_config!r} is not among configs")
+        return self
+
+
+class Track(Record):
+    """A named set of inputs: an explicit allow-list of stored columns of one config."""
+
+    title: Line
+    config: Identifier
+    inputs: list[str] = Field(min_length=1)
+    description: str = ""
+    fingerprint: Sha256
+    """Fingerprint of the config this track reads; a rebuild that differs is not scored."""
+
+
+class Target(Record):
+    column: str
+    quantity: Line
+    symbol: Line
+    unit: Line
+    shape: list[int] = []
+    """Shape of one prediction; empty for a scalar."""
+
+
+class Protocol(Record):
+    """How the data are divided: fixed splits, or folds frozen in a column."""
+
+    title: Line
+    kind: Literal["holdout", "folds"]
+    description: str
+    split: Identifier
+    """Headline split: the test split of a holdout, the split that holds all folds otherwise."""
+    train_split: Identifier | None = None
+    validation_split: Identifier | None = None
+    fold_column: str | None = None
+    group_column: str | None = None
+    """Groups handed to the model for choices made inside the training data."""
+    extra_splits: list[Identifier] = []
+    fold_statistics: bool = False
+    """Report the mean and standard deviation over folds beside the pooled score."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if self.kind == "folds":
+            if self.fold_column is None:
+                raise ValueError("a protocol of kind folds needs fold_column")
+            if self.train_split or self.validation_split or self.extra_splits:
+                raise ValueError("a protocol of kind folds has one split only")
+        else:
+            if self.train_split is None:
+                raise ValueError("a protocol of kind holdout needs train_split")
+            if self.fold_column is not None or self.fold_statistics:
+                raise ValueError("fold_column and fold_statistics belong to kind folds")
+        return self
+
+
+class ReferenceLine(Record):
+    """A line drawn on every plot of a benchmark: a baseline by name, or a value with its source."""
+
+    label: Line
+    model: str | None = None
+    metric: str | None = None
+    value: float | None = None
+    protocol: Identifier | None = None
+    source: Citation | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> ReferenceLine:
+        if (self.model is None) == (self.value is None):
+            raise ValueError("a reference line has either model or value")
+        if self.value is not None and (self.source is None or self.metric is None):
+            raise ValueError("a reference value needs its metric and source")
+        return self
+
+
+class BenchmarkSpec(Record):
+    """``benchmarks/<id>.yaml``: everything that identifies what is measured."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    id: Identifier
+    version: int = Field(ge=1)
+    title: Line
+    summary: str
+    description: str
+    dataset: Identifier
+    tracks: dict[Identifier, Track] = Field(min_length=1)
+    target: Target
+    target_fingerprint: Sha256
+    unit_column: str = "id"
+    """Column of the independent unit (sample, paper, trajectory) that the bootstrap resamples."""
+    unit_name: Line = "sample"
+    protocols: dict[Identifier, Protocol] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1)
+    primary_metric: str
+    reference_lines: list[ReferenceLine] = []
+    licence: Line
+    citations: list[Citation] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BenchmarkSpec:
+        if self.primary_metric not in self.metrics:
+            raise ValueError(f"primary_metric {self.primary_metric!r} is not among metrics")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("metrics are named twice")
+        for name, track in self.tracks.items():
+            if len(set(track.inputs)) != len(track.inputs):
+                raise ValueError(f"track {name!r} names an input twice")
+            if self.target.column in track.inputs:
+                raise ValueError(f"track {name!r} hands out the target {self.target.column!r}")
+            if "id" in track.inputs:
+                raise ValueError(f"track {name!r} names 'id', which is no input")
+        return self
+
+    @property
+    def key(self) -> str:
+        """``id@version``."""
+        return f"{self.id}@{self.version}"
+
+    @property
+    def headline(self) -> str:
+        """Name of the headline protocol: the first."""
+        return next(iter(self.protocols))
+
+
+TrainingData = Literal["none", "declared", "unknown"]
+
+
+class ModelCard(Record):
+    """What a submission says of itself: ``--card`` file, or part of a baseline's card."""
+
+    title: Line | None = None
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    authors: Annotated[list[Line], Field(max_length=100)] = []
+    paper: Doi | Url | None = None
+    code: Url | None = None
+    licence: Line | None = None
+    tags: Annotated[list[Annotated[Line, Field(max_length=40)]], Field(max_length=20)] = []
+    training_data: TrainingData = "unknown"
+    """Was the model trained on anything beyond the benchmark's training data?"""
+    training_data_note: Annotated[str, Field(max_length=2_000)] = ""
+    bibtex: Annotated[str, Field(max_length=5_000)] = ""
+
+
+class BenchmarkUse(Record):
+    """Where a variant runs: the track it reads on one benchmark."""
+
+    track: Identifier
+
+
+class Variant(Record):
+    title: Line
+    params: dict[str, Any] = {}
+    description: str = ""
+    tags: list[Line] = []
+    benchmarks: dict[Identifier, BenchmarkUse] | None = None
+    """Overrides the card's ``benchmarks`` for this variant."""
+
+
+class BaselineCard(ModelCard):
+    """``baselines/<name>/card.yaml``."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Identifier
+    variants: dict[Identifier, Variant] = {}
+    benchmarks: dict[Identifier, BenchmarkUse] = Field(min_length=1)
+
+
+# --- what a build leaves behind ----------------------------------------------------------------
+
+
+class DataFile(Record):
+    path: str
+    split: Identifier
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: Sha256
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*", value):
+            raise ValueError(f"not a plain relative path: {value!r}")
+        return value
+
+
+class Manifest(Record):
+    """``manifest.json`` beside the shards of one config."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Identifier
+    config: Identifier
+    version: int
+    parameters: dict[str, Any]
+    built_with: dict[str, str]
+    files: list[DataFile] = Field(min_length=1)
+    fingerprint: Sha256
+    """Identity of the content on any machine (floats quantised; see ``data.packaging``)."""
+
+
+# --- what a run leaves behind ------------------------------------------------------------------
+
+
+class Cost(Record):
+    """What a run took; unknown parts are null."""
+
+    fit_seconds: float | None = Field(default=None, ge=0)
+    predict_seconds: float | None = Field(default=None, ge=0)
+    peak_memory_bytes: int | None = Field(default=None, ge=0)
+    parameters: int | None = Field(default=None, ge=0)
+    hardware: str | None = None
+
+
+class Environment(Record):
+    etchmark: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git_commit: str | None = None
+    """Commit of the checkout that ran; ``-dirty`` is appended if tracked files were changed."""
+
+
+class MetricScore(Record):
+    """A score with its 95 % interval and, where they exist, its spread over seeds and folds."""
+
+    value: float
+    ci_low: float | None = None
+    ci_high: float | None = None
+    seed_sd: float | None = None
+    fold_mean: float | None = None
+    fold_sd: float | None = None
+
+
+class FoldScore(Record):
+    fold: int
+    n: int
+    values: dict[str, float | None]
+
+
+class SplitScore(Record):
+    split: Identifier
+    n: int
+    units: int
+    seeds: int
+    metrics: dict[str, MetricScore]
+    folds: list[FoldScore] = []
+
+
+class Fingerprints(Record):
+    data: Sha256
+    target: Sha256
+    predictions: list[Sha256] = []
+
+
+Status = Literal["reported", "scored", "run", "verified"]
+
+
+class ResultRecord(Record):
+    """One submission: who, on what, with which scores, at what cost."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    submission: Sha256
+    benchmark: Identifier
+    benchmark_version: int
+    track: Identifier
+    protocol: Identifier
+    name: ModelName
+    card: ModelCard
+    params: dict[str, Any] = {}
+    status: Status
+    outcome: Literal["ok", "failed"]
+    reason: str | None = None
+    """Why it failed."""
+    fingerprints: Fingerprints
+    scores: list[SplitScore] = []
+    cost: Cost = Cost()
+    environment: Environment | None = None
+    created: datetime
+    """UTC."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ResultRecord:
+        if self.created.utcoffset() is None or self.created.utcoffset().total_seconds() != 0:  # type: ignore[union-attr]
+            raise ValueError("created must be UTC")
+        if self.outcome == "ok" and (not self.scores or not self.fingerprints.predictions):
+            raise ValueError("a record of outcome ok has scores and prediction hashes")
+        if self.outcome == "failed" and (self.scores or not self.reason):
+            raise ValueError("a failed record has a reason and no scores")
+        return self
+
+    def score_of(self, split: str) -> SplitScore | None:
+        return next((score for score in self.scores if score.split == split), None)
