@@ -28,7 +28,9 @@ def git_commit() -> str | None:
     try:
         commit = git("rev-parse", "HEAD")
         # Results that are written while a board is recomputed do not change the code that runs.
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard/results")
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "--", ".", ":!leaderboard/results"
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}-dirty" if changed else commit

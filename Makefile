@@ -1,0 +1,61 @@
+# make demo: from nothing to a served leaderboard. make test: the fast suite. Needs Python >= 3.11.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The demo's own hub folder: your user-wide one stays as it is.
+DEMO_HOME := $(CURDIR)/.cache/demo
+DEMO := ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/etchmark
+DASHBOARD ?= 1
+PORT ?= 8501
+# Two workers and one numerical thread each suit small machines best.
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo dashboard lint test test-slow results clean
+
+help:
+	@echo "make setup      make $(VENV) and install etchmark with the tested versions"
+	@echo "make demo       setup, build, score two baselines, submit a file, show and serve the board"
+	@echo "make dashboard  serve the dashboard on localhost:$(PORT)"
+	@echo "make test       fast suite (make lint, make test-slow: the rest)"
+	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard,pipeline,dev]'
+	@touch $@
+
+setup: $(READY)
+
+demo: setup
+	$(DEMO) build superalloys --config composition
+	$(DEMO) evaluate training_mean superalloy-hardness
+	$(DEMO) evaluate composition_regression/ridge superalloy-hardness
+	ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/python leaderboard/example_submission.py $(DEMO_HOME)/my-predictions.parquet
+	$(DEMO) submit $(DEMO_HOME)/my-predictions.parquet superalloy-hardness --name my-random-forest --track composition --protocol leave-paper-out
+	$(DEMO) leaderboard superalloy-hardness
+	@if [ "$(DASHBOARD)" = 1 ]; then echo "dashboard: http://localhost:$(PORT) (Ctrl-C ends it)"; exec env ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/etchmark dashboard --port $(PORT); fi
+
+dashboard: setup
+	$(BIN)/etchmark dashboard --port $(PORT)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+test: setup
+	$(PYTEST) -n $(JOBS) -m "not slow"
+
+test-slow: setup
+	$(PYTEST) -n $(JOBS) -m slow
+
+results: setup
+	$(BIN)/etchmark results run superalloy-hardness
+
+clean:
+	rm -rf $(VENV) .cache runs dist

@@ -1,0 +1,22 @@
+"""Published image features → principal components → linear or support vector regression."""
+
+from __future__ import annotations
+
+from etchmark import SklearnModel
+from etchmark.heads import PCARegression
+
+# fmt: off
+ELEMENTS = [
+    "Ni", "Co", "Cr", "Al", "Ti", "W", "Mo", "Ta", "Nb", "Hf", "Re", "V", "Fe", "Ce", "Si", "C", "B", "Zr",
+    "Mn", "S", "P",
+]
+# fmt: on
+
+
+def build(
+    seed: int, device: str, encoder: str, head: str, composition: bool = False
+) -> SklearnModel:
+    added = [f"{name}_at" for name in ELEMENTS] if composition else []
+    # Features and composition weigh the same, whatever their number of columns.
+    blocks = [-1, len(added)] if added else [-1]
+    return SklearnModel(PCARegression(head, blocks, seed), [encoder, *added], groups=True)
