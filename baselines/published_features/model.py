@@ -5,12 +5,10 @@ from __future__ import annotations
 from etchmark import SklearnModel
 from etchmark.heads import PCARegression
 
-# fmt: off
 ELEMENTS = [
-    "Ni", "Co", "Cr", "Al", "Ti", "W", "Mo", "Ta", "Nb", "Hf", "Re", "V", "Fe", "Ce", "Si", "C", "B", "Zr",
-    "Mn", "S", "P",
+    *("Ni", "Co", "Cr", "Al", "Ti", "W", "Mo", "Ta", "Nb", "Hf", "Re", "V", "Fe", "Ce", "Si"),
+    *("C", "B", "Zr", "Mn", "S", "P"),
 ]
-# fmt: on
 
 
 def build(

@@ -42,7 +42,9 @@ def atomic_percent(percent: np.ndarray, unit: str) -> np.ndarray:
         percent: shape (elements,), in the order of ``ELEMENTS``; need not sum to 100.
         unit: what the percentages are.
     """
-    moles = percent / np.array([ATOMIC_WEIGHT[name] for name in ELEMENTS]) if unit == "wt" else percent
+    moles = (
+        percent / np.array([ATOMIC_WEIGHT[name] for name in ELEMENTS]) if unit == "wt" else percent
+    )
     return 100.0 * moles / moles.sum()
 
 
@@ -58,7 +60,9 @@ def composition_columns(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     for row in rows:
         paper = papers[row["paper"]]
         if paper["doi"] != row["doi"]:
-            raise UserError(f"hardness.csv: {row['id']} has DOI {row['doi']}, papers.csv {paper['doi']}")
+            raise UserError(
+                f"hardness.csv: {row['id']} has DOI {row['doi']}, papers.csv {paper['doi']}"
+            )
         row["composition_unit_guess"] = paper["composition_unit_guess"]
         row["composition_unit_confidence"] = paper["confidence"]
     listed = np.array([[float(row[name]) for name in ELEMENTS] for row in rows])
