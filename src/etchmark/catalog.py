@@ -17,7 +17,7 @@ from etchmark.errors import UserError
 from etchmark.specs import BaselineCard, BenchmarkSpec, DatasetSpec, ModelCard, Track, Variant
 
 R = TypeVar("R", bound=BaseModel)
-MAX_CARD_BYTES = 1 << 20
+MAX_CARD_BYTES = 1 << 18
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,7 +26,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
-            key = str(getattr(key_node, "value", key_node))
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key that is not plain text", key_node.start_mark
+                )
+            key = key_node.value
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} stands twice", key_node.start_mark
@@ -49,14 +53,25 @@ def explain(error: ValidationError) -> str:
 
 def read_yaml(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_CARD_BYTES:
+        with path.open("rb") as handle:
+            content = handle.read(MAX_CARD_BYTES + 1)
+        if len(content) > MAX_CARD_BYTES:
             raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; a card is a short text")
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(content.decode("utf-8-sig"), _Loader)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save the card as UTF-8") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        # What PyYAML raises for an empty !!int, an unknown !!bool, a malformed !!timestamp.
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+    ) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error) or "too deeply nested"
@@ -140,7 +155,9 @@ class Catalog:
         path = self.dataset_folder(name) / "dataset.yaml"
         spec = read_record(path, DatasetSpec)
         if spec.name != name:
-            raise UserError(f"{path}: name is {spec.name!r} but the folder is {name!r}; make them agree")
+            raise UserError(
+                f"{path}: name is {spec.name!r} but the folder is {name!r}; make them agree"
+            )
         return spec
 
     def benchmark(self, name: str) -> BenchmarkSpec:
@@ -151,7 +168,9 @@ class Catalog:
         path = self.root / "benchmarks" / f"{identifier}.yaml"
         spec = read_record(path, BenchmarkSpec)
         if spec.id != identifier:
-            raise UserError(f"{path}: id is {spec.id!r} but the file is {identifier!r}; make them agree")
+            raise UserError(
+                f"{path}: id is {spec.id!r} but the file is {identifier!r}; make them agree"
+            )
         if version and version != str(spec.version):
             raise UserError(
                 f"benchmark {identifier!r} is at version {spec.version} here, not {version};"
@@ -165,7 +184,9 @@ class Catalog:
         path = self.root / "baselines" / name / "card.yaml"
         card = read_record(path, BaselineCard)
         if card.name != name:
-            raise UserError(f"{path}: name is {card.name!r} but the folder is {name!r}; make them agree")
+            raise UserError(
+                f"{path}: name is {card.name!r} but the folder is {name!r}; make them agree"
+            )
         if not (path.parent / "model.py").is_file():
             raise UserError(f"{path.parent}: has no model.py; add one that defines build()")
         return card
@@ -176,7 +197,10 @@ class Catalog:
         if head in self.baseline_names():
             folder = self.root / "baselines" / head
             return _with_variant(head, folder, self.baseline(head), variant)
-        folder = Path(name).expanduser()
+        try:
+            folder = Path(name).expanduser()
+        except RuntimeError:
+            raise unknown("model", name, self.model_names()) from None
         if (folder / "model.py").is_file():
             return _model_in_folder(folder.absolute(), "")
         if (folder.parent / "model.py").is_file():

@@ -27,6 +27,9 @@ results_app = typer.Typer(
 )
 app.add_typer(results_app, name="results")
 
+INTERRUPTED = 130
+"""What Typer returns after Ctrl-C."""
+
 BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="id, or id@version")]
 TrackOpt = Annotated[str | None, typer.Option("--track", help="inputs the model reads")]
 ProtocolOpt = Annotated[str | None, typer.Option("--protocol", help="how the data are divided")]
@@ -65,24 +68,37 @@ def list_(as_json: JsonOpt = False) -> None:
     content = catalog()
     found = {
         "benchmarks": [
-            {"id": spec.id, "version": spec.version, "title": spec.title, "tracks": list(spec.tracks)}
+            {
+                "id": spec.id,
+                "version": spec.version,
+                "title": spec.title,
+                "tracks": list(spec.tracks),
+            }
             for spec in map(content.benchmark, content.benchmark_names())
         ],
         "datasets": [
-            {"name": spec.name, "version": spec.version, "title": spec.title, "configs": list(spec.configs)}
+            {
+                "name": spec.name,
+                "version": spec.version,
+                "title": spec.title,
+                "configs": list(spec.configs),
+            }
             for spec in map(content.dataset, content.dataset_names())
         ],
         "baselines": [
-            {"name": name, "title": content.model(name).card.title} for name in content.model_names()
+            {"name": name, "title": content.model(name).card.title}
+            for name in content.model_names()
         ],
     }
     if as_json:
         _print_json(found)
         return
     for kind, rows in found.items():
+        names = [str(row.get("id") or row["name"]) for row in rows]
+        width = max(map(len, names), default=0)
         print(kind)
-        for row in rows:
-            print(f"  {row.get('id') or row['name']:<42} {row['title'] or ''}")
+        for name, row in zip(names, rows, strict=True):
+            print(f"  {name:<{width}}  {row['title'] or ''}")
 
 
 @app.command()
@@ -99,7 +115,8 @@ def build(
     config: Annotated[str | None, typer.Option("--config", help="which of its configs")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder to write")] = None,
     freeze: Annotated[
-        bool, typer.Option("--freeze", help="release this build: write its frozen labels (maintainers)")
+        bool,
+        typer.Option("--freeze", help="release this build: write its frozen labels (maintainers)"),
     ] = False,
 ) -> None:
     """Build a dataset from source."""
@@ -160,17 +177,22 @@ def template(
     print(f"{loaded.spec.key}, track {chosen_track}, protocol {chosen}")
     for path in (*written.inputs, *written.predictions):
         print(f"wrote {path}")
-    print(f"fill one predictions file, then: etchmark submit {written.predictions[0]} {benchmark} --name NAME")
+    fill = f"etchmark submit {written.predictions[0]} {benchmark} --name NAME"
+    print(f"fill one predictions file, then: {fill}")
 
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="<baseline>[/<variant>] or a folder")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="<baseline>[/<variant>] or a folder")
+    ],
     benchmark: BenchmarkArg,
     track: TrackOpt = None,
     protocol: ProtocolOpt = None,
     mini: Annotated[bool, typer.Option("--mini", help="print scores, store nothing")] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")
+    ] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto")] = "auto",
     time_limit: Annotated[
         float, typer.Option("--time-limit", min=0.001, help="wall seconds the model may take")
@@ -178,7 +200,9 @@ def evaluate(
     memory_limit: Annotated[
         float | None, typer.Option("--memory-limit", min=0.01, help="GiB the model may take")
     ] = None,
-    export: Annotated[Path | None, typer.Option("--export", help="write the submission here")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="write the submission here")
+    ] = None,
     unofficial: UnofficialOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
@@ -226,7 +250,9 @@ def submit(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="predictions file")],
     benchmark: BenchmarkArg,
     name: Annotated[str, typer.Option("--name", help="the model's name on the board")],
-    card: Annotated[Path | None, typer.Option("--card", help="YAML: authors, paper, code, …")] = None,
+    card: Annotated[
+        Path | None, typer.Option("--card", help="YAML: authors, paper, code, …")
+    ] = None,
     protocol: ProtocolOpt = None,
     track: TrackOpt = None,
     export: Annotated[
@@ -238,7 +264,14 @@ def submit(
     from etchmark import present
 
     present.submit(
-        file, benchmark, name=name, card=card, protocol=protocol, track=track, export=export, as_json=as_json
+        file,
+        benchmark,
+        name=name,
+        card=card,
+        protocol=protocol,
+        track=track,
+        export=export,
+        as_json=as_json,
     )
 
 
@@ -307,7 +340,7 @@ def results_run(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
 ) -> None:
-    """Run every baseline whose card names this benchmark; goes on where it stopped (maintainers)."""
+    """Run every baseline that names this benchmark; goes on where it stopped (maintainers)."""
     from etchmark.registry import campaign
 
     campaign.run(benchmark, only=only.split(","), protocol=protocol, out=out, again=again)
@@ -324,7 +357,9 @@ def dashboard(
     from etchmark.catalog import content_root
 
     if importlib.util.find_spec("streamlit") is None:
-        raise UserError("the dashboard needs Streamlit; install it with `pip install 'etchmark[dashboard]'`")
+        raise UserError(
+            "the dashboard needs Streamlit; install it with `pip install 'etchmark[dashboard]'`"
+        )
     script = content_root() / "leaderboard" / "app.py"
     if not script.is_file():
         raise UserError(f"{script}: is missing; reinstall etchmark or correct ETCHMARK_CONTENT")
@@ -336,28 +371,49 @@ def dashboard(
     os.execv(sys.executable, command)  # noqa: S606
 
 
+def _complain(text: str) -> None:
+    """One line on stderr, whatever a file or name that it quotes may hold."""
+    line = " ".join(text.split())
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    print(f"error: {shown}", file=sys.stderr)
+
+
+def _complain_of_usage(error: Any) -> None:
+    # Typer's own exceptions, by what they offer: they moved between its versions.
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "etchmark"
+    message = error.format_message()
+    if error.__class__.__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        _complain(f"{message.rstrip('.')}; see `{path} --help`")
+    sys.exit(error.exit_code)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit 2 for the caller's mistake, 1 for anything else, 0 for fine."""
     try:
-        app(args=arguments, prog_name="etchmark")
+        code = app(args=arguments, prog_name="etchmark", standalone_mode=False)
+        # What is still in the buffer is written here, where a reader that left can be handled.
+        sys.stdout.flush()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code or 0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(str(error))
         sys.exit(2)
     except BrokenPipeError:
         # The reader (head, less) went away; nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
         sys.exit(1)
     except Exception as error:
+        if hasattr(error, "format_message"):
+            _complain_of_usage(error)
         if os.environ.get("ETCHMARK_DEBUG"):
             raise
-        text = " ".join(str(error).split())
-        print(
-            f"error: {type(error).__name__}: {text} (ETCHMARK_DEBUG=1 shows the traceback)",
-            file=sys.stderr,
-        )
+        _complain(f"{type(error).__name__}: {error} (ETCHMARK_DEBUG=1 shows the traceback)")
         sys.exit(1)
 
 

@@ -29,7 +29,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def plain(text: str) -> str:
     """Text without characters that steer a terminal or turn the writing direction."""
     return "".join(
-        char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co"} else "\N{REPLACEMENT CHARACTER}"
+        char
+        if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co"}
+        else "\N{REPLACEMENT CHARACTER}"
         for char in text
     )
 
@@ -68,7 +70,9 @@ def show(name: str, as_json: bool) -> None:
     head = name.partition("@")[0]
     if head in content.benchmark_names():
         spec = content.benchmark(name)
-        _print_json(spec.model_dump(mode="json", by_alias=True)) if as_json else _show_benchmark(spec)
+        _print_json(spec.model_dump(mode="json", by_alias=True)) if as_json else _show_benchmark(
+            spec
+        )
     elif name in content.dataset_names():
         _show_dataset(content, name, as_json)
     elif name.partition("/")[0] in content.baseline_names():
@@ -108,7 +112,9 @@ def _show_dataset(content: Catalog, name: str, as_json: bool) -> None:
     if as_json:
         _print_json(spec.model_dump(mode="json", by_alias=True))
         return
-    print(f"{spec.name} (version {spec.version}): {spec.title}\n\n{textwrap.fill(spec.summary, 96)}\n")
+    print(
+        f"{spec.name} (version {spec.version}): {spec.title}\n\n{textwrap.fill(spec.summary, 96)}\n"
+    )
     for config, declared in spec.configs.items():
         folder = find_config(content, name, config)
         state = "not on this machine" if folder is None else str(folder)
@@ -162,13 +168,28 @@ def scores(spec: BenchmarkSpec, protocol: str, given: list[SplitScore], as_json:
         splits = [one.model_dump(mode="json") for one in given]
         _print_json({"benchmark": spec.key, "protocol": protocol, "splits": splits})
         return
-    rows = [["split", "metric", "score", "95 % interval", "unit", "n", f"{spec.unit_name}s", "folds"]]
+    rows = [
+        ["split", "metric", "score", "95 % interval", "unit", "n", f"{spec.unit_name}s", "folds"]
+    ]
     for one in given:
         for name, score in one.metrics.items():
-            folds = "" if score.fold_mean is None else f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
+            folds = (
+                ""
+                if score.fold_mean is None
+                else f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
+            )
             unit = metric_by_id(name).unit_for(spec.target.unit)
             rows.append(
-                [one.split, name, number(score.value), _interval(score), unit, str(one.n), str(one.units), folds]
+                [
+                    one.split,
+                    name,
+                    number(score.value),
+                    _interval(score),
+                    unit,
+                    str(one.n),
+                    str(one.units),
+                    folds,
+                ]
             )
     print(f"{spec.key}, protocol {protocol}")
     print(_columns(rows))
@@ -192,9 +213,8 @@ def evaluate(
         raise UserError(f"unknown device {device!r}; known are: cpu, cuda, auto")
     loaded = load_benchmark(benchmark, unofficial=unofficial)
     source = loaded.catalog.model(model)
-    if keep:
-        # Opened first: a registry that cannot be written is found before the model has run.
-        store = Store()
+    # Opened first: a registry that cannot be written is found before the model has run.
+    store = Store() if keep else None
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
             loaded,
@@ -208,7 +228,7 @@ def evaluate(
             progress=sys.stderr.isatty(),
         )
         record = done.prepared.record
-        if keep:
+        if store is not None:
             submissions.commit(store, done.prepared)
         if export is not None and record.outcome == "ok":
             submissions.export(done.prepared, export)
@@ -312,8 +332,8 @@ def leaderboard(
     first = frame.iloc[0]
     print(f"{spec.key}: {spec.title}")
     print(
-        f"protocol {first['protocol']}, split {first['split']}, {first['metric']} in {first['unit']},"
-        f" 95 % interval and rank range over {first['units']} {spec.unit_name}s"
+        f"protocol {first['protocol']}, split {first['split']}, {first['metric']} in"
+        f" {first['unit']}, 95 % interval and rank range over {first['units']} {spec.unit_name}s"
     )
     head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
     rows = [head]
@@ -341,7 +361,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     safe = frame.copy()
     safe["tags"] = [";".join(tags) for tags in safe["tags"]]
     for column in ("model", "title", "reason", "tags"):
-        safe[column] = [csv_safe(value) if isinstance(value, str) else value for value in safe[column]]
+        safe[column] = [
+            csv_safe(value) if isinstance(value, str) else value for value in safe[column]
+        ]
     return safe.to_csv(index=False)
-
-

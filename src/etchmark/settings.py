@@ -25,11 +25,18 @@ def _text(name: str) -> str | None:
     return value or None
 
 
+def _path(name: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"{name}: {value!r} names an unknown user; correct the setting") from None
+
+
 def _folder(name: str) -> Path | None:
     value = _text(name)
     if value is None:
         return None
-    path = Path(value).expanduser().absolute()
+    path = _path(name, value)
     if not path.is_dir():
         raise UserError(
             f"{name}: {path} is not a folder; create it, correct the setting or unset it"
@@ -41,7 +48,7 @@ def home() -> Path:
     """The hub folder; it is created on first use by whoever writes to it."""
     value = _text("ETCHMARK_HOME")
     if value is not None:
-        return Path(value).expanduser().absolute()
+        return _path("ETCHMARK_HOME", value)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("etchmark"))
@@ -66,6 +73,6 @@ def sources_url() -> str:
 
 def offline() -> bool:
     return any(
-        (_text(name) or "0").lower() not in {"0", "false", "no"}
+        (_text(name) or "0").lower() not in {"0", "false", "no", "off"}
         for name in ("ETCHMARK_OFFLINE", "HF_HUB_OFFLINE")
     )

@@ -22,7 +22,7 @@ Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$", max_length=200)]
 
 
 def _single_line(value: str) -> str:
-    if re.search(r"[\x00-\x1f\x7f\u2028\u2029]", value) or value != value.strip() or not value:
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or value != value.strip() or not value:
         raise ValueError("must be one non-empty line without control characters or outer blanks")
     return value
 

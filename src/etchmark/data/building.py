@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, unknown
@@ -53,7 +54,9 @@ class Difference:
     def describe(self) -> str:
         shown = ", ".join(self.rows[:5]) + (", …" if len(self.rows) > 5 else "")
         largest = ", ".join(f"{name} {value:.6g}" for name, value in self.largest.items())
-        return f"{len(self.rows)} rows differ ({shown}); largest label difference: {largest or 'none'}"
+        return (
+            f"{len(self.rows)} rows differ ({shown}); largest label difference: {largest or 'none'}"
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,9 @@ def build(
     chosen = config_of(spec, config)
     source = catalog.dataset_folder(dataset)
     target = (out or hub_folder(dataset, chosen)).absolute()
-    if target.exists() and any(target.iterdir()) and not (target / packaging.MANIFEST).is_file():
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is not a folder; give another --out")
+    if target.exists() and any(target.iterdir()) and not _is_build(target):
         raise UserError(f"{target}: is not empty and holds no earlier build; give another --out")
     context = BuildContext(
         folder=source,
@@ -126,6 +131,15 @@ def build(
     return Build(target, manifest, compare(source, target, manifest))
 
 
+def _is_build(folder: Path) -> bool:
+    # What stands there is replaced whole, so it must be ours; others have a manifest.json too.
+    try:
+        Manifest.model_validate_json((folder / packaging.MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return True
+
+
 def _rows(folder: Path, manifest: Manifest) -> tuple[list[str], list[str], list[str]]:
     ids: list[str] = []
     splits: list[str] = []
@@ -136,7 +150,9 @@ def _rows(folder: Path, manifest: Manifest) -> tuple[list[str], list[str], list[
         ids += [str(value) for value in values["id"]]
         splits += [file.split] * file.rows
         prints += [
-            fingerprint.of_columns({name: array[row : row + 1] for name, array in values.items()})[:16]
+            fingerprint.of_columns({name: array[row : row + 1] for name, array in values.items()})[
+                :16
+            ]
             for row in range(file.rows)
         ]
     return ids, splits, prints
@@ -196,8 +212,9 @@ def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None
 
 def main(path: str) -> None:
     """What ``python datasets/<name>/build.py`` does: the same as ``etchmark build <name>``."""
+    import runpy
     import sys
 
-    from etchmark.cli import main as command
-
-    command(["build", Path(path).resolve().parent.name, *sys.argv[1:]])
+    # Started as a program, not imported: the command line stands on the floors above this one.
+    sys.argv = ["etchmark", "build", Path(path).resolve().parent.name, *sys.argv[1:]]
+    runpy.run_module("etchmark.cli", run_name="__main__")

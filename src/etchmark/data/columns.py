@@ -62,13 +62,39 @@ def to_numpy(column: pa.ChunkedArray, feature: Mapping[str, Any] | None = None) 
     if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
         shape = (feature or {}).get("shape")
         values: Any = array
+        sizes: list[int] = []
         while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+            if values.null_count:
+                raise UserError("a column of lists has empty cells; mend build.py")
+            found = np.unique(values.value_lengths().to_numpy(zero_copy_only=False))
+            if len(found) > 1:
+                raise UserError("a column of lists has rows of different length; mend build.py")
+            sizes.append(int(found[0]) if len(found) else 0)
             values = values.flatten()
         flat = values.to_numpy(zero_copy_only=False)
-        return flat.reshape(len(array), *shape) if shape else flat.reshape(len(array), -1)
+        return flat.reshape(len(array), *(shape or [int(np.prod(sizes))]))
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         return np.array(array.to_pylist(), dtype=object)
     return array.to_numpy(zero_copy_only=False)
+
+
+def _damaged(file: Path, error: Exception) -> UserError:
+    first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return UserError(f"{file}: cannot be read as parquet ({first}); rebuild the dataset")
+
+
+def _schema(file: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(file, error) from None
+
+
+def _column(file: Path, name: str) -> pa.ChunkedArray:
+    try:
+        return pq.read_table(file, columns=[name]).column(0)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(file, error) from None
 
 
 class Columns(Mapping[str, np.ndarray]):
@@ -76,7 +102,7 @@ class Columns(Mapping[str, np.ndarray]):
 
     def __init__(self, files: Sequence[Path], names: Sequence[str] | None = None) -> None:
         self._files = list(files)
-        schema = pq.read_schema(self._files[0])
+        schema = _schema(self._files[0])
         self._features = features_of(schema)
         self._names = list(schema.names if names is None else names)
         absent = [name for name in self._names if name not in schema.names]
@@ -88,7 +114,7 @@ class Columns(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(f"{name!r} is not among the declared inputs: {', '.join(self._names)}")
         if name not in self._read:
-            parts = [pq.read_table(file, columns=[name]).column(0) for file in self._files]
+            parts = [_column(file, name) for file in self._files]
             chunks = [chunk for part in parts for chunk in part.chunks]
             column = pa.chunked_array(chunks, type=parts[0].type)
             self._read[name] = to_numpy(column, self._features.get(name))

@@ -31,7 +31,9 @@ def _get(url: str, path: Path, limit: int) -> None:
     import requests
 
     if settings.offline():
-        raise UserError(f"{url}: the network is switched off (ETCHMARK_OFFLINE); unset it to download")
+        raise UserError(
+            f"{url}: the network is switched off (ETCHMARK_OFFLINE); unset it to download"
+        )
     try:
         with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
             answer.raise_for_status()
@@ -68,6 +70,11 @@ def _from_remote(base: str, dataset: str, config: str, split: str | None, folder
             path.unlink()
             raise UserError(f"{url}/{file.path}: SHA-256 differs from its manifest; try again")
     if split is None:
+        if packaging.config_fingerprint(partial, manifest.files) != manifest.fingerprint:
+            raise UserError(
+                f"{url}: the files are not the content that the fingerprint in its manifest stands"
+                " for; check ETCHMARK_REMOTE"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     return manifest
@@ -125,7 +132,8 @@ def download(
     for file, path in zip(wanted, paths, strict=True):
         if not path.is_file() or files.sha256_of(path) != file.sha256:
             raise UserError(
-                f"{path}: missing or damaged; rebuild with `etchmark build {dataset} --config {chosen}`"
+                f"{path}: missing or damaged; rebuild with"
+                f" `etchmark build {dataset} --config {chosen}`"
             )
     if out is not None:
         paths = _copy(folder, [Path(file.path) for file in wanted], out)
@@ -147,5 +155,7 @@ def _copy(folder: Path, names: list[Path], out: Path) -> list[Path]:
             if name in names:
                 copied.append(out / name)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror}); give another --out") from None
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror}); give another --out"
+        ) from None
     return copied

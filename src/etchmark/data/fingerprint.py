@@ -14,6 +14,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 DIGITS = 6
+# Read from text, so that they are the same on any machine: numpy's 10.0**-5 is not, it depends on
+# whether the processor has AVX-512.
+_POWERS = np.array([float(f"1e{exponent}") for exponent in range(309)])
+# Below this, the power of ten that leaves six digits would be beyond the largest float.
+_TINY, _LIFT = 1e-280, 40
 
 
 def quantised(values: np.ndarray) -> bytes:
@@ -21,8 +26,16 @@ def quantised(values: np.ndarray) -> bytes:
     x = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(x)
     magnitude = np.where(finite & (x != 0), np.abs(x), 1.0)
-    exponent = np.floor(np.log10(magnitude)).astype(np.int64)
-    mantissa = np.rint(np.where(finite, x, 0.0) / 10.0 ** (exponent - (DIGITS - 1.0)))
+    lift = np.where(magnitude < _TINY, _LIFT, 0)
+    lifted = np.where(finite, x, 0.0) * _POWERS[lift]
+    exponent = np.floor(np.log10(magnitude * _POWERS[lift])).astype(np.int64)
+    # An exponent that is one off at a power of ten gives the same pair, by the carry below.
+    shift = DIGITS - 1 - exponent
+    # One exact operation by an exact power, as far as there are such (up to 1e22): a number that
+    # lies halfway is seen to do so, and goes to the even side everywhere.
+    up = lifted * _POWERS[np.maximum(shift, 0)]
+    mantissa = np.rint(np.where(shift >= 0, up, lifted / _POWERS[np.maximum(-shift, 0)]))
+    exponent = exponent - lift
     # 9.999999 rounds up to the next decade.
     carried = np.abs(mantissa) >= 10**DIGITS
     mantissa = np.where(carried, mantissa / 10, mantissa)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -143,6 +144,8 @@ class Benchmark:
         """A split as a Hugging Face Dataset with all stored columns (the first track if None)."""
         import datasets
 
+        if not sys.stderr.isatty():
+            datasets.disable_progress_bars()
         paths = self.files(name, track or next(iter(self.spec.tracks)))
         return datasets.Dataset.from_parquet(
             [str(path) for path in paths], cache_dir=str(settings.home() / "cache" / "datasets")

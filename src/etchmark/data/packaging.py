@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
 import secrets
@@ -22,6 +24,7 @@ from etchmark.specs import DataFile, DatasetSpec, Manifest
 
 BUILT_WITH = ("numpy", "pyarrow", "datasets", "pillow", "scipy")
 MANIFEST = "manifest.json"
+SWAP_TRIES = 20
 
 
 def check_ids(splits: Mapping[str, pa.Table]) -> None:
@@ -32,11 +35,15 @@ def check_ids(splits: Mapping[str, pa.Table]) -> None:
             raise UserError(f"split {name!r} has no string column 'id'; mend build.py")
         for value in table.column("id").to_pylist():
             if not value or value in seen:
-                raise UserError(f"split {name!r}: id {value!r} is empty or not unique; mend build.py")
+                raise UserError(
+                    f"split {name!r}: id {value!r} is empty or not unique; mend build.py"
+                )
             seen.add(value)
 
 
-def write_config(folder: Path, spec: DatasetSpec, config: str, splits: Mapping[str, pa.Table]) -> Manifest:
+def write_config(
+    folder: Path, spec: DatasetSpec, config: str, splits: Mapping[str, pa.Table]
+) -> Manifest:
     """Write ``folder`` anew; an older build there is replaced only once the new one is whole.
 
     Args:
@@ -58,17 +65,24 @@ def write_config(folder: Path, spec: DatasetSpec, config: str, splits: Mapping[s
             f"{spec.name}:{config} was built with {rows} rows but declares {declared.rows};"
             " make build.py and dataset.yaml agree"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         manifest = _write(temporary, spec, config, splits)
         _swap(temporary, folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); give another --out or set"
+            " ETCHMARK_HOME"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return manifest
 
 
-def _write(folder: Path, spec: DatasetSpec, config: str, splits: Mapping[str, pa.Table]) -> Manifest:
+def _write(
+    folder: Path, spec: DatasetSpec, config: str, splits: Mapping[str, pa.Table]
+) -> Manifest:
     (folder / "data").mkdir(parents=True)
     written: list[DataFile] = []
     for split, table in splits.items():
@@ -123,18 +137,34 @@ def target_fingerprint(ids: list[np.ndarray], labels: list[np.ndarray]) -> str:
 
 def _swap(new: Path, folder: Path) -> None:
     # Two renames: a kill between them leaves the old build under its spare name, and a rerun.
-    spare = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-    had_old = folder.exists()
-    if had_old:
-        os.replace(folder, spare)
-    os.replace(new, folder)
-    if had_old:
-        shutil.rmtree(spare, ignore_errors=True)
+    for attempt in range(SWAP_TRIES):
+        spare = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                folder.replace(spare)
+            new.replace(folder)
+            return
+        except OSError:
+            # Another process may have put its build there between the two renames.
+            if not folder.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    spare.replace(folder)
+                raise
+            if attempt + 1 == SWAP_TRIES:
+                raise
+        finally:
+            shutil.rmtree(spare, ignore_errors=True)
 
 
 def _card(spec: DatasetSpec, config: str, manifest: Manifest) -> str:
     declared = spec.configs[config]
-    lines = ["---", f"pretty_name: {spec.title}", "configs:", f"- config_name: {config}", "  data_files:"]
+    lines = [
+        "---",
+        f"pretty_name: {json.dumps(spec.title, ensure_ascii=False)}",
+        "configs:",
+        f"- config_name: {config}",
+        "  data_files:",
+    ]
     for split in declared.splits:
         lines += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
     lines += [
@@ -148,8 +178,8 @@ def _card(spec: DatasetSpec, config: str, manifest: Manifest) -> str:
         f"- {declared.rows} rows; licence: {spec.licence}",
         f"- fingerprint `{manifest.fingerprint}`",
         "",
-        "Built by `etchmark build "
-        + f"{spec.name} --config {config}`; the card of the whole dataset stands in the repository.",
+        f"Built by `etchmark build {spec.name} --config {config}`;"
+        " the card of the whole dataset stands in the repository.",
         "",
         "```python",
         "from datasets import load_dataset",

@@ -16,8 +16,9 @@ import sys
 import tempfile
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,12 +33,13 @@ from etchmark.catalog import ModelSource, pick_track
 from etchmark.data.columns import features_of
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.worker import GROUP, TARGET
+from etchmark.evaluation.worker import FOLD, GROUP, SAMPLES, TARGET
 from etchmark.scoring import predictions
 from etchmark.specs import Cost
 
 DEFAULT_TIME_LIMIT_S = 4 * 3600.0
 LOG_TAIL_BYTES = 64 * 1024
+MAX_REASON = 500
 POLL_S = 0.05
 
 
@@ -87,7 +89,9 @@ def _write(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="lz4")
 
 
-def prepare(root: Path, benchmark: Benchmark, track: str, protocol: str) -> tuple[list[str], dict[str, Any]]:
+def prepare(
+    root: Path, benchmark: Benchmark, track: str, protocol: str
+) -> tuple[list[str], dict[str, Any]]:
     """Write what the worker may see.
 
     Returns:
@@ -102,23 +106,19 @@ def prepare(root: Path, benchmark: Benchmark, track: str, protocol: str) -> tupl
         labelled[GROUP] = chosen.group_column
     if chosen.kind == "folds":
         paths = benchmark.files(chosen.split, track)
-        everything = _table(paths, labelled)
-        bare = everything.select(["id", *inputs])
         folds = benchmark.truth(chosen.split, protocol, track).folds
         assert folds is not None  # noqa: S101 (the spec demands a fold column; for the type checker)
-        names, rows = [], []
-        for fold in np.unique(folds):
-            name = f"fold-{fold:03d}"
-            held_out = np.flatnonzero(folds == fold)
-            _write(everything.take(np.flatnonzero(folds != fold)), root / name / "train.parquet")
-            _write(bare.take(held_out), root / name / f"inputs-{chosen.split}.parquet")
-            names.append(name)
-            rows.append(held_out)
-        return names, {chosen.split: rows}
+        known, number = np.unique(folds, return_inverse=True)
+        # Divided by the worker, one fold at a time: what one fold trains on, another holds out.
+        _write(_table(paths, labelled).append_column(FOLD, pa.array(number)), root / SAMPLES)
+        names = [f"fold-{fold:03d}" for fold in known]
+        return names, {chosen.split: [np.flatnonzero(folds == fold) for fold in known]}
     if chosen.train_split is None:
         raise UserError(f"{spec.id}: protocol {protocol} has no train_split; mend the benchmark")
     name = "holdout"
-    _write(_table(benchmark.files(chosen.train_split, track), labelled), root / name / "train.parquet")
+    _write(
+        _table(benchmark.files(chosen.train_split, track), labelled), root / name / "train.parquet"
+    )
     if chosen.validation_split:
         table = _table(benchmark.files(chosen.validation_split, track), labelled)
         _write(table, root / name / "validation.parquet")
@@ -143,34 +143,81 @@ def _drain(stream: IO[bytes], tail: collections.deque[bytes]) -> None:
             size -= len(tail.popleft())
 
 
-def _resident(process: psutil.Process) -> int:
+def _memory(process: psutil.Process, *, shared_once: bool) -> int:
+    """Bytes in memory of a process and all it started; forks share most of theirs."""
     total = 0
     for one in [process, *process.children(recursive=True)]:
-        try:
-            total += one.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += one.memory_full_info().pss if shared_once else one.memory_info().rss
     return total
 
 
+def _exceeds(process: psutil.Process, limit: int) -> bool:
+    # The quick sum counts shared pages for every process; only if it is too much, look closer.
+    if _memory(process, shared_once=False) <= limit:
+        return False
+    return sys.platform != "linux" or _memory(process, shared_once=True) > limit
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if os.name == "posix":
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-    else:
+    """End the worker and all it started, also what left its process group."""
+    if process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            worker = psutil.Process(process.pid)
+            # Stopped, it starts no further fold, and on Linux it still adopts every orphan.
+            worker.suspend()
+            while alive := [child for child in worker.children(recursive=True) if _runs(child)]:
+                for child in alive:
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
+                time.sleep(0.005)
         process.kill()
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _clean_environment() -> dict[str, str]:
     # A model is given its run folder, not the way to the labels.
-    hidden = {"ETCHMARK_HOME", "ETCHMARK_CONTENT", "ETCHMARK_MIRROR", "ETCHMARK_REMOTE"}
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ETCHMARK_") or name == "ETCHMARK_OFFLINE"
+    }
     return {**kept, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 
 
-def _watch(root: Path, limits: Limits, steps: int, progress: bool) -> tuple[str | None, str]:
+@contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end this process as Ctrl-C does: tidied up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    untouched = [one for one in numbers if signal.getsignal(one) == signal.SIG_DFL]
+    try:
+        for one in untouched:
+            signal.signal(one, leave)
+        yield
+    finally:
+        for one in untouched:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _watch(
+    root: Path, limits: Limits, results: Sequence[Path], progress: bool
+) -> tuple[str | None, str]:
     """Run the worker to its end; the reason for which it was stopped (or None), and its log."""
     memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
     process = subprocess.Popen(
@@ -190,15 +237,15 @@ def _watch(root: Path, limits: Limits, steps: int, progress: bool) -> tuple[str 
     started = time.monotonic()
     try:
         watched = psutil.Process(process.pid)
-        with _bar(steps, progress) as advance:
+        with _bar(len(results), progress) as advance:
             while process.poll() is None:
                 if time.monotonic() - started > limits.seconds:
                     stopped = f"ran out of time: more than {limits.seconds:g} s"
-                elif _resident(watched) > memory:
+                elif _exceeds(watched, memory):
                     stopped = f"ran out of memory: more than {memory / 2**30:.1f} GiB"
                 if stopped:
                     break
-                advance(len(list(root.glob("*/result-*.json"))))
+                advance(sum(path.is_file() for path in results))
                 time.sleep(POLL_S)
     except psutil.NoSuchProcess:
         pass
@@ -254,11 +301,11 @@ def run_model(
     benchmark.check_target()
     if not source.code.is_file():
         raise UserError(f"{source.folder}: has no model.py; add one that defines build()")
-    root = Path(tempfile.mkdtemp(prefix="etchmark-run-"))
-    try:
+    with _unwinding(), _run_folder() as root:
         folds, order = prepare(root, benchmark, track, protocol)
         run = {
             "code": str(source.code),
+            "parent": os.getpid(),
             "params": source.params,
             "seeds": list(range(seeds)),
             "device": device,
@@ -268,12 +315,25 @@ def run_model(
             "splits": list(order),
         }
         files.write_json(root / "run.json", run)
-        stopped, log = _watch(root, limits, len(folds) * seeds, progress)
+        results = [root / fold / f"result-{seed}.json" for fold in folds for seed in range(seeds)]
+        stopped, log = _watch(root, limits, results, progress)
         failure = stopped or _failure(root)
-        if failure:
-            return Run(failure, None, Cost(hardware=environment.hardware(device)), log)
-        _collect(root, run, order, benchmark, track, protocol, out)
-        return Run(None, out, _cost(root, run), log)
+        if not failure:
+            try:
+                cost = _cost(root, run)
+                _collect(root, run, order, benchmark, track, protocol, out)
+                return Run(None, out, cost, log)
+            except (OSError, EOFError, ValueError, KeyError, TypeError):
+                # The model's process can write there, so nothing in it is taken for granted.
+                failure = "the model's process left no readable result"
+        return Run(failure, None, Cost(hardware=environment.hardware(device)), log)
+
+
+@contextmanager
+def _run_folder() -> Iterator[Path]:
+    root = Path(tempfile.mkdtemp(prefix="etchmark-run-"))
+    try:
+        yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -282,9 +342,20 @@ def _failure(root: Path) -> str | None:
     if (root / "done.json").is_file():
         return None
     try:
-        return str(json.loads((root / "failure.json").read_text(encoding="utf-8"))["reason"])
-    except (OSError, ValueError, KeyError):
+        reason = json.loads((root / "failure.json").read_text(encoding="utf-8"))["reason"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "the model's process ended without a result"
+    return one_line(str(reason)) or "the model's process gave no reason"
+
+
+def one_line(text: str) -> str:
+    """Text that can be stored and printed: one line, bounded, no control characters."""
+    shown = " ".join(text.split())
+    shown = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char)[0] == "C" else char
+        for char in shown
+    )
+    return shown if len(shown) <= MAX_REASON else shown[: MAX_REASON - 1] + "…"
 
 
 def _cost(root: Path, run: dict[str, Any]) -> Cost:
@@ -325,6 +396,8 @@ def _collect(
             ]
             whole = np.empty((len(names), *run["shape"]), dtype=np.result_type(*parts))
             for part, where in zip(parts, rows, strict=True):
+                if part.shape != (len(where), *run["shape"]):
+                    raise ValueError(f"predictions have shape {part.shape}")
                 whole[where] = part
             ids.append(names)
             values.append(whole)

@@ -2,24 +2,34 @@
 
 The run folder holds ``run.json`` and, for each fold, ``train.parquet``, perhaps
 ``validation.parquet``, and ``inputs-<split>.parquet`` with nothing but ids and declared inputs.
-Where the system can fork, every fold runs in a fork of its own: what a model remembers of one
-fold's training data cannot reach the next, and peak memory is measured per fold.
+One fold's training data are another fold's answers, so folds are laid out one at a time, each with
+a fresh working directory. On Linux every fold runs in a fork of its own: what a model remembers of
+one fold cannot reach the next, what it left running is ended with it, and peak memory (of its
+largest process) is measured per fold.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
 import random
+import shutil
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 
 from etchmark import files
 from etchmark.data.columns import Columns
@@ -27,16 +37,21 @@ from etchmark.evaluation.model import Samples
 
 TARGET = "etchmark_target"
 GROUP = "etchmark_group"
+FOLD = "etchmark_fold"
+SAMPLES = "samples.parquet"
+LINUX = sys.platform == "linux"
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def load_build(code: Path) -> Callable[..., Any]:
     """The ``build`` function of a ``model.py``."""
     sys.path.insert(0, str(code.parent))
-    spec = importlib.util.spec_from_file_location("etchmark_model", code)
+    # Under its own name, so that processes a model starts find what is pickled by reference.
+    spec = importlib.util.spec_from_file_location(code.stem, code)
     if spec is None or spec.loader is None:
         raise ImportError(f"{code} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["etchmark_model"] = module
+    sys.modules[code.stem] = module
     spec.loader.exec_module(module)
     if not callable(getattr(module, "build", None)):
         raise AttributeError("model.py defines no function build(seed, device, **params)")
@@ -72,9 +87,7 @@ def _labelled(path: Path, inputs: list[str]) -> Samples | None:
 
 def _checked(given: Any, rows: int, shape: list[int]) -> np.ndarray:
     values = np.asarray(given)
-    if values.dtype == object or not (
-        np.issubdtype(values.dtype, np.number) or values.dtype == bool
-    ):
+    if values.dtype.kind not in "biuf":
         raise ValueError(f"predict returned {values.dtype}, not numbers")
     if values.shape == (rows, 1) and not shape:
         values = values[:, 0]
@@ -86,7 +99,9 @@ def _checked(given: Any, rows: int, shape: list[int]) -> np.ndarray:
     return values
 
 
-def run_fold(build: Callable[..., Any], run: dict[str, Any], seed: int, fold: int, folder: Path) -> None:
+def run_fold(
+    build: Callable[..., Any], run: dict[str, Any], seed: int, fold: int, folder: Path
+) -> None:
     """Fit and predict one fold; leaves predictions and ``result-<seed>.json`` in its folder."""
     device = resolve_device(run["device"])
     seed_everything(seed + 1000 * fold)
@@ -105,81 +120,170 @@ def run_fold(build: Callable[..., Any], run: dict[str, Any], seed: int, fold: in
         given = model.predict(inputs)
         predict_seconds += time.perf_counter() - started
         values = _checked(given, rows, run["shape"])
-        with files.replacing(folder / f"predictions-{split}-{seed}.npy") as temporary:
-            with temporary.open("wb") as handle:
-                np.save(handle, values, allow_pickle=False)
-    count = model.parameter_count() if hasattr(model, "parameter_count") else None
+        # A result counts once it is complete: its own file is written last and as a whole.
+        with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
+            np.save(handle, values, allow_pickle=False)
+    count = int(model.parameter_count()) if hasattr(model, "parameter_count") else None
+    if count is not None and not 0 <= count < 2**63:
+        raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
     result = {
         "fit_seconds": fit_seconds,
         "predict_seconds": predict_seconds,
-        "parameters": None if count is None else int(count),
+        "parameters": count,
         "device": device,
     }
     files.write_json(folder / f"result-{seed}.json", result)
 
 
-def describe(error: BaseException) -> str:
-    """One line: what was raised and where in the model's own code."""
+# --- the data of one fold ----------------------------------------------------------------------
+
+
+def take_samples(root: Path) -> list[pa.Table]:
+    """The samples of all folds, taken off the disk; empty where the parent laid out the data."""
+    path = root / SAMPLES
+    if not path.is_file():
+        return []
+    with pq.ParquetFile(path) as file:
+        table = file.read(use_threads=False)
+    path.unlink()
+    return [table]
+
+
+def lay_out(samples: pa.Table, run: dict[str, Any], fold: int, folder: Path) -> None:
+    """Write a fold's training samples, and nothing but the inputs of those it holds out."""
+    held_out = samples.column(FOLD).to_numpy() == fold
+    folder.mkdir(exist_ok=True)
+    train = samples.drop_columns([FOLD]).take(np.flatnonzero(~held_out))
+    bare = samples.select(["id", *run["inputs"]]).take(np.flatnonzero(held_out))
+    pq.write_table(train, folder / "train.parquet", compression="lz4")
+    pq.write_table(bare, folder / f"inputs-{run['splits'][0]}.parquet", compression="lz4")
+
+
+def take_away(folder: Path) -> None:
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+
+def describe(error: BaseException, code: Path) -> str:
+    """What was raised and where in the model's own code."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).name == "model.py"]
-    where = f" (model.py, line {own[-1].lineno})" if own else ""
+    own = [frame for frame in frames if code.parent in Path(frame.filename).parents]
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     if isinstance(error, MemoryError):
         return f"ran out of memory{where}"
-    text = " ".join(str(error).split())[:300]
+    try:
+        text = " ".join(str(error).split())[:300]
+    except Exception:
+        text = "(its message cannot be shown)"
     return f"{type(error).__name__}: {text}{where}"
 
 
-def _fail(root: Path, error: BaseException) -> None:
-    traceback.print_exception(error)
-    sys.stderr.flush()
-    files.write_json(root / "failure.json", {"reason": describe(error)})
+def _fail(root: Path, code: Path, error: BaseException) -> None:
+    reason = describe(error, code)
+    (root / "failure.json").write_text(json.dumps({"reason": reason}), encoding="utf-8")
+    # The model may have closed it.
+    with suppress(Exception):
+        traceback.print_exception(error)
+        sys.stderr.flush()
 
 
-def _forked(root: Path, work: Callable[[], None]) -> int | None:
-    """Run ``work`` in a fork; its peak memory in bytes, or None if it failed."""
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+def _sweep() -> None:
+    """End what a fold left running; orphans come to this process, which adopts them."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            time.sleep(0.005)
+
+
+def _forked(root: Path, code: Path, result: Path, work: Callable[[], None]) -> int | None:
+    """Run ``work`` in a fork; its peak memory in bytes, or None if it left no result."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             work()
             status = 0
         except BaseException as error:
-            _fail(root, error)
+            _fail(root, code, error)
         finally:
-            sys.stdout.flush()
+            with suppress(Exception):
+                sys.stdout.flush()
             os._exit(status)
     _, status, usage = os.wait4(child, 0)
-    if status == 0:
+    _sweep()
+    if status == 0 and result.is_file():
         return usage.ru_maxrss * 1024
     if not (root / "failure.json").is_file():
-        reason = f"killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "exited"
-        files.write_json(root / "failure.json", {"reason": f"the model's process was {reason}"})
+        ended = "exited without a result"
+        if os.WIFSIGNALED(status):
+            ended = f"was killed by signal {os.WTERMSIG(status)}"
+        files.write_json(root / "failure.json", {"reason": f"the model's process {ended}"})
     return None
+
+
+def _run_all(root: Path, run: dict[str, Any], code: Path) -> list[int] | None:
+    """Run every seed and fold; peak memory of each in bytes, or None after a failure."""
+    samples = take_samples(root)
+    work, peaks = root / "work", []
+    build = load_build(code)
+    for seed in run["seeds"]:
+        for fold, name in enumerate(run["folds"]):
+            folder = root / name
+            if samples:
+                lay_out(samples[0], run, fold, folder)
+            work.mkdir(exist_ok=True)
+
+            def one(seed: int = seed, fold: int = fold, folder: Path = folder) -> None:
+                if LINUX:
+                    samples.clear()
+                os.chdir(work)
+                run_fold(build, run, seed, fold, folder)
+
+            if LINUX:
+                peak = _forked(root, code, folder / f"result-{seed}.json", one)
+                if peak is None:
+                    return None
+                peaks.append(peak)
+            else:
+                one()
+                os.chdir(root)
+            shutil.rmtree(work, ignore_errors=True)
+            if samples:
+                take_away(folder)
+    return peaks
 
 
 def main(root: Path) -> int:
     run = json.loads((root / "run.json").read_text(encoding="utf-8"))
-    fork = sys.platform == "linux"
-    peaks: list[int] = []
+    code = Path(run["code"])
+    if LINUX:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != run["parent"]:
+            return 1
     try:
-        build = load_build(Path(run["code"]))
-        for seed in run["seeds"]:
-            for fold, name in enumerate(run["folds"]):
-                folder = root / name
-                if not fork:
-                    run_fold(build, run, seed, fold, folder)
-                    continue
-                peak = _forked(
-                    root,
-                    lambda seed=seed, fold=fold, folder=folder: run_fold(
-                        build, run, seed, fold, folder
-                    ),
-                )
-                if peak is None:
-                    return 1
-                peaks.append(peak)
+        peaks = _run_all(root, run, code)
     except BaseException as error:
-        _fail(root, error)
+        _fail(root, code, error)
+        return 1
+    finally:
+        if LINUX:
+            _sweep()
+    if peaks is None:
         return 1
     files.write_json(root / "done.json", {"peak_memory_bytes": max(peaks, default=None)})
     return 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark import files
@@ -14,7 +16,7 @@ from etchmark.catalog import Catalog
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.store import read_record
-from etchmark.registry.submissions import PREDICTIONS, RECORD, submission_id
+from etchmark.registry.submissions import PREDICTIONS, RECORD, TABLE, submission_id
 from etchmark.scoring.score import read_for, score_predictions, to_table
 from etchmark.specs import ResultRecord
 
@@ -31,7 +33,7 @@ class Checked:
 
 def _prediction_file(folder: Path) -> Path:
     found = [folder / f"{PREDICTIONS}{suffix}" for suffix in (".parquet", ".csv")]
-    found = [path for path in found if path.is_file()]
+    found = [path for path in found if path.exists()]
     if len(found) != 1:
         raise UserError(
             f"{folder}: holds {len(found)} files {PREDICTIONS}.parquet|csv, not one; export it anew"
@@ -48,9 +50,15 @@ def check(catalog: Catalog, folder: Path) -> Checked:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: is not a folder; give one made by `etchmark submit --export`")
+    for path in sorted(folder.iterdir()):
+        # A link could name any file of the machine that checks.
+        if path.is_symlink() or not path.is_file():
+            raise UserError(f"{path}: is not a plain file; export the submission anew")
     record = read_record(folder / RECORD)
     if record.outcome != "ok":
-        raise UserError(f"{folder}: the submission failed ({record.reason}); there is nothing to add")
+        raise UserError(
+            f"{folder}: the submission failed ({record.reason}); there is nothing to add"
+        )
     benchmark: Benchmark = load_benchmark(
         f"{record.benchmark}@{record.benchmark_version}", catalog=catalog
     )
@@ -69,32 +77,78 @@ def check(catalog: Catalog, folder: Path) -> Checked:
     if record.submission != expected:
         raise UserError(f"{folder / RECORD}: submission id is not {expected}; export it anew")
     if record.fingerprints.data != spec.tracks[record.track].fingerprint:
-        raise UserError(f"{folder / RECORD}: made from other data than {spec.key}; rerun and export")
+        raise UserError(
+            f"{folder / RECORD}: made from other data than {spec.key}; rerun and export"
+        )
     if record.fingerprints.target != spec.target_fingerprint:
         raise UserError(f"{folder / RECORD}: scored against other labels than {spec.key}'s")
     scored = score_predictions(
         benchmark, record.protocol, path, read_for(benchmark, record.protocol, path)
     )
     if [one.split for one in scored.scores] != [one.split for one in record.scores]:
-        raise UserError(f"{folder / RECORD}: other splits than the predictions hold; export it anew")
+        raise UserError(
+            f"{folder / RECORD}: other splits than the predictions hold; export it anew"
+        )
     for ours, theirs in zip(scored.scores, record.scores, strict=True):
-        if set(ours.metrics) != set(theirs.metrics):
-            raise UserError(f"{folder / RECORD}: other metrics than {spec.key} has; export it anew")
-        for name, value in ours.metrics.items():
-            said = theirs.metrics[name].value
-            if not np.isclose(said, value.value, rtol=RELATIVE_TOLERANCE, atol=1e-12):
-                raise UserError(
-                    f"{folder / RECORD}: {name} of split {ours.split!r} is said to be {said:.6g} but"
-                    f" the predictions give {value.value:.6g}; export it anew"
-                )
+        found = _difference(ours.model_dump(), theirs.model_dump())
+        if found:
+            raise UserError(
+                f"{folder / RECORD}: {found[0]} of split {ours.split!r} is said to be {found[2]}"
+                f" but the predictions give {found[1]}; export it anew"
+            )
+    table = to_table(scored.samples)
+    _check_table(folder / TABLE, table)
     buffer = io.BytesIO()
-    pq.write_table(to_table(scored.samples), buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd")
     # What goes to the board is what was computed here, not what was said; and a stranger's claim
     # to have been run by the harness cannot be seen from a file.
     status = record.status if record.name in catalog.model_names() else "scored"
     return Checked(
         record.model_copy(update={"scores": scored.scores, "status": status}), buffer.getvalue()
     )
+
+
+def _difference(ours: Any, theirs: Any, where: str = "") -> tuple[str, str, str] | None:
+    """Where two plain values differ by more than rounding: name, ours, theirs."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        parts = [(f"{where}.{key}".strip("."), ours[key], theirs[key]) for key in ours]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        parts = [(f"{where}.{at}", *pair) for at, pair in enumerate(zip(ours, theirs, strict=True))]
+    elif isinstance(ours, float) and isinstance(theirs, float) and _close(ours, theirs):
+        return None
+    else:
+        return None if ours == theirs else (where, _short(ours), _short(theirs))
+    found = (_difference(one, other, name) for name, one, other in parts)
+    return next((one for one in found if one), None)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:80]
+
+
+def _close(ours: Any, theirs: Any) -> bool:
+    return bool(np.allclose(ours, theirs, rtol=RELATIVE_TOLERANCE, atol=1e-12, equal_nan=True))
+
+
+def _check_table(path: Path, ours: pa.Table) -> None:
+    """The per-sample table that was exported is the one that is computed here."""
+    try:
+        with pq.ParquetFile(path) as file:
+            meta = file.metadata
+            unpacked = sum(meta.row_group(at).total_byte_size for at in range(meta.num_row_groups))
+            alike = file.schema_arrow.equals(ours.schema) and meta.num_rows == ours.num_rows
+            # Looked at before it is read: a small file can unpack to a very large one.
+            theirs = file.read() if alike and unpacked <= 4 * ours.nbytes + (1 << 20) else None
+    except (pa.ArrowException, OSError, ValueError):
+        raise UserError(f"{path}: is missing or not readable; export the submission anew") from None
+    for name in ours.column_names:
+        same = theirs is not None and (
+            _close(ours[name].to_numpy(), theirs[name].to_numpy())
+            if pa.types.is_floating(ours.schema.field(name).type)
+            else ours[name].equals(theirs[name])
+        )
+        if not same:
+            raise UserError(f"{path}: is not what the predictions give; export the submission anew")
 
 
 def add(catalog: Catalog, folder: Path, *, replace: bool = False) -> Path:

@@ -21,15 +21,17 @@ from etchmark.specs import BenchmarkSpec, Protocol
 
 COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
-    "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track", "split",
-    "status", "outcome", "reason", "superseded", "parameters", "fit_seconds", "predict_seconds",
-    "peak_memory_bytes", "hardware", "training_data", "tags", "origin", "date", "submission",
-    "benchmark",
+    "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
+    "split", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
+    "predict_seconds", "peak_memory_bytes", "hardware", "training_data", "tags", "origin", "date",
+    "submission", "benchmark",
 )  # fmt: skip
 
 
 @lru_cache(maxsize=512)
-def _cached_sums(digest: str, split: str, samples: bytes) -> tuple[np.ndarray, tuple[str, ...]] | None:
+def _cached_sums(
+    digest: str, split: str, samples: bytes
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
     one = _split_of(from_table(pq.read_table(io.BytesIO(samples))), split)
     if one is None:
         return None
@@ -186,7 +188,7 @@ def _rank(
     sign = chosen.sign()
     found = [unit_sums(entries[index], split) for index in ranked]
     resampled = np.full((uncertainty.RESAMPLES, len(ranked)), np.nan)
-    labels = next(one[1] for one in found if one is not None)
+    labels = next((one[1] for one in found if one is not None), ())
     for column, one in enumerate(found):
         # Resamples are paired by position, so the units must be the very same ones.
         if one is not None and one[1] == labels:
@@ -200,14 +202,32 @@ def _rank(
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    whole = ("rank", "rank_low", "rank_high", "n", "units", "seeds", "parameters", "peak_memory_bytes")
-    real = ("score", "ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd", "fit_seconds", "predict_seconds")
-    kinds = {name: "Int64" for name in whole} | {name: "Float64" for name in real}
+    whole = (
+        "rank",
+        "rank_low",
+        "rank_high",
+        "n",
+        "units",
+        "seeds",
+        "parameters",
+        "peak_memory_bytes",
+    )
+    real = (
+        "score",
+        "ci_low",
+        "ci_high",
+        "seed_sd",
+        "fold_mean",
+        "fold_sd",
+        "fit_seconds",
+        "predict_seconds",
+    )
+    kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
     return frame.astype(kinds)
 
 
 def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain objects with null for what is unknown, as ``leaderboard --json`` prints them."""
+    """Rows as plain objects, null for what is unknown, as ``leaderboard --json`` prints them."""
     records = []
     for row in frame.to_dict(orient="records"):
         records.append(
@@ -217,5 +237,3 @@ def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return records
-
-

@@ -7,25 +7,40 @@ after its transaction is on disk; before that nothing of it is visible.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from pydantic import ValidationError
-from sqlalchemy import LargeBinary, String, Text, create_engine, delete, event, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import (
+    URL,
+    LargeBinary,
+    String,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from etchmark import files, settings
 from etchmark.catalog import content_root, explain
 from etchmark.errors import UserError
+from etchmark.scoring.score import from_table
 from etchmark.specs import ResultRecord
 
 BUSY_TIMEOUT_S = 30.0
+MAX_COUNT = 2**63 - 1
 LOCAL, REVIEWED = "local", "reviewed"
 
 
@@ -94,11 +109,15 @@ def read_record(path: Path) -> ResultRecord:
     try:
         if path.stat().st_size > 16 << 20:
             raise UserError(f"{path}: is too large for a result record")
-        return ResultRecord.model_validate_json(path.read_bytes())
+        record = ResultRecord.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error)}; it is no valid result record") from None
+    for name in ("parameters", "peak_memory_bytes"):
+        if (getattr(record.cost, name) or 0) > MAX_COUNT:
+            raise UserError(f"{path}: cost.{name} is more than a board can hold; correct it")
+    return record
 
 
 class Store:
@@ -112,21 +131,49 @@ class Store:
     def __init__(self, home: Path | None = None, results: Path | None = None) -> None:
         self.home = home or settings.home()
         self.results = results or content_root() / "leaderboard" / "results"
-        path = self.home / "registry.sqlite"
-        try:
+        self.path = self.home / "registry.sqlite"
+        self.engine = create_engine(
+            URL.create("sqlite", database=str(self.path)), connect_args={"timeout": BUSY_TIMEOUT_S}
+        )
+        event.listen(self.engine, "connect", _configure)
+        with self._explained():
             self.home.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(
-                f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S}
-            )
-            event.listen(self.engine, "connect", _configure)
-            Base.metadata.create_all(self.engine)
+            self._make_tables()
             self._take_reviewed()
-        except (OSError, DatabaseError) as error:
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the database says into one line for the caller."""
+        try:
+            yield
+        except (OSError, DatabaseError, ValidationError) as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise UserError(
-                f"{path}: the registry cannot be opened ({reason}); mend or move that file, or set"
-                " ETCHMARK_HOME to another folder"
+                f"{self.path}: the registry cannot be used ({reason}); mend or move that file, make"
+                " room, or set ETCHMARK_HOME to another folder"
             ) from None
+
+    def _make_tables(self) -> None:
+        ours = Base.metadata.tables
+        found = inspect(self.engine).get_table_names()
+        if found and not set(found) & set(ours):
+            raise UserError(
+                f"{self.path}: is another program's database; move it or set ETCHMARK_HOME to"
+                " another folder"
+            )
+        if set(ours) <= set(found):
+            with Session(self.engine) as session:
+                session.execute(select(SubmissionRow).limit(1))
+            return
+        with self.engine.connect() as connection:
+            # Kept in the file; set only once it is known to be ours.
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        # Another process may be making them at this moment.
+        with self.engine.begin() as connection:
+            for table in ours.values():
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
     # --- reading ---
 
@@ -137,17 +184,17 @@ class Store:
             .where(SubmissionRow.benchmark == benchmark, SubmissionRow.version == version)
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
-        with Session(self.engine) as session:
+        with self._explained(), Session(self.engine) as session:
             return [_entry(row) for row in session.scalars(query)]
 
     def get(self, submission: str) -> Entry | None:
-        with Session(self.engine) as session:
+        with self._explained(), Session(self.engine) as session:
             row = session.get(SubmissionRow, submission)
             return None if row is None else _entry(row)
 
     def names(self, benchmark: str) -> list[str]:
         query = select(SubmissionRow.name).where(SubmissionRow.benchmark == benchmark).distinct()
-        with Session(self.engine) as session:
+        with self._explained(), Session(self.engine) as session:
             return list(session.scalars(query))
 
     def prediction_path(self, sha256: str) -> Path:
@@ -157,16 +204,29 @@ class Store:
 
     def keep_prediction(self, path: Path) -> str:
         """Store a predictions file by its content hash; the hash."""
-        sha256 = files.sha256_of(path)
-        target = self.prediction_path(sha256)
-        if not target.is_file() or files.sha256_of(target) != sha256:
-            files.write_bytes(target, path.read_bytes())
+        with self._explained():
+            content = path.read_bytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            target = self.prediction_path(sha256)
+            if not target.is_file() or files.sha256_of(target) != sha256:
+                files.write_bytes(target, content)
         return sha256
 
     def add(self, entry: Entry) -> None:
         """Insert or replace one submission; on return it is on disk."""
-        with Session(self.engine) as session, session.begin():
-            session.merge(_row(entry))
+        with self._explained():
+            self._write(lambda session: session.merge(_row(entry)))
+
+    def _write(self, work: Callable[[Session], object]) -> None:
+        """One transaction; done again if another process inserted the same row meanwhile."""
+        for attempt in range(3):
+            try:
+                with Session(self.engine) as session, session.begin():
+                    work(session)
+                return
+            except IntegrityError:
+                if attempt == 2:
+                    raise
 
     def _take_reviewed(self) -> None:
         listing = _listing(self.results)
@@ -176,15 +236,26 @@ class Store:
             if known is not None and known.value == digest:
                 return
         found = list(self._reviewed())
-        with Session(self.engine) as session, session.begin():
-            gone = delete(SubmissionRow).where(
-                SubmissionRow.origin == REVIEWED,
-                SubmissionRow.id.not_in([entry.record.submission for entry in found]),
+
+        def upsert(session: Session) -> None:
+            known = [entry.record.submission for entry in found]
+            gone = select(SubmissionRow).where(
+                SubmissionRow.origin == REVIEWED, SubmissionRow.id.not_in(known)
             )
-            session.execute(gone)
+            for row in session.scalars(gone):
+                if self._submitted_here(_entry(row).record):
+                    row.origin = LOCAL
+                else:
+                    session.delete(row)
             for entry in found:
                 session.merge(_row(entry))
             session.merge(MetaRow(key="reviewed", value=digest))
+
+        self._write(upsert)
+
+    def _submitted_here(self, record: ResultRecord) -> bool:
+        hashes = record.fingerprints.predictions
+        return bool(hashes) and all(self.prediction_path(one).is_file() for one in hashes)
 
     def _reviewed(self) -> Iterable[Entry]:
         for path in sorted(self.results.glob("*/*.json")):
@@ -193,13 +264,24 @@ class Store:
                 record = read_record(path)
                 if record.submission != path.stem:
                     raise UserError(f"{path}: the file is not named after its submission")
-                if record.outcome == "ok" and not table.is_file():
-                    raise UserError(f"{table}: is missing")
+                samples = _read_samples(table) if record.outcome == "ok" else None
             except UserError as error:
                 # One damaged record must not close the whole board.
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue
-            yield Entry(record, table.read_bytes() if table.is_file() else None, REVIEWED)
+            yield Entry(record, samples, REVIEWED)
+
+
+def _read_samples(path: Path) -> bytes:
+    """A per-sample table, seen to be readable."""
+    try:
+        content = path.read_bytes()
+        from_table(pq.read_table(io.BytesIO(content)))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or 'damaged'})") from None
+    except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError):
+        raise UserError(f"{path}: is no table of per-sample results") from None
+    return content
 
 
 def _listing(folder: Path) -> Sequence[Any]:
@@ -213,6 +295,5 @@ def _listing(folder: Path) -> Sequence[Any]:
 
 def _configure(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import tempfile
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +27,19 @@ from etchmark.catalog import (
 )
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits, check_inputs, run_model
+from etchmark.evaluation.evaluate import Limits, check_inputs, one_line, run_model
 from etchmark.registry.store import LOCAL, Entry, Store
 from etchmark.scoring import predictions
 from etchmark.scoring.score import Scored, read_for, score_predictions, to_table
-from etchmark.specs import BenchmarkSpec, Cost, Fingerprints, ModelCard, ModelName, ResultRecord, Status
+from etchmark.specs import (
+    BenchmarkSpec,
+    Cost,
+    Fingerprints,
+    ModelCard,
+    ModelName,
+    ResultRecord,
+    Status,
+)
 
 RECORD, TABLE, PREDICTIONS = "record.json", "samples.parquet", "predictions"
 
@@ -96,7 +105,9 @@ def agree(
         ("protocol", declared.protocol, protocol),
     ):
         if said and asked and said != asked:
-            raise UserError(f"the file says {what} {said!r} but --{what} says {asked!r}; make them agree")
+            raise UserError(
+                f"the file says {what} {said!r} but --{what} says {asked!r}; make them agree"
+            )
     chosen = pick_protocol(spec, protocol or declared.protocol, default=False)
     named = track or declared.track
     if named is not None or need_track:
@@ -113,9 +124,7 @@ def score_file(
         benchmark.spec.protocols, key=lambda name: len(benchmark.spec.protocols[name].extra_splits)
     )
     given = read_for(benchmark, protocol if protocol in benchmark.spec.protocols else widest, path)
-    stated = agree(
-        benchmark.spec, given.declared, track=track, protocol=protocol, need_track=False
-    )
+    stated = agree(benchmark.spec, given.declared, track=track, protocol=protocol, need_track=False)
     return stated, score_predictions(benchmark, stated.protocol, path, given)
 
 
@@ -144,7 +153,7 @@ def prepare_file(
     """Check and score somebody's predictions file."""
     _official(benchmark)
     check_name(name)
-    if name in _taken(benchmark.catalog):
+    if _taken(benchmark.catalog, name):
         raise UserError(f"name {name!r} is a baseline of this hub; give another --name")
     stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
     chosen, _ = pick_track(benchmark.spec, stated.track, " what the model reads")
@@ -164,13 +173,21 @@ def prepare_file(
     return Prepared(record, _table_bytes(scored), [path])
 
 
-def _taken(catalog: Catalog) -> set[str]:
-    return {name for name in catalog.model_names()} | set(catalog.baseline_names())
+def _taken(catalog: Catalog, name: str) -> bool:
+    """Is it, or does it look like, the name of a baseline?"""
+    return _folded(name) in map(_folded, [*catalog.model_names(), *catalog.baseline_names()])
+
+
+def _folded(name: str) -> str:
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(char for char in text if unicodedata.category(char) != "Cf").strip()
 
 
 def _official(benchmark: Benchmark) -> None:
     if benchmark.unofficial:
-        raise UserError("data that are not the released ones never enter a board; drop --unofficial")
+        raise UserError(
+            "data that are not the released ones never enter a board; drop --unofficial"
+        )
 
 
 def _record(
@@ -215,10 +232,11 @@ def commit(store: Store, prepared: Prepared) -> bool:
     there is complete.
     """
     existing = store.get(prepared.record.submission)
+    kept = [store.keep_prediction(path) for path in prepared.predictions]
+    if kept != prepared.record.fingerprints.predictions:
+        raise UserError("the predictions file changed while it was scored; submit it again")
     if existing is not None and prepared.record.outcome == "ok" and existing.origin != LOCAL:
         return False
-    for path in prepared.predictions:
-        store.keep_prediction(path)
     store.add(Entry(prepared.record, prepared.samples, LOCAL))
     return existing is None
 
@@ -227,6 +245,7 @@ def export(prepared: Prepared, folder: Path) -> None:
     """Write a submission as a folder that ``results check`` and ``results add`` take."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not an empty folder; give another --export")
+    folder = folder.resolve()
     staging = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -241,7 +260,9 @@ def export(prepared: Prepared, folder: Path) -> None:
             folder.rmdir()
         staging.rename(folder)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another --export") from None
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); give another --export"
+        ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -274,6 +295,14 @@ def evaluate_model(
     chosen_track = check_inputs(source, benchmark, track)
     chosen = pick_protocol(benchmark.spec, protocol, default=True)
     check_name(source.name)
+    own = benchmark.catalog.root / "baselines"
+    if own.resolve() not in source.folder.resolve().parents and _taken(
+        benchmark.catalog, source.name
+    ):
+        raise UserError(
+            f"{source.folder}: {source.name!r} is a baseline of this hub; give the model another"
+            " name (its folder's, or `name` in its card.yaml)"
+        )
     path = folder / f"{PREDICTIONS}.parquet"
     run = run_model(
         source,
@@ -292,7 +321,7 @@ def evaluate_model(
             scored = score_predictions(benchmark, chosen, path, read_for(benchmark, chosen, path))
         except UserError as error:
             # What the model predicted cannot be scored: its failure, not the caller's.
-            failure = str(error).removeprefix(f"{path}: ")
+            failure = one_line(str(error).removeprefix(f"{path}: "))
     record = _record(
         benchmark,
         track=chosen_track,

@@ -58,7 +58,6 @@ def _mape(s: Sums) -> Array:
     return 100.0 * s["sum_rel_e"] / s["n"]
 
 
-
 def _r2(s: Sums) -> Array:
     # The total sum of squares is taken about the mean of the very samples that are summed.
     spread = s["sum_sq_y"] - s["sum_y"] ** 2 / s["n"]
@@ -97,15 +96,17 @@ def sample_terms(target: Array, prediction: Array, shift: float = 0.0) -> dict[s
     y = np.asarray(target, dtype=np.float64).reshape(len(target), -1)
     e = np.asarray(prediction, dtype=np.float64).reshape(y.shape) - y
     magnitude = np.abs(y)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         relative = np.where(magnitude > 0, np.abs(e) / magnitude, np.where(e == 0, 0.0, np.inf))
     centred = y - shift
-    return {
-        "n": np.full(len(y), float(y.shape[1])),
-        "sum_e": e.sum(axis=1),
-        "sum_abs_e": np.abs(e).sum(axis=1),
-        "sum_sq_e": (e * e).sum(axis=1),
-        "sum_rel_e": relative.sum(axis=1),
-        "sum_y": centred.sum(axis=1),
-        "sum_sq_y": (centred * centred).sum(axis=1),
-    }
+    # Errors too large to be squared become infinite, and the score is refused for it.
+    with np.errstate(over="ignore"):
+        return {
+            "n": np.full(len(y), float(y.shape[1])),
+            "sum_e": e.sum(axis=1),
+            "sum_abs_e": np.abs(e).sum(axis=1),
+            "sum_sq_e": (e * e).sum(axis=1),
+            "sum_rel_e": relative.sum(axis=1),
+            "sum_y": centred.sum(axis=1),
+            "sum_sq_y": (centred * centred).sum(axis=1),
+        }

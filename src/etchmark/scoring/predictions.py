@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import csv
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +21,15 @@ import pyarrow.parquet as pq
 
 from etchmark import files
 from etchmark.errors import UserError
+from etchmark.scoring import pages
 
 MAX_SEEDS = 100
-MAX_ID_BYTES = 256
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+MAX_ID_LENGTH = 256
+# No two branches can match the same digits, so that a long cell takes no longer to refuse.
+_NUMBER = re.compile(
+    r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII
+)
+_INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _META = "etchmark."
 
 
@@ -60,7 +67,7 @@ class SplitPredictions:
 
 
 def _listing(values: Iterable[str]) -> str:
-    shown = [repr(value)[:80] for _, value in zip(range(5), values, strict=False)]
+    shown = [repr(str(value))[:80] for _, value in zip(range(5), values, strict=False)]
     return ", ".join(shown)
 
 
@@ -72,7 +79,7 @@ def max_file_bytes(rows: int, shape: Sequence[int]) -> int:
     """The largest file that could be an honest predictions file for ``rows`` samples."""
     elements = int(np.prod(shape, dtype=np.int64)) if shape else 1
     per_row = 8 * elements if shape else 64
-    return (1 << 20) + rows * MAX_SEEDS * (per_row + MAX_ID_BYTES)
+    return (1 << 20) + rows * MAX_SEEDS * (per_row + MAX_ID_LENGTH)
 
 
 def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
@@ -90,7 +97,11 @@ def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
     try:
         if path.is_dir():
             raise _refuse(path, "is a folder", "give the predictions file itself")
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # Reading a pipe or device might never end.
+            raise _refuse(path, "is no ordinary file", "save the predictions to a file")
+        size = status.st_size
         with path.open("rb") as handle:
             magic = handle.read(4)
     except OSError as error:
@@ -169,8 +180,13 @@ def _read_csv(path: Path, rows: int) -> Predictions:
     except UnicodeDecodeError:
         raise _refuse(path, "is not UTF-8 text", "save the CSV as UTF-8") from None
     except csv.Error as error:
-        raise _refuse(path, f"is not well-formed CSV ({error})", "write it with a CSV writer") from None
-    return Predictions(np.array(ids, dtype=object), np.array(seeds, dtype=np.int64), np.array(values))
+        raise _refuse(
+            path, f"is not well-formed CSV ({error})", "write it with a CSV writer"
+        ) from None
+    _check_lengths(path, ids)
+    return Predictions(
+        np.array(ids, dtype=object), np.array(seeds, dtype=np.int64), np.array(values)
+    )
 
 
 def _too_many(path: Path, rows: int) -> UserError:
@@ -183,23 +199,72 @@ def _too_many(path: Path, rows: int) -> UserError:
 
 def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> Predictions:
     try:
-        with pq.ParquetFile(path) as file:
-            schema, meta = file.schema_arrow, file.metadata
+        with path.open("rb") as handle:
+            footer = pages.read_footer(handle)
+            schema = pq.read_schema(path)
             _check_names(path, schema.names)
-            if meta.num_rows > rows * MAX_SEEDS:
-                raise _too_many(path, rows)
-            unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-            if unpacked > limit:
-                raise _refuse(
-                    path,
-                    f"unpacks to {unpacked:,} bytes, more than the {limit:,} that are plausible",
-                    "keep only id, prediction and seed of this benchmark's samples",
-                )
             _check_types(path, schema, shape)
+            coded = _check_sizes(path, handle, footer, rows, shape, limit)
+        # A dictionary is kept as one: unfolded, a few bytes could be as many gigabytes.
+        with pq.ParquetFile(
+            path, read_dictionary=["id"] if coded else None, page_checksum_verification=True
+        ) as file:
             table = file.read(use_threads=False)
+        table.validate(full=True)
+        return _unpacked(path, table, shape)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise _refuse(path, f"is not readable parquet ({first})", "write the file again") from None
+
+
+def _check_sizes(
+    path: Path,
+    handle: BinaryIO,
+    footer: pages.Footer,
+    rows: int,
+    shape: tuple[int, ...],
+    limit: int,
+) -> bool:
+    """Refuse what would take more memory than an honest file; whether ids are dictionary-coded."""
+    most = rows * MAX_SEEDS
+    if footer.rows > most:
+        raise _too_many(path, rows)
+    elements = int(np.prod(shape, dtype=np.int64)) if shape else 1
+    # What the footer says is what is reserved, what the pages say is what is unpacked.
+    reserved: Counter[str] = Counter()
+    for chunk in footer.chunks:
+        reserved[chunk.column] += chunk.values
+    held: Counter[str] = Counter()
+    unpacked, size, coded = footer.bytes, 0, False
+    for page in pages.read_pages(handle, footer.chunks):
+        size += page.bytes
+        unpacked = max(unpacked, size)
+        held[page.column] += 0 if page.dictionary else page.values
+        if page.column == "id":
+            coded = coded or page.dictionary
+            if page.encoding == pages.DELTA_BYTE_ARRAY:
+                raise _refuse(
+                    path,
+                    "holds ids in the encoding DELTA_BYTE_ARRAY, whose size cannot be seen before",
+                    "write it with pandas or pyarrow",
+                )
+    remedy = "keep only id, prediction and seed of this benchmark's samples"
+    if unpacked > limit:
+        what = f"unpacks to {unpacked:,} bytes, more than the {limit:,} that are plausible"
+        raise _refuse(path, what, remedy)
+    for name in reserved:
+        allowed = most * (elements if name == "prediction" else 1)
+        count = max(reserved[name], held[name])
+        if count > allowed:
+            what = f"column {name!r} holds {count:,} values, more than the {allowed:,} plausible"
+            raise _refuse(path, what, remedy)
+        flat = name != "prediction" or not shape
+        if reserved[name] != held[name] or (flat and count != footer.rows):
+            raise ValueError("its parts contradict each other in the number of rows")
+    return coded
+
+
+def _unpacked(path: Path, table: pa.Table, shape: tuple[int, ...]) -> Predictions:
     for name in table.column_names:
         nulls = table.column(name).null_count
         if nulls:
@@ -209,7 +274,7 @@ def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> 
         for key, value in (table.schema.metadata or {}).items()
         if key.startswith(_META.encode())
     }
-    ids = np.array(table.column("id").cast(pa.string()).to_pylist(), dtype=object)
+    ids = _texts(path, table.column("id"))
     seeds = (
         table.column("seed").cast(pa.int64()).to_numpy()
         if "seed" in table.column_names
@@ -223,11 +288,35 @@ def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> 
     )
 
 
+def _check_lengths(path: Path, ids: Sequence[str]) -> None:
+    longest = max(map(len, ids), default=0)
+    if longest > MAX_ID_LENGTH:
+        raise _refuse(
+            path,
+            f"holds an id of {longest:,} characters",
+            f"ids have {MAX_ID_LENGTH} characters at most",
+        )
+
+
+def _texts(path: Path, column: pa.ChunkedArray) -> np.ndarray:
+    texts: list[str] = []
+    for chunk in column.chunks:
+        distinct, index = chunk, None
+        if isinstance(chunk, pa.DictionaryArray):
+            distinct, index = chunk.dictionary, chunk.indices.to_pylist()
+        listed = distinct.to_pylist()
+        _check_lengths(path, listed)
+        texts += listed if index is None else [listed[one] for one in index]
+    return np.array(texts, dtype=object)
+
+
 def _check_types(path: Path, schema: pa.Schema, shape: tuple[int, ...]) -> None:
     def text(kind: pa.DataType) -> bool:
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+        return (
+            pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+        )
 
     if not text(schema.field("id").type):
         raise _refuse(path, f"id holds {schema.field('id').type}, not text", "write ids as text")
@@ -236,7 +325,11 @@ def _check_types(path: Path, schema: pa.Schema, shape: tuple[int, ...]) -> None:
     kind = schema.field("prediction").type
     if shape:
         if not (
-            (pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind))
+            (
+                pa.types.is_fixed_size_list(kind)
+                or pa.types.is_list(kind)
+                or pa.types.is_large_list(kind)
+            )
             and pa.types.is_floating(kind.value_type)
         ):
             raise _refuse(
@@ -277,7 +370,7 @@ def check(
         splits: ids of each split that can be scored.
         headline: the split that must be there.
     """
-    finite = np.isfinite(predictions.values.reshape(len(predictions.ids), -1)).all(axis=1)
+    finite = np.isfinite(predictions.values).all(axis=tuple(range(1, predictions.values.ndim)))
     if not finite.all():
         bad = predictions.ids[~finite]
         raise _refuse(
@@ -319,7 +412,7 @@ def check(
                 path,
                 f"{len(missing)} of {len(ids) * max(len(seeds), 1)} predictions of split {name!r}"
                 f" are missing (ids {_listing(dict.fromkeys(missing))})",
-                "a split is given whole, for every seed, or left out (the headline split may not be)",
+                "give a split whole, for every seed, or leave it out (not the headline split)",
             )
         order = np.array([[rows[(value, seed)] for value in ids] for seed in seeds])
         chosen[name] = SplitPredictions(seeds, predictions.values[order])
@@ -360,10 +453,11 @@ def write(
         with files.replacing(path) as temporary:
             table.to_pandas().to_csv(temporary, index=False)
         return
-    said = {
-        f"{_META}{key}": value
-        for key, value in vars(declared).items()
-        if value is not None
-    }
+    said = {f"{_META}{key}": value for key, value in vars(declared).items() if value is not None}
     with files.replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(said), temporary, compression="zstd")
+        pq.write_table(
+            table.replace_schema_metadata(said),
+            temporary,
+            compression="zstd",
+            write_page_checksum=True,
+        )

@@ -134,14 +134,22 @@ def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
     return scores
 
 
-def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions) -> Scored:
+def score_predictions(
+    benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions
+) -> Scored:
     """Score what a predictions file holds under one protocol."""
     benchmark.check_target()
     truths = benchmark.scored_splits(protocol)
     headline = benchmark.spec.protocols[protocol].split
-    checked = reader.check(path, given, {name: truth.ids for name, truth in truths.items()}, headline)
+    checked = reader.check(
+        path, given, {name: truth.ids for name, truth in truths.items()}, headline
+    )
     samples = [samples_of(name, truths[name], chosen) for name, chosen in checked.items()]
-    return Scored([score_samples(benchmark.spec, protocol, one) for one in samples], samples)
+    try:
+        scores = [score_samples(benchmark.spec, protocol, one) for one in samples]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return Scored(scores, samples)
 
 
 def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predictions:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from etchmark import files
 from etchmark.data.columns import features_of
 from etchmark.data.loading import Benchmark
+from etchmark.errors import UserError
 from etchmark.scoring import predictions
 
 
@@ -48,8 +49,13 @@ def write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Temp
     written = []
     for split in truths:
         path = folder / f"inputs-{split}.parquet"
-        with files.replacing(path) as temporary:
-            pq.write_table(inputs_table(benchmark, split, track, protocol), temporary)
+        try:
+            with files.replacing(path) as temporary:
+                pq.write_table(inputs_table(benchmark, split, track, protocol), temporary)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written ({error.strerror or error}); give another --out"
+            ) from None
         written.append(path)
     ids = np.concatenate([truth.ids for truth in truths.values()])
     empty = np.full((len(ids), *spec.target.shape), np.nan)

@@ -1,0 +1,140 @@
+"""What the board says and what it does not, in plain words."""
+
+from __future__ import annotations
+
+import dashboard_parts as parts
+import pandas as pd
+import streamlit as st
+
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+from etchmark.specs import BenchmarkSpec
+
+STATUSES = (
+    ("run", "The harness ran the model: predictions, scores and cost are from that run."),
+    (
+        "scored",
+        "Scored here from a predictions file; how that was made is its author's word.",
+    ),
+    ("reported", "The scores are the submitter's own; nothing was recomputed."),
+)
+
+
+def choose_benchmark() -> BenchmarkSpec:
+    names = parts.benchmark_names()
+    start = parts.view().get("benchmark", names[0])
+    name = st.selectbox(
+        "Benchmark",
+        names,
+        index=names.index(start) if start in names else 0,
+        format_func=parts.benchmark_title,
+        key="read-benchmark",
+    )
+    return parts.benchmark(name)
+
+
+def about(spec: BenchmarkSpec) -> None:
+    st.subheader("What is measured", anchor=False)
+    target = spec.target
+    st.text(" ".join(spec.summary.split()))
+    st.markdown(
+        f"Target: **{parts.literal(target.quantity)}**, in {parts.literal(target.unit)}."
+        f" Benchmark `{spec.key}`, licence {parts.literal(spec.licence)}."
+    )
+    # The benchmark's own card is reviewed content; HTML in it is not rendered.
+    st.markdown(spec.description)
+    for citation in spec.citations:
+        st.text(citation.title)
+        address = parts.web_address(citation.doi or citation.url)
+        if address:
+            st.link_button("Open the paper", address, icon=":material/open_in_new:")
+
+
+def protocols(spec: BenchmarkSpec) -> None:
+    st.subheader("Protocol: how the data are divided", anchor=False)
+    for name, protocol in spec.protocols.items():
+        mark = " (headline)" if name == spec.headline else ""
+        st.markdown(
+            f"- `{name}`{mark}: **{parts.literal(protocol.title)}.**"
+            f" {parts.literal(protocol.description)}"
+        )
+    head = spec.protocols[spec.headline]
+    if head.group_column is not None and spec.unit_name != "sample":
+        st.markdown(
+            f"Why `{spec.headline}` is the headline: samples of one {spec.unit_name} resemble each"
+            " other in ways that have nothing to do with the question. If some of them are in the"
+            f" training data, a model can score well by recognising the {spec.unit_name}. Under the"
+            f" headline protocol no {spec.unit_name} is on both sides, so the score is what a user"
+            f" with a new {spec.unit_name} could expect."
+        )
+
+
+def uncertainty(spec: BenchmarkSpec) -> None:
+    st.subheader("Interval and rank range", anchor=False)
+    unit = spec.unit_name
+    percent = f"{100 * LEVEL:g} %"
+    st.markdown(
+        f"""
+- **Score**: computed over all samples of the test data together, from the predictions alone, by
+  one function for everybody.
+- **Interval**: the {unit}s are drawn {RESAMPLES:,} times with replacement and every score is
+  computed again; the interval holds the middle {percent}. It answers: how much of this score is
+  owed to which {unit}s happen to be in the data?
+- **Rank**: the order of the scores, 1 is best; equal scores share a rank. It is made among the rows
+  that are shown, so a filter changes it.
+- **Rank range**: in each of those draws all models are ranked on the same {unit}s; the range holds
+  the middle {percent} of a model's ranks. Because the draws are shared, two models can be told
+  apart even where their intervals overlap. If their *rank ranges* overlap, these data do not settle
+  which one is better.
+- **Reference lines** in the plot are trivial predictors. A model that does not get past them has
+  not shown that it learnt anything.
+"""
+    )
+    if any(protocol.fold_statistics for protocol in spec.protocols.values()):
+        st.markdown(
+            "- **Mean ± sd over folds** is shown beside the score where papers report it that way."
+            " Its spread is that of small test folds and is no interval for the score."
+        )
+
+
+def tables(spec: BenchmarkSpec) -> None:
+    st.subheader("Metrics", anchor=False)
+    rows = []
+    for name in spec.metrics:
+        chosen = metric_by_id(name)
+        rows.append(
+            {
+                "metric": name + (" (primary)" if name == spec.primary_metric else ""),
+                "what": chosen.title,
+                "definition": chosen.definition,
+                "unit": chosen.unit_for(spec.target.unit),
+                "better": "higher" if chosen.higher_is_better else "lower",
+            }
+        )
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="read-metrics")
+    st.caption("y: true value, ŷ: prediction, ȳ: mean of the true values, n: number of values.")
+    st.subheader("Tracks: what a model may look at", anchor=False)
+    for name, track in spec.tracks.items():
+        note = f" {parts.literal(track.description)}" if track.description else ""
+        st.markdown(f"- `{name}`: {parts.literal(track.title)}.{note}")
+    st.subheader("Status: who computed it", anchor=False)
+    for name, meaning in STATUSES:
+        st.markdown(f"- `{name}`: {meaning}")
+    st.markdown(
+        "Failed runs are kept, never ranked and never averaged; an older submission of the same"
+        " name, track and protocol is superseded by the newer one. The switch *Also failed and"
+        " superseded* shows both."
+    )
+
+
+def main() -> None:
+    st.title("How to read this", anchor=False)
+    parts.follow_link()
+    spec = choose_benchmark()
+    about(spec)
+    protocols(spec)
+    uncertainty(spec)
+    tables(spec)
+
+
+main()

@@ -1,0 +1,303 @@
+"""The standings of a benchmark, with intervals, rank ranges and each model in full."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable
+from typing import Any
+
+import dashboard_model
+import dashboard_parts as parts
+import dashboard_plots as plots
+import pandas as pd
+import streamlit as st
+
+from etchmark.errors import UserError
+from etchmark.present import number, to_csv
+from etchmark.registry.standings import to_records
+from etchmark.registry.store import Store
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.specs import BenchmarkSpec
+
+TALL = 24
+
+
+def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
+    """Benchmark, protocol, track, metric: what is looked at, kept in the link."""
+    names = parts.benchmark_names()
+    chosen: dict[str, str] = {}
+    first, second, third = st.columns([2, 1, 1])
+    with first:
+        chosen["benchmark"] = parts.choose(
+            st.selectbox,
+            "Benchmark",
+            "benchmark",
+            names,
+            names[0],
+            format_func=parts.benchmark_title,
+        )
+    spec = parts.benchmark(chosen["benchmark"])
+    with second:
+        tracks = [parts.ALL_TRACKS, *spec.tracks]
+        chosen["track"] = parts.choose(
+            st.selectbox,
+            "Track",
+            "track",
+            tracks,
+            parts.ALL_TRACKS,
+            help="What the model may look at. Ranks are made among the rows that are shown.",
+        )
+    with third:
+        chosen["metric"] = parts.choose(
+            st.selectbox, "Metric", "metric", list(spec.metrics), spec.primary_metric
+        )
+    chosen["protocol"] = parts.choose(
+        st.segmented_control,
+        "Protocol",
+        "protocol",
+        list(spec.protocols),
+        spec.headline,
+        required=True,
+    )
+    protocol = spec.protocols[chosen["protocol"]]
+    mark = "Headline" if chosen["protocol"] == spec.headline else "Not the headline"
+    title, meaning = parts.literal(protocol.title), parts.literal(protocol.description)
+    st.markdown(f"{mark} protocol: **{title}.** {meaning}")
+    everything = st.toggle(
+        "Also failed and superseded",
+        key="pick-all",
+        value=False if "pick-all" in st.session_state else parts.view().get("all") == "1",
+    )
+    if everything:
+        chosen["all"] = "1"
+    return spec, chosen
+
+
+def _note(row: dict[Hashable, Any]) -> str | None:
+    if row["outcome"] != "ok":
+        return "failed: " + parts.shortened(str(row["reason"]), 200)
+    return "superseded" if row["superseded"] else None
+
+
+def _folds(row: dict[Hashable, Any]) -> str | None:
+    if pd.isna(row["fold_mean"]):
+        return None
+    return f"{number(row['fold_mean'])} ± {number(row['fold_sd'])}"
+
+
+def board_table(frame: pd.DataFrame, spec: BenchmarkSpec, metric: str) -> pd.DataFrame:
+    """The board as it is shown; columns that hold nothing are left out."""
+    ranked = frame["rank"].notna()
+    spans = frame["rank_low"].astype(str) + "–" + frame["rank_high"].astype(str)
+    folds = [_folds(row) for row in frame.to_dict("records")]
+    notes = [_note(row) for row in frame.to_dict("records")]
+    table = pd.DataFrame(
+        {
+            "rank": frame["rank"],
+            "range": spans.where(ranked, None),
+            "model": [parts.shortened(name, 100) for name in frame["model"]],
+            "track": frame["track"],
+            metric: frame["score"],
+            "low": frame["ci_low"],
+            "high": frame["ci_high"],
+            "folds": folds,
+            "status": frame["status"],
+            "fit s": frame["fit_seconds"],
+            "predict s": frame["predict_seconds"],
+            "parameters": frame["parameters"],
+            "n": frame["n"].where(frame["score"].notna()),
+            "units": frame["units"].where(frame["score"].notna()),
+            "date": frame["date"].str[:10],
+            "note": notes,
+        }
+    )
+    optional = ["folds", "parameters", "fit s", "predict s", "note", "low", "high"]
+    return table.drop(columns=[name for name in optional if not any(table[name].notna().tolist())])
+
+
+def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
+    unit = metric_by_id(metric).unit_for(spec.target.unit)
+    head = metric if unit == "1" else f"{metric} / {unit}"
+    real = "%.4g"
+    config = st.column_config
+    return {
+        "rank": config.NumberColumn(width=50, pinned=True),
+        "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
+        "model": config.TextColumn(width=310),
+        "track": config.TextColumn(width=130),
+        metric: config.NumberColumn(head, format=real),
+        "low": config.NumberColumn("95 % low", format=real),
+        "high": config.NumberColumn("95 % high", format=real),
+        "folds": config.TextColumn("mean ± sd over folds"),
+        "units": config.NumberColumn(f"{spec.unit_name}s"),
+        "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
+        "fit s": config.NumberColumn(format=real, help="wall time of fitting, all folds together"),
+        "predict s": config.NumberColumn(format=real),
+        "parameters": config.NumberColumn(format="compact"),
+    }
+
+
+def show_board(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
+    """The table; a click on a row picks the model that is shown below."""
+    table = board_table(frame, spec, chosen["metric"])
+    # Another view is another table: a selected row number means nothing there.
+    version = st.session_state.get("board-version", 0)
+    shown = repr((list(frame["submission"]), chosen, version))
+    key = f"board-{hashlib.sha256(shown.encode()).hexdigest()[:16]}"
+
+    def picked() -> None:
+        rows = st.session_state[key]["selection"]["rows"]
+        if rows and rows[0] < len(frame):
+            st.session_state["pick-model"] = str(frame["submission"].iloc[rows[0]])
+
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config=column_config(spec, chosen["metric"]),
+        height="content" if len(table) <= TALL else 36 * TALL,
+        on_select=picked,
+        selection_mode="single-row",
+        placeholder="–",
+        key=key,
+    )
+
+
+def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
+    units = parts.units_of(spec, max(int(count) for count in ranked["units"].tolist()))
+    return (
+        f"Interval: 95 % bootstrap interval over {units}; another set of {spec.unit_name}s would"
+        " likely have put the score there. Rank range: the ranks a model takes in 95 % of the same"
+        " resamples. Models whose ranges overlap are not told apart by these data."
+    )
+
+
+def verdict(ranked: pd.DataFrame) -> str:
+    """Who may be first, as far as the data can tell."""
+    first = ranked["rank_low"].tolist().count(1)
+    if len(ranked) < 2:
+        return "One ranked submission: there is nothing to compare it with yet."
+    if first == 1:
+        return f"Of {len(ranked)} ranked submissions, one is first in nearly every resample."
+    return (
+        f"Of {len(ranked)} ranked submissions, {first} have a rank range that reaches 1:"
+        " these data do not tell which of them is best."
+    )
+
+
+def show_plot(
+    spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, chosen: dict[str, str]
+) -> None:
+    found = parts.reference_values(spec, store, chosen["protocol"], chosen["metric"])
+    references = [(line.label, value) for line, value in found]
+    limits = plots.axis_range(ranked, [value for _, value in references])
+    title = parts.metric_label(spec, chosen["metric"])
+    figure = plots.interval_plot(ranked, references, title, limits)
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="intervals")
+    notes = []
+    if len(ranked) > plots.MAX_ROWS:
+        notes.append(f"The plot shows the first {plots.MAX_ROWS} of {len(ranked)}.")
+    if outside := plots.beyond(ranked, limits):
+        notes.append(f"{outside} of the rows reach beyond the axis; the table has their values.")
+    if notes:
+        st.caption(" ".join(notes))
+
+
+def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
+    stem = f"{spec.id}-{spec.version}-{chosen['protocol']}-{chosen['track']}-{chosen['metric']}"
+    text = json.dumps(to_records(frame), indent=2, ensure_ascii=False, allow_nan=False)
+    forms = (("CSV", to_csv(frame), "text/csv"), ("JSON", text, "application/json"))
+    with st.container(horizontal=True):
+        for name, content, kind in forms:
+            st.download_button(
+                name,
+                content,
+                file_name=f"{stem}.{name.lower()}",
+                mime=kind,
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def show_model(spec: BenchmarkSpec, store: Store, frame: pd.DataFrame) -> str | None:
+    """The model picked by row, by list or by link; its short id for the link."""
+    ids = [str(one) for one in frame["submission"]]
+    if "pick-model" not in st.session_state and (asked := parts.view().get("model")):
+        found = [one for one in ids if len(asked) >= 8 and one.startswith(asked)]
+        if found:
+            st.session_state["pick-model"] = found[0]
+        else:
+            st.warning("The link names a submission that is not in this view.")
+    if st.session_state.get("pick-model") not in ids:
+        st.session_state["pick-model"] = None
+    names = {
+        row["submission"]: ("" if pd.isna(row["rank"]) else f"{row['rank']}. ")
+        + f"{parts.shortened(row['model'], 60)} ({row['track']})"
+        for row in frame.to_dict("records")
+    }
+
+    def listed() -> None:
+        # The row marked in the table is no longer the one that is shown.
+        st.session_state["board-version"] = st.session_state.get("board-version", 0) + 1
+
+    chosen = st.selectbox(
+        "Model in full",
+        ids,
+        index=None,
+        key="pick-model",
+        format_func=lambda one: names.get(one) or str(one),
+        placeholder="Pick a model here or a row above",
+        on_change=listed,
+    )
+    if chosen is None:
+        return None
+    entry = parts.entry(store, chosen)
+    if entry is None:
+        raise UserError("that submission is no longer in the registry; reload the page")
+    with st.container(border=True):
+        dashboard_model.show(spec, entry)
+    return chosen[:12]
+
+
+def show_empty(spec: BenchmarkSpec, chosen: dict[str, str]) -> None:
+    st.info("No submission here yet. Run a baseline, or submit predictions of your own:")
+    model = next((line.model for line in spec.reference_lines if line.model), "MODEL")
+    st.code(
+        f"etchmark evaluate {model} {spec.id} --protocol {chosen['protocol']}",
+        language="bash",
+        wrap_lines=True,
+    )
+    st.page_link("app_pages/submit.py", label="Submit predictions", icon=":material/upload:")
+
+
+def main() -> None:
+    st.title("Leaderboard", anchor=False)
+    parts.follow_link()
+    spec, chosen = controls()
+    store = parts.open_store()
+    track = None if chosen["track"] == parts.ALL_TRACKS else chosen["track"]
+    frame = parts.standings(
+        spec,
+        store,
+        track=track,
+        protocol=chosen["protocol"],
+        metric=chosen["metric"],
+        everything="all" in chosen,
+    )
+    if frame.empty:
+        parts.remember(chosen)
+        show_empty(spec, chosen)
+        return
+    ranked = frame.dropna(subset=["rank"])
+    if len(ranked):
+        st.markdown(verdict(ranked))
+    show_board(spec, frame, chosen)
+    show_downloads(spec, frame, chosen)
+    if len(ranked):
+        st.caption(parts.literal(caption(spec, ranked)))
+        show_plot(spec, store, ranked, chosen)
+    model = show_model(spec, store, frame)
+    parts.remember(chosen if model is None else chosen | {"model": model})
+
+
+main()

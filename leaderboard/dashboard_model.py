@@ -1,0 +1,172 @@
+"""One submission in full: card, scores, cost, environment, parity plot and how to reproduce it."""
+
+from __future__ import annotations
+
+import shlex
+
+import pandas as pd
+import streamlit as st
+from dashboard_parts import literal, plain_lines, shortened, web_address
+from dashboard_plots import CONFIG, parity_plot
+
+from etchmark.catalog import catalog
+from etchmark.errors import UserError
+from etchmark.present import number
+from etchmark.registry.standings import sample_scores
+from etchmark.registry.store import Entry
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord
+
+DISCLOSURE = {
+    "none": "trained on the benchmark's training data alone",
+    "declared": "also trained on other data",
+    "unknown": "not stated",
+}
+LONG = 600
+
+
+def show(spec: BenchmarkSpec, entry: Entry) -> None:
+    record = entry.record
+    st.subheader(literal(shortened(record.name, 80)), anchor=False)
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        _card(record.card)
+        _facts(record, entry.origin)
+    with right:
+        if record.outcome == "failed":
+            st.error("This run failed and is not ranked. What it said:")
+            st.text(shortened(record.reason or "nothing", 2000))
+        else:
+            _parity(spec, entry)
+    if record.scores:
+        st.markdown("**Scores**")
+        st.dataframe(scores_table(spec, record), hide_index=True, key="model-scores")
+    _reproduce(spec, record)
+    st.download_button(
+        "Result record (JSON)",
+        record.model_dump_json(by_alias=True, indent=2),
+        file_name=f"{record.submission[:12]}.json",
+        mime="application/json",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _long_text(text: str) -> None:
+    if len(text) > LONG or text.count("\n") > 12:
+        with st.container(height=220):
+            st.text(plain_lines(text))
+    else:
+        st.text(plain_lines(text))
+
+
+def _card(card: ModelCard) -> None:
+    if card.title:
+        st.text(shortened(card.title, 200))
+    if card.description.strip():
+        _long_text(card.description.strip())
+    links = [("Paper", web_address(card.paper)), ("Code", web_address(card.code))]
+    present = [(name, address) for name, address in links if address]
+    if present:
+        with st.container(horizontal=True):
+            for name, address in present:
+                st.link_button(name, address, icon=":material/open_in_new:")
+    if card.bibtex.strip():
+        with st.expander("BibTeX"):
+            st.code(plain_lines(card.bibtex), language=None)
+
+
+def _facts(record: ResultRecord, origin: str) -> None:
+    card, cost = record.card, record.cost
+    memory = cost.peak_memory_bytes
+    facts = {
+        "authors": ", ".join(card.authors),
+        "licence": card.licence,
+        "tags": ", ".join(card.tags),
+        "training data": DISCLOSURE[card.training_data],
+        "note on training data": card.training_data_note,
+        "track, protocol": f"{record.track}, {record.protocol}",
+        "status": f"{record.status}, {origin}",
+        "date": record.created.strftime("%Y-%m-%d %H:%M UTC"),
+        "fit, predict": f"{number(cost.fit_seconds)} s, {number(cost.predict_seconds)} s"
+        if cost.fit_seconds is not None or cost.predict_seconds is not None
+        else None,
+        "peak memory": f"{memory / 2**20:.0f} MiB" if memory is not None else None,
+        "parameters": f"{cost.parameters:,}" if cost.parameters is not None else None,
+        "hardware": cost.hardware,
+        "model settings": ", ".join(f"{key} = {value}" for key, value in record.params.items()),
+        "submission": record.submission[:12],
+        "data": record.fingerprints.data[:12],
+    }
+    environment = record.environment
+    if environment is not None:
+        facts |= {
+            "made with": f"etchmark {environment.etchmark}, Python {environment.python}",
+            "platform": environment.platform,
+            "commit": environment.git_commit,
+        }
+    rows = [(name, shortened(str(value), 500)) for name, value in facts.items() if value]
+    table = pd.DataFrame(rows, columns=["what", "value"])
+    config = {"what": st.column_config.TextColumn(width=140)}
+    st.dataframe(table, hide_index=True, key="model-facts", column_config=config, height="content")
+    if environment is not None and environment.packages:
+        with st.expander("Package versions"):
+            rows = [(shortened(k, 80), shortened(v, 80)) for k, v in environment.packages.items()]
+            st.dataframe(pd.DataFrame(rows, columns=["package", "version"]), hide_index=True)
+
+
+def scores_table(spec: BenchmarkSpec, record: ResultRecord) -> pd.DataFrame:
+    """Every metric of every split, as text with four significant digits."""
+    rows = []
+    for split in record.scores:
+        for name, score in split.metrics.items():
+            rows.append(
+                {
+                    "split": split.split,
+                    "metric": name,
+                    "unit": metric_by_id(name).unit_for(spec.target.unit),
+                    "score": number(score.value),
+                    "95 % interval": f"{number(score.ci_low)} … {number(score.ci_high)}",
+                    "mean ± sd over folds": f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
+                    if score.fold_mean is not None
+                    else None,
+                    "sd over seeds": number(score.seed_sd) if score.seed_sd is not None else None,
+                    "n": split.n,
+                    f"{spec.unit_name}s": split.units,
+                    "seeds": split.seeds,
+                }
+            )
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def _parity(spec: BenchmarkSpec, entry: Entry) -> None:
+    split = spec.protocols[entry.record.protocol].split
+    samples = sample_scores(entry, split)
+    if samples is None:
+        return
+    figure = parity_plot(samples, spec.target.quantity, spec.target.unit)
+    if figure is None:
+        return
+    st.plotly_chart(figure, width="stretch", config=CONFIG, key="parity")
+    st.caption(f"One point per sample, mean over seeds; hover for its id and {spec.unit_name}.")
+
+
+def _reproduce(spec: BenchmarkSpec, record: ResultRecord) -> None:
+    if record.status not in {"run", "verified"}:
+        return
+    known = _is_baseline(record.name)
+    model = shlex.quote(record.name) if known else "PATH/TO/MODEL"
+    command = f"etchmark evaluate {model} {spec.id}"
+    command += f" --track {record.track} --protocol {record.protocol}"
+    seeds = max((score.seeds for score in record.scores), default=1)
+    command += f" --seeds {seeds}" if seeds > 1 else ""
+    st.markdown("**Reproduce**" if known else "**Reproduce**, with the model's own folder:")
+    st.code(command, language="bash", wrap_lines=True)
+
+
+def _is_baseline(name: str) -> bool:
+    try:
+        return name in catalog().model_names()
+    except UserError:
+        # Another baseline's broken card is no reason to show nothing here.
+        return False

@@ -1,0 +1,261 @@
+"""What the pages share: cached engine calls, the view kept in the link, text that stays text."""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+import streamlit as st
+
+from etchmark import settings
+from etchmark.catalog import catalog, content_root
+from etchmark.errors import UserError
+from etchmark.present import plain
+from etchmark.registry import standings as board
+from etchmark.registry.store import Entry, Store
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.specs import BenchmarkSpec, ReferenceLine
+
+log = logging.getLogger("etchmark.dashboard")
+
+VIEW_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model")
+ALL_TRACKS = "all"
+GENERIC_ERROR = (
+    "This page could not be shown. The reason is in the dashboard's log; reloading the page or"
+    " choosing another view may help."
+)
+
+
+# --- text from strangers -----------------------------------------------------------------------
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_AUTOLINKS = re.compile(r"(https?(?=://)|www(?=\.)|@)", re.IGNORECASE)
+
+
+def literal(text: str) -> str:
+    """Markdown that shows ``text`` and does nothing else."""
+    # Bare addresses become links even when escaped; a word joiner stops that and shows nothing.
+    broken = _AUTOLINKS.sub("\\1\N{WORD JOINER}", plain(" ".join(text.split())))
+    return _PUNCTUATION.sub(r"\\\1", broken)
+
+
+def shortened(text: str, width: int) -> str:
+    """One line of at most ``width`` characters without any that steer the display."""
+    one = plain(" ".join(text.split()))
+    # Stacked accents reach into the lines above and below.
+    one = re.sub(r"[\u0300-\u036f\u0489]{3,}", "", unicodedata.normalize("NFC", one))
+    return one if len(one) <= width else one[: width - 1] + "…"
+
+
+def plain_lines(text: str) -> str:
+    """Text of several lines, each without characters that steer the display."""
+    return "\n".join(plain(line) for line in text.splitlines())
+
+
+def web_address(reference: str | None) -> str | None:
+    """The address of a DOI or an http(s) link, None for anything else."""
+    if not reference:
+        return None
+    if re.fullmatch(r"10\.\d{4,9}/\S+", reference):
+        return "https://doi.org/" + quote(reference, safe="/.-_;()")
+    return reference if re.fullmatch(r"https?://[^\s<>\"'\\]+", reference) else None
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn errors into one line on the page; Streamlit's own control flow passes through."""
+    try:
+        yield
+    except UserError as error:
+        st.error(literal(str(error)))
+    except Exception:
+        log.exception("a page failed")
+        st.error(GENERIC_ERROR)
+
+
+# --- the engine, cached ------------------------------------------------------------------------
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _open(home: str, inode: int, results: tuple[tuple[str, int, int, int], ...]) -> Store:
+    return Store()
+
+
+def open_store() -> Store:
+    """The registry; opened anew when the hub folder or the reviewed results have changed."""
+    home = settings.home()
+    folder = content_root() / "leaderboard" / "results"
+    results = tuple((str(path), *_stamp(path)) for path in sorted(folder.glob("*/*")))
+    return _open(str(home), _stamp(home / "registry.sqlite")[0], results)
+
+
+def registry_state(store: Store) -> tuple[str, ...]:
+    """Changes whenever something was written to the registry; costs two calls of stat."""
+    names = ("registry.sqlite", "registry.sqlite-wal")
+    return (str(store.home), *(str(_stamp(store.home / name)) for name in names))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _read_benchmark(root: str, name: str, stamp: tuple[int, int, int]) -> BenchmarkSpec:
+    return catalog().benchmark(name)
+
+
+def benchmark(name: str) -> BenchmarkSpec:
+    root = content_root()
+    return _read_benchmark(str(root), name, _stamp(root / "benchmarks" / f"{name}.yaml"))
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _standings(
+    _spec: BenchmarkSpec,
+    _store: Store,
+    key: tuple[object, ...],
+    track: str | None,
+    protocol: str,
+    metric: str,
+    everything: bool,
+) -> pd.DataFrame:
+    return board.standings(
+        _spec, _store, track=track, protocol=protocol, metric=metric, everything=everything
+    )
+
+
+def standings(
+    spec: BenchmarkSpec,
+    store: Store,
+    *,
+    track: str | None,
+    protocol: str,
+    metric: str,
+    everything: bool = False,
+) -> pd.DataFrame:
+    """The board, computed once per state of the registry."""
+    key = (spec.model_dump_json(), *registry_state(store))
+    return _standings(spec, store, key, track, protocol, metric, everything)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _entry(_store: Store, state: tuple[str, ...], submission: str) -> Entry | None:
+    return _store.get(submission)
+
+
+def entry(store: Store, submission: str) -> Entry | None:
+    return _entry(store, registry_state(store), submission)
+
+
+# --- benchmarks and metrics in words -----------------------------------------------------------
+
+
+def benchmark_names() -> list[str]:
+    names = catalog().benchmark_names()
+    if not names:
+        raise UserError(
+            f"{content_root()}: declares no benchmark; add benchmarks/<id>.yaml or correct"
+            " ETCHMARK_CONTENT"
+        )
+    return names
+
+
+def benchmark_title(name: str) -> str:
+    """Title of a benchmark; its id where the card is broken, so that the others stay usable."""
+    try:
+        return benchmark(name).title
+    except UserError:
+        return name
+
+
+def metric_label(spec: BenchmarkSpec, metric: str) -> str:
+    """Axis title: what it is, its unit and which way is better."""
+    chosen = metric_by_id(metric)
+    unit = chosen.unit_for(spec.target.unit)
+    better = "higher" if chosen.higher_is_better else "lower"
+    shown = "" if unit == "1" else f" / {unit}"
+    return f"{chosen.title}{shown} ({better} is better)"
+
+
+def units_of(spec: BenchmarkSpec, count: int) -> str:
+    return f"{count} {spec.unit_name}" + ("" if count == 1 else "s")
+
+
+def reference_values(
+    spec: BenchmarkSpec, store: Store, protocol: str, metric: str
+) -> list[tuple[ReferenceLine, float]]:
+    """Reference lines that hold for this protocol and metric, with their values."""
+    frame = standings(spec, store, track=None, protocol=protocol, metric=metric)
+    found = []
+    for line in spec.reference_lines:
+        if line.protocol not in {None, protocol} or line.metric not in {None, metric}:
+            continue
+        value = line.value
+        if line.model is not None:
+            scores = frame.loc[frame["model"] == line.model, "score"]
+            value = None if scores.empty else float(scores.iloc[0])
+        if value is not None:
+            found.append((line, value))
+    return found
+
+
+# --- the view in the link ----------------------------------------------------------------------
+
+
+def follow_link() -> None:
+    """Take the view from the link, unless this session wrote that link itself; once per run."""
+    given = {key: st.query_params[key] for key in VIEW_KEYS if key in st.query_params}
+    # A link that was not written here was typed, followed or gone back to. None at all is what
+    # changing pages leaves: then the last view is still the one.
+    if given and given != st.session_state.get("written"):
+        st.session_state["view"] = given
+        for key in VIEW_KEYS:
+            st.session_state.pop(f"pick-{key}", None)
+
+
+def view() -> dict[str, str]:
+    return st.session_state.setdefault("view", {})
+
+
+def wanted(key: str, options: Sequence[str], default: str, what: str) -> str:
+    """The view's value for ``key``; a value that does not exist is said aloud and replaced."""
+    asked = view().get(key, default)
+    if asked in options:
+        return asked
+    st.warning(literal(f"There is no {what} {shortened(asked, 60)!r} here; showing {default}."))
+    return default
+
+
+def choose(
+    kind: Callable[..., str | None],
+    label: str,
+    key: str,
+    options: Sequence[str],
+    default: str,
+    **more: object,
+) -> str:
+    """A widget whose value is part of the view."""
+    widget = f"pick-{key}"
+    if st.session_state.get(widget) not in options:
+        st.session_state[widget] = wanted(key, options, default, label.lower())
+    chosen = kind(label, options=options, key=widget, **more) or default
+    view()[key] = chosen
+    return chosen
+
+
+def remember(chosen: dict[str, str]) -> None:
+    """Put the view into the link, so that it restores what is seen."""
+    st.session_state["view"] = dict(chosen)
+    st.session_state["written"] = dict(chosen)
+    if {key: st.query_params[key] for key in st.query_params} != chosen:
+        st.query_params.from_dict(chosen)

@@ -1,0 +1,191 @@
+"""Figures. Labels come from strangers and plotly reads a kind of HTML: all text is escaped."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from dashboard_parts import shortened
+
+from etchmark.present import number
+from etchmark.scoring.score import SampleScores
+
+# Okabe and Ito's colours; the light blue is for dark ground.
+BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE = (
+    "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7",
+)  # fmt: skip
+GREY = "#808080"
+DASHES = (("dash", ORANGE), ("dot", VERMILION), ("dashdot", GREEN), ("longdash", PURPLE))
+SYMBOLS = {"run": "circle", "verified": "star", "scored": "circle-open", "reported": "diamond-open"}
+MAX_ROWS = 60
+ROW_PX = 34
+CONFIG = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
+
+
+def label(text: str, width: int = 46) -> str:
+    # Plotly knows no &quot;, and no text here stands inside an attribute.
+    return html.escape(shortened(text, width), quote=False)
+
+
+def _dark() -> bool:
+    return st.context.theme.type == "dark"
+
+
+def _extent(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of every interval; the score itself where there is none."""
+    score, low, high = (
+        frame[name].to_numpy(dtype=float, na_value=np.nan)
+        for name in ("score", "ci_low", "ci_high")
+    )
+    return np.fmin(low, score), np.fmax(high, score)
+
+
+def axis_range(frame: pd.DataFrame, references: Sequence[float]) -> tuple[float, float]:
+    """Limits that keep the bulk of the board readable where a few scores are far off."""
+    low, high = _extent(frame.head(MAX_ROWS))
+    first, last = float(low.min()), float(high.max())
+    # Twice the span of the better three quarters with their intervals, at most.
+    bulk = slice(0, max(1, int(np.ceil(0.75 * len(low)))))
+    near = [*low[bulk], *high[bulk], *references]
+    centre, half = (min(near) + max(near)) / 2, (max(near) - min(near)) or 1.0
+    first, last = max(min(first, *near), centre - half), min(max(last, *near), centre + half)
+    pad = 0.04 * ((last - first) or 1.0)
+    return first - pad, last + pad
+
+
+def interval_plot(
+    frame: pd.DataFrame,
+    references: Sequence[tuple[str, float]],
+    axis_title: str,
+    limits: tuple[float, float],
+) -> go.Figure:
+    """Scores with 95 % intervals, best at the top, and reference lines.
+
+    Names stand above the intervals and not beside them, so that the plot keeps its width on a
+    phone.
+    """
+    shown = frame.head(MAX_ROWS)
+    figure = go.Figure()
+    for (name, value), (dash, colour) in zip(references, DASHES, strict=False):
+        figure.add_scatter(
+            x=[value, value],
+            y=[-0.6, len(shown) - 0.1],
+            mode="lines",
+            line={"dash": dash, "color": colour, "width": 2},
+            name=f"{label(name)}: {number(value)}",
+            hoverinfo="skip",
+        )
+    heights = len(shown) - 1 - np.arange(len(shown))
+    for status, rows in shown.assign(height=heights).groupby("status", sort=False):
+        _add_intervals(figure, rows, str(status), limits)
+    # One trace of texts: as many annotations would take plotly a second.
+    figure.add_scatter(
+        x=[limits[0]] * len(shown),
+        y=heights + 0.32,
+        mode="text",
+        text=[f"{row['rank']}. {label(row['model'])}" for row in shown.to_dict("records")],
+        textposition="middle right",
+        textfont={"size": 12},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.update_layout(
+        height=int(110 + ROW_PX * len(shown) + 20 * (len(references) + 1)),
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        hoverlabel={"align": "left"},
+        dragmode=False,
+    )
+    figure.update_xaxes(
+        title=html.escape(axis_title, quote=False), range=limits, zeroline=False, showgrid=True
+    )
+    figure.update_yaxes(visible=False, range=[-0.7, len(shown) - 0.1], fixedrange=True)
+    return figure
+
+
+def _add_intervals(
+    figure: go.Figure, rows: pd.DataFrame, status: str, limits: tuple[float, float]
+) -> None:
+    score = rows["score"].to_numpy(dtype=float, na_value=np.nan)
+    low, high = _extent(rows)
+    # A score beyond the axis is an arrow just inside its end.
+    inset = 0.012 * (limits[1] - limits[0])
+    at = np.clip(score, limits[0] + inset, limits[1] - inset)
+    symbols = np.where(score > at, "triangle-right", SYMBOLS.get(status, "circle"))
+    symbols = np.where(score < at, "triangle-left", symbols)
+    hover = [
+        f"{label(row['model'], 80)}<br>{label(row['track'])} · {label(row['status'])}<br>"
+        f"{number(row['score'])} ({number(row['ci_low'])} … {number(row['ci_high'])})<br>"
+        f"rank {row['rank']}, range {row['rank_low']}–{row['rank_high']}"
+        for row in rows.to_dict("records")
+    ]
+    colour = SKY if _dark() else BLUE
+    figure.add_scatter(
+        x=at,
+        y=rows["height"],
+        mode="markers",
+        name=f"{label(status)}, 95 % interval",
+        marker={"size": 9, "color": colour, "symbol": symbols.tolist()},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": np.maximum(high - at, 0),
+            "arrayminus": np.maximum(at - low, 0),
+            "thickness": 2,
+            "width": 4,
+            "color": colour,
+        },
+        text=hover,
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def beyond(frame: pd.DataFrame, limits: tuple[float, float]) -> int:
+    """How many of the plotted rows reach beyond the axis."""
+    low, high = _extent(frame.head(MAX_ROWS))
+    return int(np.sum((low < limits[0]) | (high > limits[1])))
+
+
+def parity_plot(samples: SampleScores, quantity: str, unit: str) -> go.Figure | None:
+    """Predicted against measured, mean over seeds; None for array targets."""
+    if samples.prediction is None or samples.target is None:
+        return None
+    predicted = samples.prediction.mean(axis=0)
+    both = np.concatenate([samples.target, predicted])
+    pad = 0.04 * (float(np.ptp(both)) or 1.0)
+    limits = [float(both.min()) - pad, float(both.max()) + pad]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=limits,
+        y=limits,
+        mode="lines",
+        line={"color": GREY, "dash": "dash"},
+        name="predicted = measured",
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=samples.target,
+        y=predicted,
+        mode="markers",
+        name="sample",
+        marker={"size": 7, "opacity": 0.65, "color": SKY if _dark() else BLUE},
+        text=[
+            f"{label(sample, 80)}<br>{label(group, 80)}"
+            for sample, group in zip(samples.ids, samples.units, strict=True)
+        ],
+        hovertemplate="%{text}<br>measured %{x:.4g}, predicted %{y:.4g}<extra></extra>",
+    )
+    figure.update_layout(
+        height=460,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        dragmode=False,
+    )
+    shown = html.escape(f"{quantity} / {unit}", quote=False)
+    figure.update_xaxes(title=f"measured {shown}", range=limits, zeroline=False)
+    figure.update_yaxes(title=f"predicted {shown}", range=limits, zeroline=False, showgrid=True)
+    return figure

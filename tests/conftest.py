@@ -1,0 +1,354 @@
+"""Shared fixtures: a hub folder and content of their own, and the command line.
+
+``home``            an empty hub folder, offline, no mirror
+``toy_content``     content with a tiny synthetic dataset and two benchmarks, an empty board
+``cli``             the command line in a process of its own
+``command``         the command line in this process, which is much quicker
+``mirror``          the mirror of upstream files; skips where the session was started without one
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+MIRROR = os.environ.get("ETCHMARK_MIRROR", "").strip()
+NO_MIRROR = "ETCHMARK_MIRROR was not set when the tests were started; it names upstream's files"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: exit status and output."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+    def refusal(self) -> str:
+        """The one line by which the caller's mistake is told."""
+        assert self.rc == 2, (self.rc, self.stdout, self.stderr)
+        lines = self.stderr.splitlines()
+        assert len(lines) == 1, self.stderr
+        assert lines[0].startswith("error: "), self.stderr
+        assert all(char.isprintable() for char in lines[0])
+        return lines[0].removeprefix("error: ")
+
+    def fine(self) -> str:
+        """The output of a command that did what was asked, without a word on stderr."""
+        assert (self.rc, self.stderr) == (0, ""), (self.rc, self.stdout, self.stderr)
+        return self.stdout
+
+
+Command = Callable[..., Ran]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if MIRROR:
+        return
+    for item in items:
+        if item.get_closest_marker("mirror"):
+            item.add_marker(pytest.mark.skip(reason=NO_MIRROR))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub folder; no other setting but offline is left from the environment."""
+    for name in [name for name in os.environ if name.startswith("ETCHMARK_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("ETCHMARK_HOME", str(folder))
+    monkeypatch.setenv("ETCHMARK_OFFLINE", "1")
+    return folder
+
+
+@pytest.fixture
+def mirror(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The mirror that the session was started with, switched on."""
+    if not MIRROR:
+        pytest.skip(NO_MIRROR)
+    monkeypatch.setenv("ETCHMARK_MIRROR", MIRROR)
+    return Path(MIRROR)
+
+
+@pytest.fixture
+def cli(home: Path) -> Command:
+    """Run ``etchmark`` in a process of its own, with the settings of the test."""
+
+    def run(
+        *arguments: str | Path,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "etchmark.cli", *map(str, arguments)],
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def command(home: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``etchmark`` in this process."""
+    from etchmark.cli import main
+
+    def run(*arguments: str | Path) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        code = stopped.value.code
+        assert code is None or isinstance(code, int)
+        said = capsys.readouterr()
+        return Ran(code or 0, str(said.out), str(said.err))
+
+    return run
+
+
+# --- the toy -----------------------------------------------------------------------------------
+
+TOY_BUILD = '''
+"""Builds the toy tables: y = 100 + 10 a + noise, from a generator with a seed."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+
+from etchmark.data.building import main
+
+
+def build(context):
+    sizes = {"train": 12, "test": 9, "hard": 6}
+    fields = context.config == "fields-mini"
+    generator = np.random.default_rng(context.parameters["seed"])
+    splits = {}
+    for split, rows in sizes.items():
+        if fields and split == "hard":
+            continue
+        a = np.round(generator.normal(size=rows), 3)
+        columns = {
+            "id": [f"{split}-{row:02d}" for row in range(rows)],
+            "a": a,
+            "kind": [f"k{row % 2}" for row in range(rows)],
+            "source": [f"{split}-p{row // 3}" for row in range(rows)],
+            "fold": np.arange(rows) // 3,
+        }
+        noise = np.round(generator.normal(size=(rows, 6)), 3)
+        if fields:
+            values = (a[:, None] + noise).astype(np.float32).reshape(rows, 3, 2)
+            columns["y"] = pa.array(values.tolist(), pa.list_(pa.list_(pa.float32())))
+        else:
+            columns["y"] = 100 + 10 * a + noise[:, 0]
+        kinds = {"id": "string", "a": "float64", "kind": "string", "source": "string"}
+        kinds |= {"fold": "int64", "y": "float64"}
+        features = {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
+        if fields:
+            features["y"] = {"shape": [3, 2], "dtype": "float32", "_type": "Array2D"}
+        meta = {"huggingface": json.dumps({"info": {"features": features}})}
+        splits[split] = pa.table(columns).replace_schema_metadata(meta)
+    return splits
+
+
+if __name__ == "__main__":
+    main(__file__)
+'''
+TOY_MODEL = '''
+"""Predicts the mean of the training target."""
+
+import numpy as np
+
+
+class Mean:
+    def fit(self, train, validation):
+        self.mean = np.asarray(train.target, dtype=float).mean(axis=0)
+
+    def predict(self, inputs):
+        rows = len(inputs["a"])
+        return np.broadcast_to(self.mean, (rows, 3, 2) if self.mean.ndim else (rows,))
+
+
+def build(seed, device):
+    return Mean()
+'''
+TOY_DATASET = {
+    "schema": 1,
+    "name": "toy",
+    "version": 1,
+    "title": "Toy: numbers made for tests",
+    "summary": "A line with noise.",
+    "licence": "CC0-1.0",
+    "default_config": "scalar-mini",
+    "label_columns": ["y"],
+    "parameters": {"seed": 7},
+    "configs": {
+        "scalar-mini": {
+            "title": "one number per sample",
+            "description": "A line.",
+            "splits": ["train", "test", "hard"],
+            "rows": 27,
+        },
+        "fields-mini": {
+            "title": "six numbers per sample",
+            "description": "A small field.",
+            "splits": ["train", "test"],
+            "rows": 21,
+        },
+    },
+}
+TOY_HOLDOUT = {
+    "title": "train, then test",
+    "kind": "holdout",
+    "description": "Fixed splits.",
+    "split": "test",
+    "train_split": "train",
+    "group_column": "source",
+}
+
+
+def _toy_benchmark(name: str, config: str, **more: object) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "id": name,
+        "version": 1,
+        "title": f"The toy's {config}",
+        "summary": "Find the line.",
+        "description": "Find the line.",
+        "dataset": "toy",
+        "metrics": ["mae", "rmse", "mape", "r2"],
+        "primary_metric": "mae",
+        "licence": "CC0-1.0",
+        "unit_column": "source",
+        "unit_name": "source",
+        "protocols": {"holdout": TOY_HOLDOUT},
+        **more,
+    }
+
+
+def write_yaml(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(value, sort_keys=False), encoding="utf-8")
+
+
+def write_toy(root: Path, scratch: Path) -> None:
+    """The toy's content below ``root``, its fingerprints taken from a build in ``scratch``."""
+    from etchmark.catalog import Catalog
+    from etchmark.data import building, packaging
+    from etchmark.data.columns import Columns
+
+    dataset = root / "datasets" / "toy"
+    write_yaml(dataset / "dataset.yaml", TOY_DATASET)
+    (dataset / "build.py").write_text(TOY_BUILD, encoding="utf-8")
+    (root / "leaderboard" / "results").mkdir(parents=True)
+    model = root / "baselines" / "toy_mean"
+    model.mkdir(parents=True)
+    (model / "model.py").write_text(TOY_MODEL, encoding="utf-8")
+    card = {"schema": 1, "name": "toy_mean", "title": "Mean", "training_data": "none"}
+    uses = {name: {"track": "features"} for name in ("toy-line", "toy-fields")}
+    write_yaml(model / "card.yaml", {**card, "benchmarks": uses})
+    prints: dict[str, tuple[str, str]] = {}
+    for config in ("scalar-mini", "fields-mini"):
+        made = building.build(Catalog(root), "toy", config, out=scratch / config)
+        splits = [Columns([made.folder / file.path]) for file in made.manifest.files]
+        target = packaging.target_fingerprint(
+            [columns["id"] for columns in splits], [columns["y"] for columns in splits]
+        )
+        prints[config] = (made.manifest.fingerprint, target)
+
+    def track(config: str, *inputs: str) -> dict[str, object]:
+        fingerprint = prints[config][0]
+        return {"title": config, "config": config, "inputs": [*inputs], "fingerprint": fingerprint}
+
+    target = {"column": "y", "quantity": "height", "symbol": "y", "unit": "mm"}
+    folds = {
+        "title": "four folds",
+        "kind": "folds",
+        "description": "Folds of three.",
+        "split": "train",
+        "fold_column": "fold",
+        "fold_statistics": True,
+    }
+    line = _toy_benchmark(
+        "toy-line",
+        "scalar-mini",
+        target=target,
+        target_fingerprint=prints["scalar-mini"][1],
+        tracks={
+            "features": track("scalar-mini", "a", "kind"),
+            "kinds": track("scalar-mini", "kind"),
+        },
+        protocols={"holdout": {**TOY_HOLDOUT, "extra_splits": ["hard"]}, "folds": folds},
+    )
+    fields = _toy_benchmark(
+        "toy-fields",
+        "fields-mini",
+        target={**target, "shape": [3, 2]},
+        target_fingerprint=prints["fields-mini"][1],
+        tracks={"features": track("fields-mini", "a", "kind")},
+    )
+    write_yaml(root / "benchmarks" / "toy-line.yaml", line)
+    write_yaml(root / "benchmarks" / "toy-fields.yaml", fields)
+
+
+@pytest.fixture(scope="session")
+def _toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("toy") / "content"
+    write_toy(root, tmp_path_factory.mktemp("toy-scratch"))
+    return root
+
+
+@pytest.fixture
+def toy_content(
+    _toy_template: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Content to change at will: dataset ``toy``, benchmarks ``toy-line`` and ``toy-fields``.
+
+    ``toy-line`` has a scalar target, two tracks (``features``, ``kinds``), a holdout protocol with
+    splits ``train``, ``test`` and the extra split ``hard``, and four ``folds`` of ``train``.
+    ``toy-fields`` has arrays of shape (3, 2) and a holdout alone.
+    """
+    root = tmp_path / "content"
+    shutil.copytree(_toy_template, root)
+    monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    return root
+
+
+@pytest.fixture
+def toy_predictions(toy_content: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a predictions file for ``toy-line``: target plus one, or a changed version of it."""
+    from etchmark.data.loading import load_benchmark
+
+    def write(
+        name: str = "predictions.csv",
+        splits: tuple[str, ...] = ("test",),
+        change: Callable[[pa.Table], pa.Table] | None = None,
+    ) -> Path:
+        truths = [load_benchmark("toy-line").truth(split) for split in splits]
+        ids = np.concatenate([truth.ids for truth in truths]).tolist()
+        table = pa.table(
+            {"id": ids, "prediction": np.concatenate([truth.target for truth in truths]) + 1.0}
+        )
+        frame = (change(table) if change else table).to_pandas()
+        path = tmp_path / name
+        frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
+        return path
+
+    return write

@@ -1,0 +1,142 @@
+"""Built data, found on disk and checked against the release."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from etchmark.catalog import catalog
+from etchmark.data import building
+from etchmark.data.loading import ensure_config, find_config, load_benchmark, read_manifest
+from etchmark.data.sources import SourcesUnavailable
+from etchmark.errors import UserError
+
+
+def test_what_needs_no_network_is_built_when_it_is_needed(toy_content: Path, home: Path) -> None:
+    assert find_config(catalog(), "toy", "scalar-mini") is None
+    folder, manifest = ensure_config(catalog(), "toy", "scalar-mini")
+    assert (
+        folder
+        == home / "datasets" / "toy" / "scalar-mini"
+        == find_config(catalog(), "toy", "scalar-mini")
+    )
+    stamp = (folder / "manifest.json").stat().st_mtime_ns
+    assert ensure_config(catalog(), "toy", "scalar-mini") == (folder, manifest)
+    assert (folder / "manifest.json").stat().st_mtime_ns == stamp
+
+
+def test_the_data_of_a_checkout_are_found(toy_content: Path) -> None:
+    folder = toy_content / "datasets" / "toy" / "data" / "scalar-mini"
+    building.build(catalog(), "toy", out=folder)
+    assert find_config(catalog(), "toy", "scalar-mini") == folder
+    assert len(load_benchmark("toy-line").truth("test").ids) == 9
+
+
+def test_truth(toy_content: Path) -> None:
+    line = load_benchmark("toy-line@1")
+    assert line.splits == ["train", "test", "hard"]
+    truth = line.truth("train")
+    assert truth.ids.tolist() == [f"train-{row:02d}" for row in range(12)]
+    assert truth.units.tolist() == [f"train-p{row // 3}" for row in range(12)]
+    assert truth.folds is None
+    assert truth.groups is not None
+    assert truth.groups.tolist() == truth.units.tolist()
+    folds = line.truth("train", "folds")
+    assert folds.folds is not None
+    assert folds.folds.tolist() == [row // 3 for row in range(12)]
+    assert folds.groups is None
+    assert list(line.scored_splits("holdout")) == ["test", "hard"]
+    assert list(line.scored_splits("folds")) == ["train"]
+    line.check_target()
+
+
+def test_inputs_are_those_declared(toy_content: Path) -> None:
+    line = load_benchmark("toy-line")
+    assert list(line.inputs("test", "features")) == ["a", "kind"]
+    assert list(line.inputs("test", "kinds")) == ["kind"]
+    with pytest.raises(KeyError):
+        line.inputs("test", "kinds")["y"]
+
+
+def test_a_split_as_users_read_it(toy_content: Path) -> None:
+    table = load_benchmark("toy-line").split("test")
+    assert table.num_rows == 9
+    assert table.column_names == ["id", "a", "kind", "source", "fold", "y"]
+
+
+def test_names_that_do_not_exist(toy_content: Path) -> None:
+    line = load_benchmark("toy-line")
+    with pytest.raises(UserError, match="unknown split 'text' of toy-line; known are: train"):
+        line.truth("text")
+    with pytest.raises(UserError, match="unknown track of toy-line"):
+        line.files("test", "other")
+    with pytest.raises(UserError, match="unknown protocol of toy-line"):
+        line.truth("test", "other")
+    with pytest.raises(UserError, match="unknown benchmark"):
+        load_benchmark("other")
+
+
+def test_damaged_builds_name_the_remedy(toy_content: Path) -> None:
+    folder, manifest = ensure_config(catalog(), "toy", "scalar-mini")
+    path = folder / manifest.files[0].path
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    remedy = "rebuild with `etchmark build toy --config scalar-mini`"
+    with pytest.raises(UserError, match=f"missing or damaged; {remedy}"):
+        load_benchmark("toy-line").truth("train")
+    path.write_bytes(bytes(len(content)))
+    with pytest.raises(UserError, match="cannot be read as parquet"):
+        load_benchmark("toy-line").truth("train")
+    path.unlink()
+    with pytest.raises(UserError, match="missing or damaged"):
+        ensure_config(catalog(), "toy", "scalar-mini")
+    for text in ("", "{", "[]", '{"schema": 1}', "\0"):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(UserError, match=r"manifest.json: .*rebuild with"):
+            read_manifest(folder)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_manifest(folder / "nowhere")
+
+
+def test_labels_changed_on_disk_are_noticed(toy_content: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder, manifest = ensure_config(catalog(), "toy", "scalar-mini")
+    file = manifest.files[1]
+    table = pq.read_table(folder / file.path)
+    labels = table["y"].to_numpy().copy()
+    labels[0] += 1.0
+    pq.write_table(table.set_column(5, "y", pa.array(labels)), folder / file.path)
+    size = (folder / file.path).stat().st_size
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(
+        text.replace(f'"bytes": {file.bytes}', f'"bytes": {size}')
+    )
+    with pytest.raises(UserError, match="ids or labels on this machine"):
+        load_benchmark("toy-line").check_target()
+    load_benchmark("toy-line", unofficial=True).check_target()
+
+
+def test_data_of_another_release(toy_content: Path) -> None:
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["tracks"]["kinds"]["fingerprint"] = "0" * 64
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    load_benchmark("toy-line").inputs("test", "features")
+    with pytest.raises(UserError, match=r"is not the released 000000000000… of toy-line@1, track"):
+        load_benchmark("toy-line").inputs("test", "kinds")
+    load_benchmark("toy-line", unofficial=True).inputs("test", "kinds")
+
+
+def test_what_needs_the_network_is_not_fetched_in_passing(home: Path) -> None:
+    with pytest.raises(SourcesUnavailable) as refused:
+        load_benchmark("superalloy-hardness").inputs("samples", "micrographs")
+    line = str(refused.value)
+    assert "run `etchmark download superalloys:micrographs`" in line
+    assert "https://raw.githubusercontent.com/" in line
+    assert "ETCHMARK_MIRROR" in line
+    assert "MB" in line
+    assert not (home / "datasets" / "superalloys").exists()

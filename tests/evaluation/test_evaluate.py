@@ -1,0 +1,487 @@
+"""Models that go wrong in every way, and models that look wrong and are right."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from etchmark.evaluation.evaluate import LOG_TAIL_BYTES, MAX_REASON, Limits, one_line, run_model
+
+FOLDS = ("--protocol", "folds")
+MODEL = """
+import os, sys, time
+import numpy as np
+{top}
+class Mean:
+    def fit(self, train, validation):
+        self.mean = float(train.target.mean())
+        {fit}
+    def predict(self, inputs):
+        rows = len(inputs["a"])
+        prediction = np.full(rows, self.mean)
+        {predict}
+        return prediction
+    {extra}
+def build(seed, device):
+    {build}
+    return Mean()
+"""
+
+
+def mean(top: str = "", fit: str = "", predict: str = "", build: str = "", extra: str = "") -> str:
+    """A model that predicts the training mean, with something else done at one place."""
+    return MODEL.format(
+        top=top, fit=fit or "pass", predict=predict or "pass", build=build or "pass", extra=extra
+    )
+
+
+FAILURES = {
+    "raises at import": (mean(top="raise RuntimeError('at import')"), "RuntimeError: at import"),
+    "raises in build": (mean(build="raise RuntimeError('in build')"), "RuntimeError: in build"),
+    "raises in fit": (mean(fit="raise RuntimeError('in fit')"), "RuntimeError: in fit (model.py"),
+    "raises in predict": (mean(predict="1 / 0"), "ZeroDivisionError: division by zero (model.py"),
+    "raises SystemExit": (mean(fit="sys.exit(0)"), "SystemExit: 0"),
+    "raises KeyboardInterrupt": (mean(fit="raise KeyboardInterrupt"), "KeyboardInterrupt"),
+    "is no Python": ("def build(:", "SyntaxError"),
+    "has no build": ("x = 1", "no function build(seed, device, **params)"),
+    "build takes no seed": ("def build(): return None", "TypeError"),
+    "builds no model": ("def build(seed, device): return 1", "no attribute 'fit'"),
+    "too few rows": (mean(predict="prediction = prediction[:-1]"), "predict returned shape"),
+    "a wrong shape": (mean(predict="prediction = np.zeros((rows, 2))"), "expected (9,)"),
+    "NaN": (mean(predict="prediction[0] = np.nan"), "1 rows that are not finite"),
+    "text": (mean(predict="prediction = prediction.astype(str)"), "not numbers"),
+    "objects": (mean(predict="prediction = prediction.astype(object)"), "object, not numbers"),
+    "ragged rows": (mean(predict="prediction = [[1], [1, 2]]"), "ValueError"),
+    "more than can be scored": (mean(predict="prediction[:] = 1e300"), "is not finite"),
+    "leaves with 0": (mean(fit="os._exit(0)"), "exited without a result"),
+    "leaves with 3": (mean(fit="os._exit(3)"), "exited without a result"),
+    "leaves at import": (mean(top="os._exit(0)"), "ended without a result"),
+    "kills itself": (mean(fit="os.kill(os.getpid(), 9)"), "killed by signal 9"),
+    "is stopped by itself": (mean(fit="os.kill(os.getpid(), 15)"), "killed by signal 15"),
+    "kills its parent": (mean(fit="os.kill(os.getppid(), 9)"), "ended without a result"),
+    "reads the target": (mean(predict="inputs['y']"), "'y' is not among"),
+    "asks for too much": (mean(fit="np.ones(10**15)"), "ran out of memory (model.py"),
+    "recurses": (
+        mean(top="def deep(n): return deep(n + 1)", fit="deep(0)"),
+        "RecursionError",
+    ),
+    "a hostile message": (
+        mean(fit=r"raise ValueError('a\nb\r\x1b[31mred\u202e\ud800 ' + 'x' * 9999)"),
+        "ValueError: a b",
+    ),
+    "a message that raises": (
+        mean(
+            top="class Bad(Exception):\n    def __str__(self): raise RuntimeError",
+            fit="raise Bad",
+        ),
+        "Bad: (its message cannot be shown)",
+    ),
+    "closes stderr and raises": (
+        mean(fit="sys.stdout.close(); sys.stderr.close(); os.close(2); 1 / 0"),
+        "ZeroDivisionError",
+    ),
+    "a negative parameter count": (
+        mean(extra="def parameter_count(self): return -1"),
+        "not a number of parameters",
+    ),
+    "an absurd parameter count": (
+        mean(extra="def parameter_count(self): return 10**30"),
+        "not a number of parameters",
+    ),
+    "a parameter count that raises": (
+        mean(extra="def parameter_count(self): return int('x')"),
+        "invalid literal",
+    ),
+    "forges its result": (
+        mean(
+            fit="import pathlib; root = pathlib.Path('..').resolve();"
+            " (root / 'holdout' / 'result-0.json').write_text('[]'); os._exit(0)"
+        ),
+        "left no readable result",
+    ),
+    "forges its failure": (
+        mean(
+            fit="import json, pathlib; pathlib.Path('../failure.json').write_text("
+            r"json.dumps({'reason': ['\x1b[2J', '\ud800', 'y' * 99999]})); os._exit(1)"
+        ),
+        "yyyy",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failing_model_leaves_one_failed_record(hub, case):
+    code, expected = FAILURES[case]
+    line = hub.refused(code)
+    assert expected in line
+    assert line.startswith("mine failed: ")
+    assert line.endswith("(recorded as failed; it is not ranked)")
+    assert line.isprintable()
+    assert len(line) < MAX_REASON + 200
+    assert hub.board() == []
+    (row,) = hub.board(everything=True)
+    assert (row["model"], row["outcome"]) == ("mine", "failed")
+    assert (row["rank"], row["rank_low"], row["score"]) == (None, None, None)
+    assert expected in row["reason"]
+    assert list((hub.home / "predictions").glob("*/*")) == []
+
+
+def test_the_same_failure_again_adds_no_record(hub):
+    code = mean(fit="raise RuntimeError('again')")
+    for _ in range(2):
+        hub.refused(code)
+    assert len(hub.board(everything=True)) == 1
+    assert "nothing stored" in hub.refused(code, "--mini")
+    assert len(hub.board(everything=True)) == 1
+    hub.refused(code, *FOLDS)
+    assert len(hub.board(everything=True)) == 1
+    assert len(hub.board("folds", everything=True)) == 1
+
+
+def test_a_model_that_fails_in_a_later_fold_has_no_score(hub):
+    code = mean(
+        predict="assert 0.0 not in inputs['a'], rows", fit="train.ids[0] == 'train-00' or 1 / 0"
+    )
+    assert "ZeroDivisionError" in hub.refused(code, *FOLDS)
+    assert hub.board("folds") == []
+
+
+def test_a_model_that_is_mended_is_ranked(hub):
+    hub.refused(mean(fit="1 / 0"))
+    hub.fine(mean())
+    (row,) = hub.board()
+    assert (row["model"], row["rank"], row["status"]) == ("mine", 1, "run")
+    assert len(hub.board(everything=True)) == 2
+
+
+def test_a_failure_on_the_command_line(hub, cli):
+    folder = hub.model(mean(fit="raise RuntimeError('plain')"))
+    ran = cli("evaluate", folder, "toy-line", "--track", "features")
+    assert ran.rc == 2
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("error: mine failed: RuntimeError: plain (model.py, line ")
+    assert not [line for line in ran.stderr.splitlines() if line.startswith("Traceback")]
+    assert "| RuntimeError: plain" in ran.stderr
+    ran = cli("leaderboard", "toy-line", "--all")
+    assert (ran.rc, ran.stderr) == (0, "")
+    assert "failed" in ran.stdout
+
+
+# --- what should work --------------------------------------------------------------------------
+
+FINE = {
+    "prints 50 MB": mean(fit="for _ in range(5): print('x' * 2_500_000)"),
+    "prints garbage": mean(fit="sys.stdout.buffer.write(os.urandom(100_000)); sys.stdout.flush()"),
+    "closes stdout": mean(fit="sys.stdout.close()"),
+    "has no stdout": mean(fit="sys.stdout = None; os.close(1)"),
+    "uses threads": mean(
+        top="import threading", fit="threading.Thread(target=time.sleep, args=(600,)).start()"
+    ),
+    "writes to its inputs": mean(
+        predict="x = np.array(inputs['a']); x[:] = 0; inputs['kind'][:] = 'gone'"
+    ),
+    "returns single precision": mean(predict="prediction = prediction.astype(np.float32)"),
+    "leaves its folder": mean(fit="os.chdir('/')"),
+    "removes its folder": mean(fit="import shutil; shutil.rmtree(os.getcwd())"),
+    "counts its parameters": mean(extra="def parameter_count(self): return np.int64(3)"),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_an_unusual_model_is_scored(hub, case):
+    hub.fine(FINE[case], *FOLDS)
+    (row,) = hub.board("folds")
+    assert (row["outcome"], row["n"]) == ("ok", 12)
+    assert 0 < row["score"] < 20
+
+
+def test_a_flood_of_output_is_not_kept(hub):
+    from etchmark.catalog import catalog
+    from etchmark.data.loading import load_benchmark
+
+    code = mean(fit="for _ in range(50): os.write(1, b'z' * 1_000_000)", predict="print('end')")
+    source = catalog().model(str(hub.model(code)))
+    out = hub.folder / "p.parquet"
+    run = run_model(source, load_benchmark("toy-line"), "features", "holdout", out)
+    assert run.failure is None
+    assert run.log.endswith("zend\nend\n")
+    assert len(run.log) <= LOG_TAIL_BYTES + 65536
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_model_may_use_processes(hub, method):
+    # What is defined in model.py is found by processes that import it anew.
+    code = mean(
+        top="import multiprocessing\ndef double(x): return 2 * x",
+        fit=f"""
+        with multiprocessing.get_context({method!r}).Pool(2) as pool:
+            assert pool.map(double, [1, 2]) == [2, 4]""",
+    )
+    hub.fine(code)
+
+
+def test_forks_share_memory_and_are_charged_once(hub):
+    # Six processes that share 200 MB take 200 MB, not 1,200.
+    code = mean(
+        fit="""
+        self.big = np.ones(25_000_000)
+        children = [os.fork() for _ in range(1)]
+        if 0 in children:
+            for _ in range(4):
+                if os.fork() == 0:
+                    break
+            time.sleep(0.7); os._exit(0)
+        os.waitpid(children[0], 0); time.sleep(0.3)""",
+    )
+    hub.fine(code, "--memory-limit", "0.6")
+
+
+# --- limits, leftovers, interruptions ----------------------------------------------------------
+
+
+def _gone(pids: list[int], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while any(_runs(pid) for pid in pids):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _pids(path: Path, count: int, seconds: float = 60) -> list[int]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        lines = path.read_text().split() if path.exists() else []
+        if len(lines) >= count:
+            return [int(line) for line in lines]
+        time.sleep(0.02)
+    raise AssertionError(f"{path} was not written")
+
+
+def _note(path: Path) -> str:
+    flags = "os.O_CREAT | os.O_WRONLY | os.O_APPEND"
+    return f"os.write(os.open({str(path)!r}, {flags}), b'%d\\n' % os.getpid())"
+
+
+def stubborn(path: Path, then: str) -> str:
+    """A model that ignores signals and leaves a daemon that has left its process group."""
+    return mean(
+        fit=f"""
+        import signal
+        for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                {_note(path)}
+                time.sleep(600)
+            os._exit(0)
+        {_note(path)}
+        while len(open({str(path)!r}).read().split()) % 2: time.sleep(0.01)
+        {then}"""
+    )
+
+
+def test_time_limit(hub):
+    pids = hub.folder / "pids"
+    started = time.monotonic()
+    line = hub.refused(stubborn(pids, "time.sleep(600)"), "--time-limit", "5")
+    assert "ran out of time: more than 5 s" in line
+    assert 5 < time.monotonic() - started < 60
+    assert _gone(_pids(pids, 2))
+    (row,) = hub.board(everything=True)
+    assert row["outcome"] == "failed"
+
+
+def test_a_hanging_import_runs_out_of_time(hub):
+    line = hub.refused(mean(top="time.sleep(600)"), "--time-limit", "0.5")
+    assert "ran out of time" in line
+
+
+def test_memory_limit(hub):
+    code = mean(fit="kept = [np.ones(10**7) for _ in range(40)]; time.sleep(600)")
+    line = hub.refused(code, "--memory-limit", "1", "--time-limit", "100")
+    assert "ran out of memory: more than 1.0 GiB" in line
+
+
+def test_memory_limit_counts_what_a_model_starts(hub):
+    code = mean(
+        fit="""
+        for _ in range(4):
+            if os.fork() == 0:
+                kept = np.ones(5 * 10**7); time.sleep(600)
+        time.sleep(600)"""
+    )
+    line = hub.refused(code, "--memory-limit", "1", "--time-limit", "100")
+    assert "ran out of memory" in line
+
+
+def test_what_a_model_leaves_running_is_ended(hub):
+    pids = hub.folder / "pids"
+    hub.fine(stubborn(pids, "pass"), *FOLDS)
+    found = _pids(pids, 2 * 4)
+    assert len(set(found)) == 2 * 4
+    assert _gone(found)
+
+
+def test_what_one_fold_left_running_does_not_see_the_next(hub):
+    pids = hub.folder / "pids"
+    pids.touch()
+    then = f"""
+        import psutil
+        others = [int(pid) for pid in open({str(pids)!r}).read().split()[:-2]]
+        assert not any(psutil.pid_exists(pid) for pid in others), others"""
+    hub.fine(stubborn(pids, then), *FOLDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_evaluation_leaves_nothing(hub, number):
+    pids = hub.folder / "pids"
+    process = hub.start(stubborn(pids, "time.sleep(600)"))
+    found = _pids(pids, 2)
+    worker = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode not in (0, None)
+    assert b"Traceback" not in err
+    assert _gone(found + worker)
+    assert list(hub.temporary.iterdir()) == []
+    assert hub.board(everything=True) == []
+
+
+def test_a_killed_evaluation_takes_its_worker_along(hub):
+    pids = hub.folder / "pids"
+    process = hub.start(mean(fit=f"{_note(pids)}; time.sleep(600)"))
+    found = _pids(pids, 1)
+    worker = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    process.kill()
+    process.communicate(timeout=30)
+    assert _gone(found + worker)
+
+
+def test_no_run_folder_is_left(hub, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(hub.temporary))
+    hub.fine(mean())
+    hub.refused(mean(fit="1 / 0"))
+    assert list(hub.temporary.iterdir()) == []
+
+
+# --- what a run means --------------------------------------------------------------------------
+
+
+def test_two_runs_give_the_same_submission(hub):
+    code = mean(top="import random", fit="self.mean += random.random() + np.random.rand()")
+    first = hub.fine(code, *FOLDS).split("stored as ")[1]
+    assert hub.fine(code, *FOLDS).split("stored as ")[1] == first
+    assert len(hub.board("folds", everything=True)) == 1
+
+
+def test_seeds_are_run_averaged_and_their_spread_shown(hub):
+    code = mean().replace("return Mean()", "model = Mean(); model.seed = seed; return model")
+    code = code.replace("np.full(rows, self.mean)", "np.full(rows, self.mean + 9 * self.seed)")
+    hub.fine(code, *FOLDS, "--seeds", "3")
+    (row,) = hub.board("folds")
+    assert (row["seeds"], row["n"]) == (3, 12)
+    assert row["seed_sd"] > 1
+    assert row["score"] > 5
+    hub.fine(code, "--seeds", "1")
+    (row,) = hub.board()
+    assert (row["seeds"], row["seed_sd"]) == (1, None)
+
+
+def test_extra_splits_are_predicted_too(hub):
+    assert "hard" in hub.fine(mean())
+
+
+def test_cost_is_recorded_and_plausible(hub):
+    code = mean(
+        fit="time.sleep(0.05); self.kept = np.ones(10**7); del self.kept",
+        predict="time.sleep(0.03)",
+        extra="def parameter_count(self): return 7",
+    )
+    hub.fine(code, *FOLDS, "--seeds", "2")
+    (row,) = hub.board("folds")
+    # Summed over the four folds, the mean over seeds.
+    assert 4 * 0.05 <= row["fit_seconds"] < 4
+    assert 4 * 0.03 <= row["predict_seconds"] < 4
+    assert 80e6 < row["peak_memory_bytes"] < 1e9
+    assert row["parameters"] == 7
+    assert row["hardware"].endswith(" cores")
+
+
+def test_a_failed_run_has_no_cost_but_its_hardware(hub):
+    hub.refused(mean(fit="1 / 0"))
+    (row,) = hub.board(everything=True)
+    assert row["hardware"]
+    assert (row["fit_seconds"], row["peak_memory_bytes"], row["parameters"]) == (None, None, None)
+
+
+def test_mini_stores_nothing(hub):
+    assert "nothing stored" in hub.fine(mean(), "--mini")
+    assert not (hub.home / "registry.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("toy_maen", "toy-line"), "did you mean: toy_mean"),
+        (("toy_mean", "toy-lime"), "did you mean: toy-line"),
+        (("toy_mean", "toy-line", "--track", "feature"), "unknown track"),
+        (("toy_mean", "toy-line", "--protocol", "mine"), "unknown protocol"),
+        (("toy_mean", "toy-line", "--device", "abacus"), "unknown device"),
+    ],
+)
+def test_unknown_names_are_the_callers_mistake_and_no_record(hub, arguments, expected):
+    assert expected in hub.command("evaluate", *arguments).refusal()
+    assert hub.board(everything=True) == []
+
+
+def test_a_folder_without_a_track_says_which_there_are(hub):
+    line = hub.command("evaluate", hub.model(mean()), "toy-line").refusal()
+    assert "features, kinds" in line
+    assert "--track" in line
+
+
+def test_a_folder_without_code(hub):
+    (hub.folder / "empty").mkdir()
+    assert "has no model.py" in hub.evaluate(hub.folder / "empty").refusal()
+
+
+def test_a_folder_named_like_a_baseline_is_refused(hub):
+    for name in ("toy_mean", "Toy_Mean"):
+        line = hub.evaluate(hub.model(mean(), name)).refusal()
+        assert "is a baseline of this hub" in line
+    assert hub.board(everything=True) == []
+
+
+def test_limits_have_a_generous_default():
+    assert Limits().seconds >= 3600
+    assert Limits().memory_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("  a\n b\t c ", "a b c"),
+        ("\x1b[31m", "\ufffd[31m"),
+        ("\u202eab\ud800", "\ufffdab\ufffd"),
+        ("", ""),
+    ],
+)
+def test_one_line(given, expected):
+    assert one_line(given) == expected
+
+
+def test_one_line_is_bounded():
+    assert len(one_line("x" * 10_000)) == MAX_REASON

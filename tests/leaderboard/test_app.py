@@ -1,0 +1,523 @@
+"""The dashboard, page by page, without a browser."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest
+
+from etchmark.data.loading import load_benchmark
+from etchmark.registry import preview, standings, submissions
+from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.specs import ModelCard
+
+FOLDER = Path(__file__).resolve().parents[2] / "leaderboard"
+BENCHMARK = "toy-line"
+HOSTILE = {
+    "markup": "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "markdown": "**bold** [click](javascript:alert(1)) :red[x] ![i](http://evil.example/i.png)",
+    "formula": '=HYPERLINK("http://evil.example","x")',
+    "direction": "\u202eneves\u202c שלום",
+    "address": "https://evil.example/?q=1 and www.evil.example",
+    "stacked": "Z" + "\u0351\u0368\u0353" * 20 + "algo 😀",
+    "long": "x" * 100,
+}
+
+
+def truth(protocol: str = "holdout"):
+    split = "test" if protocol == "holdout" else "train"
+    return load_benchmark(BENCHMARK).truth(split, protocol)
+
+
+def predictions(offset: float = 1.0, protocol: str = "holdout") -> pd.DataFrame:
+    found = truth(protocol)
+    spread = np.linspace(0.0, offset, len(found.ids))
+    return pd.DataFrame({"id": found.ids, "prediction": found.target + offset + spread})
+
+
+def submit(
+    folder: Path,
+    name: str,
+    offset: float = 1.0,
+    *,
+    protocol: str = "holdout",
+    track: str = "features",
+    card: ModelCard | None = None,
+) -> Entry:
+    path = folder / "predictions.csv"
+    predictions(offset, protocol).to_csv(path, index=False)
+    prepared = submissions.prepare_file(
+        load_benchmark(BENCHMARK),
+        path,
+        name=name,
+        card=card or ModelCard(),
+        track=track,
+        protocol=protocol,
+    )
+    submissions.commit(Store(), prepared)
+    return Entry(prepared.record, prepared.samples, LOCAL)
+
+
+@pytest.fixture
+def board(toy_content: Path, tmp_path: Path) -> dict[str, Entry]:
+    """Two tracks, two protocols, one superseded and one failed."""
+    made = {"good": submit(tmp_path, "good", 1.0)}
+    made["old"] = submit(tmp_path, "worse", 9.0)
+    made["worse"] = submit(tmp_path, "worse", 5.0)
+    made["kinds"] = submit(tmp_path, "kinds only", 3.0, track="kinds")
+    made["folds"] = submit(tmp_path, "in folds", 2.0, protocol="folds")
+    record = made["good"].record
+    failed = record.model_copy(
+        update={
+            "submission": "f" * 64,
+            "name": "broken",
+            "outcome": "failed",
+            "reason": "it <b>fell</b>",
+            "scores": [],
+        }
+    )
+    Store().add(Entry(failed, None, LOCAL))
+    return made
+
+
+def start(**query: str) -> AppTest:
+    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
+    app.query_params.update(query)
+    return app.run()
+
+
+def page(name: str, **query: str) -> AppTest:
+    return start(**query).switch_page(f"app_pages/{name}.py").run()
+
+
+def fine(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not app.error, [one.value for one in app.error]
+    return app
+
+
+def table(app: AppTest) -> pd.DataFrame:
+    return app.dataframe[0].value
+
+
+def query(app: AppTest) -> dict[str, str]:
+    return {
+        key: value[0] if isinstance(value, list) else value
+        for key, value in dict(app.query_params).items()
+    }
+
+
+# --- leaderboard -------------------------------------------------------------------------------
+
+
+def test_empty_registry_tells_the_next_step(toy_content: Path) -> None:
+    app = fine(start(benchmark=BENCHMARK))
+    assert "No submission here yet" in app.info[0].value
+    assert app.code[0].value == f"etchmark evaluate MODEL {BENCHMARK} --protocol holdout"
+    assert not app.dataframe
+
+
+def test_board_is_the_engines(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK))
+    shown, spec = table(app), load_benchmark(BENCHMARK).spec
+    frame = standings.standings(spec, Store())
+    assert shown["model"].tolist() == frame["model"].tolist() == ["good", "kinds only", "worse"]
+    assert shown["rank"].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(shown["mae"].to_numpy(float), frame["score"].to_numpy(float))
+    np.testing.assert_array_equal(shown["low"].to_numpy(float), frame["ci_low"].to_numpy(float))
+    first = frame.iloc[0]
+    assert shown["range"][0] == f"{first['rank_low']}–{first['rank_high']}"
+    assert query(app) == {
+        "benchmark": BENCHMARK,
+        "protocol": "holdout",
+        "track": "all",
+        "metric": "mae",
+    }
+    assert any("Headline protocol" in one.value for one in app.markdown)
+    assert any("interval over 3 sources" in one.value for one in app.caption)
+
+
+def test_switches_recompute_ranks_and_go_into_the_link(board: dict[str, Entry]) -> None:
+    app = start(benchmark=BENCHMARK)
+    app.selectbox(key="pick-track").set_value("kinds").run()
+    assert table(fine(app))["model"].tolist() == ["kinds only"]
+    assert table(app)["rank"].tolist() == [1]
+    app.selectbox(key="pick-track").set_value("all").run()
+    app.selectbox(key="pick-metric").set_value("r2").run()
+    assert "r2" in table(fine(app)).columns
+    app.toggle(key="pick-all").set_value(True).run()
+    notes = dict(zip(table(fine(app))["model"], table(app)["note"], strict=True))
+    assert notes["broken"] == "failed: it <b>fell</b>"
+    assert "superseded" in table(app)["note"].tolist()
+    app.segmented_control(key="pick-protocol").set_value("folds").run()
+    assert table(fine(app))["model"].tolist() == ["in folds"]
+    assert "±" in table(app)["folds"][0]
+    assert any("Not the headline protocol" in one.value for one in app.markdown)
+    assert query(app) == {
+        "benchmark": BENCHMARK,
+        "protocol": "folds",
+        "track": "all",
+        "metric": "r2",
+        "all": "1",
+    }
+
+
+def test_link_restores_the_view(board: dict[str, Entry]) -> None:
+    entry = board["kinds"]
+    asked = {"benchmark": BENCHMARK, "protocol": "holdout", "track": "kinds", "metric": "rmse"}
+    asked |= {"all": "1", "model": entry.record.submission[:12]}
+    app = fine(start(**asked))
+    assert table(app)["model"].tolist() == ["kinds only"]
+    assert app.toggle(key="pick-all").value is True
+    assert app.selectbox(key="pick-model").value == entry.record.submission
+    assert query(app) == asked
+    assert any(one.value == "kinds only" for one in app.subheader)
+
+
+def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
+    app = start(benchmark=BENCHMARK, metric="rmse", protocol="folds")
+    app.switch_page("app_pages/how_to_read.py").run()
+    app.query_params.clear()
+    app.switch_page("app_pages/leaderboard.py").run()
+    assert query(fine(app))["metric"] == "rmse"
+    assert query(app)["protocol"] == "folds"
+
+
+def test_wrong_links_are_said_and_mended(board: dict[str, Entry]) -> None:
+    app = fine(
+        start(benchmark=BENCHMARK, protocol="<b>x</b>", track="../..", metric="nope", model="zz")
+    )
+    assert len(app.warning) == 4
+    assert all("<b>" not in one.value for one in app.warning)
+    assert table(app)["model"].tolist() == ["good", "kinds only", "worse"]
+    app = fine(start(benchmark="nonesuch"))
+    assert "nonesuch" in app.warning[0].value
+
+
+def test_model_in_full(board: dict[str, Entry]) -> None:
+    entry = board["good"]
+    app = fine(start(benchmark=BENCHMARK, model=entry.record.submission[:12]))
+    scores = next(one.value for one in app.dataframe if "split" in one.value.columns)
+    assert scores["metric"].tolist() == ["mae", "rmse", "mape", "r2"]
+    facts = next(one.value for one in app.dataframe if "what" in one.value.columns)
+    assert dict(zip(facts["what"], facts["value"], strict=True))["status"] == "scored, local"
+    assert len(app.get("plotly_chart")) == 2
+
+
+def test_failed_model_shows_its_reason_as_text(board: dict[str, Entry]) -> None:
+    app = start(benchmark=BENCHMARK, all="1", model="f" * 12)
+    assert not app.exception
+    assert "it <b>fell</b>" in [one.value for one in app.text]
+
+
+def test_new_submission_appears_on_the_next_run(board: dict[str, Entry], tmp_path: Path) -> None:
+    app = start(benchmark=BENCHMARK)
+    submit(tmp_path, "best", 0.1)
+    assert table(app.run())["model"].tolist()[0] == "best"
+
+
+def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) -> None:
+    benchmark = load_benchmark("toy-fields")
+    found = benchmark.truth("test", "holdout")
+    flat = pa.array((found.target + 1).reshape(len(found.ids), -1).tolist(), pa.list_(pa.float32()))
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"id": found.ids.tolist(), "prediction": flat}), path)
+    prepared = submissions.prepare_file(
+        benchmark, path, name="fields", card=ModelCard(), track="features", protocol="holdout"
+    )
+    submissions.commit(Store(), prepared)
+    app = fine(start(benchmark="toy-fields", model=prepared.record.submission[:12]))
+    assert len(app.get("plotly_chart")) == 1
+
+
+# --- text from strangers -----------------------------------------------------------------------
+
+
+def _plots(app: AppTest) -> str:
+    return " ".join(json.dumps(json.loads(one.proto.spec)) for one in app.get("plotly_chart"))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_names_and_cards_stay_text(kind: str, toy_content: Path, tmp_path: Path) -> None:
+    name = HOSTILE[kind]
+    card = ModelCard(
+        title=name,
+        description=(name + "\n") * (9_000 // len(name)),
+        authors=[name],
+        licence=name,
+        tags=[name[:40].strip()],
+        training_data_note=name,
+        bibtex=name,
+        paper="10.1000/<script>\"'" if kind == "markup" else None,
+    )
+    entry = submit(tmp_path, name, card=card)
+    app = fine(start(benchmark=BENCHMARK, model=entry.record.submission[:12]))
+    # Markdown sees none of it unescaped; tables, st.text and st.code show text as it is.
+    rendered = [one.value for one in (*app.markdown, *app.caption, *app.subheader, *app.title)]
+    for text in rendered:
+        assert not re.search(r"(?<!\\)(<script|<img|\[click\]|!\[|\*\*bold|:red\[)", text), text
+        assert "https://evil" not in text
+    everything = rendered + table(app)["model"].tolist() + [one.value for one in app.text]
+    assert not any(char in text for text in everything for char in "\u202e\u202c")
+    labels = _plots(app)
+    assert "<script" not in labels
+    assert "<img" not in labels
+    links = [one.proto.url for one in app.get("link_button")]
+    assert all(link.startswith("https://doi.org/10.1000/%3Cscript%3E") for link in links)
+
+
+def test_csv_is_safe_for_spreadsheets(toy_content: Path, tmp_path: Path) -> None:
+    from etchmark.present import to_csv
+
+    submit(tmp_path, HOSTILE["formula"])
+    frame = standings.standings(load_benchmark(BENCHMARK).spec, Store())
+    read = pd.read_csv(io.StringIO(to_csv(frame)))
+    assert read["model"][0] == "'" + HOSTILE["formula"]
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import dashboard_parts
+
+    return dashboard_parts
+
+
+def test_literal_escapes_all_markdown(parts) -> None:
+    shown = parts.literal("a*b_[c](d)<e>`f`#$x$ :red[y] http://z.example w@v.example")
+    assert not re.search(r"(?<!\\)[*_\[\]()<>`#$:]", shown)
+    assert "http\u2060" in shown
+    assert "@\u2060" in shown.replace("\\", "")
+    assert parts.literal("plain words") == "plain words"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["javascript:alert(1)", "data:text/html,x", "ftp://x", "//x", "http://a b", "10.1/x", "", None],
+)
+def test_only_http_and_doi_become_links(parts, given: str | None) -> None:
+    assert parts.web_address(given) is None
+
+
+def test_links(parts) -> None:
+    assert parts.web_address("10.1016/j.x.2025.1") == "https://doi.org/10.1016/j.x.2025.1"
+    assert parts.web_address("https://a.example/b?c=d") == "https://a.example/b?c=d"
+
+
+def test_plot_labels_are_escaped(parts) -> None:
+    import dashboard_plots
+
+    shown = dashboard_plots.label("<a href='javascript:x'>y</a>\u202e")
+    assert "<" not in shown
+    assert "\u202e" not in html.unescape(shown)
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+
+def test_broken_registry_is_one_line(home: Path, toy_content: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "registry.sqlite").write_bytes(b"not a database, surely" * 100)
+    app = start(benchmark=BENCHMARK)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "registry" in app.error[0].value
+
+
+def test_unforeseen_errors_are_one_generic_line(
+    board: dict[str, Entry], monkeypatch: pytest.MonkeyPatch, parts
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(parts, "open_store", fail)
+    app = start(benchmark=BENCHMARK)
+    assert not app.exception
+    assert [one.value for one in app.error] == [parts.GENERIC_ERROR]
+
+
+def test_one_broken_benchmark_leaves_the_others(board: dict[str, Entry], toy_content: Path) -> None:
+    (toy_content / "benchmarks" / "aaa.yaml").write_text("nonsense: [", encoding="utf-8")
+    app = start()
+    assert not app.exception
+    assert "not valid YAML" in app.error[0].value.replace("\\", "")
+    app.selectbox(key="pick-benchmark").set_value(BENCHMARK).run()
+    assert table(fine(app))["model"].tolist() == ["good", "kinds only", "worse"]
+
+
+# --- submit ------------------------------------------------------------------------------------
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, na_rep="nan").encode()
+
+
+def give(app: AppTest, content: bytes, name: str = "mine", file: str = "mine.csv") -> AppTest:
+    app.file_uploader(key="submit-file").set_value((file, content, "text/csv"))
+    app.text_input(key="submit-name").set_value(name)
+    press(app, "Check and preview")
+    return app
+
+
+def press(app: AppTest, label: str) -> None:
+    next(one for one in app.button if one.label == label).click().run()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score in this process: starting another takes most of a second."""
+
+    def inline(path: Path, benchmark: str, **given: object) -> submissions.Prepared:
+        return submissions.prepare_file(load_benchmark(benchmark), path, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(preview, "preview", inline)
+
+
+def ready() -> AppTest:
+    """The submit page with the toy's data built."""
+    load_benchmark(BENCHMARK).truth("test", "holdout")
+    return fine(page("submit", benchmark=BENCHMARK))
+
+
+def test_submit_previews_before_it_stores(board: dict[str, Entry]) -> None:
+    app = give(ready(), _csv(predictions(0.5)))
+    fine(app)
+    assert "9 predictions over 3 sources" in app.success[0].value
+    near = next(one.value for one in app.dataframe if "rank range" in one.value.columns)
+    assert near["model"].tolist()[0] == "mine"
+    assert near[""].tolist() == ["▶", "", "", ""]
+    assert "mine" not in Store().names(BENCHMARK)
+    press(app, "Store this submission")
+    assert "Stored" in fine(app).success[0].value
+    assert "mine" in Store().names(BENCHMARK)
+    stored = next(one for one in Store().entries(BENCHMARK, 1) if one.record.name == "mine").record
+    assert Store().prediction_path(stored.fingerprints.predictions[0]).is_file()
+    labels = [one.label for one in app.get("download_button")]
+    assert any("receipt" in label for label in labels)
+    app.switch_page("app_pages/leaderboard.py").run()
+    assert table(fine(app))["model"].tolist()[0] == "mine"
+
+
+def test_discard_stores_nothing(board: dict[str, Entry], quick: None) -> None:
+    app = give(ready(), _csv(predictions(0.5)))
+    press(app, "Discard")
+    assert not any(one.label == "Store this submission" for one in fine(app).button)
+    assert "mine" not in Store().names(BENCHMARK)
+
+
+def test_parquet_and_another_protocol(board: dict[str, Entry], quick: None) -> None:
+    app = ready()
+    app.selectbox(key=f"submit-protocol-{BENCHMARK}").set_value("folds").run()
+    buffer = io.BytesIO()
+    predictions(0.5, "folds").to_parquet(buffer, index=False)
+    give(app, buffer.getvalue(), file="x.parquet")
+    assert "12 predictions" in fine(app).success[0].value
+
+
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "is empty"),
+    "missing": (lambda: _csv(predictions()[:-2]), "are missing"),
+    "extra": (
+        lambda: _csv(pd.concat([predictions(), pd.DataFrame({"id": ["no"], "prediction": [1]})])),
+        "not of this benchmark",
+    ),
+    "text": (lambda: b"id,prediction\ntest-00,<b>high</b>\n", "is not a number"),
+    "nan": (lambda: _csv(predictions().assign(prediction=np.nan)), "finite"),
+    "binary": (lambda: b"\x80\x04\x95" + b"\0" * 99, ""),
+    "columns": (lambda: b"a,b\n1,2\n", "columns named"),
+}
+
+
+def test_bad_file_by_way_of_the_other_process(toy_content: Path) -> None:
+    app = give(ready(), _csv(predictions()[:-2]))
+    assert "are missing" in app.error[0].value
+    assert app.error[0].value.startswith(r"mine\.csv")
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_files_get_one_line(kind: str, toy_content: Path, quick: None) -> None:
+    make, expected = BAD[kind]
+    app = ready()
+    give(app, make())
+    assert not app.exception
+    assert len(app.error) == 1
+    said = re.sub(r"\\(.)", r"\1", app.error[0].value)
+    assert expected in said
+    assert said.startswith("mine.csv")
+    assert "/tmp" not in said
+    assert not app.success
+    assert Store().names(BENCHMARK) == []
+
+
+def test_incomplete_forms_are_told(toy_content: Path, quick: None) -> None:
+    app = ready()
+    press(app, "Check and preview")
+    assert "no file was given" in app.error[0].value
+    give(app, _csv(predictions()), name="  ")
+    assert "no name was given" in app.error[0].value
+    paper = next(one for one in app.text_input if one.label == "Paper")
+    paper.set_value("javascript:alert(1)")
+    give(app, _csv(predictions()))
+    assert "paper" in app.error[0].value
+    next(one for one in app.text_input if one.label == "Paper").set_value("")
+    give(app, _csv(predictions()), name="toy_mean")
+    assert "baseline" in app.error[0].value
+
+
+def test_template_downloads_and_data_to_build(toy_content: Path, home: Path) -> None:
+    app = fine(page("submit", benchmark=BENCHMARK))
+    assert any(one.label == "Build the data for this track" for one in app.button)
+    press(app, "Build the data for this track")
+    labels = [one.label for one in fine(app).get("download_button")]
+    assert labels == [
+        "inputs-test.parquet",
+        "inputs-hard.parquet",
+        "predictions.parquet",
+        "predictions.csv",
+    ]
+
+
+# --- the rest ----------------------------------------------------------------------------------
+
+
+def test_how_to_read_speaks_of_the_benchmark(toy_content: Path) -> None:
+    app = fine(page("how_to_read", benchmark=BENCHMARK))
+    text = " ".join(one.value for one in app.markdown)
+    for word in ("`holdout` (headline)", "four folds", "Rank range", "height", "`run`"):
+        assert word in text
+
+
+def test_the_pages_import_no_torch(toy_content: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys; from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(FOLDER / 'app.py')!r}, default_timeout=60).run()\n"
+        "for name in ('submit', 'how_to_read'):\n"
+        "    app.switch_page(f'app_pages/{name}.py').run()\n"
+        "    assert not app.exception and not app.error\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+
+
+def test_settings_keep_tracebacks_and_statistics_away() -> None:
+    import tomllib
+
+    config = tomllib.loads((FOLDER / ".streamlit" / "config.toml").read_text("utf-8"))
+    assert config["client"]["showErrorDetails"] == "none"
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["server"]["maxUploadSize"] <= 64

@@ -1,0 +1,108 @@
+"""Metrics against scikit-learn, from sums over samples."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as peers
+
+from etchmark.errors import UserError
+from etchmark.scoring.metrics import METRICS, TERMS, metric, sample_terms
+
+PEERS = {
+    "mae": peers.mean_absolute_error,
+    "rmse": peers.root_mean_squared_error,
+    "mape": lambda y, p: 100 * peers.mean_absolute_percentage_error(y, p),
+    "r2": peers.r2_score,
+}
+
+
+def score(name: str, target: np.ndarray, prediction: np.ndarray, shift: float = 0.0) -> float:
+    terms = sample_terms(target, prediction, shift)
+    return float(metric(name).finish({key: value.sum() for key, value in terms.items()}))
+
+
+def test_every_metric_has_a_peer() -> None:
+    assert set(PEERS) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("shape", [(), (5,), (4, 3), (2, 3, 4)])
+@pytest.mark.parametrize("shift", [0.0, 417.3])
+def test_against_scikit_learn(name: str, shape: tuple[int, ...], shift: float) -> None:
+    generator = np.random.default_rng(1)
+    target = generator.normal(400, 90, size=(30, *shape))
+    prediction = target + generator.normal(5, 60, size=target.shape)
+    expected = PEERS[name](target.ravel(), prediction.ravel())
+    assert score(name, target, prediction, shift) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.int64])
+def test_stored_dtypes_are_scored_in_double_precision(name: str, kind: type) -> None:
+    generator = np.random.default_rng(2)
+    target = generator.normal(400, 90, size=(50, 4)).astype(kind)
+    prediction = generator.normal(400, 90, size=(50, 4)).astype(kind)
+    expected = PEERS[name](target.ravel().astype(np.float64), prediction.ravel().astype(np.float64))
+    assert score(name, target, prediction, 400.0) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", PEERS)
+@given(
+    rows=st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=2, max_size=20)
+)
+@settings(max_examples=50, deadline=None)
+def test_any_numbers(name: str, rows: list[tuple[float, float]]) -> None:
+    target, prediction = np.array(rows).T
+    if (name == "mape" and (np.abs(target) < 1e-6).any()) or np.ptp(target) < 1e-3:
+        return
+    expected = PEERS[name](target, prediction)
+    assert score(name, target, prediction, float(target.mean())) == pytest.approx(
+        expected, rel=1e-6, abs=1e-6
+    )
+
+
+def test_r2_where_the_mean_is_large() -> None:
+    target = 1e8 + np.arange(20.0)
+    prediction = target + np.tile([0.5, -0.5], 10)
+    expected = peers.r2_score(target - 1e8, prediction - 1e8)
+    assert score("r2", target, prediction, 1e8) == pytest.approx(expected, rel=1e-12)
+
+
+def test_r2_is_undefined_without_spread() -> None:
+    assert np.isnan(score("r2", np.full(3, 5.0), np.arange(3.0), 5.0))
+    assert np.isnan(score("r2", np.array([5.0]), np.array([4.0]), 5.0))
+
+
+def test_mape_of_a_target_of_zero() -> None:
+    assert score("mape", np.array([0.0, 2.0]), np.array([0.0, 1.0])) == 25.0
+    assert score("mape", np.array([0.0, 2.0]), np.array([0.1, 2.0])) == np.inf
+
+
+def test_predictions_too_large_to_be_squared_are_infinite_without_a_word() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert score("rmse", np.ones(3), np.full(3, 1e200)) == np.inf
+        assert score("rmse", np.ones((3, 2)), np.full((3, 2), 1e200)) == np.inf
+
+
+def test_terms_are_additive() -> None:
+    generator = np.random.default_rng(3)
+    target, prediction = generator.normal(size=(2, 10, 3))
+    whole = sample_terms(target, prediction, 0.1)
+    parts = [sample_terms(target[rows], prediction[rows], 0.1) for rows in (slice(4), slice(4, 10))]
+    assert set(whole) == set(TERMS)
+    for name in TERMS:
+        assert np.array_equal(whole[name], np.concatenate([part[name] for part in parts]))
+
+
+def test_names_units_and_directions() -> None:
+    with pytest.raises(UserError, match=r"unknown metric 'mse'; known are: mae, rmse"):
+        metric("mse")
+    assert metric("mae").unit_for("HV") == "HV"
+    assert metric("mape").unit_for("HV") == "%"
+    assert [metric(name).sign() for name in ("mae", "rmse", "mape", "r2")] == [1, 1, 1, -1]

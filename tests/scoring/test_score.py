@@ -1,0 +1,209 @@
+"""Scores of a predictions file: splits, seeds, folds and the per-sample table."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from sklearn import metrics as peers
+
+from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.errors import UserError
+from etchmark.scoring import predictions
+from etchmark.scoring.score import (
+    Scored,
+    from_table,
+    read_for,
+    score_predictions,
+    score_samples,
+    to_table,
+    write_table,
+)
+
+
+@pytest.fixture
+def line(toy_content: Path) -> Benchmark:
+    return load_benchmark("toy-line")
+
+
+@pytest.fixture
+def fields(toy_content: Path) -> Benchmark:
+    return load_benchmark("toy-fields")
+
+
+Score = Callable[..., Scored]
+
+
+@pytest.fixture
+def score(tmp_path: Path) -> Score:
+    """Scores target plus noise on whole splits, after a change to the rows."""
+
+    def run(
+        benchmark: Benchmark,
+        protocol: str,
+        splits: list[str],
+        *,
+        seeds: int = 1,
+        keep: Callable[[np.ndarray], np.ndarray] = lambda ids: np.ones(len(ids), bool),
+        scale: float = 1.0,
+    ) -> Scored:
+        truths = [benchmark.truth(split, protocol) for split in splits]
+        ids = np.concatenate([truth.ids for truth in truths])
+        target = np.concatenate([truth.target for truth in truths]).astype(float)
+        parts = []
+        for seed in range(seeds):
+            noise = np.random.default_rng(seed).normal(size=target.shape)
+            parts.append((target + noise) * scale)
+        kept = np.tile(keep(ids), seeds)
+        path = tmp_path / "p.parquet"
+        predictions.write(
+            path,
+            np.tile(ids, seeds)[kept],
+            np.concatenate(parts)[kept],
+            seeds=np.repeat(np.arange(seeds), len(ids))[kept] if seeds > 1 else None,
+        )
+        return score_predictions(benchmark, protocol, path, read_for(benchmark, protocol, path))
+
+    return run
+
+
+def test_the_headline_split_alone(line: Benchmark, score: Score) -> None:
+    scored = score(line, "holdout", ["test"])
+    assert [one.split for one in scored.scores] == ["test"]
+    only = scored.scores[0]
+    assert (only.n, only.units, only.seeds) == (9, 3, 1)
+    assert list(only.metrics) == line.spec.metrics
+    truth = line.truth("test")
+    given = scored.samples[0].prediction
+    assert given is not None
+    assert only.metrics["mae"].value == pytest.approx(
+        peers.mean_absolute_error(truth.target, given[0])
+    )
+    assert only.metrics["r2"].value == pytest.approx(peers.r2_score(truth.target, given[0]))
+    low, high = only.metrics["mae"].ci_low, only.metrics["mae"].ci_high
+    assert low is not None
+    assert high is not None
+    assert low <= only.metrics["mae"].value <= high
+    assert only.metrics["mae"].seed_sd is None
+    assert only.folds == []
+
+
+def test_splits_are_whole_or_left_out(line: Benchmark, score: Score) -> None:
+    both = score(line, "holdout", ["hard", "test"])
+    assert [one.split for one in both.scores] == ["test", "hard"]
+    alone = score(line, "holdout", ["test"]).scores[0]
+    assert alone.n == both.scores[0].n
+    with pytest.raises(UserError, match=r"9 of 9 predictions of split 'test' are missing"):
+        score(line, "holdout", ["hard"])
+    with pytest.raises(
+        UserError, match=r"1 of 6 predictions of split 'hard' are missing .*hard-00"
+    ):
+        score(line, "holdout", ["test", "hard"], keep=lambda ids: ids != "hard-00")
+    with pytest.raises(UserError, match=r"1 of 9 predictions of split 'test' are missing"):
+        score(line, "holdout", ["test", "hard"], keep=lambda ids: ids != "test-08")
+    with pytest.raises(UserError, match=r"12 ids are not of this benchmark"):
+        score(line, "holdout", ["test", "train"])
+    with pytest.raises(UserError, match=r"9 ids are not of this benchmark"):
+        score(line, "folds", ["train", "test"])
+
+
+def test_seeds_are_averaged_over_scores(line: Benchmark, score: Score) -> None:
+    scored = score(line, "holdout", ["test", "hard"], seeds=3)
+    for samples, one in zip(scored.samples, scored.scores, strict=True):
+        assert one.seeds == 3
+        truth = line.truth(one.split)
+        assert samples.prediction is not None
+        each = [peers.root_mean_squared_error(truth.target, row) for row in samples.prediction]
+        assert one.metrics["rmse"].value == pytest.approx(np.mean(each))
+        assert one.metrics["rmse"].seed_sd == pytest.approx(np.std(each, ddof=1))
+
+
+def test_fold_statistics(line: Benchmark, score: Score) -> None:
+    scored = score(line, "folds", ["train"], seeds=2)
+    one, samples = scored.scores[0], scored.samples[0]
+    assert (one.split, one.n, [fold.n for fold in one.folds]) == ("train", 12, [3, 3, 3, 3])
+    truth = line.truth("train", "folds")
+    assert truth.folds is not None
+    assert samples.prediction is not None
+    for name, peer in (("mae", peers.mean_absolute_error), ("r2", peers.r2_score)):
+        each = [
+            np.mean([peer(truth.target[truth.folds == fold], row[truth.folds == fold])
+                     for row in samples.prediction])
+            for fold in range(4)
+        ]  # fmt: skip
+        assert [fold.values[name] for fold in one.folds] == pytest.approx(each)
+        assert one.metrics[name].fold_mean == pytest.approx(np.mean(each))
+        assert one.metrics[name].fold_sd == pytest.approx(np.std(each, ddof=1))
+        pooled = np.mean([peer(truth.target, row) for row in samples.prediction])
+        assert one.metrics[name].value == pytest.approx(pooled)
+
+
+def test_arrays(fields: Benchmark, score: Score) -> None:
+    scored = score(fields, "holdout", ["test"], seeds=2)
+    samples = scored.samples[0]
+    assert samples.prediction is None
+    assert samples.terms["n"].tolist() == [[6.0] * 9] * 2
+    target = fields.truth("test").target
+    assert target.shape == (9, 3, 2)
+    each = []
+    for seed in range(2):
+        noise = np.random.default_rng(seed).normal(size=target.shape)
+        given = (target.astype(float) + noise).astype(np.float32)
+        each.append(peers.root_mean_squared_error(target.ravel(), given.ravel()))
+    assert scored.scores[0].metrics["rmse"].value == pytest.approx(np.mean(each), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["toy-line", "toy-fields"])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_table_gives_the_very_same_scores(
+    toy_content: Path, score: Score, tmp_path: Path, name: str, seeds: int
+) -> None:
+    benchmark = load_benchmark(name)
+    splits = ["test", "hard"] if name == "toy-line" else ["test"]
+    scored = score(benchmark, "holdout", splits, seeds=seeds)
+    write_table(tmp_path / "t.parquet", scored.samples)
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table.num_rows == sum(one.n for one in scored.scores) * seeds
+    assert ("prediction" in table.column_names) is (name == "toy-line")
+    found = from_table(table)
+    again = [score_samples(benchmark.spec, "holdout", one) for one in found]
+    assert again == scored.scores
+    for before, after in zip(scored.samples, found, strict=True):
+        assert before.ids.tolist() == after.ids.tolist()
+        assert before.units.tolist() == after.units.tolist()
+        assert before.seeds == after.seeds
+        assert np.array_equal(before.sums(), after.sums())
+
+
+def test_the_table_keeps_folds(line: Benchmark, score: Score) -> None:
+    scored = score(line, "folds", ["train"])
+    buffer = io.BytesIO()
+    pq.write_table(to_table(scored.samples), buffer)
+    found = from_table(pq.read_table(io.BytesIO(buffer.getvalue())))
+    assert score_samples(line.spec, "folds", found[0]) == scored.scores[0]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["toy-line", "toy-fields"])
+def test_predictions_too_large_to_score(toy_content: Path, score: Score, name: str) -> None:
+    scale = 1e200 if name == "toy-line" else 1e36
+    benchmark = load_benchmark(name)
+    if name == "toy-line":
+        with pytest.raises(UserError, match=r"rmse of split 'test' is not finite; .* too large"):
+            score(benchmark, "holdout", ["test"], scale=scale)
+    else:
+        assert score(benchmark, "holdout", ["test"], scale=scale).scores[0].n == 9
+
+
+def test_labels_that_are_not_the_released_ones(toy_content: Path, score: Score) -> None:
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(spec | {"target_fingerprint": "0" * 64}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"ids or labels on this machine .* use --unofficial"):
+        score(load_benchmark("toy-line"), "holdout", ["test"])
+    assert score(load_benchmark("toy-line", unofficial=True), "holdout", ["test"]).scores

@@ -1,0 +1,218 @@
+"""Typed records refuse what they do not know."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from etchmark.specs import (
+    BaselineCard,
+    BenchmarkSpec,
+    DataFile,
+    DatasetSpec,
+    ModelCard,
+    Protocol,
+    ReferenceLine,
+    ResultRecord,
+)
+
+SHA = "a" * 64
+TRACK = {"title": "t", "config": "c", "inputs": ["a"], "fingerprint": SHA}
+HOLDOUT = {
+    "title": "t",
+    "kind": "holdout",
+    "description": "d",
+    "split": "test",
+    "train_split": "train",
+}
+FOLDS = {"title": "t", "kind": "folds", "description": "d", "split": "s", "fold_column": "fold"}
+BENCHMARK: dict[str, Any] = {
+    "schema": 1,
+    "id": "b",
+    "version": 1,
+    "title": "t",
+    "summary": "s",
+    "description": "d",
+    "dataset": "d",
+    "tracks": {"features": TRACK},
+    "target": {"column": "y", "quantity": "q", "symbol": "y", "unit": "mm"},
+    "target_fingerprint": SHA,
+    "protocols": {"first": HOLDOUT, "second": FOLDS},
+    "metrics": ["mae", "rmse"],
+    "primary_metric": "mae",
+    "licence": "CC0-1.0",
+}
+RECORD: dict[str, Any] = {
+    "submission": SHA,
+    "benchmark": "b",
+    "benchmark_version": 1,
+    "track": "features",
+    "protocol": "first",
+    "name": "model",
+    "card": {},
+    "status": "scored",
+    "outcome": "ok",
+    "fingerprints": {"data": SHA, "target": SHA, "predictions": [SHA]},
+    "scores": [
+        {"split": "test", "n": 3, "units": 3, "seeds": 1, "metrics": {"mae": {"value": 1.0}}}
+    ],
+    "created": datetime(2025, 1, 1, tzinfo=UTC),
+}
+
+
+def test_a_benchmark_and_what_it_derives() -> None:
+    spec = BenchmarkSpec.model_validate(BENCHMARK)
+    assert spec.key == "b@1"
+    assert spec.headline == "first"
+    assert BenchmarkSpec.model_validate(spec.model_dump(by_alias=True)) == spec
+    with pytest.raises(ValidationError):
+        spec.version = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "Extra inputs"),
+        ({"schema": 2}, "Input should be 1"),
+        ({"id": "B C"}, "pattern"),
+        ({"id": "../b"}, "pattern"),
+        ({"id": "b\n"}, "pattern"),
+        ({"version": 0}, "greater than or equal to 1"),
+        ({"tracks": {}}, "at least 1"),
+        ({"protocols": {}}, "at least 1"),
+        ({"primary_metric": "r2"}, "not among metrics"),
+        ({"metrics": ["mae", "mae"]}, "named twice"),
+        ({"target_fingerprint": "A" * 64}, "pattern"),
+        ({"tracks": {"f": {**TRACK, "inputs": ["a", "a"]}}}, "names an input twice"),
+        ({"tracks": {"f": {**TRACK, "inputs": ["a", "y"]}}}, "hands out the target"),
+        ({"tracks": {"f": {**TRACK, "inputs": ["id"]}}}, "no input"),
+        ({"tracks": {"f": {**TRACK, "inputs": []}}}, "at least 1"),
+        ({"title": "two\nlines"}, "one non-empty line"),
+        ({"title": "a\x9b31mb"}, "one non-empty line"),
+        ({"title": "a\x85b"}, "one non-empty line"),
+        ({"title": " blank"}, "one non-empty line"),
+        ({"title": ""}, "one non-empty line"),
+        ({"title": "x" * 201}, "at most 200"),
+    ],
+)
+def test_benchmarks_that_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        BenchmarkSpec.model_validate(BENCHMARK | change)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ({**FOLDS, "fold_column": None}, "needs fold_column"),
+        ({**FOLDS, "train_split": "train"}, "one split only"),
+        ({**FOLDS, "extra_splits": ["more"]}, "one split only"),
+        ({**HOLDOUT, "train_split": None}, "needs train_split"),
+        ({**HOLDOUT, "fold_column": "fold"}, "belong to kind folds"),
+        ({**HOLDOUT, "fold_statistics": True}, "belong to kind folds"),
+        ({**HOLDOUT, "kind": "random"}, "folds"),
+    ],
+)
+def test_protocols_that_are_refused(protocol: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Protocol.model_validate(protocol)
+
+
+def test_a_reference_line_is_a_model_or_a_value_with_its_source() -> None:
+    ReferenceLine.model_validate({"label": "mean", "model": "training_mean"})
+    source = {"title": "Paper", "doi": "10.1000/x"}
+    ReferenceLine.model_validate({"label": "x", "value": 1, "metric": "mae", "source": source})
+    for wrong in ({}, {"model": "m", "value": 1.0}, {"value": 1.0, "metric": "mae"}):
+        with pytest.raises(ValidationError):
+            ReferenceLine.model_validate({"label": "x", **wrong})
+
+
+def test_a_dataset_names_its_default_config() -> None:
+    config = {"title": "t", "description": "d", "splits": ["s"], "rows": 3}
+    spec = {
+        "schema": 1,
+        "name": "d",
+        "version": 1,
+        "title": "t",
+        "summary": "s",
+        "licence": "CC0-1.0",
+        "configs": {"c": config},
+        "default_config": "c",
+        "label_columns": ["y"],
+    }
+    DatasetSpec.model_validate(spec)
+    with pytest.raises(ValidationError, match="not among configs"):
+        DatasetSpec.model_validate(spec | {"default_config": "other"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret", "/etc/passwd", "a/../../b", "a//b", ".hidden", "a\\b", "c:x", "", "a/b\n", "a/."],
+)
+def test_a_manifest_names_plain_paths_only(path: str) -> None:
+    with pytest.raises(ValidationError, match="plain relative path"):
+        DataFile(path=path, split="s", rows=1, bytes=1, sha256=SHA)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"paper": "see my homepage"},
+        {"code": "javascript:alert(1)"},
+        {"code": "https://example.org/<script>"},
+        {"tags": ["x"] * 21},
+        {"tags": ["x" * 41]},
+        {"authors": ["a"] * 101},
+        {"authors": "Me"},
+        {"title": "\x1b[2J"},
+        {"training_data": "secret"},
+        {"description": "x" * 10_001},
+        {"status": "verified"},
+    ],
+)
+def test_model_cards_that_are_refused(card: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ModelCard.model_validate(card)
+
+
+def test_a_model_card_takes_a_doi_or_an_address() -> None:
+    assert ModelCard(paper="10.1016/j.actamat.2025.121217").training_data == "unknown"
+    assert ModelCard(paper="https://example.org/paper").paper == "https://example.org/paper"
+    with pytest.raises(ValidationError):
+        BaselineCard.model_validate({"schema": 1, "name": "b", "benchmarks": {}})
+
+
+def test_a_result_record_round_trips() -> None:
+    record = ResultRecord.model_validate(RECORD)
+    assert ResultRecord.model_validate_json(record.model_dump_json(by_alias=True)) == record
+    assert record.score_of("test") is record.scores[0]
+    assert record.score_of("other") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"created": datetime(2025, 1, 1)}, "must be UTC"),
+        ({"created": datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=1)))}, "must be UTC"),
+        ({"scores": []}, "has scores"),
+        ({"fingerprints": {"data": SHA, "target": SHA}}, "prediction hashes"),
+        ({"outcome": "failed"}, "no scores"),
+        ({"outcome": "failed", "scores": []}, "has a reason"),
+        ({"name": "x" * 101}, "at most 100"),
+        ({"rank": 1}, "Extra inputs"),
+    ],
+)
+def test_records_that_contradict_themselves(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ResultRecord.model_validate(RECORD | change)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_is_finite(value: float) -> None:
+    scores = yaml.safe_load(yaml.safe_dump(RECORD["scores"]))
+    scores[0]["metrics"]["mae"]["value"] = value
+    with pytest.raises(ValidationError, match="finite"):
+        ResultRecord.model_validate(RECORD | {"scores": scores})
