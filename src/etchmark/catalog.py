@@ -47,6 +47,8 @@ def explain(error: ValidationError) -> str:
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = "unknown key"
+    elif first["type"] == "string_pattern_mismatch":
+        what = f"not of the form {first.get('ctx', {}).get('pattern')}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{where}: {what}{more}"
 
@@ -142,8 +144,12 @@ class Catalog:
         """Every ``<baseline>[/<variant>]``."""
         names = []
         for name in self.baseline_names():
-            card = self.baseline(name)
-            names += [f"{name}/{variant}" for variant in card.variants] or [name]
+            try:
+                variants = self.baseline(name).variants
+            except UserError:
+                # A broken card keeps its name; whoever asks for it is told what is wrong.
+                variants = {}
+            names += [f"{name}/{variant}" for variant in variants] or [name]
         return names
 
     def dataset_folder(self, name: str) -> Path:

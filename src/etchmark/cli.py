@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,33 +64,13 @@ def _root(
 @app.command("list")
 def list_(as_json: JsonOpt = False) -> None:
     """What there is: benchmarks, datasets and baselines."""
+    from etchmark import present
     from etchmark.catalog import catalog
 
-    content = catalog()
-    found = {
-        "benchmarks": [
-            {
-                "id": spec.id,
-                "version": spec.version,
-                "title": spec.title,
-                "tracks": list(spec.tracks),
-            }
-            for spec in map(content.benchmark, content.benchmark_names())
-        ],
-        "datasets": [
-            {
-                "name": spec.name,
-                "version": spec.version,
-                "title": spec.title,
-                "configs": list(spec.configs),
-            }
-            for spec in map(content.dataset, content.dataset_names())
-        ],
-        "baselines": [
-            {"name": name, "title": content.model(name).card.title}
-            for name in content.model_names()
-        ],
-    }
+    found, broken = present.contents(catalog())
+    for line in broken:
+        # One broken card must not hide the others.
+        _say("warning", line)
     if as_json:
         _print_json(found)
         return
@@ -371,11 +352,19 @@ def dashboard(
     os.execv(sys.executable, command)  # noqa: S606
 
 
-def _complain(text: str) -> None:
+def _say(kind: str, text: str) -> None:
     """One line on stderr, whatever a file or name that it quotes may hold."""
     line = " ".join(text.split())
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-    print(f"error: {shown}", file=sys.stderr)
+    print(f"{kind}: {shown}", file=sys.stderr)
+
+
+def _complain(text: str) -> None:
+    _say("error", text)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    _say("warning", str(message))
 
 
 def _complain_of_usage(error: Any) -> None:
@@ -391,6 +380,7 @@ def _complain_of_usage(error: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit 2 for the caller's mistake, 1 for anything else, 0 for fine."""
+    warnings.showwarning = _warn
     try:
         code = app(args=arguments, prog_name="etchmark", standalone_mode=False)
         # What is still in the buffer is written here, where a reader that left can be handled.

@@ -6,7 +6,7 @@ import json
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,43 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-# --- show --------------------------------------------------------------------------------------
+# --- list and show -----------------------------------------------------------------------------
+
+
+def contents(content: Catalog) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """What there is, and one line for each card that cannot be read."""
+    found: dict[str, list[dict[str, Any]]] = {"benchmarks": [], "datasets": [], "baselines": []}
+    broken: list[str] = []
+
+    def read(
+        kind: str, names: Sequence[str], describe: Callable[[str], list[dict[str, Any]]]
+    ) -> None:
+        for name in names:
+            try:
+                found[kind] += describe(name)
+            except UserError as error:
+                broken.append(str(error))
+
+    def benchmark(name: str) -> list[dict[str, Any]]:
+        spec = content.benchmark(name)
+        tracks = list(spec.tracks)
+        return [{"id": spec.id, "version": spec.version, "title": spec.title, "tracks": tracks}]
+
+    def dataset(name: str) -> list[dict[str, Any]]:
+        spec = content.dataset(name)
+        configs = list(spec.configs)
+        return [
+            {"name": spec.name, "version": spec.version, "title": spec.title, "configs": configs}
+        ]
+
+    def baseline(name: str) -> list[dict[str, Any]]:
+        variants = [f"{name}/{variant}" for variant in content.baseline(name).variants]
+        return [{"name": one, "title": content.model(one).card.title} for one in variants or [name]]
+
+    read("benchmarks", content.benchmark_names(), benchmark)
+    read("datasets", content.dataset_names(), dataset)
+    read("baselines", content.baseline_names(), baseline)
+    return found, broken
 
 
 def show(name: str, as_json: bool) -> None:
@@ -213,6 +249,8 @@ def evaluate(
         raise UserError(f"unknown device {device!r}; known are: cpu, cuda, auto")
     loaded = load_benchmark(benchmark, unofficial=unofficial)
     source = loaded.catalog.model(model)
+    if export is not None:
+        submissions.check_export(export)
     # Opened first: a registry that cannot be written is found before the model has run.
     store = Store() if keep else None
     with submissions.temporary_folder() as folder:
@@ -360,7 +398,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     """The board as CSV in which no name is taken for a formula."""
     safe = frame.copy()
     safe["tags"] = [";".join(tags) for tags in safe["tags"]]
-    for column in ("model", "title", "reason", "tags"):
+    for column in ("model", "title", "reason", "tags", "hardware"):
         safe[column] = [
             csv_safe(value) if isinstance(value, str) else value for value in safe[column]
         ]

@@ -21,6 +21,15 @@ Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"']+$", max_length=500)]
 Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$", max_length=200)]
 
 
+def _reference(value: str) -> str:
+    if not re.fullmatch(r"10\.\d{4,9}/\S+|https?://[^\s<>\"']+", value):
+        raise ValueError("is neither a DOI (10.…/…) nor an http(s) link")
+    return value
+
+
+Reference = Annotated[str, Field(max_length=500), AfterValidator(_reference)]
+
+
 def _single_line(value: str) -> str:
     if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or value != value.strip() or not value:
         raise ValueError("must be one non-empty line without control characters or outer blanks")
@@ -214,7 +223,7 @@ class ModelCard(Record):
     title: Line | None = None
     description: Annotated[str, Field(max_length=10_000)] = ""
     authors: Annotated[list[Line], Field(max_length=100)] = []
-    paper: Doi | Url | None = None
+    paper: Reference | None = None
     code: Url | None = None
     licence: Line | None = None
     tags: Annotated[list[Annotated[Line, Field(max_length=40)]], Field(max_length=20)] = []

@@ -241,10 +241,15 @@ def commit(store: Store, prepared: Prepared) -> bool:
     return existing is None
 
 
-def export(prepared: Prepared, folder: Path) -> None:
-    """Write a submission as a folder that ``results check`` and ``results add`` take."""
+def check_export(folder: Path) -> None:
+    """Refuse a folder that an export would overwrite."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not an empty folder; give another --export")
+
+
+def export(prepared: Prepared, folder: Path) -> None:
+    """Write a submission as a folder that ``results check`` and ``results add`` take."""
+    check_export(folder)
     folder = folder.resolve()
     staging = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
