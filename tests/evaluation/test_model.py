@@ -69,3 +69,24 @@ def test_sklearn_model_hands_over_the_groups(inputs):
 def test_public_names_are_the_same_objects():
     assert etchmark.SklearnModel is SklearnModel
     assert etchmark.Samples is Samples
+
+
+def test_parameters_are_counted_where_they_are_known() -> None:
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from etchmark.heads import GroupedRidge
+
+    random = np.random.default_rng(0)
+    train = Samples(
+        ids=np.array([f"s{row}" for row in range(20)]),
+        inputs={"a": random.normal(size=20), "b": random.normal(size=(20, 3))},
+        target=random.normal(size=20),
+    )
+    linear = SklearnModel(make_pipeline(StandardScaler(), LinearRegression())).fit(train)
+    assert linear.parameter_count() == 5
+    assert SklearnModel(GroupedRidge(), groups=True).fit(train).parameter_count() == 5
+    forest = SklearnModel(RandomForestRegressor(n_estimators=2)).fit(train)
+    assert forest.parameter_count() is None

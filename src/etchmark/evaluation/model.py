@@ -44,7 +44,7 @@ class Samples:
 class Model(Protocol):
     """Fits on labelled samples, then predicts from inputs alone.
 
-    An optional method ``parameter_count() -> int`` tells the number of fitted parameters.
+    An optional method ``parameter_count() -> int | None`` tells the number of fitted parameters.
     """
 
     def fit(self, train: Samples, validation: Samples | None) -> Any: ...
@@ -100,3 +100,12 @@ class SklearnModel:
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         return np.asarray(self.estimator.predict(stack(inputs, self.columns)))
+
+    def parameter_count(self) -> int | None:
+        """What the estimator says of itself, else the size of its linear coefficients, else None."""
+        if hasattr(self.estimator, "parameter_count"):
+            return int(self.estimator.parameter_count())
+        last = self.estimator[-1] if hasattr(self.estimator, "steps") else self.estimator
+        if not hasattr(last, "coef_"):
+            return None
+        return int(np.size(last.coef_) + np.size(getattr(last, "intercept_", ())))

@@ -123,7 +123,8 @@ def run_fold(
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)
-    count = int(model.parameter_count()) if hasattr(model, "parameter_count") else None
+    count = model.parameter_count() if hasattr(model, "parameter_count") else None
+    count = None if count is None else int(count)
     if count is not None and not 0 <= count < 2**63:
         raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
     result = {
