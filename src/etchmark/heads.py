@@ -8,6 +8,7 @@ the number of components or a penalty is chosen; without, random folds. They are
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -16,6 +17,9 @@ SVR_COMPONENTS = (4, 8, 16, 32, 64)
 SVR_C = (0.1, 1.0, 10.0, 100.0)
 RIDGE_ALPHA = tuple(np.logspace(-2, 4, 25))
 RANDOM_FOLDS = 10
+
+SMALL = 2_000_000
+"""Samples × smaller side below which one thread is as fast as many, and many wait on each other."""
 
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -34,6 +38,15 @@ def inner_folds(rows: int, groups: np.ndarray | None = None, seed: int = 0) -> I
         labels = np.unique(groups, return_inverse=True)[1]
     for label in np.unique(labels):
         yield np.flatnonzero(labels != label), np.flatnonzero(labels == label)
+
+
+def _threads(features: np.ndarray) -> AbstractContextManager[object]:
+    """One BLAS thread for small matrices: on a busy machine several took 15 times as long."""
+    if len(features) * min(features.shape) > SMALL:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
 
 
 class Projection:
@@ -107,16 +120,17 @@ class PCARegression:
     def fit(
         self, features: np.ndarray, target: np.ndarray, groups: np.ndarray | None = None
     ) -> PCARegression:
-        self.scaler = BlockScaler(self.blocks).fit(features)
-        rows, target = self.scaler.transform(features), np.asarray(target, dtype=np.float64)
-        self.space = Projection(rows)
-        # A rotation loses nothing and leaves at most as many columns as samples.
-        rotated = self.space.scores(rows)
-        folds = list(inner_folds(len(rows), groups, self.seed))
-        if self.head == "linear":
-            self._fit_linear(rotated, target, folds)
-        else:
-            self._fit_svr(rotated, target, folds)
+        with _threads(features):
+            self.scaler = BlockScaler(self.blocks).fit(features)
+            rows, target = self.scaler.transform(features), np.asarray(target, dtype=np.float64)
+            self.space = Projection(rows)
+            # A rotation loses nothing and leaves at most as many columns as samples.
+            rotated = self.space.scores(rows)
+            folds = list(inner_folds(len(rows), groups, self.seed))
+            if self.head == "linear":
+                self._fit_linear(rotated, target, folds)
+            else:
+                self._fit_svr(rotated, target, folds)
         return self
 
     def _fit_linear(self, rows: np.ndarray, target: np.ndarray, folds: list[Fold]) -> None:
@@ -186,13 +200,14 @@ class GroupedRidge:
     def fit(
         self, features: np.ndarray, target: np.ndarray, groups: np.ndarray | None = None
     ) -> GroupedRidge:
-        target = np.asarray(target, dtype=np.float64)
-        errors = np.zeros(len(self.alphas))
-        for fit, held in inner_folds(len(features), groups, self.seed):
-            path = self._path(features[fit], target[fit])(features[held])
-            errors += np.abs(path - target[held]).sum(axis=1)
-        self.alpha = float(self.alphas[int(np.argmin(errors))])
-        self._path(features, target)
+        with _threads(features):
+            target = np.asarray(target, dtype=np.float64)
+            errors = np.zeros(len(self.alphas))
+            for fit, held in inner_folds(len(features), groups, self.seed):
+                path = self._path(features[fit], target[fit])(features[held])
+                errors += np.abs(path - target[held]).sum(axis=1)
+            self.alpha = float(self.alphas[int(np.argmin(errors))])
+            self._path(features, target)
         return self
 
     def _path(self, features: np.ndarray, target: np.ndarray):

@@ -102,7 +102,7 @@ class SklearnModel:
         return np.asarray(self.estimator.predict(stack(inputs, self.columns)))
 
     def parameter_count(self) -> int | None:
-        """What the estimator says of itself, else the size of its linear coefficients, else None."""
+        """What the estimator says of itself, else the size of its linear coefficients."""
         if hasattr(self.estimator, "parameter_count"):
             return int(self.estimator.parameter_count())
         last = self.estimator[-1] if hasattr(self.estimator, "steps") else self.estimator
