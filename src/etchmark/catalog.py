@@ -290,6 +290,7 @@ def _catalog_at(root: Path) -> Catalog:
 
 def content_root() -> Path:
     """Where the content is: the setting, the checkout above this package, or inside the wheel."""
+    settings.refuse_in_model()
     chosen = settings.content()
     if chosen is not None:
         if not (chosen / "benchmarks").is_dir():

@@ -28,6 +28,8 @@ results_app = typer.Typer(
 )
 app.add_typer(results_app, name="results")
 
+MAX_LIMIT = 1e9
+"""Seconds or GiB; beyond it a limit is a slip of the pen."""
 INTERRUPTED = 130
 """What Typer returns after Ctrl-C."""
 
@@ -158,8 +160,11 @@ def template(
     print(f"{loaded.spec.key}, track {chosen_track}, protocol {chosen}")
     for path in (*written.inputs, *written.predictions):
         print(f"wrote {path}")
-    fill = f"etchmark submit {written.predictions[0]} {benchmark} --name NAME"
-    print(f"fill one predictions file, then: {fill}")
+    said = f"--track {chosen_track} --protocol {chosen}"
+    print(
+        "fill one predictions file (of every id, from a model that has not seen its label), then:"
+    )
+    print(f"etchmark submit {written.predictions[0]} {benchmark} --name NAME {said}")
 
 
 @app.command()
@@ -185,12 +190,18 @@ def evaluate(
         Path | None, typer.Option("--export", help="write the submission here")
     ] = None,
     unofficial: UnofficialOpt = False,
+    show_log: Annotated[
+        bool, typer.Option("--show-log", help="print the end of what a failed model said")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Run a model, score it, record the result."""
     from etchmark import present
     from etchmark.evaluation.evaluate import Limits
 
+    for option, value in (("--time-limit", time_limit), ("--memory-limit", memory_limit or 1.0)):
+        if not 0 < value < MAX_LIMIT:
+            raise UserError(f"{option} {value:g}: give a number between 0 and {MAX_LIMIT:g}")
     limits = Limits(time_limit, None if memory_limit is None else int(memory_limit * 2**30))
     present.evaluate(
         model,
@@ -203,6 +214,7 @@ def evaluate(
         limits=limits,
         export=export,
         unofficial=unofficial,
+        show_log=show_log,
         as_json=as_json,
     )
 

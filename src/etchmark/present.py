@@ -45,6 +45,8 @@ def number(value: float | None) -> str:
     """Four significant digits, without an exponent where it can be helped."""
     if value is None or pd.isna(value):
         return "–"
+    if abs(value) >= 1e9:
+        return f"{value:.3e}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:#.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
@@ -243,6 +245,7 @@ def evaluate(
     limits: Limits,
     export: Path | None,
     unofficial: bool,
+    show_log: bool,
     as_json: bool,
 ) -> None:
     if device not in {"cpu", "auto"} and not device.startswith("cuda"):
@@ -266,15 +269,15 @@ def evaluate(
             progress=sys.stderr.isatty(),
         )
         record = done.prepared.record
-        if store is not None:
-            submissions.commit(store, done.prepared)
+        new = store is not None and submissions.commit(store, done.prepared)
         if export is not None and record.outcome == "ok":
             submissions.export(done.prepared, export)
     if record.outcome == "failed":
-        if done.log.strip():
+        if show_log and done.log.strip():
             print(textwrap.indent(plain_lines(done.log), "  | "), file=sys.stderr)
-        noted = "recorded as failed" if keep else "nothing stored"
-        raise UserError(f"{record.name} failed: {record.reason} ({noted}; it is not ranked)")
+        noted = "recorded as failed, not ranked" if keep else "nothing stored"
+        more = "" if show_log else "; --show-log prints what it said"
+        raise UserError(f"{record.name} failed: {record.reason} ({noted}{more})")
     if as_json:
         _print_json(record.model_dump(mode="json", by_alias=True))
         return
@@ -284,7 +287,11 @@ def evaluate(
         f"{plain(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
         f" {number(cost.predict_seconds)} s, {(cost.peak_memory_bytes or 0) / 2**20:.0f} MiB"
     )
-    print(f"stored as {record.submission[:12]}" if keep else "nothing stored")
+    if keep:
+        said = "" if new else ": this very result was there already"
+        print(f"stored as {record.submission[:12]}{said}")
+    else:
+        print("nothing stored")
 
 
 def plain_lines(text: str, last: int = 15) -> str:
@@ -365,7 +372,8 @@ def leaderboard(
         print(to_csv(frame), end="")
         return
     if frame.empty:
-        print(f"no submission to {spec.key} here yet; try `etchmark evaluate`", file=sys.stderr)
+        where = f" in track {track}" if track else ""
+        print(f"no submission to {spec.key}{where} here yet; see `etchmark list`", file=sys.stderr)
         return
     first = frame.iloc[0]
     print(f"{spec.key}: {spec.title}")

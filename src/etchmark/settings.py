@@ -17,6 +17,8 @@ from pathlib import Path
 
 from etchmark.errors import UserError
 
+IN_MODEL = "ETCHMARK_IN_MODEL"
+"""Set in the process that runs a model: data, labels and results are closed to it."""
 RAW_URL = "https://raw.githubusercontent.com"
 
 
@@ -44,8 +46,18 @@ def _folder(name: str) -> Path | None:
     return path
 
 
+def refuse_in_model() -> None:
+    """Raise where a model that is being evaluated reaches for more than it was given."""
+    if _text(IN_MODEL):
+        raise UserError(
+            "a model that is being evaluated has no access to the hub; it works from what fit and"
+            " predict are given"
+        )
+
+
 def home() -> Path:
     """The hub folder; it is created on first use by whoever writes to it."""
+    refuse_in_model()
     value = _text("ETCHMARK_HOME")
     if value is not None:
         return _path("ETCHMARK_HOME", value)

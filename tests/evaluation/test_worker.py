@@ -126,7 +126,7 @@ def test_the_environment_does_not_point_to_the_labels(hub, monkeypatch):
         hub,
         """
         own = {name for name in os.environ if name.startswith("ETCHMARK_")}
-        assert own <= {"ETCHMARK_OFFLINE"}, own
+        assert own <= {"ETCHMARK_OFFLINE", "ETCHMARK_IN_MODEL"}, own
         assert os.environ["PYTHONHASHSEED"] == "0" """,
     )
 
@@ -286,3 +286,53 @@ def test_a_worker_without_its_parent_does_not_start(tmp_path):
     done = subprocess.run(command, check=False, capture_output=True)
     assert done.returncode == 1
     assert not (tmp_path / "failure.json").exists()
+
+
+LOOK_AROUND = """
+import gc, sys
+import numpy as np
+
+def tables():
+    found, frame = [], sys._getframe()
+    while frame is not None:
+        found += list(dict(frame.f_locals).values())
+        frame = frame.f_back
+    found += gc.get_objects()
+    found += [one for some in found if type(some) is list for one in some]
+    kinds = [type(one) for one in found]
+    return [one for one in kinds if one.__name__ == "Table" and "pyarrow" in str(one)]
+
+AT_IMPORT = tables()
+
+class Mean:
+    def fit(self, train, validation):
+        assert not AT_IMPORT, AT_IMPORT
+        assert not tables(), tables()
+        self.mean = float(train.target.mean())
+    def predict(self, inputs):
+        return np.full(len(inputs["a"]), self.mean)
+
+def build(seed, device):
+    return Mean()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="labels are kept apart by fork, on Linux only")
+def test_labels_of_other_folds_are_not_in_the_models_process(hub):
+    # Walking up the stack or through all objects at import once found the samples of every fold.
+    hub.fine(LOOK_AROUND, *FOLDS)
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        "etchmark.load_benchmark('toy-line')",
+        "etchmark.standings('toy-line')",
+        "__import__('etchmark.registry.store').registry.store.Store()",
+        "etchmark.score('x.csv', 'toy-line')",
+    ],
+)
+def test_the_hub_is_closed_to_a_model(hub, reach):
+    said = hub.refused(MODEL.format(fit=f"import etchmark; {reach}", predict="pass"), *FOLDS)
+    assert "has no access to the hub" in said
+    assert not any(row["outcome"] == "ok" for row in hub.board("folds", everything=True))

@@ -56,7 +56,14 @@ def _from_remote(base: str, dataset: str, config: str, split: str | None, folder
     partial = folder.with_name(f".{folder.name}.part")
     partial.mkdir(parents=True, exist_ok=True)
     _get(f"{url}/{packaging.MANIFEST}", partial / packaging.MANIFEST, MAX_MANIFEST_BYTES)
-    manifest = read_manifest(partial)
+    try:
+        manifest = read_manifest(partial)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{partial / packaging.MANIFEST}: ").partition("; ")[0]
+        raise UserError(
+            f"{url}/{packaging.MANIFEST}: is no manifest of a built dataset ({reason}); check"
+            " ETCHMARK_REMOTE"
+        ) from None
     if (manifest.name, manifest.config) != (dataset, config):
         raise UserError(f"{url}: serves {manifest.name}:{manifest.config}; check ETCHMARK_REMOTE")
     wanted = [file for file in manifest.files if split is None or file.split == split]

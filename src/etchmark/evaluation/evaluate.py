@@ -28,7 +28,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etchmark import environment, files
+from etchmark import environment, files, settings
 from etchmark.catalog import ModelSource, pick_track
 from etchmark.data.columns import features_of
 from etchmark.data.loading import Benchmark
@@ -191,7 +191,7 @@ def _clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("ETCHMARK_") or name == "ETCHMARK_OFFLINE"
     }
-    return {**kept, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    return {**kept, settings.IN_MODEL: "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
@@ -306,6 +306,7 @@ def run_model(
         run = {
             "code": str(source.code),
             "parent": os.getpid(),
+            "shared": (root / SAMPLES).is_file(),
             "params": source.params,
             "seeds": list(range(seeds)),
             "device": device,
@@ -331,11 +332,24 @@ def run_model(
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
+    _remove_orphans()
     root = Path(tempfile.mkdtemp(prefix="etchmark-run-"))
     try:
         yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _remove_orphans() -> None:
+    """Remove run folders whose process was killed before it could."""
+    for folder in Path(tempfile.gettempdir()).glob("etchmark-run-*"):
+        try:
+            parent = int(json.loads((folder / "run.json").read_text(encoding="utf-8"))["parent"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # Being made at this moment, or somebody else's.
+            continue
+        if not psutil.pid_exists(parent):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _failure(root: Path) -> str | None:

@@ -3,9 +3,11 @@
 The run folder holds ``run.json`` and, for each fold, ``train.parquet``, perhaps
 ``validation.parquet``, and ``inputs-<split>.parquet`` with nothing but ids and declared inputs.
 One fold's training data are another fold's answers, so folds are laid out one at a time, each with
-a fresh working directory. On Linux every fold runs in a fork of its own: what a model remembers of
-one fold cannot reach the next, what it left running is ended with it, and peak memory (of its
-largest process) is measured per fold.
+a fresh working directory, by a process that the model's code never runs in. On Linux every fold
+runs in a fork of its own: what a model remembers of one fold cannot reach the next, what it left
+running is ended with it, and peak memory (of its largest process) is measured per fold. This keeps
+models from reading labels by accident or by a look around; it is no sandbox against a model that
+searches the machine.
 """
 
 from __future__ import annotations
@@ -236,21 +238,63 @@ def _forked(root: Path, code: Path, result: Path, work: Callable[[], None]) -> i
     return None
 
 
-def _run_all(root: Path, run: dict[str, Any], code: Path) -> list[int] | None:
+class _Dealer:
+    """Hands out one fold at a time, from the process that holds the labels.
+
+    The process that imports and runs the model is forked before any label is read, and waits until
+    they have been taken off the disk.
+    """
+
+    def __init__(self, root: Path, run: dict[str, Any]) -> None:
+        self.root, self.run = root, run
+        self.asked, self._ask = os.pipe()
+        self._answer, self.answered = os.pipe()
+
+    def deal(self) -> None:
+        """In the process that holds the labels: lay out what is asked for until the other ends."""
+        os.close(self._ask)
+        os.close(self._answer)
+        samples = take_samples(self.root)
+        with suppress(BrokenPipeError):
+            os.write(self.answered, b"!")
+            while request := os.read(self.asked, 4):
+                fold = int.from_bytes(request, "little")
+                if samples:
+                    lay_out(samples[0], self.run, fold, self.root / self.run["folds"][fold])
+                os.write(self.answered, b"!")
+
+    def wait(self) -> None:
+        """In the process that runs the model: until no label is within reach."""
+        os.close(self.asked)
+        os.close(self.answered)
+        if not os.read(self._answer, 1):
+            os._exit(1)
+
+    def ask(self, fold: int) -> None:
+        os.write(self._ask, fold.to_bytes(4, "little"))
+        if not os.read(self._answer, 1):
+            os._exit(1)
+
+    def leave(self) -> None:
+        """In a fold's own process, which is to ask for nothing."""
+        os.close(self._ask)
+        os.close(self._answer)
+
+
+def _run_all(
+    root: Path, run: dict[str, Any], code: Path, ask: Callable[[int], None], leave: Callable
+) -> list[int] | None:
     """Run every seed and fold; peak memory of each in bytes, or None after a failure."""
-    samples = take_samples(root)
     work, peaks = root / "work", []
     build = load_build(code)
     for seed in run["seeds"]:
         for fold, name in enumerate(run["folds"]):
             folder = root / name
-            if samples:
-                lay_out(samples[0], run, fold, folder)
+            ask(fold)
             work.mkdir(exist_ok=True)
 
             def one(seed: int = seed, fold: int = fold, folder: Path = folder) -> None:
-                if LINUX:
-                    samples.clear()
+                leave()
                 os.chdir(work)
                 run_fold(build, run, seed, fold, folder)
 
@@ -263,21 +307,17 @@ def _run_all(root: Path, run: dict[str, Any], code: Path) -> list[int] | None:
                 one()
                 os.chdir(root)
             shutil.rmtree(work, ignore_errors=True)
-            if samples:
+            if run["shared"]:
                 take_away(folder)
     return peaks
 
 
-def main(root: Path) -> int:
-    run = json.loads((root / "run.json").read_text(encoding="utf-8"))
-    code = Path(run["code"])
-    if LINUX:
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != run["parent"]:
-            return 1
+def _run(
+    root: Path, run: dict[str, Any], code: Path, ask: Callable[[int], None], leave: Callable
+) -> int:
+    """Run the model and leave ``done.json`` or the reason why not; the exit status."""
     try:
-        peaks = _run_all(root, run, code)
+        peaks = _run_all(root, run, code, ask, leave)
     except BaseException as error:
         _fail(root, code, error)
         return 1
@@ -288,6 +328,47 @@ def main(root: Path) -> int:
         return 1
     files.write_json(root / "done.json", {"peak_memory_bytes": max(peaks, default=None)})
     return 0
+
+
+def _run_apart(root: Path, run: dict[str, Any], code: Path) -> int:
+    """Run the model in a process that was forked before any label was read."""
+    dealer = _Dealer(root, run)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            dealer.wait()
+            status = _run(root, run, code, dealer.ask, dealer.leave)
+        finally:
+            with suppress(Exception):
+                sys.stdout.flush()
+            os._exit(status)
+    dealer.deal()
+    _, status = os.waitpid(child, 0)
+    _sweep()
+    return os.waitstatus_to_exitcode(status)
+
+
+def main(root: Path) -> int:
+    run = json.loads((root / "run.json").read_text(encoding="utf-8"))
+    code = Path(run["code"])
+    if LINUX:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != run["parent"]:
+            return 1
+        return _run_apart(root, run, code)
+    # Without fork, model and labels of all folds share a process: nothing is kept from a model
+    # that goes looking for them.
+    samples = take_samples(root)
+
+    def lay(fold: int) -> None:
+        if samples:
+            lay_out(samples[0], run, fold, root / run["folds"][fold])
+
+    return _run(root, run, code, lay, lambda: None)
 
 
 if __name__ == "__main__":

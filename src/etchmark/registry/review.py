@@ -54,6 +54,8 @@ def check(catalog: Catalog, folder: Path) -> Checked:
         # A link could name any file of the machine that checks.
         if path.is_symlink() or not path.is_file():
             raise UserError(f"{path}: is not a plain file; export the submission anew")
+        if path.name not in {RECORD, TABLE, f"{PREDICTIONS}.parquet", f"{PREDICTIONS}.csv"}:
+            raise UserError(f"{path}: is no part of a submission; remove it or export anew")
     record = read_record(folder / RECORD)
     if record.outcome != "ok":
         raise UserError(
