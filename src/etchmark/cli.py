@@ -85,11 +85,21 @@ def list_(as_json: JsonOpt = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonOpt = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: JsonOpt = False,
+    fingerprints: Annotated[
+        bool,
+        typer.Option("--fingerprints", help="of a benchmark's data as they are on this machine"),
+    ] = False,
+) -> None:
     """One benchmark, dataset or baseline."""
     from etchmark import present
 
-    present.show(name, as_json)
+    if fingerprints:
+        present.show_fingerprints(name, as_json)
+    else:
+        present.show(name, as_json)
 
 
 @app.command()

@@ -129,6 +129,18 @@ def show(name: str, as_json: bool) -> None:
         raise unknown("benchmark, dataset or baseline", name, known)
 
 
+def show_fingerprints(name: str, as_json: bool) -> None:
+    """What to write into a benchmark's card once its data are released."""
+    loaded = load_benchmark(name, unofficial=True)
+    tracks = {track: loaded.config_folder(track)[1].fingerprint for track in loaded.spec.tracks}
+    if as_json:
+        _print_json({"tracks": tracks, "target_fingerprint": loaded.target_fingerprint})
+        return
+    for track, value in tracks.items():
+        print(f"tracks.{track}.fingerprint: {value}")
+    print(f"target_fingerprint: {loaded.target_fingerprint}")
+
+
 def _show_benchmark(spec: BenchmarkSpec) -> None:
     target = spec.target
     print(f"{spec.key}: {spec.title}\n\n{textwrap.fill(spec.summary.strip(), 96)}\n")
