@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +31,7 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -138,8 +140,8 @@ class Store:
         event.listen(self.engine, "connect", _configure)
         with self._explained():
             self.home.mkdir(parents=True, exist_ok=True)
-            self._make_tables()
-            self._take_reviewed()
+            _patiently(self._make_tables)
+            _patiently(self._take_reviewed)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -215,7 +217,7 @@ class Store:
     def add(self, entry: Entry) -> None:
         """Insert or replace one submission; on return it is on disk."""
         with self._explained():
-            self._write(lambda session: session.merge(_row(entry)))
+            _patiently(lambda: self._write(lambda session: session.merge(_row(entry))))
 
     def _write(self, work: Callable[[Session], object]) -> None:
         """One transaction; done again if another process inserted the same row meanwhile."""
@@ -270,6 +272,23 @@ class Store:
                 warnings.warn(f"left out: {error}", stacklevel=2)
                 continue
             yield Entry(record, samples, REVIEWED)
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    """Do a whole transaction again while another process holds the database.
+
+    SQLite waits by itself, but not where waiting could deadlock: when the journal is switched to
+    WAL, and when a transaction that has read wants to write after another one wrote.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            work()
+            return
+        except OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 (spreads those who wait)
 
 
 def _read_samples(path: Path) -> bytes:
