@@ -14,19 +14,20 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dashboard lint test test-slow results clean
+.PHONY: help setup demo dashboard lint test test-slow speed results clean
 
 help:
 	@echo "make setup      make $(VENV) and install etchmark with the tested versions"
 	@echo "make demo       setup, build, score two baselines, submit a file, show and serve the board"
 	@echo "make dashboard  serve the dashboard on localhost:$(PORT)"
 	@echo "make test       fast suite (make lint, make test-slow: the rest)"
+	@echo "make speed      solver, peers and statistics side by side, as ratios"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dashboard,pipeline,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,dashboard,pipeline,dev]'
 	@touch $@
 
 setup: $(READY)
@@ -49,13 +50,18 @@ lint: setup
 	$(BIN)/pyright
 
 test: setup
-	$(PYTEST) -n $(JOBS) -m "not slow"
+	$(PYTEST) -n $(JOBS)
 
 test-slow: setup
 	$(PYTEST) -n $(JOBS) -m slow
 
+# Peers and GPU are measured if they are there; ratios in one run, so that the machine cancels out.
+speed: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speed]'
+	$(BIN)/python -m pytest tests/performance -m speed -s
+
 results: setup
-	$(BIN)/etchmark results run superalloy-hardness
+	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections; do $(BIN)/etchmark results run $$benchmark || exit; done
 
 clean:
 	rm -rf $(VENV) .cache runs dist

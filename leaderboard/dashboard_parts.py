@@ -18,6 +18,7 @@ from etchmark.catalog import catalog, content_root
 from etchmark.errors import UserError
 from etchmark.present import plain
 from etchmark.registry import standings as board
+from etchmark.registry.references import reference_values as resolved
 from etchmark.registry.store import Entry, Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine
@@ -196,17 +197,7 @@ def reference_values(
 ) -> list[tuple[ReferenceLine, float]]:
     """Reference lines that hold for this protocol and metric, with their values."""
     frame = standings(spec, store, track=None, protocol=protocol, metric=metric)
-    found = []
-    for line in spec.reference_lines:
-        if line.protocol not in {None, protocol} or line.metric not in {None, metric}:
-            continue
-        value = line.value
-        if line.model is not None:
-            scores = frame.loc[frame["model"] == line.model, "score"]
-            value = None if scores.empty else float(scores.iloc[0])
-        if value is not None:
-            found.append((line, value))
-    return found
+    return resolved(catalog(), spec, store, protocol=protocol, metric=metric, frame=frame)
 
 
 # --- the view in the link ----------------------------------------------------------------------

@@ -62,14 +62,28 @@ def interval_plot(
     references: Sequence[tuple[str, float]],
     axis_title: str,
     limits: tuple[float, float],
+    uncertainty: float | None = None,
 ) -> go.Figure:
     """Scores with 95 % intervals, best at the top, and reference lines.
+
+    ``uncertainty`` is the error of the labels: the scores up to it are shaded.
 
     Names stand above the intervals and not beside them, so that the plot keeps its width on a
     phone.
     """
     shown = frame.head(MAX_ROWS)
     figure = go.Figure()
+    if uncertainty is not None and uncertainty > limits[0]:
+        right = min(uncertainty, limits[1])
+        figure.add_scatter(
+            x=[limits[0], right, right, limits[0]],
+            y=[-0.6, -0.6, len(shown) - 0.1, len(shown) - 0.1],
+            fill="toself",
+            fillcolor="rgba(128, 128, 128, 0.25)",
+            mode="none",
+            name=f"within the uncertainty of the labels: {number(uncertainty)}",
+            hoverinfo="skip",
+        )
     for (name, value), (dash, colour) in zip(references, DASHES, strict=False):
         figure.add_scatter(
             x=[value, value],

@@ -2,6 +2,7 @@
 
 ``home``            an empty hub folder, offline, no mirror
 ``toy_content``     content with a tiny synthetic dataset and two benchmarks, an empty board
+``toy_volumes``     that and a benchmark of voxels, with bounds, subsets and a mini config
 ``cli``             the command line in a process of its own
 ``command``         the command line in this process, which is much quicker
 ``mirror``          the mirror of upstream files; skips where the session was started without one
@@ -352,3 +353,191 @@ def toy_predictions(toy_content: Path, tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+# --- the toy of voxels -------------------------------------------------------------------------
+
+VOLUMES_BUILD = '''
+"""Builds the toy of voxels: y lies between bounds set by volume fraction and contrast."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+
+from etchmark.data.building import main
+
+
+def build(context):
+    many = 4 if context.config == "cells-full" else 1
+    sizes = {"train": 8 * many, "validation": 2 * many, "test": 4 * many, "hard": 3 * many}
+    generator = np.random.default_rng(context.parameters["seed"])
+    splits = {}
+    for split, rows in sizes.items():
+        cells = (generator.random((rows, 3, 4, 5)) < 0.5).astype(np.uint8)
+        slices = cells[:, 0]
+        contrast = np.where(np.arange(rows) % 2, 50.0, 5.0)
+        fraction = cells.mean(axis=(1, 2, 3))
+        upper = 1 + fraction * (contrast - 1)
+        lower = 1 / (1 - fraction + fraction / contrast)
+        columns = {
+            "id": [f"{split}-{row:02d}" for row in range(rows)],
+            "cell": pa.array(cells.tolist(), pa.list_(pa.list_(pa.list_(pa.uint8())))),
+            "slice": pa.array(slices.tolist(), pa.list_(pa.list_(pa.uint8()))),
+            "contrast": contrast,
+            "morphology": ["grains" if row % 4 < 2 else "fibres" for row in range(rows)],
+            "lower": lower,
+            "upper": upper,
+            "fold": np.arange(rows) % 4,
+            "y": np.round((lower + upper) / 2, 6),
+        }
+        kinds = {"id": "string", "contrast": "float64", "morphology": "string"}
+        kinds |= {"lower": "float64", "upper": "float64", "fold": "int64", "y": "float64"}
+        features = {name: {"dtype": kind, "_type": "Value"} for name, kind in kinds.items()}
+        features["cell"] = {"shape": [3, 4, 5], "dtype": "uint8", "_type": "Array3D"}
+        features["slice"] = {"shape": [4, 5], "dtype": "uint8", "_type": "Array2D"}
+        meta = {"huggingface": json.dumps({"info": {"features": features}})}
+        splits[split] = pa.table(columns).replace_schema_metadata(meta)
+    return splits
+
+
+if __name__ == "__main__":
+    main(__file__)
+'''
+VOLUMES_MODEL = '''
+"""Predicts the mean of the bounds from the volume fraction, or what lies above them."""
+
+import numpy as np
+
+
+class Between:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def fit(self, train, validation):
+        assert train.inputs["cell"].dtype == np.uint8
+        assert train.inputs["cell"].shape[1:] == (3, 4, 5)
+        assert train.inputs["slice"].shape[1:] == (4, 5)
+
+    def predict(self, inputs):
+        fraction = inputs["cell"].mean(axis=(1, 2, 3))
+        contrast = inputs["contrast"]
+        upper = 1 + fraction * (contrast - 1)
+        lower = 1 / (1 - fraction + fraction / contrast)
+        return self.factor * (lower + upper) / 2
+
+
+def build(seed, device, factor=1.01):
+    return Between(factor)
+'''
+VOLUMES_CONFIG = {
+    "title": "cells of voxels",
+    "description": "Random cells.",
+    "splits": ["train", "validation", "test", "hard"],
+}
+
+
+def write_volumes(root: Path, scratch: Path) -> None:
+    """Dataset ``voxels`` and benchmark ``toy-volumes`` below ``root``."""
+    from etchmark.catalog import Catalog
+    from etchmark.data import building, packaging
+    from etchmark.data.columns import Columns
+
+    dataset = root / "datasets" / "voxels"
+    spec = {
+        **TOY_DATASET,
+        "name": "voxels",
+        "default_config": "cells-mini",
+        "configs": {
+            "cells-mini": {**VOLUMES_CONFIG, "rows": 17},
+            "cells-full": {**VOLUMES_CONFIG, "rows": 68},
+        },
+    }
+    write_yaml(dataset / "dataset.yaml", spec)
+    (dataset / "build.py").write_text(VOLUMES_BUILD, encoding="utf-8")
+    made = building.build(Catalog(root), "voxels", "cells-full", out=scratch / "cells-full")
+    model = root / "baselines" / "between"
+    model.mkdir(parents=True)
+    (model / "model.py").write_text(VOLUMES_MODEL, encoding="utf-8")
+    card = {"schema": 1, "name": "between", "title": "Between", "training_data": "none"}
+    variants = {"near": {"title": "near"}, "above": {"title": "above", "params": {"factor": 9.0}}}
+    uses = {"toy-volumes": {"track": "volumes"}}
+    write_yaml(model / "card.yaml", {**card, "benchmarks": uses, "variants": variants})
+    files = {file.split: made.folder / file.path for file in made.manifest.files}
+    splits = [Columns([files[name]]) for name in VOLUMES_CONFIG["splits"]]
+    holdout = {
+        "title": "train, then test",
+        "kind": "holdout",
+        "description": "Fixed splits.",
+        "split": "test",
+        "train_split": "train",
+        "validation_split": "validation",
+        "extra_splits": ["hard"],
+    }
+    folds = {
+        "title": "four folds",
+        "kind": "folds",
+        "description": "Folds.",
+        "split": "train",
+        "fold_column": "fold",
+    }
+    track = {
+        "title": "volumes",
+        "config": "cells-full",
+        "inputs": ["cell", "slice", "contrast"],
+        "fingerprint": made.manifest.fingerprint,
+    }
+    benchmark = _toy_benchmark(
+        "toy-volumes",
+        "cells",
+        dataset="voxels",
+        unit_column="id",
+        unit_name="sample",
+        target={"column": "y", "quantity": "stiffness", "symbol": "C", "unit": "GPa"},
+        target_fingerprint=packaging.target_fingerprint(
+            [columns["id"] for columns in splits], [columns["y"] for columns in splits]
+        ),
+        tracks={"volumes": track},
+        protocols={"holdout": holdout, "folds": folds},
+        metrics=["mape", "r2", "bound_violations"],
+        primary_metric="mape",
+        bounds={"lower": "lower", "upper": "upper", "title": "Voigt and Reuss"},
+        subsets={
+            "high-contrast": {"title": "contrast above 20", "column": "contrast", "above": 20},
+            "grains": {"title": "grains alone", "column": "morphology", "equals": "grains"},
+        },
+        label_uncertainty={
+            "metric": "mape",
+            "value": 2.5,
+            "description": "Discretisation of the solver.",
+        },
+        reference_lines=[
+            {
+                "label": "published network",
+                "value": 3.0,
+                "metric": "mape",
+                "split": "test",
+                "source": {"title": "Paper (2020)", "doi": "10.1000/x"},
+                "note": "on other volumes: quoted, not ranked",
+            }
+        ],
+    )
+    write_yaml(root / "benchmarks" / "toy-volumes.yaml", benchmark)
+
+
+@pytest.fixture(scope="session")
+def _volumes_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("volumes") / "content"
+    write_volumes(root, tmp_path_factory.mktemp("volumes-scratch"))
+    return root
+
+
+@pytest.fixture
+def toy_volumes(_volumes_template: Path, toy_content: Path) -> Path:
+    """The toy's content with dataset ``voxels`` and benchmark ``toy-volumes`` beside it.
+
+    Scalar target between bounds, arrays of voxels as inputs, two subsets, configs ``cells-full``
+    and ``cells-mini``; a holdout with validation and the extra split ``hard``, and four folds.
+    """
+    shutil.copytree(_volumes_template, toy_content, dirs_exist_ok=True)
+    return toy_content

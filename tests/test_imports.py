@@ -22,6 +22,7 @@ ROOMS = {
     "registry": 5,
     "api": 6,
     "present": 6,
+    "present_content": 6,
     "cli": 7,
 }
 # Physics and statistics alone: nothing of the hub but its errors.

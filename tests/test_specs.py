@@ -30,6 +30,9 @@ HOLDOUT = {
     "train_split": "train",
 }
 FOLDS = {"title": "t", "kind": "folds", "description": "d", "split": "s", "fold_column": "fold"}
+TARGET = {"column": "y", "quantity": "q", "symbol": "y", "unit": "mm"}
+BOUNDS = {"lower": "low", "upper": "high", "title": "t"}
+UNCERTAINTY = {"metric": "mae", "value": 1.0, "description": "d"}
 BENCHMARK: dict[str, Any] = {
     "schema": 1,
     "id": "b",
@@ -39,7 +42,7 @@ BENCHMARK: dict[str, Any] = {
     "description": "d",
     "dataset": "d",
     "tracks": {"features": TRACK},
-    "target": {"column": "y", "quantity": "q", "symbol": "y", "unit": "mm"},
+    "target": TARGET,
     "target_fingerprint": SHA,
     "protocols": {"first": HOLDOUT, "second": FOLDS},
     "metrics": ["mae", "rmse"],
@@ -86,6 +89,15 @@ def test_a_benchmark_and_what_it_derives() -> None:
         ({"protocols": {}}, "at least 1"),
         ({"primary_metric": "r2"}, "not among metrics"),
         ({"metrics": ["mae", "mae"]}, "named twice"),
+        ({"metrics": ["mae", "bound_violations"]}, "needs bounds"),
+        ({"bounds": BOUNDS, "target": {**TARGET, "shape": [2]}}, "scalar targets"),
+        ({"bounds": {"lower": "a", "title": "t"}}, "upper"),
+        ({"subsets": {"s": {"title": "t", "column": "c"}}}, "either above"),
+        ({"subsets": {"s": {"title": "t", "column": "c", "above": 1, "equals": "x"}}}, "either"),
+        ({"subsets": {"s": {"title": "t", "column": "c", "above": 2, "below": 1}}}, "less than"),
+        ({"subsets": {"S!": {"title": "t", "column": "c", "above": 2}}}, "pattern"),
+        ({"label_uncertainty": {**UNCERTAINTY, "metric": "mape"}}, "not among metrics"),
+        ({"label_uncertainty": {**UNCERTAINTY, "value": 0}}, "greater than 0"),
         ({"target_fingerprint": "A" * 64}, "pattern"),
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "a"]}}}, "names an input twice"),
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "y"]}}}, "hands out the target"),

@@ -1,4 +1,9 @@
-"""Two-point statistics of the binarised micrograph → principal components → linear regression."""
+"""Two-point statistics → principal components → regression.
+
+Two settings: binarised micrographs (not periodic, of different sizes, few samples) with a linear
+regression, and periodic microstructures or their faces (thousands of samples) with a polynomial or
+a Gaussian process.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,18 @@ import numpy as np
 from etchmark.descriptors import two_point_statistics
 from etchmark.evaluation.model import Inputs, Samples
 from etchmark.heads import PCARegression
+from etchmark.surfaces import Data, GaussianProcess, PolynomialRidge
+
+PERIODIC = ("microstructure", "section_x", "section_y", "section_z")
 
 
-class TwoPointRegression:
-    """Autocorrelation of the bright phase up to ``max_lag`` pixels, one half of the lags.
+def _half(statistics: np.ndarray) -> np.ndarray:
+    # A lag and its opposite are the same number.
+    return statistics.ravel()[: statistics.size // 2 + 1]
+
+
+class MicrographRegression:
+    """Autocorrelation of the bright phase up to ``max_lag`` pixels, linear.
 
     Micrographs are not periodic and differ in size, so each lag is normalised by its own number of
     pairs. No scale bars are given: lags are in pixels, which is part of what the score says.
@@ -24,11 +37,10 @@ class TwoPointRegression:
         rows = []
         for image in inputs["micrograph"]:
             statistics = two_point_statistics(image > 127, self.max_lag, periodic=False)
-            # A lag and its opposite are the same number.
-            rows.append(statistics.ravel()[: statistics.size // 2 + 1])
+            rows.append(_half(statistics))
         return np.stack(rows)
 
-    def fit(self, train: Samples, validation: Samples | None = None) -> TwoPointRegression:
+    def fit(self, train: Samples, validation: Samples | None = None) -> MicrographRegression:
         self.head.fit(self._features(train.inputs), train.target, train.groups)
         return self
 
@@ -39,5 +51,57 @@ class TwoPointRegression:
         return self.head.parameter_count()
 
 
-def build(seed: int, device: str, max_lag: int = 100) -> TwoPointRegression:
-    return TwoPointRegression(max_lag, seed)
+class PeriodicRegression:
+    """Autocorrelation of the stiff phase of periodic cells, and the logarithm of the contrast."""
+
+    def __init__(self, max_lag: int, head: PolynomialRidge | GaussianProcess) -> None:
+        self.max_lag = max_lag
+        self.head = head
+
+    def _features(self, inputs: Inputs) -> np.ndarray:
+        blocks = []
+        for name in PERIODIC:
+            if name not in inputs:
+                continue
+            cells = inputs[name]
+            lag = min(self.max_lag, (cells.shape[1] - 1) // 2)
+            rows = [_half(two_point_statistics(one, lag)).astype(np.float32) for one in cells]
+            blocks.append(np.stack(rows))
+        return np.concatenate(blocks, axis=1)
+
+    def _data(self, samples: Samples) -> Data:
+        inputs = samples.inputs
+        return Data(
+            self._features(inputs), _scalars(inputs), np.asarray(samples.target), samples.groups
+        )
+
+    def fit(self, train: Samples, validation: Samples | None = None) -> PeriodicRegression:
+        held_out = None if validation is None else self._data(validation)
+        self.head.fit(self._data(train), held_out)
+        return self
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        return self.head.predict(self._features(inputs), _scalars(inputs))
+
+    def parameter_count(self) -> int:
+        return self.head.parameter_count()
+
+
+def _scalars(inputs: Inputs) -> np.ndarray:
+    return np.log(np.asarray(inputs["contrast"], dtype=np.float64))[:, None]
+
+
+def build(
+    seed: int,
+    device: str,
+    head: str,
+    max_lag: int,
+    log_target: bool = True,
+    degree: int = 2,
+) -> MicrographRegression | PeriodicRegression:
+    if head == "micrograph-linear":
+        return MicrographRegression(max_lag, seed)
+    if head == "gaussian-process":
+        return PeriodicRegression(max_lag, GaussianProcess(log_target=log_target, seed=seed))
+    ridge = PolynomialRidge(degree, log_target=log_target, seed=seed)
+    return PeriodicRegression(max_lag, ridge)

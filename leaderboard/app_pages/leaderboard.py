@@ -190,15 +190,23 @@ def show_plot(
 ) -> None:
     found = parts.reference_values(spec, store, chosen["protocol"], chosen["metric"])
     references = [(line.label, value) for line, value in found]
-    limits = plots.axis_range(ranked, [value for _, value in references])
+    declared = spec.label_uncertainty
+    band = declared.value if declared and declared.metric == chosen["metric"] else None
+    drawn = [value for _, value in references] + ([] if band is None else [band])
+    limits = plots.axis_range(ranked, drawn)
     title = parts.metric_label(spec, chosen["metric"])
-    figure = plots.interval_plot(ranked, references, title, limits)
+    figure = plots.interval_plot(ranked, references, title, limits, band)
     st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="intervals")
     notes = []
     if len(ranked) > plots.MAX_ROWS:
         notes.append(f"The plot shows the first {plots.MAX_ROWS} of {len(ranked)}.")
     if outside := plots.beyond(ranked, limits):
         notes.append(f"{outside} of the rows reach beyond the axis; the table has their values.")
+    notes += [
+        f"{parts.literal(line.label)}: {parts.literal(line.note)}."
+        for line, _ in found
+        if line.note
+    ]
     if notes:
         st.caption(" ".join(notes))
 

@@ -12,7 +12,8 @@ import pandas as pd
 from etchmark.catalog import catalog
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits
+from etchmark.evaluation.evaluate import Limits, check_inputs
+from etchmark.evaluation.mini import mini_of
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
 from etchmark.registry.store import Store
@@ -111,13 +112,30 @@ def evaluate(
     device: str = "auto",
     store: bool = True,
     limits: Limits = Limits(),
+    mini: bool = False,
+    resume: bool = False,
 ) -> ResultRecord:
     """Run a model (``<baseline>[/<variant>]`` or a folder with ``model.py``) and record its scores.
 
     A model that fails gives a record of outcome ``failed``; it is never ranked.
+
+    Args:
+        model: what is run.
+        benchmark: what it is run on.
+        track: the inputs it reads; what its card says if None.
+        protocol: the headline one if None.
+        seeds: run with seeds 0 to ``seeds - 1``.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        store: enter the record into this machine's registry.
+        limits: time and memory.
+        mini: run on the dataset's small config where it has one; nothing is stored.
+        resume: go on where an interrupted run of the very same model stopped.
     """
     chosen = _benchmark(benchmark)
     source = chosen.catalog.model(str(model))
+    if mini:
+        track = check_inputs(source, chosen, track)
+        chosen = mini_of(chosen, track) or chosen
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
             chosen,
@@ -128,9 +146,11 @@ def evaluate(
             seeds=seeds,
             device=device,
             limits=limits,
+            resume=resume,
         )
-        if store and not chosen.unofficial:
+        if store and not mini and not chosen.unofficial:
             submissions.commit(Store(), done.prepared)
+        done.forget()
     return done.prepared.record
 
 
@@ -141,6 +161,7 @@ def standings(
     protocol: str | None = None,
     split: str | None = None,
     metric: str | None = None,
+    subset: str | None = None,
     everything: bool = False,
 ) -> pd.DataFrame:
     """The board of a benchmark as a frame, best first; see ``etchmark leaderboard``."""
@@ -152,5 +173,6 @@ def standings(
         protocol=protocol,
         split=split,
         metric=metric,
+        subset=subset,
         everything=everything,
     )

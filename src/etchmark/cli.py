@@ -37,6 +37,9 @@ BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="id, or i
 TrackOpt = Annotated[str | None, typer.Option("--track", help="inputs the model reads")]
 ProtocolOpt = Annotated[str | None, typer.Option("--protocol", help="how the data are divided")]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print JSON")]
+TimeLimitOpt = Annotated[
+    float, typer.Option("--time-limit", min=0.001, help="wall seconds the model may take")
+]
 UnofficialOpt = Annotated[
     bool, typer.Option("--unofficial", help="score on data that are not the released ones")
 ]
@@ -66,10 +69,10 @@ def _root(
 @app.command("list")
 def list_(as_json: JsonOpt = False) -> None:
     """What there is: benchmarks, datasets and baselines."""
-    from etchmark import present
+    from etchmark import present_content
     from etchmark.catalog import catalog
 
-    found, broken = present.contents(catalog())
+    found, broken = present_content.contents(catalog())
     for line in broken:
         # One broken card must not hide the others.
         _say("warning", line)
@@ -94,12 +97,12 @@ def show(
     ] = False,
 ) -> None:
     """One benchmark, dataset or baseline."""
-    from etchmark import present
+    from etchmark import present_content
 
     if fingerprints:
-        present.show_fingerprints(name, as_json)
+        present_content.show_fingerprints(name, as_json)
     else:
-        present.show(name, as_json)
+        present_content.show(name, as_json)
 
 
 @app.command()
@@ -107,25 +110,53 @@ def build(
     dataset: Annotated[str, typer.Argument(metavar="DATASET")],
     config: Annotated[str | None, typer.Option("--config", help="which of its configs")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder to write")] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local, processes or dask: where labels are simulated")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="address of a Dask scheduler")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=1024, help="processes on this machine")
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="simulate labels anew, and compare")
+    ] = False,
+    labels_only: Annotated[
+        bool,
+        typer.Option("--labels-only", help="simulate labels into the content (maintainers)"),
+    ] = False,
     freeze: Annotated[
         bool,
         typer.Option("--freeze", help="release this build: write its frozen labels (maintainers)"),
     ] = False,
 ) -> None:
-    """Build a dataset from source."""
+    """Build a dataset from source; an interrupted build goes on where it stopped."""
     from etchmark.catalog import catalog
-    from etchmark.data import building
+    from etchmark.data import building, executors
 
-    content = catalog()
-    made = building.build(content, dataset, config, out=out)
+    if labels_only and (out or recompute or freeze):
+        raise UserError("--labels-only stores labels alone; drop --out, --recompute and --freeze")
+    where = executors.executor_of(executor, scheduler=scheduler, workers=workers)
+    if labels_only:
+        folder, counts = building.label(catalog(), dataset, config, executor=where)
+        print(f"{counts.describe()}\nlabels in {folder}")
+        return
+    made = building.build(
+        catalog(),
+        dataset,
+        config,
+        out=out,
+        executors=building.Executors(where, executors.local_executor(executor, workers)),
+        recompute=recompute,
+        freezing=freeze,
+    )
     print(f"built {dataset}:{made.manifest.config} in {made.folder}")
+    if made.labels is not None:
+        print(made.labels.describe())
     print(f"fingerprint {made.manifest.fingerprint}")
-    if freeze:
-        spec = content.dataset(dataset)
-        path = building.freeze(
-            content.dataset_folder(dataset), made.folder, made.manifest, spec.label_columns
-        )
-        print(f"frozen in {path}")
+    if made.frozen is not None:
+        print(f"frozen in {made.frozen}")
     elif made.difference is not None:
         print(
             f"error: this build is not the released one: {made.difference.describe()};"
@@ -177,6 +208,11 @@ def template(
     print(f"etchmark submit {written.predictions[0]} {benchmark} --name NAME {said}")
 
 
+def _check_limit(option: str, value: float) -> None:
+    if not 0 < value < MAX_LIMIT:
+        raise UserError(f"{option} {value:g}: give a number between 0 and {MAX_LIMIT:g}")
+
+
 @app.command()
 def evaluate(
     model: Annotated[
@@ -185,14 +221,17 @@ def evaluate(
     benchmark: BenchmarkArg,
     track: TrackOpt = None,
     protocol: ProtocolOpt = None,
-    mini: Annotated[bool, typer.Option("--mini", help="print scores, store nothing")] = False,
+    mini: Annotated[
+        bool, typer.Option("--mini", help="on the small config if there is one; store nothing")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on where an interrupted run stopped")
+    ] = False,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")
     ] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto")] = "auto",
-    time_limit: Annotated[
-        float, typer.Option("--time-limit", min=0.001, help="wall seconds the model may take")
-    ] = 4 * 3600.0,
+    time_limit: TimeLimitOpt = 4 * 3600.0,
     memory_limit: Annotated[
         float | None, typer.Option("--memory-limit", min=0.01, help="GiB the model may take")
     ] = None,
@@ -209,9 +248,8 @@ def evaluate(
     from etchmark import present
     from etchmark.evaluation.evaluate import Limits
 
-    for option, value in (("--time-limit", time_limit), ("--memory-limit", memory_limit or 1.0)):
-        if not 0 < value < MAX_LIMIT:
-            raise UserError(f"{option} {value:g}: give a number between 0 and {MAX_LIMIT:g}")
+    _check_limit("--time-limit", time_limit)
+    _check_limit("--memory-limit", memory_limit or 1.0)
     limits = Limits(time_limit, None if memory_limit is None else int(memory_limit * 2**30))
     present.evaluate(
         model,
@@ -226,6 +264,8 @@ def evaluate(
         unofficial=unofficial,
         show_log=show_log,
         as_json=as_json,
+        mini=mini,
+        resume=resume,
     )
 
 
@@ -285,6 +325,9 @@ def leaderboard(
     protocol: ProtocolOpt = None,
     split: Annotated[str | None, typer.Option("--split", help="test split")] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="metric to rank by")] = None,
+    subset: Annotated[
+        str | None, typer.Option("--subset", help="score and rank by these samples alone")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="also failed, incomplete and superseded submissions")
     ] = False,
@@ -302,6 +345,7 @@ def leaderboard(
         protocol=protocol,
         split=split,
         metric=metric,
+        subset=subset,
         everything=everything,
         form="json" if as_json else "csv" if as_csv else "text",
     )
@@ -342,11 +386,24 @@ def results_run(
         Path | None, typer.Option("--out", help="export folders instead of leaderboard/results")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
+    time_limit: TimeLimitOpt = 4 * 3600.0,
 ) -> None:
-    """Run every baseline that names this benchmark; goes on where it stopped (maintainers)."""
+    """Run every baseline that names this benchmark; goes on where it stopped (maintainers).
+
+    What a model prints is in logs/<model>.log of the hub folder while it runs.
+    """
+    from etchmark.evaluation.evaluate import Limits
     from etchmark.registry import campaign
 
-    campaign.run(benchmark, only=only.split(","), protocol=protocol, out=out, again=again)
+    _check_limit("--time-limit", time_limit)
+    campaign.run(
+        benchmark,
+        only=only.split(","),
+        protocol=protocol,
+        out=out,
+        again=again,
+        limits=Limits(time_limit),
+    )
 
 
 @app.command()

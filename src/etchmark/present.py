@@ -6,22 +6,30 @@ import json
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
-from etchmark.catalog import Catalog, catalog, unknown
+from etchmark.catalog import catalog, unknown
 from etchmark.data.download import download as fetch_config
-from etchmark.data.loading import find_config, load_benchmark, read_manifest
+from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits
+from etchmark.evaluation.evaluate import Limits, check_inputs
+from etchmark.evaluation.mini import mini_of
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
+from etchmark.registry.references import reference_values
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
-from etchmark.specs import BenchmarkSpec, MetricScore, ResultRecord, SplitScore
+from etchmark.specs import (
+    BenchmarkSpec,
+    MetricScore,
+    ResultRecord,
+    SplitScore,
+    SubsetScore,
+)
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -60,119 +68,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-# --- list and show -----------------------------------------------------------------------------
-
-
-def contents(content: Catalog) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """What there is, and one line for each card that cannot be read."""
-    found: dict[str, list[dict[str, Any]]] = {"benchmarks": [], "datasets": [], "baselines": []}
-    broken: list[str] = []
-
-    def read(
-        kind: str, names: Sequence[str], describe: Callable[[str], list[dict[str, Any]]]
-    ) -> None:
-        for name in names:
-            try:
-                found[kind] += describe(name)
-            except UserError as error:
-                broken.append(str(error))
-
-    def benchmark(name: str) -> list[dict[str, Any]]:
-        spec = content.benchmark(name)
-        tracks = list(spec.tracks)
-        return [{"id": spec.id, "version": spec.version, "title": spec.title, "tracks": tracks}]
-
-    def dataset(name: str) -> list[dict[str, Any]]:
-        spec = content.dataset(name)
-        configs = list(spec.configs)
-        return [
-            {"name": spec.name, "version": spec.version, "title": spec.title, "configs": configs}
-        ]
-
-    def baseline(name: str) -> list[dict[str, Any]]:
-        variants = [f"{name}/{variant}" for variant in content.baseline(name).variants]
-        return [{"name": one, "title": content.model(one).card.title} for one in variants or [name]]
-
-    read("benchmarks", content.benchmark_names(), benchmark)
-    read("datasets", content.dataset_names(), dataset)
-    read("baselines", content.baseline_names(), baseline)
-    return found, broken
-
-
-def show(name: str, as_json: bool) -> None:
-    content = catalog()
-    head = name.partition("@")[0]
-    if head in content.benchmark_names():
-        spec = content.benchmark(name)
-        _print_json(spec.model_dump(mode="json", by_alias=True)) if as_json else _show_benchmark(
-            spec
-        )
-    elif name in content.dataset_names():
-        _show_dataset(content, name, as_json)
-    elif name.partition("/")[0] in content.baseline_names():
-        card = content.baseline(name.partition("/")[0])
-        if "/" in name:
-            content.model(name)
-        if as_json:
-            _print_json(card.model_dump(mode="json", by_alias=True))
-            return
-        print(f"{card.name}: {card.title}\n\n{textwrap.fill(card.description, 96)}\n")
-        print("runs on: " + ", ".join(f"{k} (track {v.track})" for k, v in card.benchmarks.items()))
-        for key, variant in card.variants.items():
-            print(f"  {card.name}/{key:<34} {variant.title}")
-    else:
-        known = [*content.benchmark_names(), *content.dataset_names(), *content.baseline_names()]
-        raise unknown("benchmark, dataset or baseline", name, known)
-
-
-def show_fingerprints(name: str, as_json: bool) -> None:
-    """What to write into a benchmark's card once its data are released."""
-    loaded = load_benchmark(name, unofficial=True)
-    tracks = {track: loaded.config_folder(track)[1].fingerprint for track in loaded.spec.tracks}
-    if as_json:
-        _print_json({"tracks": tracks, "target_fingerprint": loaded.target_fingerprint})
-        return
-    for track, value in tracks.items():
-        print(f"tracks.{track}.fingerprint: {value}")
-    print(f"target_fingerprint: {loaded.target_fingerprint}")
-
-
-def _show_benchmark(spec: BenchmarkSpec) -> None:
-    target = spec.target
-    print(f"{spec.key}: {spec.title}\n\n{textwrap.fill(spec.summary.strip(), 96)}\n")
-    print(f"target     {target.quantity} {target.symbol}, {target.unit} (column {target.column})")
-    for position, (name, protocol) in enumerate(spec.protocols.items()):
-        mark = " (headline)" if position == 0 else ""
-        print(f"protocol   {name}{mark}: {protocol.title}")
-    for name, track in spec.tracks.items():
-        print(f"track      {name}: {track.title}")
-    print(f"metrics    {', '.join(spec.metrics)} (primary {spec.primary_metric})")
-    print(f"intervals  95 %, bootstrap over the {spec.unit_name}")
-    print(f"licence    {spec.licence}")
-    for citation in spec.citations:
-        print(f"cite       {citation.title}" + (f", DOI {citation.doi}" if citation.doi else ""))
-
-
-def _show_dataset(content: Catalog, name: str, as_json: bool) -> None:
-    spec = content.dataset(name)
-    if as_json:
-        _print_json(spec.model_dump(mode="json", by_alias=True))
-        return
-    print(
-        f"{spec.name} (version {spec.version}): {spec.title}\n\n{textwrap.fill(spec.summary, 96)}\n"
-    )
-    for config, declared in spec.configs.items():
-        folder = find_config(content, name, config)
-        state = "not on this machine" if folder is None else str(folder)
-        needs = ", needs a download" if declared.network else ""
-        print(f"config     {config}: {declared.title}, {declared.rows} rows{needs}; {state}")
-        if folder is not None:
-            print(f"           fingerprint {read_manifest(folder).fingerprint}")
-    print(f"licence    {spec.licence}")
 
 
 # --- data --------------------------------------------------------------------------------------
@@ -216,33 +113,44 @@ def _interval(score: MetricScore) -> str:
 def scores(spec: BenchmarkSpec, protocol: str, given: list[SplitScore], as_json: bool) -> None:
     if as_json:
         splits = [one.model_dump(mode="json") for one in given]
-        _print_json({"benchmark": spec.key, "protocol": protocol, "splits": splits})
+        print_json({"benchmark": spec.key, "protocol": protocol, "splits": splits})
         return
     rows = [
         ["split", "metric", "score", "95 % interval", "unit", "n", f"{spec.unit_name}s", "folds"]
     ]
     for one in given:
-        for name, score in one.metrics.items():
-            folds = (
-                ""
-                if score.fold_mean is None
-                else f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
-            )
-            unit = metric_by_id(name).unit_for(spec.target.unit)
-            rows.append(
-                [
-                    one.split,
-                    name,
-                    number(score.value),
-                    _interval(score),
-                    unit,
-                    str(one.n),
-                    str(one.units),
-                    folds,
-                ]
-            )
+        rows += _score_rows(spec, one.split, one)
+        for some in one.subsets:
+            rows += _score_rows(spec, f"{one.split}, {some.subset}", some)
     print(f"{spec.key}, protocol {protocol}")
     print(_columns(rows))
+
+
+def _score_rows(
+    spec: BenchmarkSpec, where: str, given: SplitScore | SubsetScore
+) -> list[list[str]]:
+    rows = []
+    for name, score in given.metrics.items():
+        folds = ""
+        if score.fold_mean is not None:
+            folds = f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
+        unit = metric_by_id(name).unit_for(spec.target.unit)
+        counts = [str(given.n), str(given.units)]
+        rows.append([where, name, number(score.value), _interval(score), unit, *counts, folds])
+    return rows
+
+
+def label_uncertainty(spec: BenchmarkSpec) -> str:
+    """The band within which differences have no physical meaning, as one line."""
+    declared = spec.label_uncertainty
+    if declared is None:
+        return ""
+    unit = metric_by_id(declared.metric).unit_for(spec.target.unit)
+    why = " ".join(declared.description.split())
+    return (
+        f"{declared.metric} {number(declared.value)} {unit} is the uncertainty of the labels;"
+        f" differences below it have no physical meaning ({why})"
+    )
 
 
 def evaluate(
@@ -259,6 +167,8 @@ def evaluate(
     unofficial: bool,
     show_log: bool,
     as_json: bool,
+    mini: bool = False,
+    resume: bool = False,
 ) -> None:
     if device not in {"cpu", "auto"} and not device.startswith("cuda"):
         raise UserError(f"unknown device {device!r}; known are: cpu, cuda, auto")
@@ -266,6 +176,10 @@ def evaluate(
     source = loaded.catalog.model(model)
     if export is not None:
         submissions.check_export(export)
+    if mini:
+        track = check_inputs(source, loaded, track)
+        # Nothing but JSON on stdout where JSON is asked for.
+        loaded = _mini(loaded, track, export, sys.stderr if as_json else sys.stdout)
     # Opened first: a registry that cannot be written is found before the model has run.
     store = Store() if keep else None
     with submissions.temporary_folder() as folder:
@@ -279,19 +193,22 @@ def evaluate(
             device=device,
             limits=limits,
             progress=sys.stderr.isatty(),
+            resume=resume,
         )
         record = done.prepared.record
         new = store is not None and submissions.commit(store, done.prepared)
         if export is not None and record.outcome == "ok":
             submissions.export(done.prepared, export)
+        done.forget()
     if record.outcome == "failed":
         if show_log and done.log.strip():
             print(textwrap.indent(plain_lines(done.log), "  | "), file=sys.stderr)
         noted = "recorded as failed, not ranked" if keep else "nothing stored"
-        more = "" if show_log else "; --show-log prints what it said"
+        more = "; its checkpoints are kept for --resume" if resume else ""
+        more += "" if show_log else "; --show-log prints what it said"
         raise UserError(f"{record.name} failed: {record.reason} ({noted}{more})")
     if as_json:
-        _print_json(record.model_dump(mode="json", by_alias=True))
+        print_json(record.model_dump(mode="json", by_alias=True))
         return
     scores(loaded.spec, record.protocol, record.scores, as_json=False)
     cost = record.cost
@@ -304,6 +221,17 @@ def evaluate(
         print(f"stored as {record.submission[:12]}{said}")
     else:
         print("nothing stored")
+
+
+def _mini(loaded: Benchmark, track: str, export: Path | None, out: TextIO) -> Benchmark:
+    """The benchmark on its small config where it has one; said aloud, since scores differ."""
+    small = mini_of(loaded, track)
+    if small is None:
+        return loaded
+    if export is not None:
+        raise UserError("a mini run is no submission; drop --mini or --export")
+    print(f"mini: {small.spec.tracks[track].config}, not comparable", file=out)
+    return small
 
 
 def plain_lines(text: str, last: int = 15) -> str:
@@ -336,7 +264,7 @@ def submit(
     new = submissions.commit(store, prepared)
     record = prepared.record
     if as_json:
-        _print_json(record.model_dump(mode="json", by_alias=True))
+        print_json(record.model_dump(mode="json", by_alias=True))
         return
     scores(loaded.spec, record.protocol, record.scores, as_json=False)
     where = _standing(loaded.spec, store, record)
@@ -364,21 +292,24 @@ def leaderboard(
     protocol: str | None,
     split: str | None,
     metric: str | None,
+    subset: str | None,
     everything: bool,
     form: str,
 ) -> None:
     spec = catalog().benchmark(benchmark)
+    store = Store()
     frame = board.standings(
         spec,
-        Store(),
+        store,
         track=track,
         protocol=protocol,
         split=split,
         metric=metric,
+        subset=subset,
         everything=everything,
     )
     if form == "json":
-        _print_json(board.to_records(frame))
+        print_json(board.to_records(frame))
         return
     if form == "csv":
         print(to_csv(frame), end="")
@@ -389,8 +320,9 @@ def leaderboard(
         return
     first = frame.iloc[0]
     print(f"{spec.key}: {spec.title}")
+    among = f", subset {subset}" if subset else ""
     print(
-        f"protocol {first['protocol']}, split {first['split']}, {first['metric']} in"
+        f"protocol {first['protocol']}, split {first['split']}{among}, {first['metric']} in"
         f" {first['unit']}, 95 % interval and rank range over {first['units']} {spec.unit_name}s"
     )
     head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
@@ -410,8 +342,30 @@ def leaderboard(
             ]
         )
     print(_columns(rows))
+    if subset is None:
+        view = (str(first[name]) for name in ("protocol", "metric", "split"))
+        _print_references(spec, store, *view)
+    if spec.label_uncertainty and first["metric"] == spec.label_uncertainty.metric:
+        print(f"labels: {label_uncertainty(spec)}")
     if not everything:
         print("(--all also shows failed, incomplete and superseded submissions)")
+
+
+def _print_references(
+    spec: BenchmarkSpec, store: Store, protocol: str, metric: str, split: str
+) -> None:
+    """Reference lines that stand in no row of the board."""
+    for line, value in reference_values(
+        catalog(), spec, store, protocol=protocol, metric=metric, split=split
+    ):
+        if line.value is None and line.benchmark is None:
+            continue
+        unit = metric_by_id(metric).unit_for(spec.target.unit)
+        shown = number(value) + ("" if unit == "1" else f" {unit}")
+        where = f" ({line.model or 'best'} on {line.benchmark})" if line.benchmark else ""
+        source = f"; {line.source.title}" if line.source else ""
+        note = f"; {line.note}" if line.note else ""
+        print(f"reference: {line.label} {shown}{where}{note}{source}")
 
 
 def to_csv(frame: pd.DataFrame) -> str:

@@ -146,22 +146,74 @@ class Protocol(Record):
         return self
 
 
+class Bounds(Record):
+    """Stored columns that hold the least and the greatest value physics allows for each sample."""
+
+    title: Line
+    lower: str
+    upper: str
+
+
+class Subset(Record):
+    """Scored samples picked by one stored column; all conditions that are given must hold."""
+
+    title: Line
+    column: str
+    above: float | None = None
+    below: float | None = None
+    equals: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Subset:
+        numeric = self.above is not None or self.below is not None
+        if numeric == (self.equals is not None):
+            raise ValueError("a subset has either above and/or below, or equals")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise ValueError("a subset lies above a value that is less than the one below")
+        return self
+
+
+class LabelUncertainty(Record):
+    """Error of the labels themselves: differences within it have no physical meaning."""
+
+    metric: str
+    value: float = Field(gt=0)
+    """In the metric's unit."""
+    description: str
+    source_file: str | None = None
+    """Where the value comes from, a path within the repository."""
+
+
 class ReferenceLine(Record):
-    """A line drawn on every plot of a benchmark: a baseline by name, or a value with its source."""
+    """A line drawn on every plot of a benchmark: a baseline by name, or a value with its source.
+
+    ``protocol``, ``split`` and ``metric`` say where it is drawn; everywhere if they are not given.
+    """
 
     label: Line
     model: str | None = None
+    best: bool = False
+    """The best ranked submission of another benchmark: a limit set by what can be seen there."""
+    benchmark: Identifier | None = None
+    """Benchmark on which the model stands; this one if not given."""
     metric: str | None = None
     value: float | None = None
     protocol: Identifier | None = None
+    split: Identifier | None = None
     source: Citation | None = None
+    note: Line | None = None
+    """What must be known to read it, such as other samples: quoted, not ranked."""
 
     @model_validator(mode="after")
     def _either(self) -> ReferenceLine:
-        if (self.model is None) == (self.value is None):
-            raise ValueError("a reference line has either model or value")
+        if (self.model is not None) + (self.value is not None) + self.best != 1:
+            raise ValueError("a reference line has either model or value (or best: true)")
         if self.value is not None and (self.source is None or self.metric is None):
             raise ValueError("a reference value needs its metric and source")
+        if self.value is not None and self.benchmark is not None:
+            raise ValueError("a reference value belongs to no other benchmark; use note")
+        if self.best and self.benchmark is None:
+            raise ValueError("best needs the benchmark that it is best on")
         return self
 
 
@@ -184,6 +236,10 @@ class BenchmarkSpec(Record):
     protocols: dict[Identifier, Protocol] = Field(min_length=1)
     metrics: list[str] = Field(min_length=1)
     primary_metric: str
+    bounds: Bounds | None = None
+    """Needed by the metric ``bound_violations``; scalar targets only."""
+    subsets: dict[Identifier, Subset] = {}
+    label_uncertainty: LabelUncertainty | None = None
     reference_lines: list[ReferenceLine] = []
     licence: Line
     citations: list[Citation] = []
@@ -201,6 +257,16 @@ class BenchmarkSpec(Record):
                 raise ValueError(f"track {name!r} hands out the target {self.target.column!r}")
             if "id" in track.inputs:
                 raise ValueError(f"track {name!r} names 'id', which is no input")
+        return self
+
+    @model_validator(mode="after")
+    def _checks(self) -> BenchmarkSpec:
+        if "bound_violations" in self.metrics and self.bounds is None:
+            raise ValueError("the metric bound_violations needs bounds")
+        if self.bounds is not None and self.target.shape:
+            raise ValueError("bounds belong to scalar targets")
+        if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
+            raise ValueError("label_uncertainty is of a metric that is not among metrics")
         return self
 
     @property
@@ -328,6 +394,16 @@ class FoldScore(Record):
     values: dict[str, float | None]
 
 
+class SubsetScore(Record):
+    """Scores of the samples of one declared subset of a split."""
+
+    subset: Identifier
+    n: int
+    units: int
+    metrics: dict[str, MetricScore]
+    """Without those that are undefined for so few samples."""
+
+
 class SplitScore(Record):
     split: Identifier
     n: int
@@ -335,6 +411,10 @@ class SplitScore(Record):
     seeds: int
     metrics: dict[str, MetricScore]
     folds: list[FoldScore] = []
+    subsets: list[SubsetScore] = []
+
+    def subset_of(self, name: str) -> SubsetScore | None:
+        return next((score for score in self.subsets if score.subset == name), None)
 
 
 class Fingerprints(Record):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etchmark.data import fingerprint
+from etchmark.data.columns import Columns, array_column, array_feature, encode_image
 from etchmark.data.fingerprint import of_columns, of_splits, quantised
 
 
@@ -171,3 +176,51 @@ def test_splits_count_by_name() -> None:
     a, b = {"x": np.array([1.0])}, {"x": np.array([2.0])}
     assert of_splits({"train": a, "test": b}) == of_splits({"test": b, "train": a})
     assert of_splits({"train": a, "test": b}) != of_splits({"train": b, "test": a})
+
+
+def stored(path: Path, columns: dict[str, object], features: dict[str, object]) -> Path:
+    meta = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(pa.table(columns).replace_schema_metadata(meta), path, row_group_size=3)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "bool", "float16", "float32", "float64"])
+@pytest.mark.parametrize("step", [7, 1 << 20])
+def test_what_is_read_in_parts_gives_the_same(
+    tmp_path: Path, dtype: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "_STEP", step)
+    generator = np.random.default_rng(0)
+    paths, wholes = [], []
+    for part, rows in enumerate((7, 1, 4)):
+        values = (generator.normal(size=(rows, 3, 2)) * 5).astype(dtype)
+        images = np.empty(rows, dtype=object)
+        for row in range(rows):
+            images[row] = generator.integers(0, 256, (row + 1, 3), dtype=np.uint8)
+        cells = [{"bytes": encode_image(image), "path": None} for image in images]
+        columns = {
+            "id": [f"{part}-{row}" for row in range(rows)],
+            "flat": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 6),
+            "deep": array_column(values),
+            "image": cells,
+            "n": np.arange(rows),
+        }
+        features = {"deep": array_feature(values), "image": {"_type": "Image"}}
+        paths.append(stored(tmp_path / f"{part}.parquet", columns, features))
+        wholes.append((columns["id"], values.reshape(rows, 6), values, images, np.arange(rows)))
+    names = ("id", "flat", "deep", "image", "n")
+    plain = {
+        name: np.concatenate([np.asarray(whole[at]) for whole in wholes])
+        for at, name in enumerate(names)
+    }
+    assert of_columns(Columns(paths)) == of_columns(dict(Columns(paths))) == of_columns(plain)
+    assert of_columns(Columns(paths[:1])) != of_columns(Columns(paths))
+
+
+def test_parts_of_other_kinds_are_taken_as_a_whole(tmp_path: Path) -> None:
+    one = stored(tmp_path / "a.parquet", {"n": [[1, 2]] * 4}, {})
+    two = stored(tmp_path / "b.parquet", {"n": [[1, None]] * 4}, {})
+    assert of_columns(Columns([one, two])) == of_columns(dict(Columns([one, two])))
+    empty = stored(tmp_path / "c.parquet", {"n": pa.array([], pa.list_(pa.int64()))}, {})
+    assert of_columns(Columns([empty])) == of_columns(dict(Columns([empty])))
+    assert of_columns(Columns([one, empty])) == of_columns(Columns([one]))

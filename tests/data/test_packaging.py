@@ -159,3 +159,40 @@ def test_the_target_fingerprint_does_not_depend_on_rows_or_splits() -> None:
     assert packaging.target_fingerprint([ids[order]], [labels[order]]) == whole
     assert packaging.target_fingerprint([ids[2:], ids[:2]], [labels[2:], labels[:2]]) == whole
     assert packaging.target_fingerprint([ids], [labels[order]]) != whole
+
+
+def test_arrays_are_stored_so_that_they_are_read_quickly(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from etchmark.data.columns import array_column
+
+    rows = 70
+    fields = np.random.default_rng(0).normal(size=(rows, 6, 6)).astype(np.float16)
+    phases = np.random.default_rng(0).integers(0, 2, (rows, 51, 51, 51), dtype=np.uint8)
+    columns = {"id": [f"{row}" for row in range(rows)], "f": array_column(fields)}
+    packaging.write_table(pa.table({**columns, "m": array_column(phases)}), tmp_path / "a.parquet")
+    stored = pq.read_metadata(tmp_path / "a.parquet")
+    assert [stored.row_group(at).num_rows for at in range(stored.num_row_groups)] == [63, 7]
+    found = {
+        column.path_in_schema.partition(".")[0]: column.encodings
+        for column in (stored.row_group(0).column(at) for at in range(3))
+    }
+    assert "BYTE_STREAM_SPLIT" in found["f"]
+    assert "RLE_DICTIONARY" in found["m"]
+    assert "RLE_DICTIONARY" in found["id"]
+
+
+def test_a_label_that_is_an_array_is_frozen_and_compared(toy_content: Path, tmp_path: Path) -> None:
+    source = toy_content / "datasets" / "toy"
+    made = building.build(catalog(), "toy", "fields-mini", freezing=True)
+    assert made.frozen == source / "frozen" / "fields-mini.parquet"
+    build = source / "build.py"
+    line = "values = (a[:, None] + noise).astype(np.float32).reshape(rows, 3, 2)"
+    text = build.read_text(encoding="utf-8")
+    assert line in text
+    more = f"{line}; values[2, 1, 1] += 0.5 * (split == 'test')"
+    build.write_text(text.replace(line, more), encoding="utf-8")
+    difference = building.build(catalog(), "toy", "fields-mini").difference
+    assert difference is not None
+    assert difference.rows == ["test-02"]
+    assert difference.largest == pytest.approx({"y": 0.5})

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from etchmark.evaluation import worker
+from etchmark.evaluation.tables import Table
 
 FOLDS = ("--protocol", "folds")
 MODEL = """
@@ -82,13 +82,13 @@ def test_no_file_of_the_run_folder_holds_an_answer(hub):
     _spy(
         hub,
         predict="""
-        import pyarrow.parquet as pq
+        import pyarrow as pa
         root = Path(sys.argv[1])
         held_out, labelled = None, set()
         for path in root.rglob("*"):
-            if path.suffix != ".parquet":
+            if path.suffix not in {".arrow", ".parquet"}:
                 continue
-            table = pq.read_table(path)
+            table = pa.ipc.open_file(str(path)).read_all()
             if "etchmark_target" in table.column_names:
                 labelled |= set(table["id"].to_pylist())
             else:
@@ -269,11 +269,12 @@ def test_lay_out_divides_the_samples(tmp_path):
     )
     run = {"inputs": ["x"], "splits": ["test"]}
     worker.lay_out(table, run, 1, tmp_path / "fold")
-    train = pq.read_table(tmp_path / "fold" / "train.parquet")
-    bare = pq.read_table(tmp_path / "fold" / "inputs-test.parquet")
-    assert train["id"].to_pylist() == ["a"]
-    assert set(train.column_names) == {"id", "x", worker.TARGET, worker.GROUP}
-    assert bare.to_pydict() == {"id": ["b", "c"], "x": [2, 3]}
+    train = Table(tmp_path / "fold" / "train.arrow")
+    bare = Table(tmp_path / "fold" / "inputs-test.arrow")
+    assert train["id"].tolist() == ["a"]
+    assert set(train) == {"id", "x", worker.TARGET, worker.GROUP}
+    assert {name: bare[name].tolist() for name in bare} == {"id": ["b", "c"], "x": [2, 3]}
+    assert bare.rows() == 2
     worker.take_away(tmp_path / "fold")
     assert list((tmp_path / "fold").iterdir()) == []
 

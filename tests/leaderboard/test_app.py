@@ -243,6 +243,28 @@ def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) ->
     assert len(app.get("plotly_chart")) == 1
 
 
+def test_the_uncertainty_of_the_labels_is_shaded(toy_volumes: Path, tmp_path: Path) -> None:
+    found = load_benchmark("toy-volumes").truth("test")
+    path = tmp_path / "p.csv"
+    given = {"id": found.ids, "prediction": found.target * 1.04}
+    pd.DataFrame(given).to_csv(path, index=False)
+    prepared = submissions.prepare_file(
+        load_benchmark("toy-volumes"),
+        path,
+        name="mine",
+        card=ModelCard(),
+        track="volumes",
+        protocol="holdout",
+    )
+    submissions.commit(Store(), prepared)
+    app = fine(start(benchmark="toy-volumes"))
+    assert "within the uncertainty of the labels: 2.500" in _plots(app)
+    assert "published network: 3.000" in _plots(app)
+    assert any("quoted" in one.value for one in app.caption)
+    app = fine(start(benchmark="toy-volumes", metric="r2"))
+    assert "uncertainty of the labels" not in _plots(app)
+
+
 # --- text from strangers -----------------------------------------------------------------------
 
 

@@ -93,6 +93,39 @@ def test_exports_pass_the_review(toy_content, baseline, command, tmp_path):
     assert "exists; remove it" in again.stdout
 
 
+SLOW = """
+import time
+from pathlib import Path
+class Slow:
+    def fit(self, train, validation):
+        if Path("seen").exists():
+            self.mean = float(train.target.mean())
+            print("went on", flush=True)
+            return
+        Path("seen").touch()
+        print("begins", flush=True)
+        time.sleep(600)
+    def predict(self, inputs):
+        return [self.mean] * len(inputs["a"])
+def build(seed, device):
+    return Slow()
+"""
+
+
+def test_an_interrupted_run_goes_on(toy_content, baseline, command, home):
+    baseline("slow", SLOW)
+    only = ("--only", "slow", "--protocol", "holdout")
+    ran = command(*RUN, *only, "--time-limit", "8")
+    assert "slow holdout: failed: ran out of time: more than 8 s" in ran.stdout
+    assert _results(toy_content) == []
+    assert "slow holdout: mae" in command(*RUN, *only).fine()
+    assert _results(toy_content) == [("slow", "holdout")]
+    said = (home / "logs" / "slow.log").read_text().splitlines()
+    assert [line for line in said if not line.startswith("==")] == ["begins", "went on"]
+    assert list((home / "checkpoints").iterdir()) == []
+    assert "--time-limit 1e+10" in command(*RUN, "--time-limit", "1e10").refusal()
+
+
 def test_a_baseline_of_another_benchmark_does_not_run(toy_content, baseline):
     from etchmark.catalog import catalog
 

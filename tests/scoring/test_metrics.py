@@ -27,7 +27,8 @@ def score(name: str, target: np.ndarray, prediction: np.ndarray, shift: float = 
 
 
 def test_every_metric_has_a_peer() -> None:
-    assert set(PEERS) == set(METRICS)
+    # The rate of violations is counted by hand in test_marks.py.
+    assert set(PEERS) | {"bound_violations"} == set(METRICS)
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -97,7 +98,8 @@ def test_terms_are_additive() -> None:
     parts = [sample_terms(target[rows], prediction[rows], 0.1) for rows in (slice(4), slice(4, 10))]
     assert set(whole) == set(TERMS)
     for name in TERMS:
-        assert np.array_equal(whole[name], np.concatenate([part[name] for part in parts]))
+        joined = np.concatenate([part[name] for part in parts])
+        assert np.array_equal(whole[name], joined, equal_nan=True)
 
 
 def test_names_units_and_directions() -> None:

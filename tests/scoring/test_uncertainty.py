@@ -23,8 +23,13 @@ def make(
     return target, target + generator.normal(0, 50, (seeds, rows)), label
 
 
+def terms_of(target: np.ndarray, one: np.ndarray, shift: float) -> dict[str, np.ndarray]:
+    """Terms of every metric, with bounds 60 on either side of the target."""
+    return sample_terms(target, one, shift, (target - 60, target + 60))
+
+
 def sums_of(target: np.ndarray, predictions: np.ndarray, units: np.ndarray) -> np.ndarray:
-    per_seed = [sample_terms(target, one, float(target.mean())) for one in predictions]
+    per_seed = [terms_of(target, one, float(target.mean())) for one in predictions]
     terms = {name: np.stack([one[name] for one in per_seed]) for name in TERMS}
     return uncertainty.unit_sums(terms, units)
 
@@ -35,7 +40,7 @@ def test_unit_sums_against_a_loop() -> None:
     labels = np.unique(units)
     assert sums.shape == (len(TERMS), 2, len(labels))
     for seed, prediction in enumerate(predictions):
-        terms = sample_terms(target, prediction, float(target.mean()))
+        terms = terms_of(target, prediction, float(target.mean()))
         for position, label in enumerate(labels):
             for row, name in enumerate(TERMS):
                 expected = terms[name][units == label].sum()
@@ -57,7 +62,7 @@ def test_bootstrap_against_an_explicit_loop(name: str) -> None:
         )
         by_hand = []
         for prediction in predictions:
-            terms = sample_terms(target[rows], prediction[rows], float(target.mean()))
+            terms = terms_of(target[rows], prediction[rows], float(target.mean()))
             sums = {key: value.sum() for key, value in terms.items()}
             by_hand.append(float(metric(name).finish(sums)))
         assert score == pytest.approx(np.mean(by_hand), rel=1e-9)

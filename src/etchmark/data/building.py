@@ -7,11 +7,8 @@ git, and tells a rebuild that differs *where* it differs.
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,25 +18,15 @@ from pydantic import ValidationError
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, unknown
-from etchmark.data import fingerprint, packaging
-from etchmark.data.columns import Columns
+from etchmark.data import fingerprint, packaging, shards, staging
+from etchmark.data.columns import Columns, array_column, to_numpy
+from etchmark.data.executors import Executor, Local
+from etchmark.data.shards import BuildContext
+from etchmark.data.staging import LabelCounts
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec, Manifest
 
 _FINGERPRINT = b"etchmark.fingerprint"
-
-
-@dataclass(frozen=True)
-class BuildContext:
-    """What ``build(context)`` of a dataset gets."""
-
-    folder: Path
-    """The dataset's content folder: parameters, tables and listings in git."""
-    config: str
-    parameters: Mapping[str, Any]
-    offline: bool
-    progress: bool | None = None
-    """None: show progress bars if the output is a terminal."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +52,19 @@ class Build:
     manifest: Manifest
     difference: Difference | None
     """None where the build equals the frozen release, or nothing is frozen yet."""
+    labels: LabelCounts | None = None
+    """Where costly labels came from; None where the dataset has none."""
+    frozen: Path | None = None
+    """The release this build was made, if it was."""
+
+
+@dataclass(frozen=True)
+class Executors:
+    """Where the shards of a dataset are worked on."""
+
+    labels: Executor = field(default_factory=Local)
+    rows: Executor = field(default_factory=Local)
+    """On this machine, since the rows are large."""
 
 
 def hub_folder(dataset: str, config: str) -> Path:
@@ -72,21 +72,23 @@ def hub_folder(dataset: str, config: str) -> Path:
     return settings.home() / "datasets" / dataset / config
 
 
-def _load_builder(path: Path) -> Callable[[BuildContext], Mapping[str, pa.Table]]:
-    name = f"etchmark_build_{path.parent.name.replace('-', '_')}"
-    module_spec = importlib.util.spec_from_file_location(name, path)
-    if module_spec is None or module_spec.loader is None or not path.is_file():
-        raise UserError(f"{path}: is missing; a dataset needs a build.py that defines build()")
-    module: ModuleType = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    return module.build
-
-
 def config_of(spec: DatasetSpec, config: str | None) -> str:
     name = spec.default_config if config is None else config
     if name not in spec.configs:
         raise unknown(f"config of {spec.name}", name, spec.configs)
     return name
+
+
+def _context(
+    catalog: Catalog, spec: DatasetSpec, config: str, offline: bool | None, progress: bool | None
+) -> BuildContext:
+    return BuildContext(
+        folder=catalog.dataset_folder(spec.name),
+        config=config,
+        parameters=spec.parameters,
+        offline=settings.offline() if offline is None else offline,
+        progress=progress,
+    )
 
 
 def build(
@@ -97,6 +99,10 @@ def build(
     out: Path | None = None,
     offline: bool | None = None,
     progress: bool | None = None,
+    executors: Executors | None = None,
+    recompute: bool = False,
+    freezing: bool = False,
+    wait: bool = False,
 ) -> Build:
     """Build one config of a dataset from source.
 
@@ -107,6 +113,10 @@ def build(
         out: folder to write; the hub folder if None.
         offline: never touch the network; the setting if None.
         progress: show progress bars; if None, when the output is a terminal.
+        executors: where costly labels and rows are made; in this process if None.
+        recompute: simulate labels anew instead of taking the frozen ones.
+        freezing: release the build: its labels, and the table that tells where others differ.
+        wait: until another build of the same config has ended, instead of raising.
 
     Raises:
         UserError: unknown names, or sources that cannot be had.
@@ -119,16 +129,47 @@ def build(
         raise UserError(f"{target}: is not a folder; give another --out")
     if target.exists() and any(target.iterdir()) and not _is_build(target):
         raise UserError(f"{target}: is not empty and holds no earlier build; give another --out")
-    context = BuildContext(
-        folder=source,
-        config=chosen,
-        parameters=spec.parameters,
-        offline=settings.offline() if offline is None else offline,
-        progress=progress,
-    )
-    splits = _load_builder(source / "build.py")(context)
-    manifest = packaging.write_config(target, spec, chosen, splits)
-    return Build(target, manifest, compare(source, target, manifest))
+    context = _context(catalog, spec, chosen, offline, progress)
+    module = shards.load_builder(source)
+    counts = None
+    if shards.is_sharded(module):
+        plan = staging.plan(catalog, spec, module, context)
+        using = executors or Executors()
+        with staging.alone(plan, wait=wait):
+            manifest, counts = staging.build(
+                plan, target, using.labels, using.rows, recompute=recompute, freezing=freezing
+            )
+    elif recompute:
+        raise UserError(f"{dataset} has no costly labels; drop --recompute")
+    else:
+        manifest = packaging.write_config(target, spec, chosen, module.build(context))
+    frozen = freeze(source, target, manifest, spec.label_columns) if freezing else None
+    return Build(target, manifest, compare(source, target, manifest), counts, frozen)
+
+
+def label(
+    catalog: Catalog,
+    dataset: str,
+    config: str | None = None,
+    *,
+    offline: bool | None = None,
+    progress: bool | None = None,
+    executor: Executor | None = None,
+) -> tuple[Path, LabelCounts]:
+    """Compute the labels a config lacks, each shard stored with the release when it is finished.
+
+    Returns:
+        The folder in the dataset's content, and where its label shards came from.
+    """
+    spec = catalog.dataset(dataset)
+    context = _context(catalog, spec, config_of(spec, config), offline, progress)
+    module = shards.load_builder(context.folder)
+    if not shards.is_sharded(module):
+        raise UserError(f"{dataset} has no costly labels; drop --labels-only")
+    plan = staging.plan(catalog, spec, module, context)
+    with staging.alone(plan, wait=False):
+        _, counts = staging.gather_labels(plan, executor or Local(), into_content=True)
+    return plan.frozen, counts
 
 
 def _is_build(folder: Path) -> bool:
@@ -166,11 +207,16 @@ def freeze(source: Path, folder: Path, manifest: Manifest, labels: list[str]) ->
     """Write the frozen release of a built config into the dataset's content folder."""
     ids, splits, prints = _rows(folder, manifest)
     columns: dict[str, Any] = {"id": ids, "split": splits, "row": prints}
-    columns |= {name: _labels(folder, manifest, name) for name in labels}
+    for name in labels:
+        values = _labels(folder, manifest, name)
+        columns[name] = array_column(values) if values.ndim > 1 else values
     table = pa.table(columns).replace_schema_metadata({_FINGERPRINT: manifest.fingerprint.encode()})
     path = source / "frozen" / f"{manifest.config}.parquet"
-    with files.replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    try:
+        with files.replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+    except OSError as error:
+        raise UserError(shards.unwritable(error, path)) from None
     return path
 
 
@@ -203,10 +249,11 @@ def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None
     differing += [key[1] for key in theirs.keys() ^ ours.keys()]
     largest: dict[str, float] = {}
     for name in labels:
-        old = frozen[name].to_numpy()[[theirs[key] for key in common]]
+        old = to_numpy(frozen[name])[[theirs[key] for key in common]]
         new = _labels(folder, manifest, name)[[ours[key] for key in common]]
-        if len(common) and np.issubdtype(new.dtype, np.number):
-            largest[name] = float(np.max(np.abs(new.astype(float) - old.astype(float))))
+        if len(common) and np.issubdtype(new.dtype, np.number) and old.size == new.size:
+            apart = np.abs(new.astype(float) - old.astype(float).reshape(new.shape))
+            largest[name] = float(np.max(apart))
     return Difference(sorted(differing), largest)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
+
+_ARRAYS = ("Array2D", "Array3D", "Array4D", "Array5D")
 
 
 def features_of(schema: pa.Schema) -> dict[str, dict[str, Any]]:
@@ -44,35 +48,116 @@ def encode_image(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
+    """How deep lists are nested (0 for what is none), and the type of what they hold."""
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    depth = 0
+    while any(is_list(kind) for is_list in lists):
+        kind, depth = kind.value_type, depth + 1
+    return depth, kind
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether cells are lists, of any depth."""
+    return nesting(kind)[0] > 0
+
+
+def array_column(values: np.ndarray) -> pa.Array:
+    """An array of shape (rows, ...) as the nested lists in which Hugging Face stores ArrayND."""
+    if values.ndim < 2 or 0 in values.shape[1:]:
+        raise UserError(f"an array of shape {values.shape} is no column of arrays; mend build.py")
+    if values.size >= 2**31:  # what the offsets of a list can reach
+        raise UserError(f"{len(values)} rows are too many for one column; make smaller shards")
+    column: Any = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for size in values.shape[:0:-1]:
+        offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
+        column = pa.ListArray.from_arrays(pa.array(offsets), column)
+    return column
+
+
+def array_feature(values: np.ndarray) -> dict[str, Any]:
+    """The Hugging Face feature of an array of shape (rows, ...): Array2D to Array5D."""
+    shape = list(values.shape[1:])
+    return {"shape": shape, "dtype": str(values.dtype), "_type": f"Array{len(shape)}D"}
+
+
+def with_features(table: pa.Table, features: Mapping[str, Mapping[str, Any]]) -> pa.Table:
+    """The table with the feature schema in its metadata by which Hugging Face reads it.
+
+    Args:
+        table: what shall be stored.
+        features: feature of a column as Hugging Face writes it, ``{"dtype": "int64", "_type":
+            "Value"}`` say; columns of numbers and text need none.
+    """
+    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
+    found: dict[str, Any] = {}
+    fields: list[pa.Field] = []
+    for field in table.schema:
+        if field.name not in features and pa.types.is_nested(field.type):
+            raise UserError(f"column {field.name!r} of {field.type} needs a feature; mend build.py")
+        kind = names.get(str(field.type), str(field.type))
+        feature = dict(features.get(field.name, {"dtype": kind, "_type": "Value"}))
+        if feature["_type"] in _ARRAYS:
+            # How Hugging Face marks such a column; without it the lists stay lists.
+            said = json.dumps([feature["shape"], feature["dtype"]])
+            mark = f"datasets.features.features.{feature['_type']}ExtensionType"
+            field = field.with_metadata(
+                {"ARROW:extension:name": mark, "ARROW:extension:metadata": said}
+            )
+        found[field.name] = feature
+        fields.append(field)
+    strange = sorted(set(features) - set(found))
+    if strange:
+        raise UserError(f"there is a feature but no column {strange[0]!r}; mend build.py")
+    info = json.dumps({"info": {"features": found}}).encode()
+    schema = pa.schema(fields, {**(table.schema.metadata or {}), b"huggingface": info})
+    return pa.Table.from_arrays(table.columns, schema=schema)
+
+
+def _leaves(array: Any, shape: Sequence[int] | None) -> np.ndarray:
+    """Nested lists as an array of shape (rows, ...), without a copy where there are no nulls."""
+    rows, sizes = len(array), []
+    while is_nested(array.type):
+        if array.null_count:
+            raise UserError("a column of lists has empty cells; mend build.py")
+        lengths = array.value_lengths().to_numpy(zero_copy_only=False)
+        if len(lengths) and lengths.min() != lengths.max():
+            raise UserError("a column of lists has rows of different length; mend build.py")
+        sizes.append(int(lengths[0]) if len(lengths) else 0)
+        array = array.flatten()
+    flat = array.to_numpy(zero_copy_only=False)
+    return flat.reshape(rows, *(shape or [int(np.prod(sizes))]))
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts of a column one below the other; those without rows do not count."""
+    filled = [part for part in parts if len(part)] or list(parts[:1])
+    if len({part.shape[1:] for part in filled}) > 1:
+        raise UserError("a column of lists has rows of different length; mend build.py")
+    return filled[0] if len(filled) == 1 else np.concatenate(filled)
+
+
 def to_numpy(column: pa.ChunkedArray, feature: Mapping[str, Any] | None = None) -> np.ndarray:
     """A column as an array whose first axis runs over the rows.
 
     Scalars and text give shape (rows,), fixed-size lists and ArrayND (rows, ...), images an
     object array of uint8 arrays, since their shapes may differ from row to row.
     """
-    kind = (feature or {}).get("_type")
-    array = column.combine_chunks()
-    if kind == "Image":
-        cells = np.empty(len(array), dtype=object)
-        for row, cell in enumerate(array.field("bytes")):
+    if (feature or {}).get("_type") == "Image":
+        cells = np.empty(len(column), dtype=object)
+        pngs = (cell for chunk in column.chunks for cell in chunk.field("bytes"))
+        for row, cell in enumerate(pngs):
             cells[row] = decode_image(cell.as_py())
         return cells
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
+    if is_nested(column.type):
+        chunks: list[Any] = column.chunks or [pa.array([], column.type)]
+        storages = [
+            chunk.storage if isinstance(chunk, pa.ExtensionArray) else chunk for chunk in chunks
+        ]
         shape = (feature or {}).get("shape")
-        values: Any = array
-        sizes: list[int] = []
-        while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
-            if values.null_count:
-                raise UserError("a column of lists has empty cells; mend build.py")
-            found = np.unique(values.value_lengths().to_numpy(zero_copy_only=False))
-            if len(found) > 1:
-                raise UserError("a column of lists has rows of different length; mend build.py")
-            sizes.append(int(found[0]) if len(found) else 0)
-            values = values.flatten()
-        flat = values.to_numpy(zero_copy_only=False)
-        return flat.reshape(len(array), *(shape or [int(np.prod(sizes))]))
+        return _joined([_leaves(storage, shape) for storage in storages])
+    array = column.combine_chunks()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         return np.array(array.to_pylist(), dtype=object)
     return array.to_numpy(zero_copy_only=False)
@@ -97,27 +182,37 @@ def _column(file: Path, name: str) -> pa.ChunkedArray:
         raise _damaged(file, error) from None
 
 
+@dataclass(frozen=True)
+class _Group:
+    """One row group of the files: what is read at once."""
+
+    file: Path
+    index: int
+    start: int
+    stop: int
+
+
 class Columns(Mapping[str, np.ndarray]):
-    """Columns of parquet files with equal schema, by name; each is read when first asked for."""
+    """Columns of parquet files with equal schema, by name; each is read when first asked for.
+
+    What does not fit into memory is read in parts, by ``rows`` and ``batches``.
+    """
 
     def __init__(self, files: Sequence[Path], names: Sequence[str] | None = None) -> None:
         self._files = list(files)
-        schema = _schema(self._files[0])
-        self._features = features_of(schema)
-        self._names = list(schema.names if names is None else names)
-        absent = [name for name in self._names if name not in schema.names]
+        self._schema = _schema(self._files[0])
+        self._features = features_of(self._schema)
+        self._names = list(self._schema.names if names is None else names)
+        absent = [name for name in self._names if name not in self._schema.names]
         if absent:
             raise UserError(f"{self._files[0]}: has no column {absent[0]!r}; rebuild the dataset")
         self._read: dict[str, np.ndarray] = {}
+        self._last: dict[str, tuple[_Group, np.ndarray]] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(f"{name!r} is not among the declared inputs: {', '.join(self._names)}")
+        self._check(name)
         if name not in self._read:
-            parts = [_column(file, name) for file in self._files]
-            chunks = [chunk for part in parts for chunk in part.chunks]
-            column = pa.chunked_array(chunks, type=parts[0].type)
-            self._read[name] = to_numpy(column, self._features.get(name))
+            self._read[name] = self._bulk(name) if self.is_bulk(name) else self._flat(name)
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -125,3 +220,92 @@ class Columns(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self._groups[-1].stop if self._groups else 0
+
+    def is_bulk(self, name: str) -> bool:
+        """Whether a column holds arrays or images, not one number or text per row."""
+        image = self._features.get(name, {}).get("_type") == "Image"
+        return image or is_nested(self._schema.field(name).type)
+
+    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop - 1`` of a column; only the row groups that hold them are read.
+
+        The row group read last is kept, so that steps through a column read each just once.
+        """
+        self._check(name)
+        start, stop, _ = slice(start, stop).indices(self.height)
+        if name in self._read or not self.is_bulk(name):
+            return self[name][start:stop]
+        parts = []
+        for group in self._groups:
+            if group.start < max(stop, start + 1) and start < group.stop:
+                first = max(start - group.start, 0)
+                parts.append(self._group(name, group)[first : max(stop - group.start, first)])
+        return _joined(parts) if parts else self[name][start:stop]
+
+    def batches(self, name: str, size: int | None = None) -> Iterator[np.ndarray]:
+        """A column in parts of ``size`` rows (as it is stored if None), the last may be shorter."""
+        self._check(name)
+        if size is None:
+            yield from (self.rows(name, group.start, group.stop) for group in self._groups)
+            return
+        for start in range(0, self.height, size):
+            yield self.rows(name, start, min(start + size, self.height))
+
+    def _check(self, name: str) -> None:
+        if name not in self._names:
+            raise KeyError(f"{name!r} is not among the declared inputs: {', '.join(self._names)}")
+
+    @cached_property
+    def _groups(self) -> list[_Group]:
+        found, start = [], 0
+        for file in self._files:
+            try:
+                stored = pq.read_metadata(file)
+            except (pa.ArrowException, OSError) as error:
+                raise _damaged(file, error) from None
+            for index in range(stored.num_row_groups):
+                rows = stored.row_group(index).num_rows
+                if rows:
+                    found.append(_Group(file, index, start, start + rows))
+                start += rows
+        return found
+
+    def _group(self, name: str, group: _Group) -> np.ndarray:
+        kept = self._last.get(name)
+        if kept is None or kept[0] != group:
+            kept = self._last[name] = (group, self._read_group(name, group))
+        return kept[1]
+
+    def _read_group(self, name: str, group: _Group) -> np.ndarray:
+        try:
+            with pq.ParquetFile(group.file) as file:
+                column = file.read_row_group(group.index, columns=[name]).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(group.file, error) from None
+        return to_numpy(column, self._features.get(name))
+
+    def _bulk(self, name: str) -> np.ndarray:
+        # One row group after the other into the one array: memory peaks just above its size.
+        if len(self._groups) < 2:
+            return self._flat(name)
+        first = self._read_group(name, self._groups[0])
+        whole = np.empty((self.height, *first.shape[1:]), first.dtype)
+        whole[: len(first)] = first
+        del first
+        for group in self._groups[1:]:
+            part = self._read_group(name, group)
+            if part.dtype != whole.dtype or part.shape[1:] != whole.shape[1:]:
+                return self._flat(name)  # empty cells in some parts alone, or a fault to report
+            whole[group.start : group.stop] = part
+        return whole
+
+    def _flat(self, name: str) -> np.ndarray:
+        parts = [_column(file, name) for file in self._files]
+        chunks = [chunk for part in parts for chunk in part.chunks]
+        column = pa.chunked_array(chunks, type=parts[0].type)
+        return to_numpy(column, self._features.get(name))

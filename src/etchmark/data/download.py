@@ -131,7 +131,7 @@ def download(
         if split is not None:
             folder = folder.with_name(f".{folder.name}.part")
     else:
-        made = building.build(catalog, dataset, chosen, progress=progress)
+        made = building.build(catalog, dataset, chosen, progress=progress, wait=True)
         folder, manifest = made.folder, made.manifest
         origin = "built from source (no ETCHMARK_REMOTE is set)"
     wanted = [file for file in manifest.files if split is None or file.split == split]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,27 +19,27 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from etchmark import environment, files, settings
 from etchmark.catalog import ModelSource, pick_track
-from etchmark.data.columns import features_of
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.worker import FOLD, GROUP, SAMPLES, TARGET
+from etchmark.evaluation import checkpoints
+from etchmark.evaluation.layout import prepare
+from etchmark.evaluation.worker import SAMPLES
 from etchmark.scoring import predictions
 from etchmark.specs import Cost
 
 DEFAULT_TIME_LIMIT_S = 4 * 3600.0
 LOG_TAIL_BYTES = 64 * 1024
+LOG_FILE_BYTES = 64 << 20
 MAX_REASON = 500
 POLL_S = 0.05
 
@@ -60,6 +61,8 @@ class Run:
     predictions: Path | None
     cost: Cost
     log: str
+    checkpoints: Path | None = None
+    """Where an interrupted run would go on; to be removed once its outcome is stored."""
 
 
 def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
@@ -69,74 +72,36 @@ def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -
     return pick_track(benchmark.spec, track, f" (or name it in {source.name}'s card.yaml)")[0]
 
 
-# --- the run folder ----------------------------------------------------------------------------
-
-
-def _table(paths: Sequence[Path], names: dict[str, str]) -> pa.Table:
-    """Columns of parquet files under new names, with their Hugging Face features."""
-    schema = pq.read_schema(paths[0])
-    features = features_of(schema)
-    tables = [pq.read_table(path, columns=list(dict.fromkeys(names.values()))) for path in paths]
-    whole = pa.concat_tables(tables)
-    kept = {new: features[old] for new, old in names.items() if old in features}
-    table = pa.table({new: whole.column(old) for new, old in names.items()})
-    meta = {"huggingface": json.dumps({"info": {"features": kept}})}
-    return table.replace_schema_metadata(meta)
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="lz4")
-
-
-def prepare(
-    root: Path, benchmark: Benchmark, track: str, protocol: str
-) -> tuple[list[str], dict[str, Any]]:
-    """Write what the worker may see.
-
-    Returns:
-        The names of the fold folders, and for each split the row order of its predictions:
-        a list of index arrays, one per fold.
-    """
-    spec = benchmark.spec
-    chosen = spec.protocols[protocol]
-    inputs = {name: name for name in spec.tracks[track].inputs}
-    labelled = {"id": "id", **inputs, TARGET: spec.target.column}
-    if chosen.group_column:
-        labelled[GROUP] = chosen.group_column
-    if chosen.kind == "folds":
-        paths = benchmark.files(chosen.split, track)
-        folds = benchmark.truth(chosen.split, protocol, track).folds
-        assert folds is not None  # noqa: S101 (the spec demands a fold column; for the type checker)
-        known, number = np.unique(folds, return_inverse=True)
-        # Divided by the worker, one fold at a time: what one fold trains on, another holds out.
-        _write(_table(paths, labelled).append_column(FOLD, pa.array(number)), root / SAMPLES)
-        names = [f"fold-{fold:03d}" for fold in known]
-        return names, {chosen.split: [np.flatnonzero(folds == fold) for fold in known]}
-    if chosen.train_split is None:
-        raise UserError(f"{spec.id}: protocol {protocol} has no train_split; mend the benchmark")
-    name = "holdout"
-    _write(
-        _table(benchmark.files(chosen.train_split, track), labelled), root / name / "train.parquet"
-    )
-    if chosen.validation_split:
-        table = _table(benchmark.files(chosen.validation_split, track), labelled)
-        _write(table, root / name / "validation.parquet")
-    order: dict[str, Any] = {}
-    for split in (chosen.split, *chosen.extra_splits):
-        table = _table(benchmark.files(split, track), {"id": "id", **inputs})
-        _write(table, root / name / f"inputs-{split}.parquet")
-        order[split] = [np.arange(table.num_rows)]
-    return [name], order
-
-
 # --- the worker's process ----------------------------------------------------------------------
 
 
-def _drain(stream: IO[bytes], tail: collections.deque[bytes]) -> None:
+def log_file(name: str) -> Path:
+    """Where the output of a model that may run for long is kept while it runs."""
+    return settings.home() / "logs" / (re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100] + ".log")
+
+
+@contextmanager
+def _log(path: Path | None, benchmark: str, protocol: str) -> Iterator[IO[bytes] | None]:
+    if path is None:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    long = path.is_file() and path.stat().st_size > LOG_FILE_BYTES
+    with path.open("wb" if long else "ab", buffering=0) as handle:
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        handle.write(f"== {benchmark}, protocol {protocol}, {started}\n".encode())
+        yield handle
+
+
+def _drain(stream: IO[bytes], tail: collections.deque[bytes], log: IO[bytes] | None) -> None:
     """Keep only the end of what a model prints, however much it is."""
-    size = 0
+    size = logged = 0
     while chunk := stream.read1(65536):  # type: ignore[attr-defined]
+        if log is not None and logged < LOG_FILE_BYTES:
+            logged += len(chunk)
+            # Also closed by now, or the disk is full: the model goes on.
+            with suppress(OSError, ValueError):
+                log.write(chunk)
         tail.append(chunk)
         size += len(chunk)
         while size - len(tail[0]) > LOG_TAIL_BYTES:
@@ -216,7 +181,11 @@ def _unwinding() -> Iterator[None]:
 
 
 def _watch(
-    root: Path, limits: Limits, results: Sequence[Path], progress: bool
+    root: Path,
+    limits: Limits,
+    results: Sequence[Path],
+    progress: bool,
+    log: IO[bytes] | None = None,
 ) -> tuple[str | None, str]:
     """Run the worker to its end; the reason for which it was stopped (or None), and its log."""
     memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
@@ -231,7 +200,7 @@ def _watch(
     )
     tail: collections.deque[bytes] = collections.deque()
     assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
-    reader = threading.Thread(target=_drain, args=(process.stdout, tail), daemon=True)
+    reader = threading.Thread(target=_drain, args=(process.stdout, tail, log), daemon=True)
     reader.start()
     stopped: str | None = None
     started = time.monotonic()
@@ -283,6 +252,7 @@ def run_model(
     device: str = "auto",
     limits: Limits = Limits(),
     progress: bool = False,
+    resume: bool = False,
 ) -> Run:
     """Fit and predict in a process of its own; the predictions file is written to ``out``.
 
@@ -296,12 +266,23 @@ def run_model(
         device: ``cpu``, ``cuda`` or ``auto``.
         limits: time and memory.
         progress: show a bar over folds.
+        resume: keep each fold's working directory and go on where an interrupted run stopped;
+            also keep what the model prints in ``log_file(source.name)``.
     """
     # Labels are checked before a minute is spent on a run that could not be scored.
     benchmark.check_target()
     if not source.code.is_file():
         raise UserError(f"{source.folder}: has no model.py; add one that defines build()")
-    with _unwinding(), _run_folder() as root:
+    kept = None
+    if resume:
+        kept = checkpoints.folder_of(source, benchmark, track, protocol, device)
+    path = log_file(source.name) if resume else None
+    with (
+        _unwinding(),
+        nullcontext() if kept is None else checkpoints.claimed(kept),
+        _log(path, benchmark.spec.key, protocol) as written,
+        _run_folder() as root,
+    ):
         folds, order = prepare(root, benchmark, track, protocol)
         run = {
             "code": str(source.code),
@@ -310,6 +291,7 @@ def run_model(
             "params": source.params,
             "seeds": list(range(seeds)),
             "device": device,
+            "resume": None if kept is None else str(kept),
             "inputs": benchmark.spec.tracks[track].inputs,
             "shape": benchmark.spec.target.shape,
             "folds": folds,
@@ -317,17 +299,19 @@ def run_model(
         }
         files.write_json(root / "run.json", run)
         results = [root / fold / f"result-{seed}.json" for fold in folds for seed in range(seeds)]
-        stopped, log = _watch(root, limits, results, progress)
+        stopped, log = _watch(root, limits, results, progress, written)
         failure = stopped or _failure(root)
         if not failure:
             try:
                 cost = _cost(root, run)
                 _collect(root, run, order, benchmark, track, protocol, out)
-                return Run(None, out, cost, log)
+                return Run(None, out, cost, log, kept)
             except (OSError, EOFError, ValueError, KeyError, TypeError):
                 # The model's process can write there, so nothing in it is taken for granted.
                 failure = "the model's process left no readable result"
-        return Run(failure, None, Cost(hardware=environment.hardware(device)), log)
+                if kept is not None:
+                    shutil.rmtree(kept, ignore_errors=True)
+        return Run(failure, None, Cost(hardware=environment.hardware(device)), log, kept)
 
 
 @contextmanager

@@ -5,6 +5,13 @@ In three lines, with scikit-learn::
     from etchmark import SklearnModel
     from sklearn.linear_model import Ridge
     def build(seed: int, device: str): return SklearnModel(Ridge(), columns=["Cr", "Al"])
+
+A model runs in a working directory of its own, empty for every fold and seed, where it may write
+what it likes. With ``etchmark evaluate --resume`` (and ``etchmark results run``) that directory
+outlives an interruption: a model that saves its state there while it fits, and looks for it when
+``fit`` begins, goes on where it stopped. The process may be killed at any moment, so a state is
+written under another name and then renamed. The time of fitting is summed over interruptions. Other
+code, parameters, data or device begin anew, and once the result is stored the directory is removed.
 """
 
 from __future__ import annotations

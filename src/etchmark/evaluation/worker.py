@@ -1,13 +1,13 @@
 """Runs one model in a process of its own: ``python -m etchmark.evaluation.worker RUN_FOLDER``.
 
-The run folder holds ``run.json`` and, for each fold, ``train.parquet``, perhaps
-``validation.parquet``, and ``inputs-<split>.parquet`` with nothing but ids and declared inputs.
+The run folder holds ``run.json`` and, for each fold, ``train.arrow``, perhaps
+``validation.arrow``, and ``inputs-<split>.arrow`` with nothing but ids and declared inputs.
 One fold's training data are another fold's answers, so folds are laid out one at a time, each with
-a fresh working directory, by a process that the model's code never runs in. On Linux every fold
-runs in a fork of its own: what a model remembers of one fold cannot reach the next, what it left
-running is ended with it, and peak memory (of its largest process) is measured per fold. This keeps
-models from reading labels by accident or by a look around; it is no sandbox against a model that
-searches the machine.
+a fresh working directory (resumed: the one that this very fold left when it was interrupted), by a
+process that the model's code never runs in. On Linux every fold runs in a fork of its own: what a
+model remembers of one fold cannot reach the next, what it left running is ended with it, and peak
+memory (of its largest process) is measured per fold. This keeps models from reading labels by
+accident or by a look around; it is no sandbox against a model that searches the machine.
 """
 
 from __future__ import annotations
@@ -30,19 +30,22 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
-import pyarrow.dataset
-import pyarrow.parquet as pq
 
 from etchmark import files
-from etchmark.data.columns import Columns
+from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
 from etchmark.evaluation.model import Samples
+from etchmark.evaluation.tables import Table, pick, write
 
 TARGET = "etchmark_target"
 GROUP = "etchmark_group"
 FOLD = "etchmark_fold"
-SAMPLES = "samples.parquet"
+SAMPLES, TRAIN, VALIDATION = "samples.arrow", "train.arrow", "validation.arrow"
 LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def inputs_file(split: str) -> str:
+    return f"inputs-{split}.arrow"
 
 
 def load_build(code: Path) -> Callable[..., Any]:
@@ -78,10 +81,10 @@ def resolve_device(device: str) -> str:
 def _labelled(path: Path, inputs: list[str]) -> Samples | None:
     if not path.is_file():
         return None
-    everything = Columns([path])
+    everything = Table(path)
     return Samples(
         ids=everything["id"].astype(str),
-        inputs=Columns([path], inputs),
+        inputs=Table(path, inputs),
         target=everything[TARGET],
         groups=everything[GROUP].astype(str) if GROUP in everything else None,
     )
@@ -102,22 +105,29 @@ def _checked(given: Any, rows: int, shape: list[int]) -> np.ndarray:
 
 
 def run_fold(
-    build: Callable[..., Any], run: dict[str, Any], seed: int, fold: int, folder: Path
+    build: Callable[..., Any],
+    run: dict[str, Any],
+    seed: int,
+    fold: int,
+    folder: Path,
+    noted: Path | None = None,
 ) -> None:
-    """Fit and predict one fold; leaves predictions and ``result-<seed>.json`` in its folder."""
+    """Fit and predict one fold; leaves predictions and ``result-<seed>.json`` in its folder.
+
+    Args:
+        noted: where the time of fitting is noted over interruptions; nowhere if None.
+    """
     device = resolve_device(run["device"])
     seed_everything(seed + 1000 * fold)
-    train = _labelled(folder / "train.parquet", run["inputs"])
-    validation = _labelled(folder / "validation.parquet", run["inputs"])
+    train = _labelled(folder / TRAIN, run["inputs"])
+    validation = _labelled(folder / VALIDATION, run["inputs"])
     model = build(seed=seed, device=device, **run["params"])
-    started = time.perf_counter()
-    model.fit(train, validation)
-    fit_seconds = time.perf_counter() - started
+    with Stopwatch(noted) as fitting:
+        model.fit(train, validation)
     predict_seconds = 0.0
     for split in run["splits"]:
-        source = folder / f"inputs-{split}.parquet"
-        rows = len(Columns([source], ["id"])["id"])
-        inputs = Columns([source], run["inputs"])
+        inputs = Table(folder / inputs_file(split), run["inputs"])
+        rows = inputs.rows()
         started = time.perf_counter()
         given = model.predict(inputs)
         predict_seconds += time.perf_counter() - started
@@ -130,7 +140,7 @@ def run_fold(
     if count is not None and not 0 <= count < 2**63:
         raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
     result = {
-        "fit_seconds": fit_seconds,
+        "fit_seconds": fitting.seconds,
         "predict_seconds": predict_seconds,
         "parameters": count,
         "device": device,
@@ -146,8 +156,9 @@ def take_samples(root: Path) -> list[pa.Table]:
     path = root / SAMPLES
     if not path.is_file():
         return []
-    with pq.ParquetFile(path) as file:
-        table = file.read(use_threads=False)
+    with pa.OSFile(str(path)) as source:
+        options = pa.ipc.IpcReadOptions(use_threads=False)
+        table = pa.ipc.open_file(source, options=options).read_all()
     path.unlink()
     return [table]
 
@@ -156,14 +167,13 @@ def lay_out(samples: pa.Table, run: dict[str, Any], fold: int, folder: Path) -> 
     """Write a fold's training samples, and nothing but the inputs of those it holds out."""
     held_out = samples.column(FOLD).to_numpy() == fold
     folder.mkdir(exist_ok=True)
-    train = samples.drop_columns([FOLD]).take(np.flatnonzero(~held_out))
-    bare = samples.select(["id", *run["inputs"]]).take(np.flatnonzero(held_out))
-    pq.write_table(train, folder / "train.parquet", compression="lz4")
-    pq.write_table(bare, folder / f"inputs-{run['splits'][0]}.parquet", compression="lz4")
+    bare = samples.select(["id", *run["inputs"]])
+    write(folder / TRAIN, pick(samples.drop_columns([FOLD]), ~held_out))
+    write(folder / inputs_file(run["splits"][0]), pick(bare, held_out))
 
 
 def take_away(folder: Path) -> None:
-    for path in folder.glob("*.parquet"):
+    for path in folder.glob("*.arrow"):
         path.unlink()
 
 
@@ -285,18 +295,26 @@ def _run_all(
     root: Path, run: dict[str, Any], code: Path, ask: Callable[[int], None], leave: Callable
 ) -> list[int] | None:
     """Run every seed and fold; peak memory of each in bytes, or None after a failure."""
-    work, peaks = root / "work", []
+    peaks = []
     build = load_build(code)
     for seed in run["seeds"]:
         for fold, name in enumerate(run["folds"]):
-            folder = root / name
+            folder, work, noted = root / name, root / "work", None
+            kept = Checkpoint(Path(run["resume"]), name, seed) if run["resume"] else None
+            if kept is not None:
+                earlier = kept.restore(folder)
+                if earlier is not None:
+                    peaks += [earlier] if earlier else []
+                    continue
+                work, noted = kept.work, kept.seconds
             ask(fold)
             work.mkdir(exist_ok=True)
+            given = (build, run, seed, fold, folder, noted)
 
-            def one(seed: int = seed, fold: int = fold, folder: Path = folder) -> None:
+            def one(given: tuple = given, work: Path = work) -> None:
                 leave()
                 os.chdir(work)
-                run_fold(build, run, seed, fold, folder)
+                run_fold(*given)
 
             if LINUX:
                 peak = _forked(root, code, folder / f"result-{seed}.json", one)
@@ -306,7 +324,10 @@ def _run_all(
             else:
                 one()
                 os.chdir(root)
-            shutil.rmtree(work, ignore_errors=True)
+            if kept is not None:
+                kept.keep(folder, run["splits"], peaks[-1] if LINUX else 0)
+            else:
+                shutil.rmtree(work, ignore_errors=True)
             if run["shared"]:
                 take_away(folder)
     return peaks

@@ -12,6 +12,7 @@ from etchmark.catalog import catalog as installed
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import UserError
+from etchmark.evaluation.evaluate import Limits
 from etchmark.registry import review, submissions
 from etchmark.registry.store import read_record
 
@@ -36,8 +37,12 @@ def run(
     protocol: str | None = None,
     out: Path | None = None,
     again: bool = False,
+    limits: Limits = Limits(),
 ) -> None:
     """Run baselines one after another; those with a record are passed over.
+
+    An interrupted training goes on from the model's own checkpoints; what a model prints is in
+    ``logs/<model>.log`` of the hub folder while it runs.
 
     Args:
         benchmark: its id.
@@ -45,6 +50,7 @@ def run(
         protocol: only this protocol; all of them if None.
         out: write export folders here; the reviewed results if None.
         again: also run what has a record.
+        limits: time and memory of each run.
 
     Raises:
         UserError: none matches, or at least one failed (after all have run).
@@ -64,7 +70,7 @@ def run(
                 continue
             label = f"{source.name} {name}"
             try:
-                line = _one(catalog, loaded, source, name, out)
+                line = _one(catalog, loaded, source, name, out, limits)
             except SourcesUnavailable as error:
                 print(f"{label}: left out: {error}", file=sys.stderr)
                 failures.append(label)
@@ -79,10 +85,17 @@ def run(
 
 
 def _one(
-    catalog: Catalog, loaded: Benchmark, source: ModelSource, protocol: str, out: Path | None
+    catalog: Catalog,
+    loaded: Benchmark,
+    source: ModelSource,
+    protocol: str,
+    out: Path | None,
+    limits: Limits,
 ) -> str:
     with submissions.temporary_folder() as folder:
-        done = submissions.evaluate_model(loaded, source, Path(folder), protocol=protocol)
+        done = submissions.evaluate_model(
+            loaded, source, Path(folder), protocol=protocol, limits=limits, resume=True
+        )
         record = done.prepared.record
         if record.outcome == "failed":
             return f"failed: {record.reason}"
@@ -95,5 +108,6 @@ def _one(
             submissions.export(done.prepared, target)
         else:
             review.write_reviewed(catalog, record, done.prepared.samples, replace=True)
+        done.forget()
     head = record.scores[0].metrics[loaded.spec.primary_metric]
     return f"{loaded.spec.primary_metric} {head.value:.4g}, fit {record.cost.fit_seconds:.1f} s"

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from etchmark.catalog import pick_protocol, pick_track, unknown
+from etchmark.errors import UserError
 from etchmark.registry.store import Entry, Store
 from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import metric as metric_by_id
@@ -22,7 +23,7 @@ from etchmark.specs import BenchmarkSpec, Protocol
 COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
     "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
-    "split", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
+    "split", "subset", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
     "predict_seconds", "peak_memory_bytes", "hardware", "training_data", "tags", "origin", "date",
     "submission", "benchmark",
 )  # fmt: skip
@@ -30,9 +31,11 @@ COLUMNS = (
 
 @lru_cache(maxsize=512)
 def _cached_sums(
-    digest: str, split: str, samples: bytes
+    digest: str, split: str, subset: str | None, samples: bytes
 ) -> tuple[np.ndarray, tuple[str, ...]] | None:
     one = _split_of(from_table(pq.read_table(io.BytesIO(samples))), split)
+    if one is not None and subset is not None:
+        one = one.subset(subset)
     if one is None:
         return None
     return one.sums(), tuple(np.unique(one.units))
@@ -49,12 +52,14 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
     return _split_of(from_table(pq.read_table(io.BytesIO(entry.samples))), split)
 
 
-def unit_sums(entry: Entry, split: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
+def unit_sums(
+    entry: Entry, split: str, subset: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
     """Unit sums of a submission and the labels of its units, None if it has none."""
     if entry.samples is None:
         return None
     digest = hashlib.sha256(entry.samples).hexdigest()
-    return _cached_sums(digest, split, entry.samples)
+    return _cached_sums(digest, split, subset, entry.samples)
 
 
 def superseded(entries: Iterable[Entry]) -> set[str]:
@@ -80,10 +85,13 @@ def _split_name(chosen: Protocol, split: str | None) -> str:
     return name
 
 
-def _row(spec: BenchmarkSpec, entry: Entry, split: str, metric: str) -> dict[str, Any]:
+def _row(
+    spec: BenchmarkSpec, entry: Entry, split: str, metric: str, subset: str | None
+) -> dict[str, Any]:
     record = entry.record
     chosen = metric_by_id(metric)
-    at = record.score_of(split)
+    whole = record.score_of(split)
+    at = whole.subset_of(subset) if whole and subset else whole
     score = at.metrics.get(metric) if at else None
     return {
         "model": record.name,
@@ -95,13 +103,14 @@ def _row(spec: BenchmarkSpec, entry: Entry, split: str, metric: str) -> dict[str
         "ci_high": score.ci_high if score else None,
         "n": at.n if at else 0,
         "units": at.units if at else 0,
-        "seeds": at.seeds if at else 0,
+        "seeds": whole.seeds if whole and at else 0,
         "seed_sd": score.seed_sd if score else None,
         "fold_mean": score.fold_mean if score else None,
         "fold_sd": score.fold_sd if score else None,
         "protocol": record.protocol,
         "track": record.track,
         "split": split,
+        "subset": subset,
         "status": record.status,
         "outcome": record.outcome,
         "reason": record.reason,
@@ -127,6 +136,7 @@ def standings(
     protocol: str | None = None,
     split: str | None = None,
     metric: str | None = None,
+    subset: str | None = None,
     everything: bool = False,
     extra: Sequence[Entry] = (),
 ) -> pd.DataFrame:
@@ -141,14 +151,20 @@ def standings(
         protocol: the headline one if None.
         split: the headline split if None.
         metric: the primary one if None.
+        subset: score and rank by the samples of this subset alone; all of them if None.
         everything: also failed, incomplete and superseded submissions, without a rank.
         extra: submissions that are not stored, to preview where they would stand.
+
+    Raises:
+        UserError: a name is not declared, or no submission says which samples the subset holds.
     """
     protocol = pick_protocol(spec, protocol, default=True)
     split = _split_name(spec.protocols[protocol], split)
     metric = metric or spec.primary_metric
     if metric not in spec.metrics:
         raise unknown(f"metric of {spec.id}", metric, spec.metrics)
+    if subset is not None and subset not in spec.subsets:
+        raise unknown(f"subset of {spec.id}", subset, spec.subsets)
     if track is not None:
         pick_track(spec, track)
     stored = {entry.record.submission: entry for entry in store.entries(spec.id, spec.version)}
@@ -159,9 +175,11 @@ def standings(
         if entry.record.protocol == protocol and (track is None or entry.record.track == track)
     ]
     old = superseded(entries)
+    if subset is not None:
+        _check_membership(spec, entries, split, subset)
     rows = []
     for entry in entries:
-        row = _row(spec, entry, split, metric)
+        row = _row(spec, entry, split, metric, subset)
         row["superseded"] = row["submission"] in old
         rows.append(row)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -170,7 +188,7 @@ def standings(
         for index, row in enumerate(rows)
         if row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
     ]
-    _rank(frame, ranked, entries, split, metric)
+    _rank(frame, ranked, entries, split, metric, subset)
     if not everything:
         frame = frame.iloc[ranked]
     order = frame["rank"].astype(float).fillna(np.inf).to_numpy()
@@ -178,15 +196,31 @@ def standings(
     return _typed(frame.iloc[by].reset_index(drop=True))
 
 
+def _check_membership(spec: BenchmarkSpec, entries: list[Entry], split: str, subset: str) -> None:
+    """Refuse a board on which nobody could be ranked although somebody was scored."""
+    scored = [score for entry in entries if (score := entry.record.score_of(split))]
+    if scored and not any(score.subset_of(subset) for score in scored):
+        raise UserError(
+            f"{spec.key}: no submission has scores of subset {subset!r} of split {split!r}: the"
+            " split holds none of its samples, or the submissions are older than the subset; give"
+            " another --split or submit them again"
+        )
+
+
 def _rank(
-    frame: pd.DataFrame, ranked: list[int], entries: list[Entry], split: str, metric: str
+    frame: pd.DataFrame,
+    ranked: list[int],
+    entries: list[Entry],
+    split: str,
+    metric: str,
+    subset: str | None,
 ) -> None:
     frame[["rank", "rank_low", "rank_high"]] = None
     if not ranked:
         return
     chosen = metric_by_id(metric)
     sign = chosen.sign()
-    found = [unit_sums(entries[index], split) for index in ranked]
+    found = [unit_sums(entries[index], split, subset) for index in ranked]
     resampled = np.full((uncertainty.RESAMPLES, len(ranked)), np.nan)
     labels = next((one[1] for one in found if one is not None), ())
     for column, one in enumerate(found):

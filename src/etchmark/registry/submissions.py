@@ -278,6 +278,12 @@ class Evaluated:
 
     prepared: Prepared
     log: str
+    checkpoints: Path | None = None
+
+    def forget(self) -> None:
+        """Remove the checkpoints of a run whose outcome is kept elsewhere by now."""
+        if self.checkpoints is not None and self.prepared.record.outcome == "ok":
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 def evaluate_model(
@@ -291,11 +297,13 @@ def evaluate_model(
     device: str = "auto",
     limits: Limits = Limits(),
     progress: bool = False,
+    resume: bool = False,
 ) -> Evaluated:
     """Run a model, then score the predictions file it wrote; nothing is stored.
 
     Args:
         folder: where the predictions file is kept while it is needed.
+        resume: go on where an interrupted run stopped; ``forget`` the checkpoints once stored.
     """
     chosen_track = check_inputs(source, benchmark, track)
     chosen = pick_protocol(benchmark.spec, protocol, default=True)
@@ -319,6 +327,7 @@ def evaluate_model(
         device=device,
         limits=limits,
         progress=progress,
+        resume=resume,
     )
     failure, scored = run.failure, None
     if failure is None:
@@ -341,7 +350,8 @@ def evaluate_model(
         reason=failure,
     )
     samples = _table_bytes(scored) if scored is not None else None
-    return Evaluated(Prepared(record, samples, [path] if scored is not None else []), run.log)
+    prepared = Prepared(record, samples, [path] if scored is not None else [])
+    return Evaluated(prepared, run.log, run.checkpoints)
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

@@ -21,9 +21,13 @@ from etchmark.errors import UserError
 Array = NDArray[np.float64]
 Sums = Mapping[str, Array]
 
-TERMS = ("n", "sum_e", "sum_abs_e", "sum_sq_e", "sum_rel_e", "sum_y", "sum_sq_y")
+TERMS = ("n", "sum_e", "sum_abs_e", "sum_sq_e", "sum_rel_e", "sum_y", "sum_sq_y", "sum_outside")
 """Per-sample terms: count, Σe, Σ|e|, Σe², Σ|e|/|y|, Σ(y-c), Σ(y-c)², with e = prediction - target
-and c a constant shift that keeps the variance exact where the mean is large."""
+and c a constant shift that keeps the variance exact where the mean is large; and the number of
+predictions outside the sample's bounds, NaN where a benchmark declares none."""
+
+BOUND_TOLERANCE = 1e-6
+"""Relative; a prediction that touches a bound does not violate it by rounding."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ def _r2(s: Sums) -> Array:
         return np.where(spread > 0, 1.0 - s["sum_sq_e"] / spread, np.nan)
 
 
+def _bound_violations(s: Sums) -> Array:
+    return 100.0 * s["sum_outside"] / s["n"]
+
+
 METRICS: dict[str, Metric] = {
     metric.id: metric
     for metric in (
@@ -72,6 +80,14 @@ METRICS: dict[str, Metric] = {
         Metric("rmse", "Root mean squared error", None, False, _rmse, "√(Σ(ŷ-y)² / n)"),
         Metric("mape", "Mean absolute percentage error", "%", False, _mape, "100 Σ|ŷ-y|/|y| / n"),
         Metric("r2", "Coefficient of determination", "1", True, _r2, "1 - Σ(ŷ-y)² / Σ(y-ȳ)²"),
+        Metric(
+            "bound_violations",
+            "Predictions outside the physical bounds",
+            "%",
+            False,
+            _bound_violations,
+            "share of samples predicted outside [lower, upper], by more than 1e-6 of the bound",
+        ),
     )
 }
 
@@ -82,23 +98,40 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def sample_terms(target: Array, prediction: Array, shift: float = 0.0) -> dict[str, Array]:
+def outside(prediction: Array, lower: Array, upper: Array) -> Array:
+    """1 for each prediction beyond its bounds, else 0; all of shape (samples,)."""
+    below = prediction < lower - BOUND_TOLERANCE * np.abs(lower)
+    above = prediction > upper + BOUND_TOLERANCE * np.abs(upper)
+    return (below | above).astype(np.float64)
+
+
+def sample_terms(
+    target: Array,
+    prediction: Array,
+    shift: float = 0.0,
+    bounds: tuple[Array, Array] | None = None,
+) -> dict[str, Array]:
     """Terms of each sample.
 
     Args:
         target: shape (samples, ...), in the target's unit.
         prediction: the same shape and unit.
         shift: constant c taken from the target in the variance terms.
+        bounds: lower and upper bound of each sample, shape (samples,); scalar targets only.
 
     Returns:
         One array of shape (samples,) per name in ``TERMS``.
     """
     y = np.asarray(target, dtype=np.float64).reshape(len(target), -1)
-    e = np.asarray(prediction, dtype=np.float64).reshape(y.shape) - y
+    given = np.asarray(prediction, dtype=np.float64).reshape(y.shape)
+    e = given - y
     magnitude = np.abs(y)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         relative = np.where(magnitude > 0, np.abs(e) / magnitude, np.where(e == 0, 0.0, np.inf))
     centred = y - shift
+    beyond = np.full(len(y), np.nan)
+    if bounds is not None:
+        beyond = outside(given[:, 0], *bounds)
     # Errors too large to be squared become infinite, and the score is refused for it.
     with np.errstate(over="ignore"):
         return {
@@ -109,4 +142,5 @@ def sample_terms(target: Array, prediction: Array, shift: float = 0.0) -> dict[s
             "sum_rel_e": relative.sum(axis=1),
             "sum_y": centred.sum(axis=1),
             "sum_sq_y": (centred * centred).sum(axis=1),
+            "sum_outside": beyond,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,13 @@ from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions as reader
 from etchmark.scoring import uncertainty
-from etchmark.scoring.metrics import TERMS, metric, sample_terms
-from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore
+from etchmark.scoring.marks import Marks, marks_of
+from etchmark.scoring.metrics import TERMS, Metric, metric, sample_terms
+from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore, SubsetScore
+
+SUBSET = "subset_"
+"""Prefix of the columns of the per-sample table that say which samples a subset holds."""
+BOUNDS = ("lower", "upper")
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,42 @@ class SampleScores:
     terms: dict[str, np.ndarray]
     target: np.ndarray | None
     prediction: np.ndarray | None
+    marks: Marks = field(default_factory=Marks)
 
     def sums(self) -> np.ndarray:
         """Unit sums, shape (terms, seeds, units)."""
         return uncertainty.unit_sums(self.terms, self.units)
+
+    def among(self, member: np.ndarray) -> SampleScores:
+        """The same of some of the samples; ``member`` are truth values of shape (samples,)."""
+        bounds = self.marks.bounds
+        some = Marks(
+            None if bounds is None else (bounds[0][member], bounds[1][member]),
+            {name: one[member] for name, one in self.marks.subsets.items()},
+        )
+        target = prediction = None
+        if self.target is not None and self.prediction is not None:
+            target, prediction = self.target[member], self.prediction[:, member]
+            # The variance terms are taken about the mean of these samples, or rounding shows.
+            terms = _terms(target, prediction, some)
+        else:
+            terms = {name: value[:, member] for name, value in self.terms.items()}
+        return SampleScores(
+            split=self.split,
+            ids=self.ids[member],
+            units=self.units[member],
+            folds=None if self.folds is None else self.folds[member],
+            seeds=self.seeds,
+            terms=terms,
+            target=target,
+            prediction=prediction,
+            marks=some,
+        )
+
+    def subset(self, name: str) -> SampleScores | None:
+        """The samples of a subset; None if membership is not known or there are none."""
+        member = self.marks.subsets.get(name)
+        return None if member is None or not member.any() else self.among(member)
 
 
 @dataclass(frozen=True)
@@ -53,13 +90,15 @@ def _shift(target: np.ndarray) -> float:
     return float(np.mean(target, dtype=np.float64))
 
 
-def _terms(target: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+def _terms(target: np.ndarray, values: np.ndarray, marks: Marks) -> dict[str, np.ndarray]:
     shift = _shift(target)
-    per_seed = [sample_terms(target, one, shift) for one in values]
+    per_seed = [sample_terms(target, one, shift, marks.bounds) for one in values]
     return {name: np.stack([terms[name] for terms in per_seed]) for name in TERMS}
 
 
-def samples_of(split: str, truth: Truth, given: reader.SplitPredictions) -> SampleScores:
+def samples_of(
+    split: str, truth: Truth, given: reader.SplitPredictions, marks: Marks
+) -> SampleScores:
     """The per-sample outcome of one split."""
     scalar = truth.target.ndim == 1
     return SampleScores(
@@ -68,14 +107,30 @@ def samples_of(split: str, truth: Truth, given: reader.SplitPredictions) -> Samp
         units=truth.units,
         folds=truth.folds,
         seeds=given.seeds,
-        terms=_terms(truth.target, given.values),
+        terms=_terms(truth.target, given.values, marks),
         target=truth.target.astype(np.float64) if scalar else None,
         prediction=given.values.astype(np.float64) if scalar else None,
+        marks=marks,
     )
 
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def _metric_score(chosen: Metric, sums: np.ndarray) -> dict[str, float | None] | None:
+    """Value over seeds, interval and spread over seeds; None where it is not finite."""
+    per_seed = uncertainty.evaluate(chosen, sums.sum(axis=2))
+    value = float(per_seed.mean())
+    if not np.isfinite(value):
+        return None
+    bounds = uncertainty.interval(uncertainty.bootstrap(chosen, sums))
+    return {
+        "value": value,
+        "ci_low": bounds[0] if bounds else None,
+        "ci_high": bounds[1] if bounds else None,
+        "seed_sd": float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None,
+    }
 
 
 def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> SplitScore:
@@ -86,24 +141,18 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
     scores: dict[str, MetricScore] = {}
     for name in spec.metrics:
         chosen = metric(name)
-        per_seed = uncertainty.evaluate(chosen, sums.sum(axis=2))
-        value = float(per_seed.mean())
-        if not np.isfinite(value):
+        score = _metric_score(chosen, sums)
+        if score is None:
             raise UserError(
                 f"{name} of split {samples.split!r} is not finite; the predictions are too large to"
                 " be scored or the metric is undefined for these targets"
             )
-        bounds = uncertainty.interval(uncertainty.bootstrap(chosen, sums))
         over = [fold.values[name] for fold in folds]
         finite = np.array([value for value in over if value is not None])
-        scores[name] = MetricScore(
-            value=value,
-            ci_low=bounds[0] if bounds else None,
-            ci_high=bounds[1] if bounds else None,
-            seed_sd=float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None,
-            fold_mean=float(finite.mean()) if spread and len(finite) else None,
-            fold_sd=float(finite.std(ddof=1)) if spread and len(finite) > 1 else None,
-        )
+        if spread and len(finite):
+            score["fold_mean"] = float(finite.mean())
+            score["fold_sd"] = float(finite.std(ddof=1)) if len(finite) > 1 else None
+        scores[name] = MetricScore.model_validate(score)
     return SplitScore(
         split=samples.split,
         n=len(samples.ids),
@@ -111,7 +160,25 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
         seeds=len(samples.seeds),
         metrics=scores,
         folds=folds,
+        subsets=_subset_scores(spec, samples),
     )
+
+
+def _subset_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[SubsetScore]:
+    """Scores of each subset that holds samples of this split."""
+    scores = []
+    for subset in spec.subsets:
+        some = samples.subset(subset)
+        if some is None:
+            continue
+        sums = some.sums()
+        found = {name: _metric_score(metric(name), sums) for name in spec.metrics}
+        # Finite over the whole split: what is not finite here is undefined for so few samples.
+        metrics = {name: MetricScore.model_validate(one) for name, one in found.items() if one}
+        scores.append(
+            SubsetScore(subset=subset, n=len(some.ids), units=sums.shape[2], metrics=metrics)
+        )
+    return scores
 
 
 def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
@@ -120,12 +187,7 @@ def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
     scores = []
     for fold in np.unique(samples.folds):
         member = samples.folds == fold
-        terms = samples.terms
-        if samples.target is not None and samples.prediction is not None:
-            # The variance terms are taken about the fold's own mean, or rounding shows.
-            terms = _terms(samples.target[member], samples.prediction[:, member])
-        else:
-            terms = {name: value[:, member] for name, value in terms.items()}
+        terms = samples.among(member).terms
         sums = np.stack([terms[name].sum(axis=1) for name in TERMS])
         values = {
             name: _finite(uncertainty.evaluate(metric(name), sums).mean()) for name in spec.metrics
@@ -144,7 +206,10 @@ def score_predictions(
     checked = reader.check(
         path, given, {name: truth.ids for name, truth in truths.items()}, headline
     )
-    samples = [samples_of(name, truths[name], chosen) for name, chosen in checked.items()]
+    samples = [
+        samples_of(name, truths[name], chosen, marks_of(benchmark, name))
+        for name, chosen in checked.items()
+    ]
     try:
         scores = [score_samples(benchmark.spec, protocol, one) for one in samples]
     except UserError as error:
@@ -161,7 +226,8 @@ def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predicti
 def to_table(samples: list[SampleScores]) -> pa.Table:
     """Per-sample table: one row per split × seed × sample.
 
-    For scalar targets it holds target and prediction; for arrays the terms of every metric.
+    For scalar targets it holds target and prediction, and the bounds where a benchmark declares
+    any; for arrays the terms of every metric. Membership in each subset stands beside them.
     """
     parts = []
     for one in samples:
@@ -179,7 +245,16 @@ def to_table(samples: list[SampleScores]) -> pa.Table:
             columns["target"] = np.tile(one.target, seeds)
             columns["prediction"] = one.prediction.reshape(-1)
         else:
-            columns |= {name: one.terms[name].reshape(-1) for name in TERMS}
+            own = [name for name in TERMS if name != "sum_outside"]
+            columns |= {name: one.terms[name].reshape(-1) for name in own}
+        if one.marks.bounds is not None:
+            columns |= {
+                name: np.tile(values, seeds)
+                for name, values in zip(BOUNDS, one.marks.bounds, strict=True)
+            }
+        columns |= {
+            SUBSET + name: np.tile(member, seeds) for name, member in one.marks.subsets.items()
+        }
         parts.append(pa.table(columns))
     return pa.concat_tables(parts)
 
@@ -201,11 +276,15 @@ def from_table(table: pa.Table) -> list[SampleScores]:
         shape = (len(seeds), len(rows) // len(seeds))
         first = rows[: shape[1]]
         target = prediction = None
+        marks = _marks(frame, first)
         if "prediction" in frame:
             target, prediction = frame["target"][first], frame["prediction"][rows].reshape(shape)
-            terms = _terms(target, prediction)
+            terms = _terms(target, prediction, marks)
         else:
-            terms = {name: frame[name][rows].reshape(shape) for name in TERMS}
+            empty = np.full(shape, np.nan)
+            terms = {
+                name: frame[name][rows].reshape(shape) if name in frame else empty for name in TERMS
+            }
         folds = frame["fold"][first]
         missing = table.column("fold").null_count > 0
         found.append(
@@ -218,6 +297,17 @@ def from_table(table: pa.Table) -> list[SampleScores]:
                 terms=terms,
                 target=target,
                 prediction=prediction,
+                marks=marks,
             )
         )
     return found
+
+
+def _marks(frame: Mapping[str, np.ndarray], rows: np.ndarray) -> Marks:
+    bounds = None
+    if set(BOUNDS) <= set(frame):
+        bounds = (frame["lower"][rows], frame["upper"][rows])
+    names = [name for name in frame if name.startswith(SUBSET)]
+    return Marks(
+        bounds, {name.removeprefix(SUBSET): frame[name][rows].astype(bool) for name in names}
+    )

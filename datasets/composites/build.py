@@ -1,0 +1,347 @@
+"""Builds the configs of ``composites``: microstructures from seeds, stiffness by homogenization.
+
+A sample depends on its key (seed of the dataset, key of its split or family, its number) and on
+nothing else. Drawn parameters are rounded before they are used, so that they are stored exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from etchmark.data.columns import array_column, with_features
+from etchmark.data.shards import BuildContext, Shard, match
+from etchmark.simulation import bounds
+from etchmark.simulation import microstructures as generate
+
+DIGITS = 6
+REFINEMENTS = (1, 2, 3)
+Sample = tuple[str, np.ndarray, dict[str, Any]]
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+def _families(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is drawn in a config, by split (3D) or by family in one split (2D)."""
+    return settings["splits"] if "splits" in settings else settings["families"]
+
+
+def shards(context: BuildContext) -> list[Shard]:
+    parameters, wanted = context.parameters, context.parameters[context.config]
+    # A config may hold further labels of another one's samples.
+    settings = parameters[wanted.get("of", context.config)]
+    families = _families(settings)
+    size, planned = wanted["shard_rows"], []
+    for index, (name, family) in enumerate(families.items()):
+        if name not in wanted.get("only", families):
+            continue
+        total = wanted.get("rows", family["rows"])
+        for start in range(0, total, size):
+            count = min(size, total - start)
+            payload = {
+                "seed": parameters["seed"],
+                "key": family["key"],
+                "name": name,
+                "start": start,
+                "rows": count,
+                "cells": settings["cells"],
+                "dimensions": 3 if "splits" in settings else 2,
+                "contrast": settings["contrast"],
+                "poisson": parameters["poisson"],
+                "tolerance": parameters["tolerance"],
+                "loads": wanted.get("loads"),
+                "sample": family["sample"],
+                "folds": settings.get("folds"),
+                "family": index,
+            }
+            if wanted.get("refined"):
+                payload["refined"] = True
+            split = name
+            if "families" in settings:
+                split = "test" if "of" in wanted else "samples"
+            planned.append(Shard(f"{name}-{start // size:03d}", split, count, payload))
+    return planned
+
+
+# --- samples -----------------------------------------------------------------------------------
+
+
+def _uniform(generator: np.random.Generator, limits: list[float]) -> float:
+    low, high = limits
+    return round(float(generator.uniform(low, high)), DIGITS)
+
+
+def _log_uniform(generator: np.random.Generator, limits: list[float]) -> float:
+    low, high = math.log(limits[0]), math.log(limits[1])
+    return round(math.exp(generator.uniform(low, high)), DIGITS)
+
+
+def _draw(
+    shape: tuple[int, ...], wanted: Mapping[str, Any], generator: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The stiff phase (uint8) and the parameters it was made with."""
+    kind = wanted["morphology"]
+    fraction = _uniform(generator, wanted["fraction"])
+    if kind == "gaussian":
+        widths = [_log_uniform(generator, wanted["width"]) for _ in shape]
+        made = generate.random_field(shape, widths, fraction, generator)
+        return made, {"fraction": fraction, "widths": widths}
+    if kind == "spinodal":
+        wavelength = _uniform(generator, wanted["wavelength"])
+        made = generate.spinodal(shape, wavelength, fraction, generator)
+        return made, {"fraction": fraction, "wavelength": wavelength}
+    if kind == "voronoi":
+        cells = int(generator.integers(wanted["cells"][0], wanted["cells"][1] + 1))
+        made = generate.voronoi(shape, cells, fraction, generator)
+        return made, {"fraction": fraction, "cells": cells}
+    stiff = wanted["stiff"] if "stiff" in wanted else bool(generator.integers(2))
+    radius = _uniform(generator, wanted["radius"])
+    drawn: dict[str, Any] = {"inclusions": fraction, "stiff_inclusions": stiff, "radius": radius}
+    if kind == "spheres":
+        made = generate.spheres(shape, radius, fraction, generator)
+    elif kind == "fibres":
+        drawn["axis"] = wanted["axis"]
+        made = generate.fibres(shape, wanted["axis"], radius, fraction, generator)
+    else:
+        drawn["aspect"] = _uniform(generator, wanted["aspect"])
+        made = generate.ellipses(shape, radius, drawn["aspect"], fraction, generator)
+    return generate.polarity(made, stiff), drawn
+
+
+def _samples(payload: Mapping[str, Any]) -> Iterator[Sample]:
+    """Id, microstructure and parameters of each sample of a shard."""
+    shape = (payload["cells"],) * payload["dimensions"]
+    for number in range(payload["start"], payload["start"] + payload["rows"]):
+        generator = generate.generator_of(payload["seed"], payload["key"], number)
+        contrast = payload["contrast"]
+        if isinstance(contrast, list):
+            contrast = _log_uniform(generator, contrast)
+        made, drawn = _draw(shape, payload["sample"], generator)
+        drawn |= {"contrast": float(contrast), "seed": [payload["seed"], payload["key"], number]}
+        yield f"{payload['name']}-{number:05d}", made, drawn
+
+
+# --- labels ------------------------------------------------------------------------------------
+
+
+def _solver(payload: Mapping[str, Any]) -> Callable[..., Any]:
+    import torch
+
+    from etchmark.simulation.homogenization import homogenize
+
+    # Fields in single precision leave the stiffness right to far below 1e-6: its energy is summed
+    # in double precision.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def solve(microstructure: np.ndarray, contrast: float, loads: list[int] | None) -> Any:
+        return homogenize(
+            microstructure,
+            contrast,
+            payload["poisson"],
+            loads=loads,
+            tolerance=payload["tolerance"],
+            dtype=torch.float32,
+            device=device,
+        )
+
+    return solve
+
+
+def labels(context: BuildContext, shard: Shard) -> pa.Table:
+    payload = shard.payload
+    solve = _solver(payload)
+    if payload.get("refined"):
+        return _refined_labels(payload, solve)
+    size = 6 if payload["dimensions"] == 3 else 3
+    upper = np.triu_indices(size)
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", "hash", "iterations", "residual")}
+    stiffness = []
+    for name, microstructure, drawn in _samples(payload):
+        solved = solve(microstructure, drawn["contrast"], payload["loads"])
+        columns["id"].append(name)
+        columns["hash"].append(generate.digest(microstructure))
+        columns["iterations"].append(int(solved.iterations.max()))
+        columns["residual"].append(float(solved.residual.max()))
+        stiffness.append(solved.stiffness[upper])
+    entries = np.array(stiffness)
+    named = {
+        f"c{row + 1}{column + 1}": entries[:, index]
+        for index, (row, column) in enumerate(zip(*upper, strict=True))
+        # Load cases that were not computed leave no column.
+        if np.isfinite(entries[:, index]).all()
+    }
+    return pa.table({**columns, **named})
+
+
+def _refined_labels(payload: Mapping[str, Any], solve: Callable[..., Any]) -> pa.Table:
+    columns: dict[str, list[Any]] = {"id": [], "hash": []}
+    columns |= {f"c1111_split_{times}": [] for times in REFINEMENTS}
+    for name, microstructure, drawn in _samples(payload):
+        columns["id"].append(name)
+        columns["hash"].append(generate.digest(microstructure))
+        for times in REFINEMENTS:
+            split = microstructure
+            for axis in range(split.ndim):
+                split = np.repeat(split, times, axis)
+            solved = solve(split, drawn["contrast"], [0])
+            columns[f"c1111_split_{times}"].append(float(solved.stiffness[0, 0]))
+    return pa.table(columns)
+
+
+def _extrapolated(values: list[float]) -> tuple[float, float]:
+    """Limit and order p of c + a h^p through the values at h = 1, 1/2, 1/3.
+
+    Where no order between 1/2 and 2 fits, the first order through the two finest is taken.
+    """
+    coarse, middle, fine = values
+    first, second = coarse - middle, middle - fine
+    if first != 0 and 0 < second / first < 1:
+        target = second / first
+        low, high = 0.5, 2.0
+
+        def ratio(order: float) -> float:
+            return (2**-order - 3**-order) / (1 - 2**-order)
+
+        if ratio(high) <= target <= ratio(low):
+            for _ in range(60):
+                order = (low + high) / 2
+                low, high = (order, high) if ratio(order) > target else (low, order)
+            order = (low + high) / 2
+            step = second / (2**-order - 3**-order)
+            return fine - step * 3**-order, order
+    return 3 * fine - 2 * middle, 1.0
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+SCALARS = {
+    "fraction": "float64",
+    "contrast": "float64",
+    "c1111": "float64",
+    "voigt": "float64",
+    "reuss": "float64",
+    "hashin_shtrikman_lower": "float64",
+    "hashin_shtrikman_upper": "float64",
+}
+
+
+def _value(dtype: str) -> dict[str, str]:
+    return {"dtype": dtype, "_type": "Value"}
+
+
+def _array(shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
+    return {"shape": list(shape), "dtype": dtype, "_type": f"Array{len(shape)}D"}
+
+
+def _tensor(found: pa.Table, size: int) -> np.ndarray:
+    """Voigt stiffness of each row."""
+    tensor = np.empty((found.num_rows, size, size))
+    for row in range(size):
+        for column in range(row, size):
+            values = found.column(f"c{row + 1}{column + 1}").to_numpy()
+            tensor[:, row, column] = tensor[:, column, row] = values
+    return tensor
+
+
+def _tensor_table(found: pa.Table) -> pa.Table:
+    columns = {
+        "id": found.column("id"),
+        "c1111": found.column("c11"),
+        "stiffness": array_column(_tensor(found, 6)),
+        "iterations": found.column("iterations").cast(pa.int32()),
+    }
+    features = {
+        "id": _value("string"),
+        "c1111": _value("float64"),
+        "stiffness": _array((6, 6), "float64"),
+        "iterations": _value("int32"),
+    }
+    return with_features(pa.table(columns), features)
+
+
+def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
+    payload = shard.payload
+    drawn = list(_samples(payload))
+    ids = [name for name, _, _ in drawn]
+    found = match(labels, ids, [generate.digest(made) for _, made, _ in drawn])
+    if payload.get("refined"):
+        return _refined_table(found)
+    if "of" in context.parameters[context.config]:
+        return _tensor_table(found)
+    volumes = np.stack([made for _, made, _ in drawn])
+    cells, dimensions = payload["cells"], payload["dimensions"]
+    fraction = volumes.reshape(len(volumes), -1).mean(axis=1)
+    contrast = np.array([parameters["contrast"] for _, _, parameters in drawn])
+    size = 6 if dimensions == 3 else 3
+    given = {"poisson": payload["poisson"], "ndim": dimensions}
+    lower, upper = bounds.hashin_shtrikman(fraction, contrast, **given)
+    columns: dict[str, Any] = {"id": pa.array(ids), "microstructure": array_column(volumes)}
+    features: dict[str, Any] = {
+        "id": _value("string"),
+        "microstructure": _array((cells,) * dimensions, "uint8"),
+    }
+    if dimensions == 3:
+        sections = [generate.sections(volume) for volume in volumes]
+        for name in sections[0]:
+            columns[name] = array_column(np.stack([faces[name] for faces in sections]))
+            features[name] = _array((cells, cells), "uint8")
+    columns |= {
+        "fraction": fraction,
+        "contrast": contrast,
+        "c1111": found.column("c11"),
+        "voigt": bounds.voigt(fraction, contrast, **given),
+        "reuss": bounds.reuss(fraction, contrast, **given),
+        "hashin_shtrikman_lower": lower,
+        "hashin_shtrikman_upper": upper,
+        "iterations": found.column("iterations").cast(pa.int32()),
+        "morphology": [_morphology(payload)] * len(ids),
+        "parameters": [json.dumps(parameters) for _, _, parameters in drawn],
+    }
+    features |= {name: _value(dtype) for name, dtype in SCALARS.items()}
+    features |= {
+        "iterations": _value("int32"),
+        "morphology": _value("string"),
+        "parameters": _value("string"),
+    }
+    if payload["loads"] is None:
+        columns["stiffness"] = array_column(_tensor(found, size))
+        features["stiffness"] = _array((size, size), "float64")
+    if payload["folds"]:
+        numbers = np.arange(payload["start"], payload["start"] + payload["rows"])
+        columns["fold_morphology"] = np.full(len(ids), payload["family"], dtype=np.int32)
+        columns["fold_iid"] = (numbers % payload["folds"]).astype(np.int32)
+        features |= {name: _value("int32") for name in ("fold_morphology", "fold_iid")}
+    return with_features(pa.table(columns), features)
+
+
+def _morphology(payload: Mapping[str, Any]) -> str:
+    # Splits of other morphologies are called by what they hold; the rest are random fields.
+    return "gaussian" if payload["sample"]["morphology"] == "gaussian" else payload["name"]
+
+
+def _refined_table(found: pa.Table) -> pa.Table:
+    names = [f"c1111_split_{times}" for times in REFINEMENTS]
+    values = np.stack([found.column(name).to_numpy() for name in names], axis=1)
+    limits = np.array([_extrapolated(list(row)) for row in values])
+    columns: dict[str, Any] = {
+        "id": found.column("id"),
+        "c1111": values[:, 0],
+        **{name: values[:, index] for index, name in enumerate(names)},
+        "c1111_extrapolated": limits[:, 0],
+        "order": limits[:, 1],
+        "label_error_percent": 100 * np.abs(values[:, 0] / limits[:, 0] - 1),
+    }
+    features = {name: _value("string" if name == "id" else "float64") for name in columns}
+    return with_features(pa.table(columns), features)
+
+
+if __name__ == "__main__":
+    from etchmark.data.building import main
+
+    main(__file__)

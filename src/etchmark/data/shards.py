@@ -1,0 +1,354 @@
+"""Datasets whose labels are costly: what their ``build.py`` defines, and the work on one shard.
+
+Instead of ``build(context)``, such a ``build.py`` defines three functions::
+
+    def shards(context: BuildContext) -> list[Shard]                          # cheap; stable order
+    def labels(context: BuildContext, shard: Shard) -> pa.Table               # costly; small
+    def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table
+
+``labels`` simulates and returns a small table: ``id``, a hash of what was simulated, the labels.
+``table`` makes the bulk anew from its seeds and joins the labels (``match`` does, and compares the
+hashes). Either depends on nothing but its arguments: shards, not workers, fix the batches.
+
+What stands here runs wherever an executor runs it; ``etchmark.data.staging`` directs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etchmark import __version__, files
+from etchmark.catalog import Catalog
+from etchmark.catalog import catalog as installed
+from etchmark.errors import UserError
+
+FUNCTIONS = ("shards", "labels", "table")
+_SHARD = b"etchmark.shard"
+_KEY = b"etchmark.key"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# What labels may be computed with, besides build.py: its sources count as code of the labels.
+_ENGINE = ("simulation", "descriptors.py")
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What the functions of a dataset's ``build.py`` get."""
+
+    folder: Path
+    """The dataset's content folder: parameters, tables and listings in git."""
+    config: str
+    parameters: Mapping[str, Any]
+    offline: bool
+    progress: bool | None = None
+    """None: show progress bars if the output is a terminal."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows that are simulated together and stored in one file."""
+
+    name: str
+    split: str
+    rows: int
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever tells ``labels`` and ``table`` what to make: seeds, ranges; must fit into JSON."""
+
+    @property
+    def digest(self) -> str:
+        """Identifies the shard as it was planned."""
+        planned = [self.name, self.split, self.rows, dict(self.payload)]
+        return hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()
+
+
+# --- build.py ----------------------------------------------------------------------------------
+
+
+@cache
+def _module(path: Path, sha256: str) -> ModuleType:
+    name = f"etchmark_build_{path.parent.name.replace('-', '_')}_{sha256[:12]}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise UserError(f"{path}: cannot be loaded; a dataset needs a build.py")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # dataclasses look their own module up
+    try:
+        module_spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        sys.modules.pop(name, None)
+        raise UserError(
+            f"{path}: needs the package {error.name!r}, which is not installed; simulations need"
+            " `pip install 'etchmark[simulate]'`"
+        ) from None
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def load_builder(folder: Path) -> ModuleType:
+    """A dataset's ``build.py`` as a module; loaded anew if it changed."""
+    path = folder / "build.py"
+    if not path.is_file():
+        raise UserError(f"{path}: is missing; a dataset needs a build.py that defines build()")
+    return _module(path, files.sha256_of(path))
+
+
+def is_sharded(module: ModuleType) -> bool:
+    """Whether it defines ``shards``, ``labels`` and ``table`` instead of ``build``."""
+    found = [name for name in FUNCTIONS if callable(getattr(module, name, None))]
+    if found and (len(found) < len(FUNCTIONS) or hasattr(module, "build")):
+        raise UserError(
+            f"{module.__file__}: defines {', '.join(found)}; define either build() or all of"
+            f" {', '.join(FUNCTIONS)}"
+        )
+    if not found and not callable(getattr(module, "build", None)):
+        raise UserError(f"{module.__file__}: defines no build(); see CONTRIBUTING.md")
+    return bool(found)
+
+
+@cache
+def _engine_digest() -> str:
+    # Once per process: it stands for the code that is loaded, not for what the files say later.
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256(__version__.encode())
+    for name in _ENGINE:
+        found = sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
+        for path in found:
+            if path.is_file():
+                digest.update(f"\n{path.relative_to(root).as_posix()}\n".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def code_key(folder: Path, parameters: Mapping[str, Any]) -> str:
+    """Identifies what labels follow from: code of dataset and engine, parameters."""
+    digest = hashlib.sha256(_engine_digest().encode())
+    for path in sorted(folder.glob("*.py")):
+        digest.update(f"\n{path.name}\n".encode() + path.read_bytes())
+    digest.update(json.dumps(dict(parameters), sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def plan_of(module: ModuleType, context: BuildContext) -> list[Shard]:
+    """The shards of a config; UserError if they cannot be told apart or stored."""
+    where = f"{module.__file__}: shards()"
+    found = list(module.shards(context))
+    names: set[str] = set()
+    for shard in found:
+        if not isinstance(shard, Shard):
+            raise UserError(f"{where}: returned a {type(shard).__name__}; return Shard objects")
+        if not _NAME.fullmatch(shard.name):
+            raise UserError(f"{where}: {shard.name!r} is no plain file name; rename the shard")
+        if shard.name.lower() in names:
+            raise UserError(f"{where}: two shards are named {shard.name!r}; rename one")
+        if shard.rows < 1:
+            raise UserError(f"{where}: shard {shard.name!r} has {shard.rows} rows; give at least 1")
+        try:
+            same = json.loads(json.dumps(dict(shard.payload))) == dict(shard.payload)
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise UserError(f"{where}: the payload of {shard.name!r} does not fit into JSON")
+        names.add(shard.name.lower())
+    if not found:
+        raise UserError(f"{where}: returned no shard; return at least one")
+    return found
+
+
+# --- tables of labels --------------------------------------------------------------------------
+
+
+def hash_of(values: np.ndarray) -> str:
+    """SHA-256 of an array's kind, shape and content: what was simulated."""
+    array = np.ascontiguousarray(values)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    head = f"{array.dtype.str.lstrip('<|')} {array.shape};".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()
+
+
+def match(labels: pa.Table, ids: list[str], hashes: list[str], column: str = "hash") -> pa.Table:
+    """The labels in the order of ``ids``, each simulated on just what ``hashes`` says.
+
+    Args:
+        labels: one row per id, as ``labels`` of ``build.py`` made it.
+        ids: ids of the rows that are being made.
+        hashes: hash of each of their microstructures, as it was made anew.
+        column: the column of ``labels`` that holds the hash of what was simulated.
+
+    Raises:
+        UserError: ids that differ, or a microstructure other than the one simulated.
+    """
+    rows = {key: row for row, key in enumerate(labels.column("id").to_pylist())}
+    strange = sorted(rows.keys() ^ set(ids))
+    if strange or len(ids) != len(rows):
+        raise UserError(f"labels and rows have different ids ({', '.join(strange[:5])})")
+    ordered = labels.take([rows[key] for key in ids])
+    pairs = zip(ids, hashes, ordered.column(column).to_pylist(), strict=True)
+    apart = [key for key, ours, theirs in pairs if ours != theirs]
+    if apart:
+        raise UserError(
+            f"{len(apart)} rows differ from what was simulated ({', '.join(apart[:5])}): this"
+            " machine or this release makes other microstructures; use --recompute, whose results"
+            " need --unofficial"
+        )
+    return ordered
+
+
+def check_labels(shard: Shard, table: Any) -> None:
+    """Labels of a shard have its number of rows and a unique string ``id``."""
+    if not isinstance(table, pa.Table):
+        raise UserError(f"labels() returned a {type(table).__name__}; return a pyarrow Table")
+    if table.num_rows != shard.rows:
+        raise UserError(f"labels() returned {table.num_rows} rows but {shard.rows} are planned")
+    ids = table.column("id").to_pylist() if "id" in table.column_names else [None]
+    if len(set(ids)) < len(ids) or not all(isinstance(key, str) and key for key in ids):
+        raise UserError("labels() needs a column 'id' of unique, non-empty strings")
+
+
+def write_labels(path: Path, shard: Shard, key: str, table: pa.Table) -> None:
+    """Store a shard's labels, whole or not at all."""
+    meta = {**(table.schema.metadata or {}), _SHARD: shard.digest.encode(), _KEY: key.encode()}
+    stored = table.replace_schema_metadata(meta)
+    with files.replacing(path) as temporary:
+        # With checksums, since labels are kept for years and taken as they are.
+        pq.write_table(stored, temporary, compression="zstd", write_page_checksum=True)
+
+
+def read_labels(path: Path, shard: Shard) -> pa.Table:
+    """A shard's stored labels; UserError where they are damaged or another shard's."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        check_labels(shard, table)
+    except (pa.ArrowException, OSError, UserError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise UserError(
+            f"{path}: is no whole table of labels of its shard ({first}); restore it"
+        ) from None
+    return table
+
+
+def is_planned(table: pa.Table, shard: Shard) -> bool:
+    """Whether stored labels were made for the shard as it is planned now."""
+    return (table.schema.metadata or {}).get(_SHARD) == shard.digest.encode()
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work on one shard, wherever it is done."""
+
+    dataset: str
+    shard: Shard
+    config: str
+    key: str
+    """``code_key`` of whoever asks: a worker with other code refuses."""
+    version: str
+    offline: bool
+    root: Path | None = None
+    """Content of the dataset; the worker's own if None."""
+
+
+@dataclass(frozen=True)
+class TableTask(Task):
+    source: Path = Path()
+    """File with the shard's labels."""
+    target: Path = Path()
+    """File to write."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a task has no result; a value, since not every exception travels."""
+
+    message: str
+    mistake: bool
+    """The caller's to mend: one line, no traceback."""
+    trace: str = ""
+
+
+def _prepare(task: Task) -> tuple[ModuleType, BuildContext]:
+    catalog = installed() if task.root is None else Catalog(task.root)
+    folder = catalog.dataset_folder(task.dataset)
+    spec = catalog.dataset(task.dataset)
+    here = code_key(folder, spec.parameters)
+    if (__version__, here) != (task.version, task.key):
+        import platform
+
+        raise UserError(
+            f"the worker on {platform.node()} has etchmark {__version__} with code {here} of"
+            f" {task.dataset}, but {task.version} with {task.key} is asked for; install the same"
+            " release and content there, restart the workers and run again"
+        )
+    context = BuildContext(folder, task.config, spec.parameters, task.offline, progress=False)
+    return load_builder(folder), context
+
+
+def _failed(task: Task, error: Exception) -> Failed:
+    where = f"{task.dataset}:{task.config}, shard {task.shard.name}"
+    text = str(error)
+    mistake = isinstance(error, UserError | ValueError)
+    if isinstance(error, OSError) and isinstance(task, TableTask):
+        return Failed(f"{where}: {unwritable(error, task.target)}", mistake=True)
+    if not mistake:
+        text = f"{type(error).__name__}: {error}"
+    return Failed(f"{where}: {text}", mistake, "".join(traceback.format_exception(error)))
+
+
+def unwritable(error: OSError, path: Path) -> str:
+    """The one line for a file that cannot be written, a full disk above all."""
+    reason = error.strerror or (str(error).splitlines() or ["unknown error"])[0]
+    return (
+        f"{path}: cannot be written ({reason}); make room or mend the folder and run again: what"
+        " is finished is kept"
+    )
+
+
+def compute_labels(task: Task) -> bytes | Failed:
+    """The labels of a shard as an Arrow stream."""
+    try:
+        module, context = _prepare(task)
+        table = module.labels(context, task.shard)
+        check_labels(task.shard, table)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue().to_pybytes()
+    except Exception as error:
+        return _failed(task, error)
+
+
+def write_table(task: TableTask) -> int | Failed:
+    """Make a shard's rows and write them; gives back their number."""
+    from etchmark.data import packaging
+
+    try:
+        module, context = _prepare(task)
+        table = module.table(context, task.shard, read_labels(task.source, task.shard))
+        if not isinstance(table, pa.Table):
+            raise UserError(f"table() returned a {type(table).__name__}; return a pyarrow Table")
+        if table.num_rows != task.shard.rows:
+            raise UserError(
+                f"table() returned {table.num_rows} rows but {task.shard.rows} are planned"
+            )
+        with files.replacing(task.target) as temporary:
+            packaging.write_table(table, temporary)
+        return table.num_rows
+    except Exception as error:
+        return _failed(task, error)

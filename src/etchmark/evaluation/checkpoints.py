@@ -1,0 +1,176 @@
+"""Working directories that outlive an interruption, so that a long training goes on.
+
+Below one folder per model, parameters, data and device, each fold and seed has
+
+``<fold>-<seed>/``         the model's working directory: what the model wrote and nothing else
+``<fold>-<seed>.seconds``  time spent on fitting so far, noted while the model fits
+``<fold>-<seed>.result/``  predictions and cost, in place of the two once they are complete
+
+A finished fold keeps its predictions alone: what a model wrote while it learnt from one fold is
+gone before the next one starts, as it is without checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etchmark import files, settings
+from etchmark.errors import UserError
+
+if TYPE_CHECKING:
+    # The worker imports this module, and has no use for the catalog and the data.
+    from etchmark.catalog import ModelSource
+    from etchmark.data.loading import Benchmark
+
+NOTE_EVERY_S = 1.0
+PEAK = "peak.json"
+
+
+def folder_of(
+    source: ModelSource, benchmark: Benchmark, track: str, protocol: str, device: str
+) -> Path:
+    """Where the checkpoints of exactly this run are kept; other code or data, another folder."""
+    code = {
+        path.relative_to(source.folder).as_posix(): files.sha256_of(path)
+        for path in sorted(source.folder.rglob("*"))
+        if path.is_file() and not _passed_over(path.relative_to(source.folder))
+    }
+    spec = benchmark.spec
+    parts = {
+        "code": code,
+        "params": source.params,
+        "benchmark": spec.key,
+        "track": [track, spec.tracks[track].inputs],
+        "protocol": [protocol, spec.protocols[protocol].model_dump()],
+        "target": spec.target.model_dump(),
+        "data": benchmark.config_folder(track)[1].fingerprint,
+        "device": device,
+    }
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return settings.home() / "checkpoints" / hashlib.sha256(text.encode()).hexdigest()
+
+
+def _passed_over(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a second process from working in the same folder at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with (folder / "lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{folder}: another process is running this model with --resume; wait until it has"
+                " ended or stop it"
+            ) from None
+        yield
+
+
+class Checkpoint:
+    """What is kept of one fold and seed."""
+
+    def __init__(self, root: Path, fold: str, seed: int) -> None:
+        name = f"{fold}-{seed}"
+        self.seed = seed
+        self.work = root / name
+        self.seconds = root / f"{name}.seconds"
+        self.result = root / f"{name}.result"
+
+    def restore(self, folder: Path) -> int | None:
+        """Put a finished outcome into a fold's folder; its peak memory, None if there is none."""
+        try:
+            peak = json.loads((self.result / PEAK).read_text(encoding="utf-8"))["bytes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        folder.mkdir(exist_ok=True)
+        for path in self.result.iterdir():
+            if path.name != PEAK:
+                shutil.copyfile(path, folder / path.name)
+        return int(peak)
+
+    def keep(self, folder: Path, splits: list[str], peak: int) -> None:
+        """Keep a finished outcome, whole or not at all, in place of the working directory."""
+        staging = self.result.with_name(f".{self.result.name}.tmp")
+        for path in (staging, self.result):
+            shutil.rmtree(path, ignore_errors=True)
+        names = [f"predictions-{split}-{self.seed}.npy" for split in splits]
+        for name in (*names, f"result-{self.seed}.json"):
+            files.write_bytes(staging / name, (folder / name).read_bytes())
+        files.write_json(staging / PEAK, {"bytes": peak})
+        staging.rename(self.result)
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.seconds.unlink(missing_ok=True)
+
+
+class Stopwatch:
+    """Times a block; where a file is given, together with what earlier attempts noted in it.
+
+    The note is renewed while the block runs, so that a process that is killed loses a second.
+    """
+
+    def __init__(self, note: Path | None = None) -> None:
+        self._note = note
+        self._earlier = _noted(note)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._started = 0.0
+        self._ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        now = time.perf_counter() if self._ended is None else self._ended
+        return self._earlier + now - self._started
+
+    def __enter__(self) -> Stopwatch:
+        self._started = time.perf_counter()
+        if self._note is not None:
+            self._thread = threading.Thread(target=self._keep_noting, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._ended = time.perf_counter()
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._write()
+
+    def _keep_noting(self) -> None:
+        while not self._stop.wait(NOTE_EVERY_S):
+            self._write()
+
+    def _write(self) -> None:
+        if self._note is None:
+            return
+        # A full disk must not end a training.
+        with suppress(OSError):
+            temporary = self._note.with_name(f".{self._note.name}.tmp")
+            temporary.write_text(repr(self.seconds), encoding="utf-8")
+            temporary.replace(self._note)
+
+
+def _noted(note: Path | None) -> float:
+    if note is None:
+        return 0.0
+    try:
+        seconds = float(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+    return seconds if 0 <= seconds < float("inf") else 0.0

@@ -1,0 +1,116 @@
+"""The run folder: what of a benchmark's data the worker may see, and in which order.
+
+Data are copied batch by batch, so that a dataset need not fit into the memory of this process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etchmark.data.columns import features_of
+from etchmark.data.loading import Benchmark
+from etchmark.errors import UserError
+from etchmark.evaluation.worker import (
+    FOLD,
+    GROUP,
+    SAMPLES,
+    TARGET,
+    TRAIN,
+    VALIDATION,
+    inputs_file,
+)
+
+BATCH_ROWS, BATCH_VALUES = 4096, 1 << 22
+"""A batch holds at most so many rows, and numbers in its widest column."""
+
+
+def copy_columns(
+    paths: Sequence[Path],
+    names: Mapping[str, str],
+    out: Path,
+    more: Mapping[str, np.ndarray] | None = None,
+) -> int:
+    """Copy columns under new names, with their Hugging Face features, batch by batch.
+
+    Args:
+        paths: parquet files of equal schema.
+        names: stored column by new name.
+        out: the file to write.
+        more: further columns, one value per row.
+
+    Returns:
+        The number of rows.
+    """
+    stored = pq.read_schema(paths[0])
+    absent = [old for old in names.values() if old not in stored.names]
+    if absent:
+        raise UserError(f"{paths[0]}: has no column {absent[0]!r}; rebuild the dataset")
+    features = features_of(stored)
+    kept = {new: features[old] for new, old in names.items() if old in features}
+    fields = [pa.field(new, stored.field(old).type) for new, old in names.items()]
+    extra = {name: pa.array(values) for name, values in (more or {}).items()}
+    fields += [pa.field(name, values.type) for name, values in extra.items()]
+    meta = {"huggingface": json.dumps({"info": {"features": kept}})}
+    schema = pa.schema(fields, metadata=meta)
+    wanted = list(dict.fromkeys(names.values()))
+    widest = max([int(np.prod(one.get("shape", 1))) for one in kept.values()], default=1)
+    size = max(1, min(BATCH_ROWS, BATCH_VALUES // widest))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with pa.ipc.new_file(str(out), schema) as writer:
+        for path in paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(size, columns=wanted, use_threads=False):
+                    arrays = [batch.column(old) for old in names.values()]
+                    arrays += [one.slice(rows, batch.num_rows) for one in extra.values()]
+                    writer.write_batch(pa.record_batch(arrays, schema=schema))
+                    rows += batch.num_rows
+    return rows
+
+
+def prepare(
+    root: Path, benchmark: Benchmark, track: str, protocol: str
+) -> tuple[list[str], dict[str, Any]]:
+    """Write what the worker may see.
+
+    Returns:
+        The names of the fold folders, and for each split the row order of its predictions:
+        a list of index arrays, one per fold.
+    """
+    spec = benchmark.spec
+    chosen = spec.protocols[protocol]
+    inputs = {name: name for name in spec.tracks[track].inputs}
+    labelled = {"id": "id", **inputs, TARGET: spec.target.column}
+    if chosen.group_column:
+        labelled[GROUP] = chosen.group_column
+    if chosen.kind == "folds":
+        paths = benchmark.files(chosen.split, track)
+        folds = benchmark.truth(chosen.split, protocol, track).folds
+        assert folds is not None  # noqa: S101 (the spec demands a fold column; for the type checker)
+        known, number = np.unique(folds, return_inverse=True)
+        # Divided by the worker, one fold at a time: what one fold trains on, another holds out.
+        copy_columns(paths, labelled, root / SAMPLES, {FOLD: number})
+        names = [f"fold-{fold:03d}" for fold in known]
+        return names, {chosen.split: [np.flatnonzero(folds == fold) for fold in known]}
+    if chosen.train_split is None:
+        raise UserError(f"{spec.id}: protocol {protocol} has no train_split; mend the benchmark")
+    name = "holdout"
+    train = benchmark.files(chosen.train_split, track)
+    copy_columns(train, labelled, root / name / TRAIN)
+    if chosen.validation_split:
+        validation = benchmark.files(chosen.validation_split, track)
+        copy_columns(validation, labelled, root / name / VALIDATION)
+    order: dict[str, Any] = {}
+    for split in (chosen.split, *chosen.extra_splits):
+        bare = root / name / inputs_file(split)
+        order[split] = [
+            np.arange(copy_columns(benchmark.files(split, track), {"id": "id", **inputs}, bare))
+        ]
+    return [name], order

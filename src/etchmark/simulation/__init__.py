@@ -1,0 +1,1 @@
+"""Microstructures and the physics on them; knows nothing of datasets, benchmarks or models."""

@@ -1,0 +1,176 @@
+"""The composites: what is planned, what is frozen, and that both are what the card says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from etchmark.catalog import Catalog
+from etchmark.data import building
+from etchmark.data.columns import Columns
+from etchmark.data.shards import BuildContext, is_planned
+from etchmark.simulation import microstructures
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "datasets" / "composites"
+PARAMETERS = yaml.safe_load((FOLDER / "dataset.yaml").read_text())["parameters"]
+SPEC = Catalog(ROOT).dataset("composites")
+EXTRA = ("stiff_spheres", "soft_spheres", "fibres_x", "fibres_z", "spinodal")
+
+
+@pytest.fixture(scope="module")
+def module() -> Any:
+    spec = importlib.util.spec_from_file_location("composites_build", FOLDER / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def context(config: str) -> BuildContext:
+    return BuildContext(FOLDER, config, PARAMETERS, offline=True)
+
+
+def frozen(config: str) -> dict[str, np.ndarray]:
+    """Label columns of all frozen shards of a config, side by side."""
+    tables = [
+        pq.read_table(path) for path in sorted((FOLDER / "labels" / config).glob("*.parquet"))
+    ]
+    return {
+        name: np.concatenate([table.column(name).to_numpy() for table in tables])
+        for name in tables[0].column_names
+    }
+
+
+def drawn(module: Any, config: str) -> dict[str, float]:
+    """Volume fraction asked for by id, without making the microstructures of random fields."""
+    found = {}
+    for shard in module.shards(context(config)):
+        payload = shard.payload
+        if payload["sample"]["morphology"] != "gaussian" or isinstance(payload["contrast"], list):
+            continue
+        for number in range(payload["start"], payload["start"] + payload["rows"]):
+            generator = microstructures.generator_of(payload["seed"], payload["key"], number)
+            fraction = module._uniform(generator, payload["sample"]["fraction"])
+            found[f"{payload['name']}-{number:05d}"] = fraction
+    return found
+
+
+@pytest.mark.parametrize("config", SPEC.configs)
+def test_plan_is_what_is_declared(module, config):
+    planned = module.shards(context(config))
+    assert sum(shard.rows for shard in planned) == SPEC.configs[config].rows
+    assert list(dict.fromkeys(shard.split for shard in planned)) == SPEC.configs[config].splits
+    assert len({shard.name for shard in planned}) == len(planned)
+
+
+def test_published_sizes(module):
+    rows: dict[str, int] = {}
+    for shard in module.shards(context("3d-full")):
+        rows[shard.split] = rows.get(shard.split, 0) + shard.rows
+    assert rows == {"train": 4248, "validation": 1062, "test": 590, **dict.fromkeys(EXTRA, 200)}
+
+
+def test_no_two_samples_share_a_key(module):
+    keys = [
+        (shard.payload["key"], number)
+        for config in SPEC.configs
+        if "of" not in PARAMETERS[config]
+        for shard in module.shards(context(config))
+        for number in range(shard.payload["start"], shard.payload["start"] + shard.rows)
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("config", SPEC.configs)
+def test_frozen_labels_are_those_of_the_plan(module, config):
+    folder = FOLDER / "labels" / config
+    planned = {shard.name: shard for shard in module.shards(context(config))}
+    found = {path.stem: path for path in folder.glob("*.parquet")}
+    assert set(found) <= set(planned)
+    assert all(is_planned(pq.read_table(path), planned[name]) for name, path in found.items())
+    if building.frozen_fingerprint(FOLDER, config) is not None:
+        assert set(found) == set(planned)
+
+
+@pytest.mark.parametrize("config", ["3d-mini", "2d-mini"])
+def test_build_equals_the_release(config, home):
+    made = building.build(Catalog(ROOT), "composites", config)
+    assert made.difference is None
+    assert made.manifest.fingerprint == building.frozen_fingerprint(FOLDER, config)
+    labels = frozen(config)
+    for file in made.manifest.files:
+        columns = Columns([made.folder / file.path])
+        cells = columns["microstructure"]
+        measured = cells.reshape(len(cells), -1).mean(axis=1)
+        np.testing.assert_allclose(columns["fraction"], measured)
+        assert (columns["c1111"] >= columns["reuss"]).all()
+        assert (columns["c1111"] <= columns["voigt"]).all()
+        by_id = dict(zip(labels["id"], labels["c11"], strict=True))
+        assert [by_id[name] for name in columns["id"]] == columns["c1111"].tolist()
+        if config == "3d-mini":
+            np.testing.assert_array_equal(columns["section_y"], cells[:, :, 0, :])
+        drawn_with = [json.loads(text) for text in columns["parameters"]]
+        assert [one["contrast"] for one in drawn_with] == columns["contrast"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [("3d-full", "train-000"), ("2d-full", "ellipses-000"), ("2d-mini", "voronoi-000")],
+)
+def test_labels_are_made_again(module, config, name):
+    """Three samples of a frozen shard: same voxels, same label to 1e-6."""
+    shard = next(one for one in module.shards(context(config)) if one.name == name)
+    few = type(shard)(shard.name, shard.split, 3, {**shard.payload, "rows": 3})
+    again = module.labels(context(config), few)
+    kept = pq.read_table(FOLDER / "labels" / config / f"{name}.parquet").slice(0, 3)
+    assert again.column("id").to_pylist() == kept.column("id").to_pylist()
+    assert again.column("hash").to_pylist() == kept.column("hash").to_pylist()
+    np.testing.assert_allclose(again.column("c11"), kept.column("c11"), rtol=1e-6)
+
+
+def test_the_volume_fraction_alone_does_not_solve_it(module):
+    """With one small width for all axes it would (R² 0.996); the set would be too easy."""
+    labels, fraction = frozen("3d-full"), drawn(module, "3d-full")
+    chosen = [row for row, name in enumerate(labels["id"]) if name in fraction]
+    x = np.array([fraction[labels["id"][row]] for row in chosen])
+    y = labels["c11"][chosen]
+    fit, held = slice(None, None, 2), slice(1, None, 2)
+    prediction = np.exp(np.polyval(np.polyfit(x[fit], np.log(y[fit]), 3), x[held]))
+    r2 = 1 - ((prediction - y[held]) ** 2).sum() / ((y[held] - y[held].mean()) ** 2).sum()
+    assert 0.6 < r2 < 0.9
+    assert 20 < 100 * np.abs(prediction / y[held] - 1).mean() < 40
+
+
+@pytest.mark.parametrize("order", [0.6, 1.0, 1.7])
+def test_extrapolation_finds_limit_and_order(module, order):
+    values = [7.0 + 0.2 * size**order for size in (1, 1 / 2, 1 / 3)]
+    limit, found = module._extrapolated(values)
+    assert limit == pytest.approx(7.0, abs=1e-9)
+    assert found == pytest.approx(order, abs=1e-6)
+
+
+def test_extrapolation_without_an_order_is_of_the_first(module):
+    assert module._extrapolated([7.0, 7.2, 7.1]) == (pytest.approx(3 * 7.1 - 2 * 7.2), 1.0)
+
+
+def test_label_uncertainty_of_the_boards_is_measured(module):
+    """The band on each board is the mean error of the refined labels."""
+    for name in Catalog(ROOT).benchmark_names():
+        spec = Catalog(ROOT).benchmark(name)
+        if spec.dataset != "composites" or spec.label_uncertainty is None:
+            continue
+        labels = frozen("2d-refined" if name.endswith("2d") else "3d-refined")
+        errors = [
+            abs(values[0] / module._extrapolated(list(values))[0] - 1)
+            for values in zip(*(labels[f"c1111_split_{n}"] for n in (1, 2, 3)), strict=True)
+        ]
+        assert spec.label_uncertainty.value == pytest.approx(100 * np.mean(errors), rel=0.02)

@@ -1,0 +1,134 @@
+"""Reference lines: values, models of this board and of another one, and where they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from pydantic import ValidationError
+
+import etchmark
+from etchmark.catalog import catalog
+from etchmark.registry.references import reference_values
+from etchmark.registry.store import Store
+from etchmark.scoring import predictions
+from etchmark.specs import ReferenceLine
+
+VALUE = {
+    "label": "published",
+    "value": 3.0,
+    "metric": "mape",
+    "source": {"title": "Paper (2020)"},
+}
+
+
+@pytest.fixture
+def declare(toy_volumes: Path):
+    """Replaces the reference lines of a benchmark."""
+
+    def write(benchmark: str, *lines: dict) -> None:
+        path = toy_volumes / "benchmarks" / f"{benchmark}.yaml"
+        spec = yaml.safe_load(path.read_text()) | {"reference_lines": list(lines)}
+        path.write_text(yaml.safe_dump(spec, sort_keys=False))
+
+    return write
+
+
+@pytest.fixture
+def enter(toy_volumes: Path, tmp_path: Path):
+    """Enters a model that is off by a share of the target, on whole splits."""
+
+    def add(benchmark: str, name: str, off: float, *splits: str) -> None:
+        loaded = etchmark.load_benchmark(benchmark)
+        truths = [loaded.truth(split) for split in splits or ("test",)]
+        ids = np.concatenate([truth.ids for truth in truths])
+        target = np.concatenate([truth.target for truth in truths])
+        path = tmp_path / "entered.parquet"
+        predictions.write(path, ids, target * (1 + off))
+        track = next(iter(loaded.spec.tracks))
+        etchmark.submit(path, benchmark, name=name, track=track, protocol="holdout")
+
+    return add
+
+
+def values(benchmark: str, **more: Any) -> list[tuple[str, float]]:
+    shown: dict[str, Any] = {"protocol": "holdout", "metric": "mape", **more}
+    spec = catalog().benchmark(benchmark)
+    found = reference_values(catalog(), spec, Store(), **shown)
+    return [(line.label, round(value, 6)) for line, value in found]
+
+
+def test_where_a_line_is_drawn(declare) -> None:
+    declare("toy-volumes", VALUE | {"split": "hard", "protocol": "holdout"})
+    assert values("toy-volumes", split="hard") == [("published", 3.0)]
+    assert values("toy-volumes") == []
+    assert values("toy-volumes", split="hard", metric="r2") == []
+    assert values("toy-volumes", split="hard", protocol="folds") == []
+
+
+def test_the_best_model_of_another_benchmark(declare, enter) -> None:
+    best = {"label": "limit", "best": True, "benchmark": "toy-line"}
+    named = {"label": "named", "model": "second", "benchmark": "toy-line"}
+    declare("toy-volumes", best, named)
+    assert values("toy-volumes") == []
+    enter("toy-line", "first", 0.01, "test", "hard")
+    enter("toy-line", "second", 0.02)
+    assert values("toy-volumes") == [("limit", 1.0), ("named", 2.0)]
+    # An extra split is compared with the one of that name, and only where a score is there.
+    assert values("toy-volumes", split="hard") == [("limit", 1.0)]
+    assert values("toy-volumes", metric="bound_violations") == []
+
+
+def test_another_benchmark_that_is_not_there(declare) -> None:
+    declare("toy-volumes", {"label": "limit", "best": True, "benchmark": "nowhere"}, VALUE)
+    assert values("toy-volumes") == [("published", 3.0)]
+
+
+def test_a_model_of_this_board(declare, enter) -> None:
+    declare("toy-volumes", {"label": "own", "model": "mine"})
+    enter("toy-volumes", "mine", 0.04, "test", "hard")
+    assert values("toy-volumes", split="hard") == [("own", 4.0)]
+
+
+def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, command) -> None:
+    note = "on other volumes: quoted, not ranked"
+    best = {"label": "limit", "best": True, "benchmark": "toy-line"}
+    declare("toy-volumes", VALUE | {"note": note}, best)
+    enter("toy-line", "first", 0.01)
+    enter("toy-volumes", "mine", 0.04)
+    said = command("leaderboard", "toy-volumes").fine().splitlines()
+    assert f"reference: published 3.000 %; {note}; Paper (2020)" in said
+    assert "reference: limit 1.000 % (best on toy-line)" in said
+    (labels,) = [line for line in said if line.startswith("labels: ")]
+    assert labels.startswith("labels: mape 2.500 % is the uncertainty of the labels; differences")
+    other = command("leaderboard", "toy-volumes", "--metric", "r2").fine()
+    assert "labels: " not in other
+    assert "published" not in other
+    assert "reference: limit 0." in other
+    assert " 1 (best" not in other
+    shown = command("show", "toy-volumes").fine()
+    assert f"reference  published: mape 3.000 %; {note}; Paper (2020)" in shown
+    assert "reference  limit: the best on toy-line" in shown
+    assert "labels     mape 2.500 %" in shown
+    assert isinstance(json.loads(command("leaderboard", "toy-volumes", "--json").fine()), list)
+    spec = json.loads(command("show", "toy-volumes", "--json").fine())
+    assert spec["label_uncertainty"]["value"] == 2.5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"model": "m", "best": True, "benchmark": "b"},
+        {"best": True},
+        VALUE | {"benchmark": "b"},
+        {"value": 3.0, "metric": "mape"},
+    ],
+)
+def test_lines_that_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        ReferenceLine.model_validate({"label": "x", **wrong})

@@ -1,0 +1,88 @@
+"""Regression on principal components: recovers what it can represent, chooses without the test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from etchmark.surfaces import Components, Data, GaussianProcess, PolynomialRidge, mape
+
+
+def _problem(rows: int, seed: int, noise: float = 0.0) -> Data:
+    """Twelve features from three hidden variables; a positive target quadratic in their log."""
+    generator = np.random.default_rng(seed)
+    hidden = generator.normal(size=(rows, 3)) * [3.0, 2.0, 1.0]
+    mixing = np.random.default_rng(99).normal(size=(3, 12))
+    scalar = generator.uniform(0, 2, size=(rows, 1))
+    exponent = 0.3 * hidden[:, 0] - 0.1 * hidden[:, 1] ** 2 + 0.5 * scalar[:, 0] * hidden[:, 2] / 3
+    target = np.exp(exponent + noise * generator.normal(size=rows))
+    return Data(hidden @ mixing, scalar, target)
+
+
+def test_quadratic_in_the_logarithm_is_recovered():
+    train, validation, test = _problem(400, 0), _problem(100, 1), _problem(200, 2)
+    model = PolynomialRidge(2, log_target=True).fit(train, validation)
+    assert mape(test.target, model.predict(test.features, test.scalars)) < 0.5
+    # The scalar and three components carry everything.
+    assert model.columns >= 4
+
+
+def test_linear_target_cannot_represent_it():
+    train, test = _problem(400, 0), _problem(200, 2)
+    linear = PolynomialRidge(2, log_target=False).fit(train)
+    assert mape(test.target, linear.predict(test.features, test.scalars)) > 5
+
+
+def test_gaussian_process_beats_the_mean_by_far():
+    train, validation, test = _problem(300, 0), _problem(60, 1), _problem(100, 2)
+    model = GaussianProcess(log_target=True, seed=0).fit(train, validation)
+    own = mape(test.target, model.predict(test.features, test.scalars))
+    assert own < 0.2 * mape(test.target, np.full(100, train.target.mean()))
+    assert model.parameter_count() > 300
+
+
+def test_without_validation_whole_groups_are_left_out():
+    """Group labels that give the target away inside groups only: grouped choice is not fooled."""
+    generator = np.random.default_rng(3)
+    groups = np.repeat(np.arange(6), 40)
+    shift = generator.normal(size=6)[groups]
+    # Large components tell the group, a small one what carries over.
+    telling = np.eye(6)[groups] * 10
+    useful = generator.normal(size=240)
+    features = np.concatenate([telling, useful[:, None]], axis=1)
+    target = np.exp(shift + 0.3 * useful)
+    alone = PolynomialRidge(1, components=(2, 6)).fit(Data(features, np.zeros((240, 1)), target))
+    grouped = PolynomialRidge(1, components=(2, 6)).fit(
+        Data(features, np.zeros((240, 1)), target, groups.astype(str))
+    )
+    assert alone.penalty < grouped.penalty
+
+
+def test_same_seed_same_model():
+    train, test = _problem(200, 0, noise=0.1), _problem(50, 2)
+    first, second = (PolynomialRidge(2, seed=4).fit(train) for _ in range(2))
+    np.testing.assert_array_equal(
+        first.predict(test.features, test.scalars), second.predict(test.features, test.scalars)
+    )
+
+
+def test_constant_scalars_and_features_do_no_harm():
+    train = _problem(100, 0)
+    flat = Data(
+        np.concatenate([train.features, np.ones((100, 2))], axis=1), np.ones((100, 1)), train.target
+    )
+    assert np.isfinite(PolynomialRidge(2).fit(flat).predict(flat.features, flat.scalars)).all()
+
+
+@pytest.mark.parametrize("rows", [3, 8])
+def test_few_samples(rows):
+    data = _problem(rows, 0)
+    assert PolynomialRidge(1).fit(data).predict(data.features, data.scalars).shape == (rows,)
+
+
+def test_components_keep_their_relative_size():
+    rows = _problem(300, 0).features
+    scores = Components(rows, 3, seed=0).scores(rows)
+    spread = scores.std(axis=0)
+    assert spread[0] == pytest.approx(1, rel=0.01)
+    assert spread[0] > spread[1] > spread[2]
