@@ -24,8 +24,9 @@ def features_of(inputs: Inputs) -> np.ndarray:
 class VolumeFraction:
     def __init__(self, degree: int, log_target: bool) -> None:
         self.log_target = log_target
+        self.ridge = Ridge(ALPHA)
         self.regressor = make_pipeline(
-            StandardScaler(), PolynomialFeatures(degree), StandardScaler(), Ridge(ALPHA)
+            StandardScaler(), PolynomialFeatures(degree), StandardScaler(), self.ridge
         )
 
     def fit(self, train: Samples, validation: Samples | None = None) -> VolumeFraction:
@@ -39,7 +40,7 @@ class VolumeFraction:
 
     def parameter_count(self) -> int:
         # Terms that are constant (a single contrast) carry no weight.
-        return int(np.count_nonzero(self.regressor[-1].coef_)) + 1
+        return int(np.count_nonzero(self.ridge.coef_)) + 1
 
 
 def build(seed: int, device: str, log_target: bool, degree: int = 3) -> VolumeFraction:
