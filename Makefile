@@ -39,6 +39,9 @@ demo: setup
 	ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/python leaderboard/example_submission.py $(DEMO_HOME)/my-predictions.parquet
 	$(DEMO) submit $(DEMO_HOME)/my-predictions.parquet superalloy-hardness --name my-random-forest --track composition --protocol leave-paper-out
 	$(DEMO) leaderboard superalloy-hardness
+	$(DEMO) build composites --config 3d-mini
+	$(DEMO) evaluate two_point_statistics/quadratic-log composite-stiffness-3d --mini
+	$(DEMO) leaderboard composite-stiffness-3d
 	@if [ "$(DASHBOARD)" = 1 ]; then echo "dashboard: http://localhost:$(PORT) (Ctrl-C ends it)"; exec env ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/etchmark dashboard --port $(PORT); fi
 
 dashboard: setup

@@ -158,6 +158,11 @@ def test_a_dataset_names_its_default_config() -> None:
     DatasetSpec.model_validate(spec)
     with pytest.raises(ValidationError, match="not among configs"):
         DatasetSpec.model_validate(spec | {"default_config": "other"})
+    for name in ("stiff-spheres", "Test", "a b"):
+        # A split that Hugging Face datasets could not be asked for.
+        config = {**spec["configs"][spec["default_config"]], "splits": [name]}
+        with pytest.raises(ValidationError, match="splits"):
+            DatasetSpec.model_validate(spec | {"configs": {spec["default_config"]: config}})
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ ID_PATTERN = r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=64)]
+SplitName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:_[a-z0-9]+)*$", max_length=64)]
+"""Hugging Face ``datasets`` takes no hyphen in the name of a split."""
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s<>\"']+$", max_length=500)]
 Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$", max_length=200)]
@@ -64,7 +66,7 @@ class DatasetConfig(Record):
 
     title: Line
     description: str
-    splits: list[Identifier] = Field(min_length=1)
+    splits: list[SplitName] = Field(min_length=1)
     network: bool = False
     """True if building it needs files that must be downloaded first."""
     rows: int = Field(gt=0)
