@@ -24,6 +24,12 @@ def refused(ran: Any) -> str:
     return said[0].removeprefix("error: ")
 
 
+def _heed_signals() -> None:
+    # Whoever runs the tests may ignore hang-ups or Ctrl-C, and children inherit that.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Hub:
     home: Path
@@ -57,8 +63,7 @@ class Hub:
             env={**os.environ, "TMPDIR": str(self.temporary)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Whoever runs the tests may ignore hang-ups, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+            preexec_fn=_heed_signals,
         )
 
     def board(self, protocol: str | None = None, *, everything: bool = False) -> list[dict]:
