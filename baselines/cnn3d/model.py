@@ -1,0 +1,318 @@
+"""Stiffness from the voxels: the network of Yang et al. (2018), and a periodic one.
+
+Both read ``microstructure``, zeros and ones of shape (samples, n, n, n), and predict C1111, one
+number per sample. ``periodic`` also reads ``contrast``, the Young's modulus of the stiff phase.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from etchmark.evaluation.model import Inputs, Samples
+from etchmark.simulation import bounds
+from etchmark.training import (
+    BetweenLimits,
+    FullPrecision,
+    PeriodicConv,
+    Schedule,
+    batches,
+    channels_last,
+    identity,
+    parameter_count,
+    percent_error,
+    train,
+    wrap,
+)
+
+
+def _volumes(inputs: Inputs) -> np.ndarray:
+    # Eight bits per voxel to the end: only batches are ever turned into numbers.
+    volumes = np.asarray(inputs["microstructure"], dtype=np.uint8)
+    if volumes.ndim != 4:
+        raise ValueError(f"microstructure of shape {volumes.shape} is not (samples, n, n, n)")
+    return volumes
+
+
+# --- as published ------------------------------------------------------------------------------
+
+
+class YangNetwork(nn.Module):
+    """Five 3³ convolutions, each with ReLU and 2³ average pooling, then three dense layers.
+
+    Source: Yang et al., Comput. Mater. Sci. 151 (2018) 278, DOI 10.1016/j.commatsci.2018.05.014.
+    """
+
+    def __init__(self, cells: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for given, made in pairwise((1, *widths)):
+            # Sides are rounded up, 51 → 26 → 13 → 7 → 4 → 2, so that no voxel is left out and the
+            # last map has 2³ · 256 = 2048 numbers.
+            pool = nn.AvgPool3d(2, ceil_mode=True)
+            layers += [nn.Conv3d(given, made, 3, padding=1), nn.ReLU(), pool]
+            cells = math.ceil(cells / 2)
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = FullPrecision(
+            nn.Linear(widths[-1] * cells**3, 2048),
+            nn.ReLU(),
+            nn.Linear(2048, 1024),
+            nn.ReLU(),
+            nn.Linear(1024, 1),
+        )
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv3d | nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        # The phases are ±1/2 to the network.
+        given = (volumes.unsqueeze(1).float() - 0.5).contiguous()
+        return self.dense(self.convolutions(given).flatten(1))[:, 0]
+
+
+class Yang:
+    """Trains ``YangNetwork`` on the standardised target by mean squared error."""
+
+    def __init__(self, seed: int, device: str, schedule: Schedule, widths: tuple[int, ...]) -> None:
+        self.seed, self.device, self.schedule, self.widths = seed, device, schedule, widths
+
+    def fit(self, train: Samples, validation: Samples | None = None) -> Yang:
+        volumes = _volumes(train.inputs)
+        target = np.asarray(train.target, dtype=np.float64)
+        self.mean, self.spread = float(target.mean()), float(target.std()) or 1.0
+        wanted = torch.from_numpy(((target - self.mean) / self.spread).astype(np.float32))
+        torch.manual_seed(self.seed)
+        self.network = YangNetwork(volumes.shape[-1], self.widths).to(self.device)
+
+        def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+            given = torch.from_numpy(volumes[rows]).to(self.device)
+            found = self.network(given).float()
+            return functional.mse_loss(found, wanted[rows].to(self.device))
+
+        who = identity(self.seed, self.schedule, self.network, ids=train.ids, y=target)
+        _run(self, loss, len(volumes), who, validation)
+        return self
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        volumes, found = _volumes(inputs), []
+        self.network.eval()
+        with torch.inference_mode():
+            for part in batches(len(volumes), 16):
+                given = torch.from_numpy(np.array(volumes[part])).to(self.device)
+                found.append(self.network(given).double().cpu().numpy())
+        return self.mean + self.spread * np.concatenate(found)
+
+    def report(self, validation: Samples) -> float:
+        return percent_error(self.predict(validation.inputs), validation.target)
+
+    def parameter_count(self) -> int:
+        return parameter_count(self.network)
+
+
+# --- periodic ----------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(relu(x)))), zero at first in place of a normalisation."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = PeriodicConv(3, width, width)
+        self.second = PeriodicConv(3, width, width)
+        nn.init.zeros_(self.second.conv.weight)
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        inner = functional.relu(self.first(functional.relu(given)))
+        return given + self.second(inner)
+
+
+class Halve(nn.Module):
+    """Means over 2³ voxels of the periodic cell, then more channels.
+
+    An odd side is wrapped by one voxel first, so that 17 becomes 9.
+    """
+
+    def __init__(self, given: int, made: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv3d(given, made, 1)
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        if given.shape[-1] % 2:
+            given = wrap(given, 1)[:, :, 1:, 1:, 1:]
+        return self.mix(functional.avg_pool3d(given, 2))
+
+
+class PeriodicNetwork(nn.Module):
+    """Periodic convolutions on a grid coarser by ``pool``, whose voxels come in as channels.
+
+    The mean over the cell of each level's features goes into a small dense network. Cells of any
+    side are read, as many voxels to a unit of length as in training.
+    """
+
+    def __init__(self, pool: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        self.pool = pool
+        self.stem = PeriodicConv(3, pool**3, widths[0])
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(Residual(width) for _ in range(count)))
+            for width, count in zip(widths, blocks, strict=True)
+        )
+        self.halves = nn.ModuleList(Halve(given, made) for given, made in pairwise(widths))
+        self.head = FullPrecision(nn.Linear(sum(widths), 128), nn.SiLU(), nn.Linear(128, 1))
+
+    def _channels(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Voxels as channels of a grid coarser by ``pool``, channels last, ±1."""
+        pool = self.pool
+        missing = -volumes.shape[-1] % pool
+        if missing:
+            for axis in (1, 2, 3):
+                volumes = torch.cat([volumes, volumes.narrow(axis, 0, missing)], axis)
+        rows, side = len(volumes), volumes.shape[-1] // pool
+        split = volumes.reshape(rows, side, pool, side, pool, side, pool)
+        last = split.permute(0, 1, 3, 5, 2, 4, 6).reshape(rows, side, side, side, pool**3)
+        return last.permute(0, 4, 1, 2, 3).float() * 2 - 1
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        features, means = self.stem(self._channels(volumes)), []
+        for index, level in enumerate(self.levels):
+            if index:
+                features = self.halves[index - 1](features)
+            features = level(features)
+            means.append(functional.relu(features).float().mean((2, 3, 4)))
+        return self.head(torch.cat(means, 1))[:, 0]
+
+
+def varied(volume: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A volume of the same C1111: shifted, mirrored, y and z exchanged, all at random."""
+    moved = np.roll(volume, generator.integers(0, volume.shape), axis=(0, 1, 2))
+    if generator.integers(2):
+        moved = moved.swapaxes(1, 2)
+    x, y, z = (slice(None, None, step) for step in generator.choice([-1, 1], 3))
+    return moved[x, y, z]
+
+
+def equivalent(volumes: torch.Tensor) -> list[torch.Tensor]:
+    """Four views of the same C1111: with y and z exchanged or not, from either side."""
+    turned = volumes.flip((1, 2, 3))
+    return [volumes, turned.transpose(2, 3), volumes.transpose(2, 3), turned]
+
+
+class Periodic:
+    """Trains ``PeriodicNetwork`` on log C1111, placed between the bounds of Reuss and Voigt.
+
+    Whatever it is shown, no prediction leaves the bounds.
+    """
+
+    def __init__(
+        self, seed: int, device: str, schedule: Schedule, design: dict[str, Any], views: int
+    ) -> None:
+        self.seed, self.device, self.schedule = seed, device, schedule
+        self.design, self.views = design, views
+
+    def _limits(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """Reuss's and Voigt's bound of each volume."""
+        fraction = np.array([volume.mean() for volume in _volumes(inputs)])
+        contrast = np.asarray(inputs["contrast"], dtype=np.float64)
+        return bounds.reuss(fraction, contrast), bounds.voigt(fraction, contrast)
+
+    def fit(self, train: Samples, validation: Samples | None = None) -> Periodic:
+        volumes = _volumes(train.inputs)
+        target = np.asarray(train.target, dtype=np.float64)
+        self.scale = BetweenLimits(target, *self._limits(train.inputs))
+        torch.manual_seed(self.seed)
+        self.network = channels_last(PeriodicNetwork(**self.design), 3).to(self.device)
+
+        def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+            given = np.stack([varied(volumes[row], generator) for row in rows])
+            found = self.network(torch.from_numpy(given).to(self.device))
+            error = self.scale.log_ratio(found, rows)
+            # Relative errors: squared below 5 %, absolute above.
+            return functional.smooth_l1_loss(error, torch.zeros_like(error), beta=0.05)
+
+        more = {"design": self.design, "ids": train.ids, "y": target}
+        who = identity(self.seed, self.schedule, self.network, **more)
+        _run(self, loss, len(volumes), who, validation)
+        return self
+
+    def predict(self, inputs: Inputs, views: int | None = None) -> np.ndarray:
+        volumes, found = _volumes(inputs), []
+        self.network.eval()
+        with torch.inference_mode():
+            for part in batches(len(volumes), 16):
+                given = torch.from_numpy(np.array(volumes[part])).to(self.device)
+                seen = equivalent(given)[: views or self.views]
+                outputs = [self.network(view).double() for view in seen]
+                found.append(torch.stack(outputs).mean(0).cpu().numpy())
+        return self.scale.values(np.concatenate(found), *self._limits(inputs))
+
+    def report(self, validation: Samples) -> float:
+        # One view is enough to follow a training, at a quarter of the time.
+        found = self.predict(validation.inputs, views=1)
+        return percent_error(found, validation.target)
+
+    def parameter_count(self) -> int:
+        return parameter_count(self.network)
+
+
+def _run(model: Any, loss: Any, rows: int, who: str, validation: Samples | None) -> None:
+    def report() -> str:
+        if validation is None:
+            return "no validation"
+        return f"validation MAPE {model.report(validation):.3f} %"
+
+    train(
+        model.network,
+        loss,
+        rows,
+        model.schedule,
+        seed=model.seed,
+        device=model.device,
+        who=who,
+        report=report,
+    )
+
+
+def build(
+    seed: int,
+    device: str,
+    *,
+    design: str,
+    epochs: int,
+    batch: int = 16,
+    learning_rate: float = 2e-3,
+    widths: Sequence[int] | None = None,
+    pool: int = 3,
+    blocks: Sequence[int] = (2, 3),
+    views: int = 4,
+) -> Yang | Periodic:
+    """An untrained model.
+
+    Args:
+        seed: of weights, order and augmentation.
+        device: ``cpu`` or ``cuda``.
+        design: ``yang`` or ``periodic``.
+        epochs: passes over the training volumes.
+        batch: volumes per step.
+        learning_rate: the highest.
+        widths: channels of each level; by default those of the design.
+        pool: of ``periodic``: voxels per side that become channels of one voxel.
+        blocks: of ``periodic``: residual blocks of each level.
+        views: of ``periodic``: equivalent views that a prediction is the mean of, 1 to 4.
+    """
+    if design == "yang":
+        # Adam as published; its rate is brought down to zero, so that the last epoch can be taken.
+        schedule = Schedule(epochs, batch, learning_rate, warmup=0.0, clip=None)
+        return Yang(seed, device, schedule, tuple(widths or (16, 32, 64, 128, 256)))
+    if design != "periodic":
+        raise ValueError(f"design is 'yang' or 'periodic', not {design!r}")
+    schedule = Schedule(epochs, batch, learning_rate, weight_decay=0.01)
+    chosen = {"pool": pool, "widths": tuple(widths or (32, 64)), "blocks": tuple(blocks)}
+    return Periodic(seed, device, schedule, chosen, views)

@@ -1,0 +1,378 @@
+"""Training of torch models on a fixed schedule, resumable after every epoch; periodic convolution.
+
+Needs torch. Nothing here looks at held-out samples to choose anything: the weights of the last
+epoch are the result. Importing starts no threads, so a process may still fork afterwards.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from etchmark import files
+
+CHECKPOINT = Path("checkpoint.pt")
+SMALLEST_SPAN = 1e-9
+"""Logarithmic distance of two limits that coincide."""
+
+Loss = Callable[[np.ndarray, np.random.Generator], torch.Tensor]
+"""Mean loss over the rows of given indices; draws whatever it augments with from the generator."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: AdamW under a rate that rises linearly and falls as a cosine to zero.
+
+    Attributes:
+        epochs: passes over the training rows.
+        batch: rows per step, at most; the steps of an epoch are equally large up to one row.
+        learning_rate: the highest rate.
+        weight_decay: of weights with two or more axes; biases and scales are left alone.
+        warmup: share of all steps on which the rate rises.
+        clip: largest norm of a gradient, None for no limit.
+    """
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    clip: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or not self.learning_rate > 0:
+            raise ValueError(f"epochs, batch and learning_rate must be positive: {self}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup {self.warmup} must be at least 0 and less than 1")
+
+    def rate(self, done: float) -> float:
+        """Learning rate once a share ``done`` (0 to 1) of all steps is over."""
+        if done < self.warmup:
+            return self.learning_rate * done / self.warmup
+        falling = (done - self.warmup) / (1 - self.warmup)
+        return self.learning_rate * (1 + math.cos(math.pi * falling)) / 2
+
+
+# --- precision ---------------------------------------------------------------------------------
+
+
+def multiplies_bfloat16(device: str | torch.device) -> bool:
+    """Whether bfloat16 is faster than float32 on a device: recent GPUs, CPUs with AMX.
+
+    On a CPU without AMX it is emulated: convolutions in three dimensions took 2 to 4 times longer.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return kind == "cpu" and bool(known().get("amx_bf16", False))
+
+
+def autocast(device: str | torch.device) -> AbstractContextManager[Any]:
+    """Mixed precision with bfloat16 where the hardware gains by it, else full precision."""
+    if multiplies_bfloat16(device):
+        return torch.autocast(torch.device(device).type, torch.bfloat16)
+    return nullcontext()
+
+
+class FullPrecision(nn.Sequential):
+    """Layers that ``autocast`` leaves alone: a last bit of bfloat16 is 0.4 % of an output."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (its name in torch)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
+# --- periodic convolution ----------------------------------------------------------------------
+
+
+class _Wrap(torch.autograd.Function):
+    """Periodic padding of all axes after the second.
+
+    The same numbers as ``pad(mode="circular")`` at about a third of the time, and unlike it this
+    keeps channels last, without which the convolution that follows is slower.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, given: torch.Tensor, width: int) -> torch.Tensor:
+        ctx.width = width
+        sizes = given.shape[2:]
+        last = torch.channels_last if len(sizes) == 2 else torch.channels_last_3d
+        padded = torch.empty(
+            (*given.shape[:2], *(size + 2 * width for size in sizes)),
+            dtype=given.dtype,
+            device=given.device,
+            memory_format=last,
+        )
+        padded[(..., *(slice(width, width + size) for size in sizes))] = given
+        # Axis by axis, so that edges and corners come from what is already padded.
+        for axis, size in enumerate(sizes, 2):
+            padded.narrow(axis, 0, width).copy_(padded.narrow(axis, size, width))
+            padded.narrow(axis, size + width, width).copy_(padded.narrow(axis, width, width))
+        return padded
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        width, total = ctx.width, gradients[0].clone()
+        sizes = [size - 2 * width for size in total.shape[2:]]
+        for axis, size in reversed(list(enumerate(sizes, 2))):
+            total.narrow(axis, size, width).add_(total.narrow(axis, 0, width))
+            total.narrow(axis, width, width).add_(total.narrow(axis, size + width, width))
+        return total[(..., *(slice(width, width + size) for size in sizes))], None
+
+
+def wrap(given: torch.Tensor, width: int) -> torch.Tensor:
+    """Periodic padding by ``width`` on both sides of the two or three axes after (rows, channels).
+
+    Raises ValueError if an axis is shorter than the width.
+    """
+    if given.ndim not in (4, 5) or min(given.shape[2:]) < width:
+        raise ValueError(f"shape {tuple(given.shape)} cannot be wrapped by {width}")
+    padded: Any = _Wrap.apply(given, width) if width else given
+    return padded
+
+
+class PeriodicConv(nn.Module):
+    """Convolution of a periodic cell in two or three dimensions, of odd kernel size."""
+
+    def __init__(self, dimensions: int, given: int, made: int, kernel: int = 3) -> None:
+        super().__init__()
+        if dimensions not in (2, 3) or kernel % 2 == 0:
+            raise ValueError(f"{dimensions} dimensions, kernel {kernel}: wants 2 or 3 and odd")
+        self.conv = (nn.Conv2d if dimensions == 2 else nn.Conv3d)(given, made, kernel)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        self.width = kernel // 2
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return self.conv(wrap(given, self.width))
+
+
+def channels_last(network: nn.Module, dimensions: int) -> nn.Module:
+    """The network with weights laid out for its number of dimensions, which is faster."""
+    layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            module.to(memory_format=layout)
+    return network
+
+
+# --- targets -----------------------------------------------------------------------------------
+
+
+class BetweenLimits:
+    """A positive quantity known to lie between two positive limits, from a network's output.
+
+    With t the position of log y between the logarithms of the limits, the standardised logit of t
+    is what the network gives, so that no output leaves the limits.
+
+    Args:
+        target: training values, shape (rows,).
+        low: lower limit of each.
+        high: upper limit of each.
+        edge: training values nearer to a limit than this t, or beyond it, count as that near when
+            mean and standard deviation of the logit are found.
+    """
+
+    def __init__(
+        self, target: np.ndarray, low: np.ndarray, high: np.ndarray, edge: float = 1e-3
+    ) -> None:
+        span = np.maximum(np.log(high / low), SMALLEST_SPAN)
+        inside = np.clip(np.log(target / low) / span, edge, 1 - edge)
+        logit = np.log(inside / (1 - inside))
+        self.mean, self.spread = float(logit.mean()), float(logit.std()) or 1.0
+        self._span = torch.from_numpy(span.astype(np.float32))
+        self._height = torch.from_numpy(np.log(target / low).astype(np.float32))
+
+    def log_ratio(self, found: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """log(predicted / target) of training rows, from the network's outputs for them."""
+        position = torch.sigmoid(self.mean + self.spread * found.float())
+        span, height = (part[rows].to(found.device) for part in (self._span, self._height))
+        return position * span - height
+
+    def values(self, found: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Predictions from outputs (float64) and the limits of each."""
+        # Halved, the hyperbolic tangent is the logistic function without its overflow.
+        position = (1 + np.tanh((self.mean + self.spread * found) / 2)) / 2
+        return low * (high / low) ** position
+
+
+# --- checkpoints -------------------------------------------------------------------------------
+
+
+def identity(seed: int, schedule: Schedule, network: nn.Module, **more: Any) -> str:
+    """What tells one training from another: SHA-256 over everything that decides its outcome.
+
+    ``more`` is anything that fits into JSON, and arrays, of which the content counts.
+    """
+
+    def known(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            content = str(value.tolist()) if value.dtype == object else value.tobytes()
+            raw = content.encode() if isinstance(content, str) else content
+            return [str(value.dtype), list(value.shape), hashlib.sha256(raw).hexdigest()]
+        return value
+
+    shapes = {name: list(part.shape) for name, part in network.state_dict().items()}
+    parts = [seed, asdict(schedule), shapes, {name: known(value) for name, value in more.items()}]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _resume(path: Path, who: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load the checkpoint of this very training, if there is one; the number of epochs done."""
+    if not path.is_file():
+        return 0
+    before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    try:
+        with zipfile.ZipFile(path) as parts:
+            # torch itself does not compare checksums when it reads.
+            if bad := parts.testzip():
+                raise zipfile.BadZipFile(bad)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if found["identity"] != who:
+            _say(f"{path.name}: of another training; ignored")
+            return 0
+        network.load_state_dict(found["network"])
+        optimizer.load_state_dict(found["optimizer"])
+        epoch = int(found["epoch"])
+    except Exception as error:
+        # Damage shows in as many ways as there are bytes; none is worth more than the lost epochs.
+        network.load_state_dict(before[0])
+        optimizer.load_state_dict(before[1])
+        _say(f"{path.name}: damaged ({type(error).__name__}); ignored")
+        return 0
+    _say(f"{path.name}: {epoch} epochs done")
+    return epoch
+
+
+# --- the loop ----------------------------------------------------------------------------------
+
+
+def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
+    weights = [part for part in network.parameters() if part.ndim > 1]
+    others = [part for part in network.parameters() if part.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": schedule.weight_decay}]
+    # An empty group is refused by some versions.
+    groups += [{"params": others, "weight_decay": 0.0}] if others else []
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate)
+
+
+def _steps(rows: int, batch: int, generator: np.random.Generator) -> list[np.ndarray]:
+    return np.array_split(generator.permutation(rows), math.ceil(rows / batch))
+
+
+def train(
+    network: nn.Module,
+    loss: Loss,
+    rows: int,
+    schedule: Schedule,
+    *,
+    seed: int,
+    device: str,
+    who: str,
+    report: Callable[[], str] | None = None,
+    checkpoint: Path = CHECKPOINT,
+) -> None:
+    """Train a network in place to the last epoch of its schedule.
+
+    After every epoch one line is printed and the state is written to ``checkpoint``, as a whole or
+    not at all. If that file is there and is of the same training, the loop goes on from it; a
+    damaged one or that of another training is ignored, with a line that says so. All randomness of
+    an epoch comes from ``seed`` and its number, so an interrupted training ends in the same weights
+    as one that was not, on the same machine with the same number of threads.
+
+    Args:
+        network: on ``device``; its first weights are the caller's.
+        loss: mean loss of some rows.
+        rows: number of training rows.
+        schedule: epochs and rates.
+        seed: of order, augmentation and dropout.
+        device: ``cpu`` or ``cuda``.
+        who: what tells this training from others (``identity``).
+        report: text for the line of an epoch, called in evaluation mode.
+        checkpoint: file to write and resume from.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
+    """
+    optimizer = _optimizer(network, schedule)
+    first = _resume(checkpoint, who, network, optimizer)
+    for epoch in range(first, schedule.epochs):
+        started = time.perf_counter()
+        mean = _epoch(network, loss, rows, schedule, optimizer, epoch, seed, device)
+        network.eval()
+        text = f", {report()}" if report else ""
+        with files.replacing(checkpoint) as temporary:
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save({"identity": who, "epoch": epoch + 1, **state}, temporary)
+        seconds = time.perf_counter() - started
+        _say(f"epoch {epoch + 1}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
+    network.eval()
+
+
+def _epoch(
+    network: nn.Module,
+    loss: Loss,
+    rows: int,
+    schedule: Schedule,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    seed: int,
+    device: str,
+) -> float:
+    """One pass over all rows; their mean loss."""
+    generator = np.random.default_rng([seed, epoch])
+    torch.manual_seed(int(generator.integers(2**62)))
+    network.train()
+    total = 0.0
+    steps = _steps(rows, schedule.batch, generator)
+    # Some kernels of cuDNN add in an order of their own.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for step, chosen in enumerate(steps):
+            rate = schedule.rate((epoch + (step + 0.5) / len(steps)) / schedule.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with autocast(device):
+                value = loss(chosen, generator)
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}")
+            optimizer.zero_grad()
+            value.backward()
+            if schedule.clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+            optimizer.step()
+            total += value.item() * len(chosen)
+    return total / rows
+
+
+def batches(rows: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` rows, in order."""
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(part.numel() for part in network.parameters() if part.requires_grad)
+
+
+def percent_error(predicted: np.ndarray, target: np.ndarray) -> float:
+    """Mean absolute percentage error, for the line of an epoch."""
+    return 100 * float(np.mean(np.abs(predicted / target - 1)))

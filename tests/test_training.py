@@ -1,0 +1,375 @@
+"""The training loop ends in the same weights, interrupted or not; periodic padding is exact."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from etchmark import training  # noqa: E402
+from etchmark.training import BetweenLimits, PeriodicConv, Schedule, identity, wrap  # noqa: E402
+
+SCHEDULE = Schedule(epochs=4, batch=4, learning_rate=0.01, weight_decay=0.1)
+ROWS = 10
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- the schedule ------------------------------------------------------------------------------
+
+
+def test_the_rate_rises_to_its_highest_and_falls_to_zero():
+    schedule = Schedule(epochs=1, batch=1, learning_rate=0.3, warmup=0.2)
+    rates = [schedule.rate(done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == 0
+    assert rates[10] == pytest.approx(0.15)
+    assert rates[20] == pytest.approx(0.3)
+    assert rates[60] == pytest.approx(0.15)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(rates[:21]) > 0).all()
+    assert (np.diff(rates[20:]) < 0).all()
+    assert Schedule(1, 1, 0.3, warmup=0).rate(0) == 0.3
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch": 0}, {"learning_rate": 0.0}, {"warmup": 1.0}]
+)
+def test_a_schedule_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Schedule(**{"epochs": 1, "batch": 1, "learning_rate": 0.1, **wrong})
+
+
+def test_the_steps_of_an_epoch_hold_every_row_once():
+    steps = training._steps(10, 4, np.random.default_rng(0))
+    assert [len(step) for step in steps] == [4, 3, 3]
+    assert sorted(np.concatenate(steps)) == list(range(10))
+
+
+# --- precision ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"), [({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)]
+)
+def test_bfloat16_only_where_the_processor_multiplies_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    with training.autocast("cpu"):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == expected
+
+
+def test_some_layers_keep_full_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    layers = training.FullPrecision(nn.Linear(2, 2), nn.SiLU())
+    given = torch.ones(1, 2, dtype=torch.bfloat16)
+    with training.autocast("cpu"):
+        assert layers(given).dtype == torch.float32
+        assert nn.Sequential(*layers)(given).dtype == torch.bfloat16
+
+
+def test_full_precision_where_torch_tells_no_capabilities(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not training.multiplies_bfloat16("cpu")
+
+
+# --- periodic convolution ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 3, 4, 5, 2)])
+@pytest.mark.parametrize("width", [0, 1, 2])
+def test_wrapping_is_circular_padding_with_its_gradient(shape, width):
+    given = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    expected = functional.pad(given, (width,) * 2 * (len(shape) - 2), mode="circular")
+    found = wrap(given, width)
+    assert torch.equal(found, expected)
+    weights = torch.randn_like(expected)
+    gradient = torch.autograd.grad((expected * weights).sum(), given)[0]
+    assert torch.allclose(torch.autograd.grad((found * weights).sum(), given)[0], gradient)
+
+
+def test_the_gradient_that_comes_in_is_left_as_it_was():
+    given = torch.randn(1, 1, 4, 4, requires_grad=True)
+    incoming = torch.ones(1, 1, 6, 6)
+    wrap(given, 1).backward(incoming)
+    assert (incoming == 1).all()
+
+
+def test_wrapping_keeps_channels_last():
+    given = torch.randn(2, 3, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    assert wrap(given, 1).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 4, 4)])
+def test_what_cannot_be_wrapped_is_refused(shape):
+    with pytest.raises(ValueError, match="cannot be wrapped by 2"):
+        wrap(torch.zeros(shape), 2)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_periodic_convolution_moves_with_its_input(dimensions):
+    layer = training.channels_last(PeriodicConv(dimensions, 2, 3), dimensions)
+    given = torch.randn(1, 2, *(5, 4, 3)[:dimensions])
+    shifts, axes = (2, 1, 1)[:dimensions], tuple(range(2, 2 + dimensions))
+    moved = layer(given.roll(shifts, axes))
+    assert torch.allclose(moved, layer(given).roll(shifts, axes), atol=1e-6)
+    assert not torch.allclose(moved, layer(given), atol=1e-2)
+
+
+def test_periodic_convolutions_have_odd_kernels_in_two_or_three_dimensions():
+    for dimensions, kernel in ((1, 3), (2, 4)):
+        with pytest.raises(ValueError, match="wants 2 or 3 and odd"):
+            PeriodicConv(dimensions, 1, 1, kernel)
+
+
+# --- targets -----------------------------------------------------------------------------------
+
+LOW, HIGH = np.array([1.0, 2.0, 3.0]), np.array([4.0, 20.0, 50.0])
+BETWEEN = np.array([1.2, 9.0, 40.0])
+
+
+def test_no_output_leaves_the_limits():
+    scale = BetweenLimits(BETWEEN, LOW, HIGH)
+    for output, expected in ((-1e9, LOW), (1e9, HIGH)):
+        np.testing.assert_allclose(scale.values(np.full(3, output), LOW, HIGH), expected)
+
+
+def test_values_and_the_training_error_agree_and_can_be_met():
+    scale = BetweenLimits(BETWEEN, LOW, HIGH)
+    outputs = np.array([-0.7, 0.1, 1.5])
+    found = scale.log_ratio(torch.from_numpy(outputs), np.arange(3)).numpy()
+    values = scale.values(outputs, LOW, HIGH)
+    np.testing.assert_allclose(found, np.log(values / BETWEEN), atol=1e-6)
+    position = np.log(BETWEEN / LOW) / np.log(HIGH / LOW)
+    exact = (np.log(position / (1 - position)) - scale.mean) / scale.spread
+    np.testing.assert_allclose(scale.values(exact, LOW, HIGH), BETWEEN)
+    assert exact.mean() == pytest.approx(0)
+    assert exact.std() == pytest.approx(1)
+
+
+def test_limits_that_coincide_are_met():
+    same = np.array([2.0, 2.0])
+    scale = BetweenLimits(same, same, same)
+    np.testing.assert_array_equal(scale.values(np.array([-3.0, 3.0]), same, same), same)
+
+
+# --- the loop ----------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+def _train(
+    folder: Path, seed: int = 0, stop_at: int | None = None, name: str = "a", report=None
+) -> dict[str, torch.Tensor]:
+    """Weights after training a small network with dropout and augmentation in a folder."""
+    torch.manual_seed(5)
+    network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
+    rows = torch.randn(ROWS, 3)
+    wanted = rows.sum(1, keepdim=True)
+    calls = 0
+
+    def loss(chosen: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise Interrupted
+        noise = torch.from_numpy(generator.normal(size=(len(chosen), 3)).astype(np.float32))
+        return functional.mse_loss(network(rows[chosen] + 0.1 * noise), wanted[chosen])
+
+    training.train(
+        network,
+        loss,
+        ROWS,
+        SCHEDULE,
+        seed=seed,
+        device="cpu",
+        who=identity(seed, SCHEDULE, network, name=name),
+        report=report,
+        checkpoint=folder / "checkpoint.pt",
+    )
+    assert not network.training
+    return network.state_dict()
+
+
+def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> dict[str, torch.Tensor]:
+    return _train(tmp_path / "whole")
+
+
+def test_equal_seeds_give_equal_weights(tmp_path, whole):
+    assert _equal(whole, _train(tmp_path / "again"))
+    assert not _equal(whole, _train(tmp_path / "other", seed=1))
+
+
+@pytest.mark.parametrize("stop_at", [5, 8])
+def test_an_interrupted_training_ends_in_the_same_weights(tmp_path, whole, capsys, stop_at):
+    # Three steps make an epoch: the fifth ends the second epoch early, the eighth the third.
+    with pytest.raises(Interrupted):
+        _train(tmp_path, stop_at=stop_at)
+    capsys.readouterr()
+    assert _equal(whole, _train(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    done = (stop_at - 1) // 3
+    assert lines[0] == f"checkpoint.pt: {done} epochs done"
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        f"epoch {epoch}/4" for epoch in range(done + 1, 5)
+    ]
+
+
+def test_a_training_that_is_done_is_not_repeated(tmp_path, whole, capsys):
+    _train(tmp_path)
+    capsys.readouterr()
+    # Its first step would raise.
+    assert _equal(whole, _train(tmp_path, stop_at=1))
+    assert capsys.readouterr().out == "checkpoint.pt: 4 epochs done\n"
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _flip(path: Path) -> None:
+    """One byte of one weight."""
+    content = bytearray(path.read_bytes())
+    weights = torch.load(path, weights_only=True)["network"]["0.weight"].numpy().tobytes()
+    content[content.index(weights)] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def _change(name: str, value: object) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        found = torch.load(path, weights_only=True)
+        torch.save({**found, name: value}, path)
+
+    return change
+
+
+def _not_a_mapping(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _cut,
+        _empty,
+        _flip,
+        _not_a_mapping,
+        _change("network", {"0.weight": torch.zeros(8, 3)}),
+        _change("optimizer", {}),
+        _change("epoch", "two"),
+    ],
+)
+def test_a_damaged_checkpoint_is_ignored(tmp_path, whole, capsys, damage):
+    with pytest.raises(Interrupted):
+        _train(tmp_path, stop_at=8)
+    damage(tmp_path / "checkpoint.pt")
+    capsys.readouterr()
+    assert _equal(whole, _train(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("checkpoint.pt: damaged (")
+    assert lines[0].endswith("); ignored")
+    assert len(lines) == 1 + SCHEDULE.epochs
+
+
+def test_the_checkpoint_of_another_training_is_ignored(tmp_path, whole, capsys):
+    _train(tmp_path, name="b")
+    capsys.readouterr()
+    assert _equal(whole, _train(tmp_path))
+    assert capsys.readouterr().out.startswith("checkpoint.pt: of another training; ignored\n")
+
+
+def test_a_checkpoint_is_whole_and_alone(tmp_path):
+    _train(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_every_epoch_has_a_line_with_its_report(tmp_path, capsys):
+    _train(tmp_path, report=lambda: "validation MAPE 3 %")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == SCHEDULE.epochs
+    for epoch, line in enumerate(lines, 1):
+        assert line.startswith(f"epoch {epoch}/4: loss ")
+        assert ", validation MAPE 3 %, " in line
+        assert line.endswith(" s")
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
+    network = nn.Linear(1, 1)
+
+    def loss(chosen: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+        return network(torch.full((1, 1), torch.nan)).mean()
+
+    with pytest.raises(FloatingPointError, match="nan in epoch 1"):
+        training.train(
+            network, loss, 3, SCHEDULE, seed=0, device="cpu", who="", checkpoint=tmp_path / "c.pt"
+        )
+
+
+def test_the_identity_depends_on_all_that_decides_the_outcome():
+    network = nn.Linear(2, 1)
+    ids, target = np.array(["a", "b"], dtype=object), np.array([1.0, 2.0])
+
+    def of(seed=0, schedule=SCHEDULE, network=network, **more):
+        return identity(seed, schedule, network, **{"ids": ids, "y": target, "pool": 3, **more})
+
+    changed = [
+        of(seed=1),
+        of(schedule=Schedule(5, 4, 0.01, 0.1)),
+        of(network=nn.Linear(3, 1)),
+        of(ids=ids[::-1]),
+        of(y=target + 1e-12),
+        of(pool=2),
+    ]
+    assert of() == of(network=nn.Linear(2, 1))
+    assert of() not in changed
+    assert len(set(changed)) == len(changed)
+
+
+def test_small_helpers():
+    assert training.percent_error(np.array([1.1, 1.8]), np.array([1.0, 2.0])) == pytest.approx(10)
+    assert [(part.start, part.stop) for part in training.batches(5, 2)] == [(0, 2), (2, 4), (4, 5)]
+    assert training.parameter_count(nn.Linear(3, 2)) == 8
+
+
+def test_a_process_that_imported_it_may_fork_and_train():
+    # The harness imports a model's code, then forks: threads started before would be missing.
+    code = """
+import os, sys
+import torch
+from etchmark.training import PeriodicConv
+child = os.fork()
+if child == 0:
+    torch.set_num_threads(2)
+    PeriodicConv(3, 8, 8)(torch.randn(2, 8, 12, 12, 12)).sum().backward()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    if sys.platform != "linux":
+        pytest.skip("the harness forks on Linux only")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.split() == ["7"], done.stderr
