@@ -72,7 +72,7 @@ class Schedule:
 def multiplies_bfloat16(device: str | torch.device) -> bool:
     """Whether bfloat16 is faster than float32 on a device: recent GPUs, CPUs with AMX.
 
-    On a CPU without AMX it is emulated: convolutions in three dimensions took 2 to 4 times longer.
+    On a CPU without AMX it is emulated: training in three dimensions took 1.6 to 4 times as long.
     """
     kind = torch.device(device).type
     if kind == "cuda":
