@@ -242,6 +242,21 @@ def test_a_training_that_is_done_is_not_repeated(tmp_path, whole, capsys):
     assert capsys.readouterr().out == "checkpoint.pt: 4 epochs done\n"
 
 
+def test_every_epoch_has_an_order_and_noise_of_its_own(tmp_path):
+    network, seen = nn.Linear(1, 1), []
+
+    def loss(chosen: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+        seen.append((chosen.tolist(), generator.random(), float(torch.rand(()))))
+        return network(torch.ones(1, 1)).mean()
+
+    once = Schedule(epochs=4, batch=ROWS, learning_rate=0.1)
+    training.train(
+        network, loss, ROWS, once, seed=0, device="cpu", who="", checkpoint=tmp_path / "c.pt"
+    )
+    for one in zip(*seen, strict=True):
+        assert len({str(value) for value in one}) == once.epochs
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -106,6 +106,17 @@ def test_another_design_is_refused():
         cnn3d.build(0, "cpu", design="resnet", epochs=1)
 
 
+def test_a_voxel_becomes_the_channel_of_its_place_in_its_cell():
+    volume = torch.zeros(1, 9, 9, 9, dtype=torch.uint8)
+    volume[0, 4, 8, 0] = 1
+    channels = cnn3d.PeriodicNetwork(3, (2,), (1,))._channels(volume)
+    assert channels.shape == (1, 27, 3, 3, 3)
+    assert (channels == 1).nonzero().tolist() == [[0, 1 * 9 + 2 * 3 + 0, 1, 2, 0]]
+    assert ((channels == -1) | (channels == 1)).all()
+    # A side that cells do not divide goes on with its first voxels.
+    assert cnn3d.PeriodicNetwork(2, (2,), (1,))._channels(volume).shape == (1, 8, 5, 5, 5)
+
+
 # --- symmetries --------------------------------------------------------------------------------
 
 
