@@ -8,6 +8,7 @@ the stiff phase. Both predict C1111, one number per sample.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -219,7 +220,7 @@ def image_views(given: Images) -> list[Images]:
 # --- models ------------------------------------------------------------------------------------
 
 
-class _Model:
+class _Model(ABC):
     """What both designs share: batches, views, the loop."""
 
     names: tuple[str, ...]
@@ -257,8 +258,8 @@ class _Model:
                 found.append(torch.stack(seen).mean(0).cpu().numpy())
         return np.concatenate(found)
 
-    def predict(self, inputs: Inputs, views: int | None = None) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def predict(self, inputs: Inputs, views: int | None = None) -> np.ndarray: ...
 
     def _train(self, loss: Any, samples: Samples, validation: Samples | None) -> None:
         more = {"size": str(self.size), "dropout": self.dropout}

@@ -122,7 +122,7 @@ class Benchmark:
             self._folders[name] = (folder, manifest)
         return self._folders[name]
 
-    def _label_track(self) -> str:
+    def label_track(self) -> str:
         """A track whose config is at hand: labels are the same in all of them."""
         names = list(self.spec.tracks)
         here = [
@@ -158,7 +158,7 @@ class Benchmark:
     def truth(self, split: str, protocol: str | None = None, track: str | None = None) -> Truth:
         """Ids, labels, independent units and folds of a split."""
         chosen = self.spec.protocols[pick_protocol(self.spec, protocol, default=True)]
-        columns = Columns(self.files(split, track or self._label_track()))
+        columns = Columns(self.files(split, track or self.label_track()))
         return Truth(
             ids=columns["id"].astype(str),
             target=columns[self.spec.target.column],

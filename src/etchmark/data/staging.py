@@ -3,8 +3,8 @@
 First the labels of every shard, then its rows. Labels are taken, in this order, from
 
 * ``datasets/<name>/labels/<config>/<shard>.parquet``: frozen, part of the release;
-* ``<home>/work/<name>/<config>/<key>/labels/<shard>.parquet``: finished by an earlier build with
-  the same code (``shards.code_key``);
+* ``work/<name>/<config>/<key>/labels/<shard>.parquet`` of the hub folder: finished by an earlier
+  build with the same code (``shards.code_key``);
 * the executor; they are stored the moment they are finished.
 
 Rows are written as the final files into a staging folder beside the build, which takes the place

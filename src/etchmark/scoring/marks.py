@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from etchmark.data.columns import Columns
-from etchmark.data.loading import Benchmark, find_config
+from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.specs import Bounds, Subset
 
@@ -35,12 +35,7 @@ def marks_of(benchmark: Benchmark, split: str) -> Marks:
         names += [spec.bounds.lower, spec.bounds.upper]
     if not names:
         return Marks()
-    here = [
-        name
-        for name, track in spec.tracks.items()
-        if find_config(benchmark.catalog, spec.dataset, track.config)
-    ]
-    paths = benchmark.files(split, (here or list(spec.tracks))[0])
+    paths = benchmark.files(split, benchmark.label_track())
     columns = Columns(paths, list(dict.fromkeys(names)))
     bounds = None if spec.bounds is None else _bounds(columns, spec.bounds, spec.id)
     members = {name: _members(columns, one, spec.id) for name, one in spec.subsets.items()}
