@@ -72,10 +72,16 @@ def etchmark(core: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 
 def test_the_wheel_holds_code_and_content_and_no_data(wheel):
-    assert wheel.stat().st_size < 5_000_000
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        sizes = {one.filename: one.compress_size for one in archive.infolist()}
     content = "etchmark/content"
+    # The board grows with every reviewed model; what else is in the wheel has no reason to.
+    assert (
+        sum(size for name, size in sizes.items() if f"{content}/leaderboard/results/" not in name)
+        < 3_000_000
+    )
+    assert wheel.stat().st_size < 25_000_000
     for name in (
         "etchmark/cli.py",
         f"{content}/benchmarks/{BENCHMARK}.yaml",

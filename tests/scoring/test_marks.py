@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from etchmark.scoring.score import (
     read_for,
     score_predictions,
     score_samples,
+    table_bytes,
     to_table,
-    write_table,
 )
 
 BOARD = ("leaderboard", "toy-volumes")
@@ -64,9 +65,9 @@ def predict(benchmark: Benchmark, path: Path, off: dict[str, np.ndarray], seeds:
 def test_what_touches_a_bound_does_not_violate_it() -> None:
     lower, upper = np.full(6, 2.0), np.full(6, 4.0)
     given = np.array([2.0, 4.0, 2 * (1 - 9e-7), 4 * (1 + 9e-7), 2 * (1 - 2e-6), 4 * (1 + 2e-6)])
-    assert outside(given, lower, upper).tolist() == [0, 0, 0, 0, 1, 1]
+    assert outside(given, lower, upper).tolist() == [False] * 4 + [True] * 2
     negative = outside(np.array([-2.0 * (1 + 2e-6), -2.0]), np.full(2, -2.0), np.zeros(2))
-    assert negative.tolist() == [1, 0]
+    assert negative.tolist() == [True, False]
 
 
 def test_the_rate_of_violations(volumes: Benchmark, tmp_path: Path) -> None:
@@ -171,18 +172,17 @@ def test_the_table_alone_gives_the_same_scores(
 ) -> None:
     off = {"test": np.linspace(-9, 9, 16), "hard": np.linspace(-3, 9, 12)}
     scored = predict(volumes, tmp_path / "p.parquet", off, seeds)
-    write_table(tmp_path / "t.parquet", scored.samples)
-    found = from_table(pq.read_table(tmp_path / "t.parquet"))
+    found = from_table(pq.read_table(io.BytesIO(table_bytes(scored.samples))))
     assert [score_samples(volumes.spec, "holdout", one) for one in found] == scored.scores
 
 
 def test_a_table_from_before_still_loads(volumes: Benchmark, tmp_path: Path) -> None:
     scored = predict(volumes, tmp_path / "p.parquet", {"test": np.ones(16)})
     table = to_table(scored.samples)
-    new = [name for name in table.column_names if name.startswith(("lower", "upper", "subset_"))]
-    assert new == ["lower", "upper", "subset_high-contrast", "subset_grains"]
+    new = [name for name in table.column_names if name.startswith(("outside", "subset_"))]
+    assert new == ["outside", "subset_high-contrast", "subset_grains"]
     (old,) = from_table(table.drop_columns(new))
-    assert old.marks.bounds is None
+    assert old.outside is None
     assert old.subset("grains") is None
     mape = ["n", "sum_rel_e", "sum_sq_e"]
     for name in mape:

@@ -21,8 +21,7 @@ from etchmark.scoring.score import (
     read_for,
     score_predictions,
     score_samples,
-    to_table,
-    write_table,
+    table_bytes,
 )
 
 
@@ -166,8 +165,7 @@ def test_the_table_gives_the_very_same_scores(
     benchmark = load_benchmark(name)
     splits = ["test", "hard"] if name == "toy-line" else ["test"]
     scored = score(benchmark, "holdout", splits, seeds=seeds)
-    write_table(tmp_path / "t.parquet", scored.samples)
-    table = pq.read_table(tmp_path / "t.parquet")
+    table = pq.read_table(io.BytesIO(table_bytes(scored.samples)))
     assert table.num_rows == sum(one.n for one in scored.scores) * seeds
     assert ("prediction" in table.column_names) is (name == "toy-line")
     found = from_table(table)
@@ -182,9 +180,7 @@ def test_the_table_gives_the_very_same_scores(
 
 def test_the_table_keeps_folds(line: Benchmark, score: Score) -> None:
     scored = score(line, "folds", ["train"])
-    buffer = io.BytesIO()
-    pq.write_table(to_table(scored.samples), buffer)
-    found = from_table(pq.read_table(io.BytesIO(buffer.getvalue())))
+    found = from_table(pq.read_table(io.BytesIO(table_bytes(scored.samples))))
     assert score_samples(line.spec, "folds", found[0]) == scored.scores[0]
 
 

@@ -25,7 +25,7 @@ def make(
 
 def terms_of(target: np.ndarray, one: np.ndarray, shift: float) -> dict[str, np.ndarray]:
     """Terms of every metric, with bounds 60 on either side of the target."""
-    return sample_terms(target, one, shift, (target - 60, target + 60))
+    return sample_terms(target, one, shift, np.abs(one - target) > 60)
 
 
 def sums_of(target: np.ndarray, predictions: np.ndarray, units: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.store import read_record
 from etchmark.registry.submissions import PREDICTIONS, RECORD, TABLE, submission_id
-from etchmark.scoring.score import read_for, score_predictions, to_table
+from etchmark.scoring.score import read_for, score_predictions, table_bytes, to_table
 from etchmark.specs import ResultRecord
 
 RELATIVE_TOLERANCE = 1e-9
@@ -98,15 +97,13 @@ def check(catalog: Catalog, folder: Path) -> Checked:
                 f"{folder / RECORD}: {found[0]} of split {ours.split!r} is said to be {found[2]}"
                 f" but the predictions give {found[1]}; export it anew"
             )
-    table = to_table(scored.samples)
-    _check_table(folder / TABLE, table)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    _check_table(folder / TABLE, to_table(scored.samples))
     # What goes to the board is what was computed here, not what was said; and a stranger's claim
     # to have been run by the harness cannot be seen from a file.
     status = record.status if record.name in catalog.model_names() else "scored"
     return Checked(
-        record.model_copy(update={"scores": scored.scores, "status": status}), buffer.getvalue()
+        record.model_copy(update={"scores": scored.scores, "status": status}),
+        table_bytes(scored.samples),
     )
 
 

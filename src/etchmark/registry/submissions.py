@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import tempfile
@@ -13,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from etchmark import environment, files
@@ -30,7 +28,7 @@ from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Limits, check_inputs, one_line, run_model
 from etchmark.registry.store import LOCAL, Entry, Store
 from etchmark.scoring import predictions
-from etchmark.scoring.score import Scored, read_for, score_predictions, to_table
+from etchmark.scoring.score import Scored, read_for, score_predictions, table_bytes
 from etchmark.specs import (
     BenchmarkSpec,
     Cost,
@@ -128,12 +126,6 @@ def score_file(
     return stated, score_predictions(benchmark, stated.protocol, path, given)
 
 
-def _table_bytes(scored: Scored) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(to_table(scored.samples), buffer, compression="zstd")
-    return buffer.getvalue()
-
-
 def _fingerprints(benchmark: Benchmark, track: str, hashes: list[str]) -> Fingerprints:
     spec = benchmark.spec
     return Fingerprints(
@@ -170,7 +162,7 @@ def prepare_file(
         hashes=hashes,
         cost=Cost(),
     )
-    return Prepared(record, _table_bytes(scored), [path])
+    return Prepared(record, table_bytes(scored.samples), [path])
 
 
 def _taken(catalog: Catalog, name: str) -> bool:
@@ -349,7 +341,7 @@ def evaluate_model(
         cost=run.cost,
         reason=failure,
     )
-    samples = _table_bytes(scored) if scored is not None else None
+    samples = table_bytes(scored.samples) if scored is not None else None
     prepared = Prepared(record, samples, [path] if scored is not None else [])
     return Evaluated(prepared, run.log, run.checkpoints)
 

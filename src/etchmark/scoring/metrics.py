@@ -98,18 +98,18 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def outside(prediction: Array, lower: Array, upper: Array) -> Array:
-    """1 for each prediction beyond its bounds, else 0; all of shape (samples,)."""
+def outside(prediction: Array, lower: Array, upper: Array) -> NDArray[np.bool_]:
+    """True for each prediction beyond its bounds; shapes (..., samples), (samples,), (samples,)."""
     below = prediction < lower - BOUND_TOLERANCE * np.abs(lower)
     above = prediction > upper + BOUND_TOLERANCE * np.abs(upper)
-    return (below | above).astype(np.float64)
+    return below | above
 
 
 def sample_terms(
     target: Array,
     prediction: Array,
     shift: float = 0.0,
-    bounds: tuple[Array, Array] | None = None,
+    beyond: NDArray[np.bool_] | None = None,
 ) -> dict[str, Array]:
     """Terms of each sample.
 
@@ -117,7 +117,7 @@ def sample_terms(
         target: shape (samples, ...), in the target's unit.
         prediction: the same shape and unit.
         shift: constant c taken from the target in the variance terms.
-        bounds: lower and upper bound of each sample, shape (samples,); scalar targets only.
+        beyond: whether the prediction lies outside its bounds, shape (samples,).
 
     Returns:
         One array of shape (samples,) per name in ``TERMS``.
@@ -129,9 +129,6 @@ def sample_terms(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         relative = np.where(magnitude > 0, np.abs(e) / magnitude, np.where(e == 0, 0.0, np.inf))
     centred = y - shift
-    beyond = np.full(len(y), np.nan)
-    if bounds is not None:
-        beyond = outside(given[:, 0], *bounds)
     # Errors too large to be squared become infinite, and the score is refused for it.
     with np.errstate(over="ignore"):
         return {
@@ -142,5 +139,5 @@ def sample_terms(
             "sum_rel_e": relative.sum(axis=1),
             "sum_y": centred.sum(axis=1),
             "sum_sq_y": (centred * centred).sum(axis=1),
-            "sum_outside": beyond,
+            "sum_outside": np.full(len(y), np.nan) if beyond is None else beyond.astype(float),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etchmark import files
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions as reader
 from etchmark.scoring import uncertainty
 from etchmark.scoring.marks import Marks, marks_of
-from etchmark.scoring.metrics import TERMS, Metric, metric, sample_terms
+from etchmark.scoring.metrics import TERMS, Metric, metric, outside, sample_terms
 from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore, SubsetScore
 
 SUBSET = "subset_"
 """Prefix of the columns of the per-sample table that say which samples a subset holds."""
-BOUNDS = ("lower", "upper")
+OUTSIDE = "outside"
+"""Column of the same table: whether the prediction lies outside the sample's bounds."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class SampleScores:
     """Per-sample outcome of one split: all that scores, intervals and ranks are made from.
 
     ``terms`` holds arrays of shape (seeds, samples); ``prediction`` and ``target`` exist for
-    scalar targets only, shapes (seeds, samples) and (samples,).
+    scalar targets only, shapes (seeds, samples) and (samples,); ``outside``, shape
+    (seeds, samples), where the benchmark declares bounds; ``subsets`` are truth values of shape
+    (samples,) by name.
     """
 
     split: str
@@ -40,7 +43,8 @@ class SampleScores:
     terms: dict[str, np.ndarray]
     target: np.ndarray | None
     prediction: np.ndarray | None
-    marks: Marks = field(default_factory=Marks)
+    outside: np.ndarray | None = None
+    subsets: dict[str, np.ndarray] = field(default_factory=dict)
 
     def sums(self) -> np.ndarray:
         """Unit sums, shape (terms, seeds, units)."""
@@ -48,16 +52,12 @@ class SampleScores:
 
     def among(self, member: np.ndarray) -> SampleScores:
         """The same of some of the samples; ``member`` are truth values of shape (samples,)."""
-        bounds = self.marks.bounds
-        some = Marks(
-            None if bounds is None else (bounds[0][member], bounds[1][member]),
-            {name: one[member] for name, one in self.marks.subsets.items()},
-        )
         target = prediction = None
+        beyond = None if self.outside is None else self.outside[:, member]
         if self.target is not None and self.prediction is not None:
             target, prediction = self.target[member], self.prediction[:, member]
             # The variance terms are taken about the mean of these samples, or rounding shows.
-            terms = _terms(target, prediction, some)
+            terms = _terms(target, prediction, beyond)
         else:
             terms = {name: value[:, member] for name, value in self.terms.items()}
         return SampleScores(
@@ -69,12 +69,13 @@ class SampleScores:
             terms=terms,
             target=target,
             prediction=prediction,
-            marks=some,
+            outside=beyond,
+            subsets={name: one[member] for name, one in self.subsets.items()},
         )
 
     def subset(self, name: str) -> SampleScores | None:
         """The samples of a subset; None if membership is not known or there are none."""
-        member = self.marks.subsets.get(name)
+        member = self.subsets.get(name)
         return None if member is None or not member.any() else self.among(member)
 
 
@@ -90,9 +91,14 @@ def _shift(target: np.ndarray) -> float:
     return float(np.mean(target, dtype=np.float64))
 
 
-def _terms(target: np.ndarray, values: np.ndarray, marks: Marks) -> dict[str, np.ndarray]:
+def _terms(
+    target: np.ndarray, values: np.ndarray, beyond: np.ndarray | None
+) -> dict[str, np.ndarray]:
     shift = _shift(target)
-    per_seed = [sample_terms(target, one, shift, marks.bounds) for one in values]
+    per_seed = [
+        sample_terms(target, one, shift, None if beyond is None else beyond[seed])
+        for seed, one in enumerate(values)
+    ]
     return {name: np.stack([terms[name] for terms in per_seed]) for name in TERMS}
 
 
@@ -101,16 +107,18 @@ def samples_of(
 ) -> SampleScores:
     """The per-sample outcome of one split."""
     scalar = truth.target.ndim == 1
+    beyond = None if marks.bounds is None else outside(given.values, *marks.bounds)
     return SampleScores(
         split=split,
         ids=truth.ids,
         units=truth.units,
         folds=truth.folds,
         seeds=given.seeds,
-        terms=_terms(truth.target, given.values, marks),
+        terms=_terms(truth.target, given.values, beyond),
         target=truth.target.astype(np.float64) if scalar else None,
         prediction=given.values.astype(np.float64) if scalar else None,
-        marks=marks,
+        outside=beyond,
+        subsets=marks.subsets,
     )
 
 
@@ -226,8 +234,9 @@ def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predicti
 def to_table(samples: list[SampleScores]) -> pa.Table:
     """Per-sample table: one row per split × seed × sample.
 
-    For scalar targets it holds target and prediction, and the bounds where a benchmark declares
-    any; for arrays the terms of every metric. Membership in each subset stands beside them.
+    For scalar targets it holds target and prediction; for arrays the terms of every metric.
+    Beside them stand, where the benchmark declares bounds or subsets, whether the prediction lies
+    outside its bounds and membership in each subset.
     """
     parts = []
     for one in samples:
@@ -247,21 +256,28 @@ def to_table(samples: list[SampleScores]) -> pa.Table:
         else:
             own = [name for name in TERMS if name != "sum_outside"]
             columns |= {name: one.terms[name].reshape(-1) for name in own}
-        if one.marks.bounds is not None:
-            columns |= {
-                name: np.tile(values, seeds)
-                for name, values in zip(BOUNDS, one.marks.bounds, strict=True)
-            }
-        columns |= {
-            SUBSET + name: np.tile(member, seeds) for name, member in one.marks.subsets.items()
-        }
+        if one.outside is not None:
+            columns[OUTSIDE] = one.outside.reshape(-1)
+        columns |= {SUBSET + name: np.tile(member, seeds) for name, member in one.subsets.items()}
         parts.append(pa.table(columns))
     return pa.concat_tables(parts)
 
 
-def write_table(path: Path, samples: list[SampleScores]) -> None:
-    with files.replacing(path) as temporary:
-        pq.write_table(to_table(samples), temporary, compression="zstd")
+def table_bytes(samples: list[SampleScores]) -> bytes:
+    """``to_table`` as a parquet file; small, since every record of the board carries one."""
+    table = to_table(samples)
+    texts = [one.name for one in table.schema if pa.types.is_string(one.type)]
+    floats = [one.name for one in table.schema if pa.types.is_floating(one.type)]
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=texts,  # pyright: ignore[reportArgumentType]
+        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+    )
+    return buffer.getvalue()
 
 
 def from_table(table: pa.Table) -> list[SampleScores]:
@@ -276,10 +292,10 @@ def from_table(table: pa.Table) -> list[SampleScores]:
         shape = (len(seeds), len(rows) // len(seeds))
         first = rows[: shape[1]]
         target = prediction = None
-        marks = _marks(frame, first)
+        beyond = frame[OUTSIDE][rows].reshape(shape).astype(bool) if OUTSIDE in frame else None
         if "prediction" in frame:
             target, prediction = frame["target"][first], frame["prediction"][rows].reshape(shape)
-            terms = _terms(target, prediction, marks)
+            terms = _terms(target, prediction, beyond)
         else:
             empty = np.full(shape, np.nan)
             terms = {
@@ -297,17 +313,12 @@ def from_table(table: pa.Table) -> list[SampleScores]:
                 terms=terms,
                 target=target,
                 prediction=prediction,
-                marks=marks,
+                outside=beyond,
+                subsets={
+                    name.removeprefix(SUBSET): frame[name][first].astype(bool)
+                    for name in frame
+                    if name.startswith(SUBSET)
+                },
             )
         )
     return found
-
-
-def _marks(frame: Mapping[str, np.ndarray], rows: np.ndarray) -> Marks:
-    bounds = None
-    if set(BOUNDS) <= set(frame):
-        bounds = (frame["lower"][rows], frame["upper"][rows])
-    names = [name for name in frame if name.startswith(SUBSET)]
-    return Marks(
-        bounds, {name.removeprefix(SUBSET): frame[name][rows].astype(bool) for name in names}
-    )
