@@ -62,3 +62,34 @@ def test_one_phase_is_one_at_every_lag() -> None:
 def test_lags_beyond_the_sample_are_refused(lag: int, periodic: bool) -> None:
     with pytest.raises(ValueError, match="max_lag"):
         two_point_statistics(np.ones((10, 10)), lag, periodic=periodic)
+
+
+@pytest.mark.parametrize("size", [51, 80])
+@pytest.mark.parametrize("periodic", [True, False])
+def test_pairs_of_an_indicator_are_counted_exactly(size: int, periodic: bool) -> None:
+    # 51³ cells are counted in single precision, 80³ in double.
+    phase = np.random.default_rng(4).random((size,) * 3) < 0.9
+    found = two_point_statistics(phase, 20, periodic=periodic)
+    cells = phase.astype(np.int64)
+    for lag in ((0, 0, 0), (1, 0, 0), (0, -3, 7), (20, -20, 20), (-20, -1, 5)):
+        moved = np.roll(cells, lag, axis=(0, 1, 2))
+        pairs = cells.size if periodic else np.prod([size - abs(step) for step in lag])
+        if not periodic:
+            for axis, step in enumerate(lag):
+                lost = slice(0, step) if step > 0 else slice(size + step, size)
+                moved[tuple(lost if one == axis else slice(None) for one in range(3))] = 0
+        hits = (cells * moved).sum()
+        assert found[tuple(20 + step for step in lag)] == hits / pairs
+
+
+def test_local_fractions_are_not_rounded() -> None:
+    phase = np.random.default_rng(5).random((9, 8))
+    found = two_point_statistics(phase, 3)
+    assert found[3, 3] == pytest.approx((phase**2).mean(), abs=1e-12)
+    moved = np.roll(phase, (2, -1), axis=(0, 1))
+    assert found[5, 2] == pytest.approx((phase * moved).mean(), abs=1e-12)
+
+
+def test_one_axis() -> None:
+    phase = np.array([1, 1, 0, 1, 0])
+    assert two_point_statistics(phase, 2).tolist() == [0.4, 0.2, 0.6, 0.2, 0.4]
