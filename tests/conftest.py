@@ -509,6 +509,7 @@ def write_volumes(root: Path, scratch: Path) -> None:
         label_uncertainty={
             "metric": "mape",
             "value": 2.5,
+            "split": "test",
             "description": "Discretisation of the solver.",
         },
         reference_lines=[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,22 @@ def test_local_fractions_are_not_rounded() -> None:
 def test_one_axis() -> None:
     phase = np.array([1, 1, 0, 1, 0])
     assert two_point_statistics(phase, 2).tolist() == [0.4, 0.2, 0.6, 0.2, 0.4]
+
+
+def test_a_lag_may_be_an_integer_of_any_type() -> None:
+    phase = np.random.default_rng(6).random((9, 8)) < 0.5
+    expected = two_point_statistics(phase, 3)
+    lags: list[Any] = [np.int64(3), np.uint8(3), np.array([3, 3]), (np.int32(3), 3)]
+    for lag in lags:
+        assert np.array_equal(two_point_statistics(phase, lag), expected)
+    wrong: list[Any] = [2.5, (2, 2.5), "3", (3,), np.array(2.0)]
+    for lag in wrong:
+        with pytest.raises(ValueError, match=r"max_lag|zip\(\)"):
+            two_point_statistics(phase, lag)
+
+
+@pytest.mark.parametrize("value", [-1, 2, 255, np.nan, np.inf, 1j, 1 + 0j, "1", None])
+def test_what_is_no_fraction_of_a_phase_is_refused(value: object) -> None:
+    phase = np.array([[0, 1], [1, value]])
+    with pytest.raises(ValueError, match="values from 0 to 1"):
+        two_point_statistics(phase, 0)

@@ -33,6 +33,15 @@ def test_linear_target_cannot_represent_it():
     assert mape(test.target, linear.predict(test.features, test.scalars)) > 5
 
 
+def test_scalars_alone_are_enough():
+    train, test = _problem(400, 0), _problem(200, 2)
+    none = np.empty((400, 0)), np.empty((200, 0))
+    scalars = [np.concatenate([one.features[:, :3], one.scalars], axis=1) for one in (train, test)]
+    model = PolynomialRidge(2).fit(Data(none[0], scalars[0], train.target))
+    assert mape(test.target, model.predict(none[1], scalars[1])) < 0.5
+    assert model.columns == 4
+
+
 def test_gaussian_process_beats_the_mean_by_far():
     train, validation, test = _problem(300, 0), _problem(60, 1), _problem(100, 2)
     model = GaussianProcess(log_target=True, seed=0).fit(train, validation)

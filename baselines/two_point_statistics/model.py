@@ -2,10 +2,12 @@
 
 Two settings: binarised micrographs (not periodic, of different sizes, few samples) with a linear
 regression, and periodic microstructures or their faces (thousands of samples) with a polynomial or
-a Gaussian process.
+a Gaussian process, on principal components of the whole map or on a few short lags as they are.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -54,9 +56,15 @@ class MicrographRegression:
 class PeriodicRegression:
     """Autocorrelation of the stiff phase of periodic cells, and the logarithm of the contrast."""
 
-    def __init__(self, max_lag: int, head: PolynomialRidge | GaussianProcess) -> None:
+    def __init__(
+        self,
+        max_lag: int,
+        head: PolynomialRidge | GaussianProcess,
+        lags: Sequence[int] | None = None,
+    ) -> None:
         self.max_lag = max_lag
         self.head = head
+        self.lags = lags
 
     def _features(self, inputs: Inputs) -> np.ndarray:
         blocks = []
@@ -69,11 +77,30 @@ class PeriodicRegression:
             blocks.append(np.stack(rows))
         return np.concatenate(blocks, axis=1)
 
+    def _short(self, inputs: Inputs, lags: Sequence[int]) -> np.ndarray:
+        """Fraction, and its autocorrelation at some lags along each axis of each image."""
+        blocks = []
+        for name in PERIODIC:
+            if name not in inputs:
+                continue
+            rows = []
+            for one in inputs[name]:
+                found = two_point_statistics(one, max(lags))
+                centre = np.array(found.shape) // 2
+                steps = [step * axis for axis in np.eye(one.ndim, dtype=int) for step in lags]
+                rows.append([found[tuple(centre + step)] for step in [0 * centre, *steps]])
+            blocks.append(np.array(rows))
+        return np.concatenate(blocks, axis=1)
+
+    def _read(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+        """What is reduced to principal components, and what is taken as it is."""
+        if self.lags is None:
+            return self._features(inputs), _scalars(inputs)
+        short = self._short(inputs, self.lags)
+        return np.empty((len(short), 0)), np.concatenate([_scalars(inputs), short], axis=1)
+
     def _data(self, samples: Samples) -> Data:
-        inputs = samples.inputs
-        return Data(
-            self._features(inputs), _scalars(inputs), np.asarray(samples.target), samples.groups
-        )
+        return Data(*self._read(samples.inputs), np.asarray(samples.target), samples.groups)
 
     def fit(self, train: Samples, validation: Samples | None = None) -> PeriodicRegression:
         held_out = None if validation is None else self._data(validation)
@@ -81,7 +108,7 @@ class PeriodicRegression:
         return self
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        return self.head.predict(self._features(inputs), _scalars(inputs))
+        return self.head.predict(*self._read(inputs))
 
     def parameter_count(self) -> int:
         return self.head.parameter_count()
@@ -98,10 +125,12 @@ def build(
     max_lag: int,
     log_target: bool = True,
     degree: int = 2,
+    lags: Sequence[int] | None = None,
 ) -> MicrographRegression | PeriodicRegression:
     if head == "micrograph-linear":
         return MicrographRegression(max_lag, seed)
     if head == "gaussian-process":
-        return PeriodicRegression(max_lag, GaussianProcess(log_target=log_target, seed=seed))
+        process = GaussianProcess(log_target=log_target, seed=seed)
+        return PeriodicRegression(max_lag, process, lags)
     ridge = PolynomialRidge(degree, log_target=log_target, seed=seed)
-    return PeriodicRegression(max_lag, ridge)
+    return PeriodicRegression(max_lag, ridge, lags)

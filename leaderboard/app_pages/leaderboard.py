@@ -191,7 +191,8 @@ def show_plot(
     found = parts.reference_values(spec, store, chosen["protocol"], chosen["metric"])
     references = [(line.label, value) for line, value in found]
     declared = spec.label_uncertainty
-    band = declared.value if declared and declared.metric == chosen["metric"] else None
+    split = spec.protocols[chosen["protocol"]].split
+    band = declared.value if declared and declared.holds_for(chosen["metric"], split) else None
     drawn = [value for _, value in references] + ([] if band is None else [band])
     limits = plots.axis_range(ranked, drawn)
     title = parts.metric_label(spec, chosen["metric"])

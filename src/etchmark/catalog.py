@@ -111,6 +111,7 @@ class ModelSource:
     params: dict[str, Any]
     uses: dict[str, str]
     """Track per benchmark, as far as the card states it."""
+    takes_weights: bool = False
 
     @property
     def code(self) -> Path:
@@ -253,6 +254,7 @@ def _with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> 
         card=ModelCard.model_validate(own),
         params=dict(chosen.params) if chosen else {},
         uses={benchmark: use.track for benchmark, use in uses.items()},
+        takes_weights=card.takes_weights,
     )
 
 

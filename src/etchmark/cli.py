@@ -227,6 +227,9 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="go on where an interrupted run stopped")
     ] = False,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="safetensors file for a model that takes one")
+    ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")
     ] = 1,
@@ -266,6 +269,7 @@ def evaluate(
         as_json=as_json,
         mini=mini,
         resume=resume,
+        weights=weights,
     )
 
 

@@ -11,3 +11,10 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class CannotRun(UserError):
+    """A model needs something (weights, a package) that is missing or wrong on this machine.
+
+    A model that raises it has not failed: nothing is recorded of the run.
+    """

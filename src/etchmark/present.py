@@ -169,6 +169,7 @@ def evaluate(
     as_json: bool,
     mini: bool = False,
     resume: bool = False,
+    weights: Path | None = None,
 ) -> None:
     if device not in {"cpu", "auto"} and not device.startswith("cuda"):
         raise UserError(f"unknown device {device!r}; known are: cpu, cuda, auto")
@@ -194,6 +195,7 @@ def evaluate(
             limits=limits,
             progress=sys.stderr.isatty(),
             resume=resume,
+            weights=weights,
         )
         record = done.prepared.record
         new = store is not None and submissions.commit(store, done.prepared)
@@ -345,7 +347,8 @@ def leaderboard(
     if subset is None:
         view = (str(first[name]) for name in ("protocol", "metric", "split"))
         _print_references(spec, store, *view)
-    if spec.label_uncertainty and first["metric"] == spec.label_uncertainty.metric:
+    declared = spec.label_uncertainty
+    if declared and declared.holds_for(str(first["metric"]), str(first["split"])):
         print(f"labels: {label_uncertainty(spec)}")
     if not everything:
         print("(--all also shows failed, incomplete and superseded submissions)")

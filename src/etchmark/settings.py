@@ -6,6 +6,8 @@
 ``ETCHMARK_MIRROR``       folder of upstream files, ``<host>/<owner>/<repo>/<commit>/<path>``
 ``ETCHMARK_REMOTE``       base URL that serves built datasets, ``<base>/<dataset>/<config>/<file>``
 ``ETCHMARK_SOURCES_URL``  base URL that serves raw upstream files (default: GitHub's raw host)
+``ETCHMARK_WEIGHTS``      folder of weights ``<model>.safetensors``, tried before the Hub
+``ETCHMARK_FEATURES``     folder of stored image features (default: ``features`` in the hub folder)
 ``ETCHMARK_OFFLINE``      ``1``: never touch the network (``HF_HUB_OFFLINE=1`` counts too)
 ========================  =====================================================================
 """
@@ -72,6 +74,16 @@ def content() -> Path | None:
 
 def mirror() -> Path | None:
     return _folder("ETCHMARK_MIRROR")
+
+
+def weights() -> Path | None:
+    return _folder("ETCHMARK_WEIGHTS")
+
+
+def features() -> Path:
+    """The feature store; it is created on first use."""
+    value = _text("ETCHMARK_FEATURES")
+    return home() / "features" if value is None else _path("ETCHMARK_FEATURES", value)
 
 
 def remote() -> str | None:

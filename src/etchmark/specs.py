@@ -181,9 +181,14 @@ class LabelUncertainty(Record):
     metric: str
     value: float = Field(gt=0)
     """In the metric's unit."""
+    split: Identifier | None = None
+    """The split whose labels it was measured on; all of them if not given."""
     description: str
     source_file: str | None = None
     """Where the value comes from, a path within the repository."""
+
+    def holds_for(self, metric: str, split: str) -> bool:
+        return metric == self.metric and split == (self.split or split)
 
 
 class ReferenceLine(Record):
@@ -321,6 +326,8 @@ class BaselineCard(ModelCard):
 
     schema_: Literal[1] = Field(alias="schema")
     name: Identifier
+    takes_weights: bool = False
+    """``--weights FILE`` is handed to ``build`` as ``weights_file``."""
     variants: dict[Identifier, Variant] = {}
     benchmarks: dict[Identifier, BenchmarkUse] = Field(min_length=1)
 
@@ -361,13 +368,18 @@ class Manifest(Record):
 
 
 class Cost(Record):
-    """What a run took; unknown parts are null."""
+    """What a run took; unknown parts are null.
+
+    ``feature_seconds`` is what computing frozen features took whenever that was; it is part of the
+    other times only where it was during this run.
+    """
 
     fit_seconds: float | None = Field(default=None, ge=0)
     predict_seconds: float | None = Field(default=None, ge=0)
     peak_memory_bytes: int | None = Field(default=None, ge=0)
     parameters: int | None = Field(default=None, ge=0)
     hardware: str | None = None
+    feature_seconds: float | None = Field(default=None, ge=0)
 
 
 class Environment(Record):
@@ -440,6 +452,8 @@ class ResultRecord(Record):
     name: ModelName
     card: ModelCard
     params: dict[str, Any] = {}
+    made_with: dict[str, str] = {}
+    """What the model says it used beside its code and the data: weights with their SHA-256."""
     status: Status
     outcome: Literal["ok", "failed"]
     reason: str | None = None

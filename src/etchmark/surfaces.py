@@ -34,7 +34,7 @@ class Data:
     """Samples of a regression.
 
     Attributes:
-        features: shape (samples, features), reduced to principal components.
+        features: shape (samples, features), reduced to principal components; there may be none.
         scalars: shape (samples, k), taken as they are beside the components; k may be 0.
         target: positive values, shape (samples,).
         groups: group label of each sample, or None.
@@ -109,7 +109,9 @@ class _Surface:
 
     def _prepare(self, data: Data, held_out: Data | None) -> tuple[np.ndarray, np.ndarray]:
         """Scores with the scalars in front, and targets, of all rows at hand."""
-        self.components = Components(data.features, max(self.choices), self.seed)
+        self.components = None
+        if data.features.shape[1]:
+            self.components = Components(data.features, max(self.choices), self.seed)
         self.centre = data.scalars.mean(axis=0)
         self.spread = np.where(data.scalars.std(axis=0) > 0, data.scalars.std(axis=0), 1.0)
         parts = [data] if held_out is None else [data, held_out]
@@ -118,6 +120,8 @@ class _Surface:
 
     def _rows(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
         scaled = (scalars - self.centre) / self.spread
+        if self.components is None:
+            return scaled
         return np.concatenate([scaled, self.components.scores(features)], axis=1)
 
     def _candidates(self, rows: np.ndarray) -> list[int]:

@@ -84,6 +84,23 @@ def test_a_build_that_differs_says_where(toy_content: Path, change: Change, tmp_
     assert "1 rows differ (test-02); largest label difference: y 0.25" in difference.describe()
 
 
+@pytest.mark.parametrize("how", ["empty", "cut", "bare"])
+def test_a_damaged_release_is_named(toy_content: Path, command: Callable, how: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    command("build", "toy", "--freeze").fine()
+    path = toy_content / "datasets" / "toy" / "frozen" / "scalar-mini.parquet"
+    content = path.read_bytes()
+    if how == "bare":
+        pq.write_table(pa.table({"id": ["a"]}), path)
+    else:
+        path.write_bytes(content[: 0 if how == "empty" else -20])
+    said = command("build", "toy").refusal()
+    assert said.startswith(f"{path}: the frozen release is damaged (")
+    assert said.endswith("; restore it from git")
+
+
 def test_other_inputs_and_ids_are_told_too(toy_content: Path, change: Change) -> None:
     made = building.build(catalog(), "toy")
     building.freeze(toy_content / "datasets" / "toy", made.folder, made.manifest, ["y"])

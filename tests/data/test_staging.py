@@ -171,7 +171,7 @@ def test_a_staged_file_is_kept_only_if_it_is_whole(
         patched.setattr(packaging, "check_files", stop)
         line = command("build", "costly").refusal()
         assert "No space left on device" in line
-    staged = costly.built.with_name(".mini.staging")
+    staged = costly.built.with_name(".mini.mini.staging")
     assert len(list((staged / "data").iterdir())) == 8
     damage(staged / "data" / "train-00001-of-00005.parquet", "truncated")
     damage(staged / "data" / "train-00002-of-00005.parquet", "flipped")
@@ -210,7 +210,7 @@ def test_a_full_disk_is_one_line_and_the_build_goes_on(
         line = command("build", "costly").refusal()
         assert "shard train-2: " in line
         assert "cannot be written (No space left on device)" in line
-    staged = costly.built.with_name(".mini.staging") / "data"
+    staged = costly.built.with_name(".mini.mini.staging") / "data"
     assert [path.name for path in sorted(staged.iterdir())] == [
         f"train-0000{part}-of-00005.parquet" for part in range(2)
     ]

@@ -16,7 +16,7 @@ from etchmark.catalog import catalog
 from etchmark.registry.references import reference_values
 from etchmark.registry.store import Store
 from etchmark.scoring import predictions
-from etchmark.specs import ReferenceLine
+from etchmark.specs import LabelUncertainty, ReferenceLine
 
 VALUE = {
     "label": "published",
@@ -132,3 +132,19 @@ def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, comm
 def test_lines_that_are_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         ReferenceLine.model_validate({"label": "x", **wrong})
+
+
+@pytest.mark.parametrize(
+    ("split", "metric", "shown", "holds"),
+    [
+        ("test", "mape", "test", True),
+        ("test", "mape", "hard", False),
+        (None, "mape", "hard", True),
+        (None, "r2", "test", False),
+    ],
+)
+def test_the_uncertainty_of_labels_is_said_of_what_it_was_measured_on(
+    split: str | None, metric: str, shown: str, holds: bool
+) -> None:
+    declared = LabelUncertainty(metric="mape", value=1.0, split=split, description="d")
+    assert declared.holds_for(metric, shown) is holds

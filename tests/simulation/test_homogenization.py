@@ -510,13 +510,6 @@ def test_too_few_iterations_raise() -> None:
         homogenize(random_volume(9, 3), 50.0, tolerance=1e-9, max_iterations=3)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_tolerance_that_is_no_number_raises(dtype: torch.dtype) -> None:
-    nan = float("nan")
-    with pytest.raises(NotConverged):
-        homogenize(random_volume(7, 2), 5.0, tolerance=nan, dtype=dtype, max_iterations=500)
-
-
 # --- state ----------------------------------------------------------------------------------------
 
 
@@ -621,7 +614,27 @@ def changed(value: float, dtype: type) -> np.ndarray:
         (lambda: homogenize(GOOD, 2.0, 0.5), "Poisson's ratio 0.5"),
         (lambda: homogenize(GOOD, 2.0, -1.0), "Poisson's ratio -1.0"),
         (lambda: homogenize(GOOD, 2.0, float("nan")), "Poisson's ratio nan"),
+        (lambda: homogenize(GOOD, 1e300), r"contrast 1e\+300 .* from 1e-16 to 1e\+08"),
+        (lambda: homogenize(GOOD, 1e-300), r"contrast 1e-300 .* from 1e-16"),
+        (lambda: homogenize(GOOD, 10**400), "contrast inf"),
+        (lambda: homogenize(GOOD, "50"), "contrast '50'"),
+        (lambda: homogenize(GOOD, None), "contrast None"),
+        (lambda: homogenize(GOOD, np.ones(2)), r"contrast array"),
+        (lambda: homogenize(GOOD, True), "contrast True"),
+        (lambda: homogenize(GOOD, 2.0, None), "Poisson's ratio None"),
+        (lambda: homogenize(GOOD, 2.0, "0.3"), "Poisson's ratio '0.3'"),
         (lambda: homogenize(GOOD, 2.0, loads=[6]), r"0 to 5, not \[6\]"),
+        (lambda: homogenize(GOOD, 2.0, loads=[True]), r"0 to 5, not \[True\]"),
+        (lambda: homogenize(GOOD, 2.0, loads=[1.5]), r"0 to 5, not \[1.5\]"),
+        (lambda: homogenize(GOOD, 2.0, loads=[1, 1]), r"0 to 5, not \[1, 1\]"),
+        (lambda: homogenize(GOOD, 2.0, loads=1), "0 to 5, not 1"),
+        (lambda: homogenize(GOOD, 2.0, max_iterations=2.5), "max_iterations 2.5"),
+        (lambda: homogenize(GOOD, 2.0, dtype=torch.bfloat16), "bfloat16 .*float32 or .*float64"),
+        (lambda: homogenize(GOOD, 2.0, dtype=torch.float16), "float16 .*float32 or .*float64"),
+        (lambda: Homogenizer(4, dtype=torch.float16), "float16 .*float32 or .*float64"),
+        (lambda: Homogenizer(4.0), "n 4.0"),
+        (lambda: Homogenizer(4, 4), "ndim 4"),
+        (lambda: Homogenizer(4, poisson=0.5), "Poisson's ratio 0.5"),
         (lambda: homogenize(GOOD, 2.0, loads=[-1]), r"0 to 5, not \[-1\]"),
         (lambda: homogenize(GOOD, 2.0, loads=[]), r"0 to 5, not \[\]"),
         (lambda: homogenize(GOOD[:, :, 0], 2.0, loads=[3]), r"0 to 2, not \[3\]"),
@@ -634,14 +647,42 @@ def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
         call()
 
 
-def test_a_cell_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tolerance", [-1, 0, 1, 10, float("inf"), float("nan"), None])
+def test_a_tolerance_out_of_range_is_named(tolerance: float) -> None:
+    with pytest.raises(ValueError, match=f"tolerance {tolerance}.* from 0 to 1, both excluded"):
+        homogenize(GOOD, 2.0, tolerance=tolerance)
+
+
+def test_a_cell_beyond_the_memory_is_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import psutil
 
     class Memory:
-        available = 2**15
+        available = GOOD.size * homogenization.BYTES_PER_CELL[3] - 1
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
-    with pytest.raises(ValueError, match=r"cell of 4 x 4 x 4 needs about .* GiB .* smaller"):
-        homogenize(GOOD, 2.0)
-    Memory.available = GOOD.size * homogenization.BYTES_PER_CELL[3]
+    solver = Homogenizer(4)
+    with monkeypatch.context() as patched:
+        patched.setattr(homogenization, "_solver", None)
+        message = r"cell of 4 x 4 x 4 needs about .* GiB .* smaller"
+        for volume in (GOOD, changed(2, np.uint8)):  # values are not looked at
+            with pytest.raises(ValueError, match=message):
+                homogenize(volume, 2.0)
+            with pytest.raises(ValueError, match=message):
+                solver.solve(volume, 2.0)
+    Memory.available += 1
     homogenize(GOOD, 2.0)
+    Memory.available = GOOD.size * homogenization.TABLE_BYTES_PER_CELL[3] - 1
+    monkeypatch.setattr(homogenization, "transform_for", None)
+    with pytest.raises(ValueError, match=message):
+        Homogenizer(4)
+
+
+@pytest.mark.parametrize(("n", "ndim"), [(256, 2), (40, 3), (41, 3)])
+def test_a_solver_holds_no_more_than_it_asks_for(n: int, ndim: int) -> None:
+    solver = Homogenizer(n, ndim)
+    held = [*vars(solver).values(), *vars(solver.transform).values()]
+    size = sum(one.nbytes for one in held if isinstance(one, torch.Tensor))
+    limit = homogenization.TABLE_BYTES_PER_CELL[ndim]
+    assert limit / 2 < size / n**ndim <= limit

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from numpy.random import Generator
 from scipy import ndimage
@@ -162,6 +165,12 @@ def test_threshold_marks_the_largest_and_breaks_ties_by_index() -> None:
     assert micro.threshold(np.arange(4.0), 0.9).tolist() == [1, 1, 1, 1]
     with pytest.raises(ValueError, match="finite"):
         micro.threshold(np.array([0.0, np.nan]), 0.5)
+    with pytest.raises(ValueError, match="at least one value"):
+        micro.threshold(np.array([]), 0.5)
+    with pytest.raises(ValueError, match=r"field .* real numbers"):
+        micro.threshold(np.array([1j, 2.0]), 0.5)
+    with pytest.raises(ValueError, match=r"fraction '0\.5'"):
+        micro.threshold(np.arange(4.0), "0.5")
 
 
 def test_gaussian_field_is_the_noise_convolved_with_a_gaussian() -> None:
@@ -310,6 +319,9 @@ def test_polarity_swaps_the_phases() -> None:
     soft = micro.polarity(sample, stiff=False)
     np.testing.assert_array_equal(soft, sample == 0)
     assert soft.dtype == np.uint8
+    for bad in ([0, 2], [0, 0.5], [0, np.nan]):
+        with pytest.raises(ValueError, match="0 and 1"):
+            micro.polarity(np.array(bad), stiff=False)
 
 
 def test_keys_of_samples_are_independent_of_each_other() -> None:
@@ -317,7 +329,8 @@ def test_keys_of_samples_are_independent_of_each_other() -> None:
     firsts = {generator_of(*key).integers(2**63) for key in keys}
     assert len(firsts) == len(keys)
     assert generator_of(4, 5).random() == generator_of(4, 5).random()
-    for bad in ((), (-1,), (2**32,)):
+    wrong: list[tuple[Any, ...]] = [(), (-1,), (2**32,), (1.0,), ("1",), (None,)]
+    for bad in wrong:
         with pytest.raises(ValueError, match="key"):
             generator_of(*bad)
 
@@ -346,6 +359,41 @@ def test_sections_are_the_three_faces() -> None:
         micro.sections(np.zeros((3, 3, 4)))
 
 
+LARGE: dict[str, Callable[[Any], np.ndarray]] = {
+    "random": lambda g: micro.random_field((256, 256), 3, 0.5, g),
+    "spinodal": lambda g: micro.spinodal((40, 40, 40), 8, 0.4, g),
+    "voronoi": lambda g: micro.voronoi((256, 256), 20, 0.5, g),
+    "voronoi-many": lambda g: micro.voronoi((64, 64), 1500, 0.5, g),
+    "spheres": lambda g: micro.spheres((64, 64, 64), 25, 0.25, g),
+    "ellipses": lambda g: micro.ellipses((256, 256), (10, 20), 2, 0.4, g),
+    "fibres": lambda g: micro.fibres((64, 64, 64), 0, 8, 0.3, g),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_cell_beyond_the_memory_is_refused_before_any_work(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for is enough, and one byte less is refused before a number is drawn."""
+    asked = [0]
+    monkeypatch.setattr(micro, "memory", lambda shape, needed: asked.append(needed))
+    tracemalloc.start()
+    try:
+        LARGE[name](generator_of(20))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < max(asked) + 2**17  # what does not grow with the cell
+    monkeypatch.undo()
+
+    class Memory:
+        available = max(asked) - 1
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
+    with pytest.raises(ValueError, match=r"cell of .* needs about .* GiB .* take a smaller one"):
+        LARGE[name](None)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -353,6 +401,16 @@ def test_sections_are_the_three_faces() -> None:
         (lambda g: micro.random_field((8, 1), 1, 0.5, g), "shape"),
         (lambda g: micro.random_field((8, 8.5), 1, 0.5, g), "shape"),
         (lambda g: micro.random_field((8, float("nan")), 1, 0.5, g), "shape"),
+        (lambda g: micro.random_field(8, 1, 0.5, g), "shape 8"),
+        (lambda g: micro.random_field("88", 1, 0.5, g), "shape 88"),
+        (lambda g: micro.random_field((8, "8"), 1, 0.5, g), "shape '8'"),
+        (lambda g: micro.random_field((8, 8), 1, 0.001, g), "fraction 0.001 of 64 .* one phase"),
+        (lambda g: micro.spinodal((8, 8), 4, 0.999, g), "fraction 0.999 of 64 .* one phase"),
+        (lambda g: micro.voronoi((8, 8), 4, 0.001, g), "fraction 0.001 of 64 .* one phase"),
+        (lambda g: micro.random_field((8, 8), 1, "0.5", g), "fraction '0.5'"),
+        (lambda g: micro.random_field((8, 8), 1, None, g), "fraction None"),
+        (lambda g: micro.random_field((8, 8), {}, 0.5, g), "widths {}"),
+        (lambda g: micro.random_field((8, 8), "1", 0.5, g), "widths '1'"),
         (lambda g: micro.random_field((8, 8), 1, 0.0, g), "fraction"),
         (lambda g: micro.random_field((8, 8), 1, 1.0, g), "fraction"),
         (lambda g: micro.random_field((8, 8), 1, float("nan"), g), "fraction"),
@@ -362,23 +420,30 @@ def test_sections_are_the_three_faces() -> None:
         (lambda g: micro.random_field((8, 8), float("inf"), 0.5, g), "widths"),
         (lambda g: micro.spinodal((8, 8), 1.5, 0.5, g), "wavelength"),
         (lambda g: micro.spinodal((8, 8), 9, 0.5, g), "wavelength"),
+        (lambda g: micro.spinodal((8, 8), "4", 0.5, g), "wavelength '4'"),
         (lambda g: micro.spinodal((8, 8), 4, 0.5, g, bandwidth=0), "bandwidth"),
         (lambda g: micro.spheres(SQUARE, 32, 0.4, g), "radius"),
         (lambda g: micro.spheres(SQUARE, 0.5, 0.4, g), "radius"),
         (lambda g: micro.spheres(SQUARE, (5, 3), 0.4, g), "radius"),
         (lambda g: micro.spheres(SQUARE, float("nan"), 0.4, g), "radius"),
         (lambda g: micro.spheres(SQUARE, 20, 0.01, g), "exceeds"),
+        (lambda g: micro.spheres(SQUARE, None, 0.4, g), "radius None"),
+        (lambda g: micro.spheres(SQUARE, 10**400, 0.4, g), "radius 10"),
         (lambda g: micro.spheres(SQUARE, 6, 0.4, g, gap=-1), "gap"),
+        (lambda g: micro.spheres(SQUARE, 6, 0.4, g, gap="1"), "gap '1'"),
         (lambda g: micro.spheres((32, 32), 5, 0.85, g), "no room"),
         (lambda g: micro.spheres((32, 32), 13, 0.55, g, gap=9), "no room"),
         (lambda g: micro.fibres(SQUARE, 0, 5, 0.3, g), "shape"),
         (lambda g: micro.fibres(CUBE, 3, 5, 0.3, g), "axis"),
+        (lambda g: micro.fibres(CUBE, 1.0, 5, 0.3, g), "axis 1.0"),
         (lambda g: micro.ellipses(CUBE, 5, 2, 0.3, g), "shape"),
         (lambda g: micro.ellipses(SQUARE, 5, 0.5, 0.3, g), "aspect"),
         (lambda g: micro.ellipses(SQUARE, 10, 16, 0.3, g), "too long"),
         (lambda g: micro.ellipses((12, 12), 2, 2, 0.85, g), "no room"),
         (lambda g: micro.voronoi(SQUARE, 1, 0.3, g), "cells"),
         (lambda g: micro.voronoi(SQUARE, 5000, 0.3, g), "cells"),
+        (lambda g: micro.voronoi(SQUARE, 5.0, 0.3, g), "cells 5.0"),
+        (lambda g: micro.voronoi(SQUARE, "5", 0.3, g), "cells '5'"),
     ],
 )
 def test_bad_input_is_refused(call: Family, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,7 +225,15 @@ def frozen_fingerprint(source: Path, config: str) -> str | None:
     path = source / "frozen" / f"{config}.parquet"
     if not path.is_file():
         return None
-    return (pq.read_schema(path).metadata or {})[_FINGERPRINT].decode()
+    try:
+        return (pq.read_schema(path).metadata or {})[_FINGERPRINT].decode()
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    why = " ".join(str(error).split())[:100]
+    return UserError(f"{path}: the frozen release is damaged ({why}); restore it from git")
 
 
 def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None:
@@ -233,7 +241,11 @@ def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None
     released = frozen_fingerprint(source, manifest.config)
     if released is None or released == manifest.fingerprint:
         return None
-    frozen = pq.read_table(source / "frozen" / f"{manifest.config}.parquet")
+    path = source / "frozen" / f"{manifest.config}.parquet"
+    try:
+        frozen = pq.read_table(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
     labels = [name for name in frozen.column_names if name not in {"id", "split", "row"}]
     ids, splits, prints = _rows(folder, manifest)
     ours = {(split, key): row for row, (split, key) in enumerate(zip(splits, ids, strict=True))}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from etchmark import settings
+from etchmark import files, settings
 from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
 from etchmark.data import building, packaging
 from etchmark.data.columns import Columns
@@ -48,7 +48,12 @@ def find_config(catalog: Catalog, dataset: str, config: str) -> Path | None:
 def _whole(folder: Path, manifest: Manifest) -> None:
     for file in manifest.files:
         path = folder / file.path
-        if not path.is_file() or path.stat().st_size != file.bytes:
+        # By content: a flipped bit may still decode, and would be scored as if it were the release.
+        if (
+            not path.is_file()
+            or path.stat().st_size != file.bytes
+            or files.sha256_of(path) != file.sha256
+        ):
             raise UserError(
                 f"{path}: missing or damaged; rebuild with"
                 f" `etchmark build {manifest.name} --config {manifest.config}`"

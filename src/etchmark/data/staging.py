@@ -327,7 +327,8 @@ def _sidecar(folder: Path, name: str) -> Path:
 
 def write_rows(plan: Plan, labels: dict[str, Path], target: Path, executor: Executor) -> Manifest:
     """Make every shard's rows from its labels and put the config at ``target``."""
-    staged = target.with_name(f".{target.name}.staging")
+    # Of this config alone: two that are built into one folder must not share files.
+    staged = target.with_name(f".{target.name}.{plan.context.config}.staging")
     names = _file_names(plan.shards)
     try:
         written = _write_rows(plan, labels, staged, names, executor)

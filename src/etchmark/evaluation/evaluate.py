@@ -20,7 +20,7 @@ import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +30,7 @@ import psutil
 from etchmark import environment, files, settings
 from etchmark.catalog import ModelSource, pick_track
 from etchmark.data.loading import Benchmark
-from etchmark.errors import UserError
+from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation import checkpoints
 from etchmark.evaluation.layout import prepare
 from etchmark.evaluation.worker import SAMPLES
@@ -63,6 +63,8 @@ class Run:
     log: str
     checkpoints: Path | None = None
     """Where an interrupted run would go on; to be removed once its outcome is stored."""
+    made_with: dict[str, str] = field(default_factory=dict)
+    """What the model says it used, beside its code and the data."""
 
 
 def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
@@ -154,9 +156,10 @@ def _clean_environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("ETCHMARK_") or name == "ETCHMARK_OFFLINE"
+        if not name.startswith("ETCHMARK_") or name in ("ETCHMARK_OFFLINE", "ETCHMARK_WEIGHTS")
     }
-    return {**kept, settings.IN_MODEL: "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    own = {settings.IN_MODEL: "1", "ETCHMARK_FEATURES": str(settings.features())}
+    return {**kept, **own, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
@@ -253,6 +256,7 @@ def run_model(
     limits: Limits = Limits(),
     progress: bool = False,
     resume: bool = False,
+    weights: Path | None = None,
 ) -> Run:
     """Fit and predict in a process of its own; the predictions file is written to ``out``.
 
@@ -262,6 +266,7 @@ def run_model(
         track: the inputs it gets.
         protocol: how data are divided.
         out: predictions file to write (parquet).
+        weights: file that a model which takes one is given as ``weights_file``.
         seeds: run with seeds 0 to ``seeds - 1``.
         device: ``cpu``, ``cuda`` or ``auto``.
         limits: time and memory.
@@ -273,6 +278,10 @@ def run_model(
     benchmark.check_target()
     if not source.code.is_file():
         raise UserError(f"{source.folder}: has no model.py; add one that defines build()")
+    if weights is not None:
+        if not source.takes_weights:
+            raise UserError(f"{source.name} reads no file of weights; drop --weights")
+        source = replace(source, params={**source.params, "weights_file": str(weights.absolute())})
     kept = None
     if resume:
         kept = checkpoints.folder_of(source, benchmark, track, protocol, device)
@@ -301,11 +310,13 @@ def run_model(
         results = [root / fold / f"result-{seed}.json" for fold in folds for seed in range(seeds)]
         stopped, log = _watch(root, limits, results, progress, written)
         failure = stopped or _failure(root)
+        if failure and not stopped and _cannot_run(root):
+            raise CannotRun(failure)
         if not failure:
             try:
                 cost = _cost(root, run)
                 _collect(root, run, order, benchmark, track, protocol, out)
-                return Run(None, out, cost, log, kept)
+                return Run(None, out, cost, log, kept, _made_with(root, run))
             except (OSError, EOFError, ValueError, KeyError, TypeError):
                 # The model's process can write there, so nothing in it is taken for granted.
                 failure = "the model's process left no readable result"
@@ -346,6 +357,15 @@ def _failure(root: Path) -> str | None:
     return one_line(str(reason)) or "the model's process gave no reason"
 
 
+def _cannot_run(root: Path) -> bool:
+    """Whether the model said that this machine lacks something."""
+    try:
+        failure = json.loads((root / "failure.json").read_text(encoding="utf-8"))
+        return failure.get("cannot_run") is True
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+
+
 def one_line(text: str) -> str:
     """Text that can be stored and printed: one line, bounded, no control characters."""
     shown = " ".join(text.split())
@@ -371,8 +391,16 @@ def _cost(root: Path, run: dict[str, Any]) -> Cost:
         predict_seconds=sum(result["predict_seconds"] for result in results) / seeds,
         peak_memory_bytes=done["peak_memory_bytes"],
         parameters=None if None in counts else max(counts),
+        # All folds have the same images, so those of one are all.
+        feature_seconds=results[0]["feature_seconds"],
         hardware=environment.hardware(results[0]["device"]),
     )
+
+
+def _made_with(root: Path, run: dict[str, Any]) -> dict[str, str]:
+    path = root / run["folds"][0] / f"result-{run['seeds'][0]}.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["made_with"]
+    return {one_line(name)[:40]: one_line(value) for name, value in list(found.items())[:20]}
 
 
 def _collect(

@@ -32,6 +32,7 @@ import psutil
 import pyarrow as pa
 
 from etchmark import files
+from etchmark.errors import CannotRun
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
 from etchmark.evaluation.model import Samples
 from etchmark.evaluation.tables import Table, pick, write
@@ -139,7 +140,11 @@ def run_fold(
     count = None if count is None else int(count)
     if count is not None and not 0 <= count < 2**63:
         raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
+    used = model.made_with() if hasattr(model, "made_with") else {}
+    spent = model.feature_seconds() if hasattr(model, "feature_seconds") else None
     result = {
+        "made_with": {str(name): str(value) for name, value in used.items()},
+        "feature_seconds": None if spent is None else float(spent),
         "fit_seconds": fitting.seconds,
         "predict_seconds": predict_seconds,
         "parameters": count,
@@ -195,8 +200,9 @@ def describe(error: BaseException, code: Path) -> str:
 
 
 def _fail(root: Path, code: Path, error: BaseException) -> None:
-    reason = describe(error, code)
-    (root / "failure.json").write_text(json.dumps({"reason": reason}), encoding="utf-8")
+    cannot = isinstance(error, CannotRun)
+    failure = {"reason": str(error) if cannot else describe(error, code), "cannot_run": cannot}
+    (root / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
     # The model may have closed it.
     with suppress(Exception):
         traceback.print_exception(error)

@@ -11,7 +11,7 @@ from etchmark.catalog import Catalog, ModelSource, pick_protocol
 from etchmark.catalog import catalog as installed
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.data.sources import SourcesUnavailable
-from etchmark.errors import UserError
+from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation.evaluate import Limits
 from etchmark.registry import review, submissions
 from etchmark.registry.store import read_record
@@ -71,7 +71,7 @@ def run(
             label = f"{source.name} {name}"
             try:
                 line = _one(catalog, loaded, source, name, out, limits)
-            except SourcesUnavailable as error:
+            except (SourcesUnavailable, CannotRun) as error:
                 print(f"{label}: left out: {error}", file=sys.stderr)
                 failures.append(label)
                 continue

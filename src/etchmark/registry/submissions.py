@@ -195,6 +195,7 @@ def _record(
     hashes: list[str],
     cost: Cost,
     reason: str | None = None,
+    made_with: dict[str, str] | None = None,
 ) -> ResultRecord:
     spec = benchmark.spec
     return ResultRecord(
@@ -206,6 +207,7 @@ def _record(
         name=name,
         card=card,
         params=params,
+        made_with=made_with or {},
         status=status,
         outcome="failed" if scored is None else "ok",
         reason=reason,
@@ -290,12 +292,17 @@ def evaluate_model(
     limits: Limits = Limits(),
     progress: bool = False,
     resume: bool = False,
+    weights: Path | None = None,
 ) -> Evaluated:
     """Run a model, then score the predictions file it wrote; nothing is stored.
 
     Args:
         folder: where the predictions file is kept while it is needed.
         resume: go on where an interrupted run stopped; ``forget`` the checkpoints once stored.
+        weights: file for a model that takes one.
+
+    Raises:
+        CannotRun: the model needs something that this machine lacks.
     """
     chosen_track = check_inputs(source, benchmark, track)
     chosen = pick_protocol(benchmark.spec, protocol, default=True)
@@ -320,6 +327,7 @@ def evaluate_model(
         limits=limits,
         progress=progress,
         resume=resume,
+        weights=weights,
     )
     failure, scored = run.failure, None
     if failure is None:
@@ -339,6 +347,7 @@ def evaluate_model(
         scored=scored,
         hashes=[files.sha256_of(path)] if scored is not None else [],
         cost=run.cost,
+        made_with=run.made_with,
         reason=failure,
     )
     samples = table_bytes(scored.samples) if scored is not None else None

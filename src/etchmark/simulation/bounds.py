@@ -12,8 +12,8 @@ plane). There K and G have bounds each, and so has C11, which increases with bot
 
 Arguments common to all, numbers or arrays that broadcast against each other:
     fraction: volume fraction of the stiff phase, from 0 to 1.
-    contrast: Young's modulus of the stiff phase; that of the soft phase is 1. A contrast below 1
-        makes the "stiff" phase the softer one, and all bounds still hold.
+    contrast: Young's modulus of the stiff phase, from 1e-16 to 1e8; that of the soft phase is 1. A
+        contrast below 1 makes the "stiff" phase the softer one, and all bounds still hold.
     poisson: Poisson's ratio of both phases.
     ndim: 2 (plane strain) or 3.
 
@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from etchmark.simulation.checks import HIGHEST_CONTRAST, LOWEST_CONTRAST, reals
 
 HALVINGS = 100
 """Steps of the bisection: more than the digits of a float64."""
@@ -46,16 +48,15 @@ def _phases(
 ) -> tuple[np.ndarray, _Moduli, _Moduli]:
     """Fraction of the stiff phase, moduli of the soft and of the stiff phase, of one shape."""
     share, ratio, nu = np.broadcast_arrays(
-        np.asarray(fraction, np.float64),
-        np.asarray(contrast, np.float64),
-        np.asarray(poisson, np.float64),
+        reals(fraction, "fraction"), reals(contrast, "contrast"), reals(poisson, "Poisson's ratio")
     )
     if ndim not in (2, 3):
         raise ValueError(f"ndim {ndim} is neither 2 nor 3")
     if not np.all((share >= 0) & (share <= 1)):
         raise ValueError(f"fraction {fraction} is not between 0 and 1")
-    if not np.all((ratio > 0) & np.isfinite(ratio)):
-        raise ValueError(f"contrast {contrast} is not positive and finite")
+    if not np.all((ratio >= LOWEST_CONTRAST) & (ratio <= HIGHEST_CONTRAST)):
+        limits = f"{LOWEST_CONTRAST:g} and {HIGHEST_CONTRAST:g}"
+        raise ValueError(f"contrast {contrast} is not between {limits}")
     if not np.all((nu > -1) & (nu < 0.5)):
         raise ValueError(f"Poisson's ratio {poisson} is not between -1 and 0.5")
     shear = 1 / (2 * (1 + nu))

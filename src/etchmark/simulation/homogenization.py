@@ -15,19 +15,24 @@ second order in that of the fields: a residual of 1e-4 leaves about 1e-7 at a co
 from __future__ import annotations
 
 import math
+import reprlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from etchmark.simulation.checks import HIGHEST_CONTRAST, LOWEST_CONTRAST, memory, number, whole
 from etchmark.simulation.spectral import VOIGT, transform_for
 
 BYTES_PER_CELL = {2: 320, 3: 680}
 """Memory that all load cases need at most, in any precision: the energy is summed in double."""
+TABLE_BYTES_PER_CELL = {2: 80, 3: 170}
+"""The part of it that a solver takes up before its first solution."""
 
 
 class NotConverged(RuntimeError):
@@ -66,17 +71,26 @@ def lame_constants(modulus: float, poisson: float) -> tuple[float, float]:
     )
 
 
-def check(
-    microstructure: np.ndarray, contrast: float, poisson: float, bytes_per_cell: int = 0
-) -> np.ndarray:
-    """The microstructure as a boolean array of the stiff phase, or a ValueError that says why not.
+class _Problem(NamedTuple):
+    """What a solution needs to know, once it is valid."""
 
-    Args:
-        microstructure: 0 (soft) and 1 (stiff), a square or cube with at least 2 cells per side.
-        contrast: Young's modulus of the stiff over that of the soft phase.
-        poisson: Poisson's ratio of both phases.
-        bytes_per_cell: what a solution needs, to be held against the memory that is free.
-    """
+    stiff: np.ndarray
+    """True in the stiff phase."""
+    contrast: float
+    cases: list[int]
+    tolerance: float
+    limit: int
+    """Largest number of iterations."""
+
+
+def _problem(
+    microstructure: np.ndarray,
+    contrast: float,
+    loads: Sequence[int] | None,
+    tolerance: float,
+    max_iterations: int,
+) -> _Problem:
+    """The arguments of a solution, or a ValueError that says what is wrong with them."""
     cells = np.asarray(microstructure)
     if cells.ndim not in VOIGT or cells.size == 0 or len(set(cells.shape)) != 1:
         raise ValueError(
@@ -85,10 +99,12 @@ def check(
         )
     if cells.shape[0] < 2:
         raise ValueError("the microstructure has one cell per side; at least 2 are needed")
-    if not (np.isfinite(contrast) and contrast > 0):
-        raise ValueError(f"contrast {contrast} is not a positive, finite number")
-    if not (np.isfinite(poisson) and -1 < poisson < 0.5):
-        raise ValueError(f"Poisson's ratio {poisson} is not between -1 and 0.5")
+    contrast = number(contrast, "contrast", LOWEST_CONTRAST, HIGHEST_CONTRAST, ends=True)
+    tolerance = number(tolerance, "tolerance", 0, 1)
+    limit = whole(max_iterations, "max_iterations", 0)
+    cases = _cases(loads, len(VOIGT[cells.ndim]))
+    # Before the values are looked at, which takes time in a huge array.
+    memory(cells.shape, cells.size * BYTES_PER_CELL[cells.ndim])
     if cells.dtype.kind not in "buif" or not np.isin(cells, (0, 1)).all():
         raise ValueError("the microstructure has values other than 0 (soft) and 1 (stiff)")
     stiff = cells.astype(bool)
@@ -96,16 +112,31 @@ def check(
         raise ValueError(
             "the microstructure has one phase only: its stiffness is that of the phase"
         )
-    if bytes_per_cell:
-        import psutil
+    return _Problem(stiff, contrast, cases, tolerance, limit)
 
-        needed, free = cells.size * bytes_per_cell, psutil.virtual_memory().available
-        if needed > free:
-            raise ValueError(
-                f"a cell of {' x '.join(map(str, cells.shape))} needs about {needed / 2**30:.1f}"
-                f" GiB of memory, {free / 2**30:.1f} GiB are free; take a smaller one"
-            )
-    return stiff
+
+def _cases(loads: Sequence[int] | None, count: int) -> list[int]:
+    """The load cases asked for, of ``count``."""
+    if loads is None:
+        return list(range(count))
+    try:
+        cases = [whole(load, "load case", 0, count - 1) for load in loads]
+    except (TypeError, ValueError):
+        cases = []
+    if not cases or len(set(cases)) < len(cases):
+        raise ValueError(
+            f"loads must be different whole numbers from 0 to {count - 1}, not"
+            f" {reprlib.repr(loads)}"
+        )
+    return cases
+
+
+def _medium(poisson: float, dtype: torch.dtype) -> float:
+    """Poisson's ratio, or a ValueError if it or the precision is none that can be solved for."""
+    # Half precision loses the iterations to round-off and returns Voigt's bound.
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype {dtype} must be torch.float32 or torch.float64")
+    return number(poisson, "Poisson's ratio", -1, 0.5)
 
 
 class Homogenizer:
@@ -117,8 +148,12 @@ class Homogenizer:
         n: cells per side.
         ndim: 2 (plane strain) or 3.
         poisson: Poisson's ratio of both phases.
-        dtype: of the fields; the stiffness is always summed in double precision.
+        dtype: of the fields, float32 or float64; the stiffness is always summed in double
+            precision.
         device: ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: an argument is out of its range, or the tables are beyond the free memory.
     """
 
     def __init__(
@@ -129,7 +164,9 @@ class Homogenizer:
         dtype: torch.dtype = torch.float64,
         device: str | torch.device = "cpu",
     ) -> None:
+        n, ndim, poisson = whole(n, "n", 2), whole(ndim, "ndim", 2, 3), _medium(poisson, dtype)
         self.n, self.ndim, self.poisson, self.dtype = n, ndim, poisson, dtype
+        memory((n,) * ndim, n**ndim * TABLE_BYTES_PER_CELL[ndim])
         self.device = torch.device(device)
         self.pairs = VOIGT[ndim]
         self.lame, self.shear = lame_constants(1.0, poisson)
@@ -244,30 +281,30 @@ class Homogenizer:
         Args:
             microstructure: 0 (soft) and 1 (stiff), shape (n, n, n) or (n, n).
             contrast: Young's modulus of the stiff over that of the soft phase.
-            loads: Voigt indices of the load cases from 0; all if None.
-            tolerance: relative residual at which a load case ends.
+            loads: Voigt indices of the load cases from 0, each once; all if None.
+            tolerance: relative residual at which a load case ends, between 0 and 1.
             max_iterations: of each load case.
 
         Raises:
-            ValueError: the microstructure or the contrast is no valid input.
+            ValueError: an argument is out of its range, or the cell is beyond the free memory.
             NotConverged: the tolerance was not reached.
         """
-        stiff = check(microstructure, contrast, self.poisson, BYTES_PER_CELL[self.ndim])
-        if stiff.shape != (self.n,) * self.ndim:
+        if np.shape(microstructure) != (self.n,) * self.ndim:
             raise ValueError(
-                f"the microstructure has shape {stiff.shape}, the solver is for {self.n} cells per"
-                f" side in {self.ndim} dimensions"
+                f"the microstructure has shape {np.shape(microstructure)}, the solver is for"
+                f" {self.n} cells per side in {self.ndim} dimensions"
             )
-        cases = list(range(len(self.pairs))) if loads is None else list(loads)
-        if not cases or any(not 0 <= case < len(self.pairs) for case in cases):
-            raise ValueError(f"load cases are 0 to {len(self.pairs) - 1}, not {cases}")
+        return self._solution(_problem(microstructure, contrast, loads, tolerance, max_iterations))
+
+    def _solution(self, problem: _Problem) -> Homogenized:
+        stiff, contrast, cases, tolerance, limit = problem
         cells = torch.from_numpy(stiff).to(self.device, torch.int32)
         # Moduli around 1 keep single precision away from its limits at any contrast.
         unit = math.sqrt(contrast)
         moduli = torch.tensor([1.0 / unit, contrast / unit], dtype=torch.float64).to(self.device)
         modulus = moduli.to(self.dtype)[cells]
         with self._lock:
-            solved = [self._solve(modulus, case, tolerance, max_iterations) for case in cases]
+            solved = [self._solve(modulus, case, tolerance, limit) for case in cases]
         fine = self if self.dtype == torch.float64 else _double(self)
         energy = fine._energies(moduli[cells], cases, [field for field, _, _ in solved])
         stiffness = np.full((len(self.pairs),) * 2, np.nan)
@@ -320,27 +357,24 @@ def homogenize(
 
     Args:
         microstructure: 0 (soft) and 1 (stiff), shape (n, n, n), or (n, n) for plane strain.
-        contrast: Young's modulus of the stiff phase; that of the soft phase is 1.
-        poisson: Poisson's ratio of both phases.
-        loads: Voigt indices of the load cases from 0; all if None.
-        tolerance: relative residual at which a load case ends; the error of the stiffness is of
-            its second order.
+        contrast: Young's modulus of the stiff phase, from 1e-16 to 1e8; that of the soft phase
+            is 1.
+        poisson: Poisson's ratio of both phases, between -1 and 0.5.
+        loads: Voigt indices of the load cases from 0, each once; all if None.
+        tolerance: relative residual at which a load case ends, between 0 and 1; the error of the
+            stiffness is of its second order.
         max_iterations: of each load case.
-        dtype: precision of the fields.
+        dtype: precision of the fields, float32 or float64.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: the microstructure or the contrast is no valid input.
+        ValueError: an argument is out of its range, or the cell is beyond the free memory;
+            nothing has been computed then.
         NotConverged: the tolerance was not reached.
 
     Source: Willot, C. R. Mécanique 343 (2015) 232, DOI 10.1016/j.crme.2014.12.005.
     """
-    check(microstructure, contrast, poisson)
-    solver = _solver(len(microstructure), np.ndim(microstructure), poisson, dtype, device)
-    return solver.solve(
-        microstructure,
-        contrast,
-        loads=loads,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-    )
+    poisson = _medium(poisson, dtype)
+    problem = _problem(microstructure, contrast, loads, tolerance, max_iterations)
+    solver = _solver(len(problem.stiff), problem.stiff.ndim, poisson, dtype, device)
+    return solver._solution(problem)

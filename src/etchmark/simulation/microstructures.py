@@ -3,7 +3,8 @@
 Common to all families: `shape` is the number of voxels per axis, lengths are in voxels, opposite
 faces of the cell meet, `fraction` is the volume fraction of the marked phase inside (0, 1), and all
 randomness comes from `generator`. The result is a uint8 array of that shape: 1 in the marked phase
-(the inclusions), 0 elsewhere. Bad input raises ValueError.
+(the inclusions), 0 elsewhere. Bad input raises ValueError, and so does, before any work, a fraction
+that marks no or every voxel, or a cell that needs more memory than is free.
 
 Arithmetic is float64 on the CPU and fields are cut by rank, so that a difference in the last bit of
 a transform cannot move a voxel.
@@ -19,6 +20,8 @@ from functools import reduce
 import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 from scipy import fft
+
+from etchmark.simulation.checks import memory, number, reals, whole
 
 TOLERANCE = 0.01  # largest |volume fraction - target| of a family of inclusions
 RESTARTS = 10  # placements tried from scratch before giving up
@@ -36,26 +39,36 @@ def generator_of(*key: int) -> Generator:
 
     Source: O'Neill, Harvey Mudd College report HMC-CS-2014-0905 (PCG; no DOI).
     """
-    if not key or any(not 0 <= part < 2**32 for part in key):
-        raise ValueError(f"key {key} must hold integers from 0 to 2**32 - 1")
+    if not key:
+        raise ValueError("key () must hold at least one integer")
+    parts = [whole(part, "part of the key", 0, 2**32 - 1) for part in key]
     # SeedSequence pads with zeros: without the length, (1, 2) and (1, 2, 0) would be one stream.
-    return Generator(PCG64(SeedSequence([len(key), *key])))
+    return Generator(PCG64(SeedSequence([len(key), *parts])))
 
 
 def check(
-    shape: Sequence[int], fraction: float = 0.5, *, dimensions: Sequence[int] = (2, 3)
+    shape: Sequence[int],
+    fraction: float = 0.5,
+    *,
+    dimensions: Sequence[int] = (2, 3),
+    bytes_per_voxel: int = 1,
 ) -> tuple[int, ...]:
     """The shape of a periodic cell as a tuple, once it and the volume fraction are valid.
 
     Raises ValueError for another number of axes than `dimensions` allows, an axis of less than 2
-    or not whole voxels, or a fraction outside (0, 1).
+    or not whole voxels, a fraction outside (0, 1) or that rounds to no or all voxels, or a cell
+    for which `bytes_per_voxel`, the most that its making takes up, are more than the free memory.
     """
-    if len(shape) not in dimensions or any(size != size // 1 or size < 2 for size in shape):
+    if np.ndim(shape) != 1 or len(shape) not in dimensions:
         axes = " or ".join(str(count) for count in dimensions)
-        raise ValueError(f"shape {tuple(shape)} must be {axes} whole numbers of at least 2 voxels")
-    if not 0 < fraction < 1:  # NaN fails too
-        raise ValueError(f"fraction {fraction} must lie between 0 and 1, both excluded")
-    return tuple(int(size) for size in shape)
+        raise ValueError(f"shape {shape} must be {axes} whole numbers of at least 2 voxels")
+    sides = tuple(whole(size, "side of the shape", 2) for size in shape)
+    number(fraction, "fraction", 0, 1)
+    voxels = math.prod(sides)
+    if not 0 < round(fraction * voxels) < voxels:
+        raise ValueError(f"fraction {fraction} of {voxels} voxels leaves one phase only")
+    memory(sides, voxels * bytes_per_voxel)
+    return sides
 
 
 def gaussian_field(shape: Sequence[int], widths: Widths, generator: Generator) -> np.ndarray:
@@ -67,8 +80,8 @@ def gaussian_field(shape: Sequence[int], widths: Widths, generator: Generator) -
 
     Source: Teubner, Europhys. Lett. 14 (1991) 403, DOI 10.1209/0295-5075/14/5/003.
     """
-    shape = check(shape)
-    sigmas = np.asarray(widths, np.float64)
+    shape = check(shape, bytes_per_voxel=24)
+    sigmas = reals(widths, "widths")
     if sigmas.shape not in ((), (len(shape),)) or not np.all((sigmas > 0) & (sigmas <= shape)):
         raise ValueError(f"widths {widths} must be one or one per axis, from 0 to the side {shape}")
     axes = zip(np.broadcast_to(sigmas, len(shape)), _frequencies(shape), strict=True)
@@ -80,11 +93,13 @@ def threshold(field: np.ndarray, fraction: float) -> np.ndarray:
     """Mark the round(fraction * size) largest values of a field of any shape (uint8).
 
     The volume fraction is exact to one voxel; of equal values at the threshold those with the
-    lowest flat index are marked. Raises ValueError for values that are not finite.
+    lowest flat index are marked. Raises ValueError for a fraction outside (0, 1), an empty field
+    and values that are not finite.
     """
-    values = np.asarray(field, np.float64)
-    if not 0 < fraction < 1 or not np.isfinite(values).all():
-        raise ValueError(f"fraction {fraction} must lie in (0, 1) and the field be finite")
+    values = reals(field, "field")
+    number(fraction, "fraction", 0, 1)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError("the field must hold at least one value, and finite ones only")
     flat, count = values.ravel(), round(fraction * values.size)
     rank = min(flat.size - count, flat.size - 1)
     level = np.partition(flat, rank)[rank]
@@ -119,10 +134,9 @@ def spinodal(
 
     Source: Cahn, J. Chem. Phys. 42 (1965) 93, DOI 10.1063/1.1695731.
     """
-    shape = check(shape, fraction)
-    if not 2 <= wavelength <= min(shape) or not 0 < bandwidth < math.inf:
-        bounds = f"must lie between 2 and {min(shape)} voxels, bandwidth {bandwidth} be positive"
-        raise ValueError(f"wavelength {wavelength} {bounds}")
+    shape = check(shape, fraction, bytes_per_voxel=32)
+    number(wavelength, "wavelength", 2, min(shape), ends=True)
+    number(bandwidth, "bandwidth", 0, math.inf)
     radius = np.sqrt(sum(frequency**2 for frequency in _frequencies(shape)))
     exponent = ((radius * wavelength - 1) / bandwidth) ** 2 / 2
     exponent.flat[0] = np.inf
@@ -149,7 +163,8 @@ def spheres(
 
     Source: Widom, J. Chem. Phys. 44 (1966) 3888, DOI 10.1063/1.1726548.
     """
-    shape = check(shape, fraction)
+    shape = check(shape, fraction, bytes_per_voxel=8)
+    number(gap, "gap", 0, math.inf, ends=True)
 
     def attempt() -> np.ndarray | None:
         radii = _radii(shape, radius, fraction, generator)
@@ -173,8 +188,7 @@ def fibres(
     `axis` is 0, 1 or 2; other parameters, errors and source as `spheres` in the cross-section.
     """
     shape = check(shape, fraction, dimensions=(3,))
-    if axis not in (0, 1, 2):
-        raise ValueError(f"axis {axis} must be 0, 1 or 2")
+    axis = whole(axis, "axis", 0, 2)
     section = shape[:axis] + shape[axis + 1 :]
     disks = spheres(section, radius, fraction, generator, gap=gap)
     return np.repeat(np.expand_dims(disks, axis), shape[axis], axis)
@@ -194,8 +208,11 @@ def ellipses(
     """
     shape = check(shape, fraction, dimensions=(2,))
     lowest, highest = _interval(aspect, "aspect")
-    if _interval(radius, "radius")[1] * math.sqrt(highest) >= min(shape) / 2:
+    largest = _interval(radius, "radius")[1]
+    if largest * math.sqrt(highest) >= min(shape) / 2:
         raise ValueError(f"radius {radius} with aspect {aspect} is too long for the cell {shape}")
+    # The pixels of an ellipse are looked up at 64 places at once.
+    memory(shape, 40 * math.prod(shape) + math.ceil(1800 * math.pi * largest**2))
 
     def attempt() -> np.ndarray | None:
         radii = _radii(shape, radius, fraction, generator)
@@ -221,8 +238,9 @@ def voronoi(shape: Sequence[int], cells: int, fraction: float, generator: Genera
     SIAM J. Comput. 16 (1987) 78, DOI 10.1137/0216006.
     """
     shape = check(shape, fraction)
-    if not 2 <= cells <= math.prod(shape):
-        raise ValueError(f"cells {cells} must lie between 2 and the {math.prod(shape)} voxels")
+    cells = whole(cells, "cells", 2, math.prod(shape))
+    # Each point has its distances to the planes of voxels across each axis.
+    memory(shape, 56 * math.prod(shape) + 24 * cells * sum(shape))
     points = generator.random((cells, len(shape))) * shape
     squares = [
         _separation(np.arange(size), points[:, axis, None], size) ** 2
@@ -249,8 +267,11 @@ def voronoi(shape: Sequence[int], cells: int, fraction: float, generator: Genera
 
 
 def polarity(inclusions: np.ndarray, stiff: bool) -> np.ndarray:
-    """Indicator of the stiff phase (uint8): the inclusions if they are stiff, else the rest."""
-    marked = np.array(inclusions, np.uint8)
+    """Indicator of the stiff phase (uint8): the inclusions if they are stiff, else the rest.
+
+    Raises ValueError for a value other than 0 and 1.
+    """
+    marked = _bits(inclusions).view(np.uint8)
     return marked if stiff else 1 - marked
 
 
@@ -259,11 +280,8 @@ def digest(microstructure: np.ndarray) -> str:
 
     Raises ValueError for a value other than 0 and 1.
     """
-    voxels = np.asarray(microstructure)
-    bits = voxels.astype(bool)
-    if not np.array_equal(bits, voxels):
-        raise ValueError("microstructure must hold only 0 and 1")
-    content = repr(voxels.shape).encode() + np.packbits(bits).tobytes()
+    bits = _bits(microstructure)
+    content = repr(bits.shape).encode() + np.packbits(bits).tobytes()
     return hashlib.sha256(content).hexdigest()[:32]
 
 
@@ -275,6 +293,15 @@ def sections(volume: np.ndarray) -> dict[str, np.ndarray]:
     if volume.ndim != 3 or len(set(volume.shape)) != 1:
         raise ValueError(f"volume of shape {volume.shape} must be a cube")
     return {f"section_{name}": volume.take(0, axis) for axis, name in enumerate("xyz")}
+
+
+def _bits(microstructure: np.ndarray) -> np.ndarray:
+    """Zeros and ones of any type as a new array of bools."""
+    voxels = np.asarray(microstructure)
+    bits = voxels.astype(bool)
+    if not np.array_equal(bits, voxels):
+        raise ValueError("microstructure must hold only 0 and 1")
+    return bits
 
 
 def _frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
@@ -292,7 +319,7 @@ def _filtered(shape: tuple[int, ...], response: np.ndarray, generator: Generator
 
 def _interval(value: Interval, name: str) -> tuple[float, float]:
     """Both ends of a range, a single value being both."""
-    ends = np.atleast_1d(np.asarray(value, np.float64))
+    ends = np.atleast_1d(reals(value, name))
     if ends.shape not in ((1,), (2,)) or not 1 <= ends[0] <= ends[-1] < math.inf:
         raise ValueError(f"{name} {value} must be a number of at least 1 or an ascending pair")
     return float(ends[0]), float(ends[-1])
@@ -333,8 +360,6 @@ def _place(
     shape: tuple[int, ...], radii: np.ndarray, gap: float, generator: Generator
 ) -> np.ndarray | None:
     """Centres of shape (n, axes) that keep inclusions apart, None if they jam."""
-    if not gap >= 0:
-        raise ValueError(f"gap {gap} must not be negative")
     if 2 * radii[0] + gap > min(shape):  # the largest would meet its own image
         return None
     centres = np.empty((radii.size, len(shape)))

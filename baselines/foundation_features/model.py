@@ -1,0 +1,261 @@
+"""Frozen features of a pretrained image encoder → light regression.
+
+Reads every image column of a track (``microstructure`` of shape (samples, n, n), the three faces
+``section_x``, ``section_y``, ``section_z``, or ``micrograph``), and beside it ``contrast`` where it
+varies and the composition where it is asked for. Features are computed once and kept in the
+feature store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etchmark import settings
+from etchmark.evaluation.model import Inputs, Samples
+from etchmark.features.extract import Features, features
+from etchmark.features.images import Views, grey
+from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
+from etchmark.ridge import KernelRidge
+from etchmark.surfaces import Data, GaussianProcess, PolynomialRidge
+
+IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
+PIXELS = "pixels"
+HEADS = ("pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process")
+ELEMENTS = (
+    *("Ni", "Co", "Cr", "Al", "Ti", "W", "Mo", "Ta", "Nb", "Hf", "Re", "V", "Fe", "Ce", "Si"),
+    *("C", "B", "Zr", "Mn", "S", "P"),
+)
+
+
+class FoundationFeatures:
+    """Encoder, aggregation over faces, head.
+
+    Args:
+        encoder: None for plain pixels.
+        outputs: layers and poolings, side by side.
+        head: fitted on (features, scalars).
+        sections: ``concatenate``, ``mean`` or ``max`` over the image columns of a sample.
+        composition: also read the atomic percent of each element.
+        top: keep only this many features, the most important ones of a ridge regression.
+        pixels: side to which plain pixels are averaged.
+        device: ``cpu`` or ``cuda``.
+        weights: file of weights named by the caller.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec | None,
+        outputs: list[Output],
+        head: Any,
+        *,
+        sections: str,
+        composition: bool,
+        top: int | None,
+        pixels: int,
+        device: str,
+        weights: Path | None,
+    ) -> None:
+        self.encoder, self.outputs, self.head = encoder, outputs, head
+        self.sections, self.composition, self.top = sections, composition, top
+        self.pixels, self.device, self.weights = pixels, device, weights
+        self.seconds = 0.0
+        self.made: Features | None = None
+
+    # --- inputs ---
+
+    def _features(self, inputs: Inputs) -> np.ndarray:
+        """Shape (samples, features), float32."""
+        columns = [name for name in IMAGES if name in inputs]
+        if not columns:
+            raise ValueError(f"no image column among {', '.join(inputs)}")
+        for name in columns:
+            if np.ndim(inputs[name]) == 4:
+                raise ValueError(f"{name} holds volumes; this model reads images or faces")
+        pictures = [one for name in columns for one in grey(name, inputs[name])]
+        if self.encoder is None:
+            flat = np.stack([_shrunk(one, self.pixels) for one in pictures])
+        else:
+            self.made = features(
+                pictures,
+                self.encoder,
+                self.outputs,
+                folder=settings.features(),
+                device=self.device,
+                given=self.weights,
+            )
+            self.seconds += self.made.seconds
+            flat = self.made.values
+        faces = flat.reshape(len(columns), -1, flat.shape[1])
+        if self.sections == "concatenate":
+            return np.concatenate(list(faces), axis=1)
+        return faces.mean(axis=0) if self.sections == "mean" else faces.max(axis=0)
+
+    def _scalars(self, inputs: Inputs) -> np.ndarray:
+        count = len(next(iter(inputs[name] for name in inputs)))
+        parts = []
+        if self.reads_contrast:
+            parts.append(np.log(np.asarray(inputs["contrast"], dtype=np.float64))[:, None])
+        if self.composition:
+            parts.append(np.stack([inputs[f"{name}_at"] for name in ELEMENTS], axis=1))
+        return np.concatenate(parts, axis=1) if parts else np.empty((count, 0))
+
+    def _data(self, samples: Samples) -> Data:
+        found = self._features(samples.inputs)
+        target = np.asarray(samples.target, dtype=np.float64)
+        return Data(found, self._scalars(samples.inputs), target, samples.groups)
+
+    # --- the model ---
+
+    def fit(self, train: Samples, validation: Samples | None = None) -> FoundationFeatures:
+        contrast = train.inputs["contrast"] if "contrast" in train.inputs else np.ones(1)
+        self.reads_contrast = bool(np.ptp(contrast) > 0)
+        data = self._data(train)
+        held_out = None if validation is None else self._data(validation)
+        self.kept = np.arange(data.features.shape[1])
+        if self.top is not None:
+            self.kept = most_important(data)[: self.top]
+        self.head.fit(*(self._reduced(one) for one in (data, held_out)))
+        return self
+
+    def _reduced(self, data: Data | None) -> Data | None:
+        if data is None:
+            return None
+        return Data(data.features[:, self.kept], data.scalars, data.target, data.groups)
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        return self.head.predict(self._features(inputs)[:, self.kept], self._scalars(inputs))
+
+    def parameter_count(self) -> int:
+        """What was fitted here; the encoder's own parameters were not."""
+        return self.head.parameter_count()
+
+    def feature_seconds(self) -> float:
+        """What computing the features took, whenever that was."""
+        return self.seconds
+
+    def made_with(self) -> dict[str, str]:
+        """For the record: which weights, which precision."""
+        told = {"features": str(len(self.kept))}
+        if self.encoder is not None and self.made is not None:
+            found = self.encoder.locate(self.weights)
+            told |= {
+                "encoder": self.encoder.name,
+                "weights": found.source,
+                "precision": str(self.made.recipe["precision"]),
+            }
+        return told
+
+
+def most_important(data: Data) -> np.ndarray:
+    """Features by falling absolute coefficient of a ridge regression, each in its own spread."""
+    spread = data.features.std(axis=0)
+    scaled = (data.features - data.features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    scalars = data.scalars
+    ridge = KernelRidge("linear").fit(Data(scaled, scalars, data.target, data.groups))
+    slopes = ridge.weights @ (ridge.train - ridge.train.mean(axis=0))[:, : scaled.shape[1]]
+    return np.argsort(-np.abs(slopes), kind="stable")
+
+
+def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    """Mean grey levels of a grid of pixels, flat, 0 to 1."""
+    from PIL import Image
+
+    small = min(side, *image.shape)
+    picture = Image.fromarray(image).resize((small, small), Image.Resampling.BOX)
+    return np.asarray(picture, dtype=np.float32).ravel() / 255.0
+
+
+def _head(name: str, log_target: bool, components: int | None, seed: int) -> Any:
+    chosen: dict[str, Any] = {} if components is None else {"components": (components,)}
+    if name == "pca-linear":
+        return PolynomialRidge(1, log_target=log_target, seed=seed, **chosen)
+    if name == "pca-quadratic":
+        return PolynomialRidge(2, log_target=log_target, seed=seed, **chosen)
+    if components is not None:
+        raise ValueError(f"components is for the heads on principal components, not for {name}")
+    if name == "gaussian-process":
+        return GaussianProcess(log_target=log_target, seed=seed)
+    return KernelRidge("rbf" if name == "kernel-ridge" else "linear", log_target=log_target)
+
+
+def build(
+    seed: int,
+    device: str,
+    encoder: str,
+    head: str = "pca-quadratic",
+    log_target: bool = True,
+    weights: str = "pretrained",
+    weights_file: str | None = None,
+    local: str | None = None,
+    size: int | None = None,
+    preprocessing: str = "timm",
+    crop: float | None = None,
+    precision: str = "auto",
+    layers: list[Layer] | None = None,
+    pooling: str = "class",
+    sections: str = "concatenate",
+    views: Mapping[str, Any] | None = None,
+    composition: bool = False,
+    components: int | None = None,
+    top: int | None = None,
+    pixels: int = 32,
+    options: Mapping[str, Any] | None = None,
+) -> FoundationFeatures:
+    """An unfitted model.
+
+    Args:
+        seed: of random weights and of the head.
+        device: ``cpu`` or ``cuda``.
+        encoder: timm's name with its tag, ``squeezenet1_1``, ``vgg19_16x`` or ``pixels``.
+        head: ``pca-linear``, ``pca-quadratic``, ``ridge``, ``kernel-ridge``, ``gaussian-process``.
+        log_target: regress the logarithm.
+        weights: ``pretrained`` or ``random``.
+        weights_file: safetensors file (``--weights``).
+        local: file name in ``ETCHMARK_WEIGHTS``, if it is not ``<encoder>.safetensors``.
+        size: side of the encoder's input, None for its own.
+        preprocessing: ``timm`` or ``as-published`` (square, no normalisation).
+        crop: share of the resized image that is kept, None for the encoder's own.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        layers: ``last`` or numbers of blocks, side by side.
+        pooling: ``class``, ``mean``, ``both`` or ``pyramid``.
+        sections: ``concatenate``, ``mean`` or ``max``.
+        views: averaged over: ``turns`` (1, 2, 4), ``flips``, ``shifts``.
+        composition: also read atomic percents.
+        components: this many principal components; chosen by the head if None.
+        top: only the most important features.
+        pixels: side of plain pixels.
+        options: further arguments of timm's ``create_model``.
+    """
+    if head not in HEADS:
+        raise ValueError(f"head is one of {', '.join(HEADS)}, not {head!r}")
+    if sections not in ("concatenate", "mean", "max"):
+        raise ValueError(f"sections is concatenate, mean or max, not {sections!r}")
+    spec = None
+    if encoder != PIXELS:
+        spec = EncoderSpec(
+            encoder,
+            weights=weights,
+            seed=seed,
+            size=size,
+            preprocessing=preprocessing,
+            crop=crop,
+            precision=precision,
+            views=Views(**(views or {})),
+            local=local,
+            options=dict(options or {}),
+        )
+    return FoundationFeatures(
+        spec,
+        [Output(layer, pooling) for layer in layers or [LAST]],
+        _head(head, log_target, components, seed),
+        sections=sections,
+        composition=composition,
+        top=top,
+        pixels=pixels,
+        device=device,
+        weights=None if weights_file is None else Path(weights_file),
+    )

@@ -1,0 +1,71 @@
+"""Images as an encoder wants them: views of a sample, resizing, normalisation (numpy and torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TIMM, AS_PUBLISHED = "timm", "as-published"
+PREPROCESSING = (TIMM, AS_PUBLISHED)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Equivalent views of an image over which its features are averaged.
+
+    Attributes:
+        turns: multiples of 90 degrees, 1 (none), 2 (0 and 180) or 4.
+        flips: also mirrored.
+        shifts: random periodic shifts, of images that are periodic; 0 for none.
+    """
+
+    turns: int = 1
+    flips: bool = False
+    shifts: int = 0
+
+    def __post_init__(self) -> None:
+        if self.turns not in (1, 2, 4) or self.shifts < 0:
+            raise ValueError(f"views: turns {self.turns} is not 1, 2 or 4, or shifts is negative")
+
+    def __len__(self) -> int:
+        return self.turns * (2 if self.flips else 1) * max(1, self.shifts)
+
+    def of(self, image: np.ndarray) -> list[np.ndarray]:
+        """The views of one image, shape (height, width), the image itself first."""
+        shifted = [image]
+        # The same shifts for every image, as fractions of its sides.
+        drawn = np.random.default_rng(0).random((max(0, self.shifts - 1), 2))
+        shifted += [
+            np.roll(image, np.round(one * image.shape).astype(int), axis=(0, 1)) for one in drawn
+        ]
+        turned = [
+            np.rot90(one, turn)
+            for one in shifted
+            for turn in ({1: (0,), 2: (0, 2), 4: (0, 1, 2, 3)}[self.turns])
+        ]
+        return turned + [one[:, ::-1] for one in turned] if self.flips else turned
+
+
+def grey(column: str, images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images of a column as 0 to 255.
+
+    Args:
+        column: its name; ``micrograph`` holds grey levels, every other one phases 0 and 1.
+        images: uint8 arrays of shape (height, width).
+    """
+    if column == "micrograph":
+        return [np.asarray(one, dtype=np.uint8) for one in images]
+    return [np.asarray(one, dtype=np.uint8) * np.uint8(255) for one in images]
+
+
+def as_published(size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Resize to a square and scale to 0..1, without normalisation (bicubic)."""
+    from PIL import Image
+
+    def prepare(image: np.ndarray) -> np.ndarray:
+        picture = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+        return np.broadcast_to(np.asarray(picture, dtype=np.float32) / 255.0, (3, size, size))
+
+    return prepare

@@ -1,0 +1,114 @@
+"""Which encoder, and how images come into it (no torch, no timm until weights are missing)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etchmark.errors import CannotRun, UserError
+from etchmark.features import images, weights
+
+LAST = "last"
+POOLINGS = ("class", "mean", "both", "pyramid")
+FULL, HALF = "float32", "bfloat16"
+
+Layer = int | str
+"""``last``, or the index of a block from 0; negative counts from the end."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One pooled output of a forward pass."""
+
+    layer: Layer = LAST
+    pooling: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise UserError(f"pooling {self.pooling!r}: give one of {', '.join(POOLINGS)}")
+        if not isinstance(self.layer, int) and self.layer != LAST:
+            raise UserError(f"layer {self.layer!r}: give '{LAST}' or the number of a block")
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder and how images come into it.
+
+    Attributes:
+        name: a timm model with its tag (``vit_base_patch16_clip_224.openai``), ``squeezenet1_1`` or
+            ``vgg19_16x``.
+        weights: ``pretrained`` or ``random``.
+        seed: of random weights.
+        size: side of the input in pixels; None for the model's own.
+        preprocessing: ``timm``: the model's own resizing, cropping and normalisation;
+            ``as-published``: resized to a square, scaled to 0..1, not normalised.
+        crop: share of the resized image that is kept; None for the model's own.
+        precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the hardware gains by it.
+        views: averaged over.
+        local: file name of its weights in ``ETCHMARK_WEIGHTS``, if not ``<name>.safetensors``.
+        options: further arguments of ``timm.create_model`` (embed_dim, depth, ...).
+    """
+
+    name: str
+    weights: str = weights.PRETRAINED
+    seed: int = 0
+    size: int | None = None
+    preprocessing: str = images.TIMM
+    crop: float | None = None
+    precision: str = "auto"
+    views: images.Views = field(default_factory=images.Views)
+    local: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("weights", self.weights, (weights.PRETRAINED, weights.RANDOM)),
+            ("preprocessing", self.preprocessing, images.PREPROCESSING),
+            ("precision", self.precision, ("auto", FULL, HALF)),
+        ):
+            if value not in known:
+                raise UserError(f"{name} {value!r}: give one of {', '.join(known)}")
+        if self.size is not None and not 16 <= self.size <= 4096:
+            raise UserError(f"size {self.size}: give a side between 16 and 4096 pixels")
+        if self.crop is not None and not 0 < self.crop <= 1:
+            raise UserError(f"crop {self.crop}: give a share above 0 and up to 1")
+
+    def locate(self, given: Path | None = None) -> weights.Weights:
+        """The weights; ``given`` is a file that the caller names."""
+        if self.weights == weights.RANDOM:
+            if given is not None:
+                raise CannotRun(f"{self.name} is asked for with random weights; drop --weights")
+            return weights.random_weights(self.seed)
+        return weights.locate(self.name, given=given, local=self.local, size=self._size_in_words)
+
+    def _size_in_words(self) -> str:
+        from etchmark.features.encoders import megabytes
+
+        return f"about {megabytes(self):.0f} MB"
+
+    def precision_on(self, device: str) -> str:
+        """What ``auto`` means on a device."""
+        if self.precision != "auto":
+            return self.precision
+        from etchmark.training import multiplies_bfloat16
+
+        return HALF if multiplies_bfloat16(device) else FULL
+
+    def recipe(self, found: weights.Weights, output: Output, device: str) -> dict[str, Any]:
+        """Everything but the image that decides a feature vector."""
+        views = [self.views.turns, self.views.flips, self.views.shifts]
+        return {
+            "schema": 1,
+            "encoder": self.name,
+            "options": dict(self.options),
+            "weights": found.id,
+            "size": self.size,
+            "preprocessing": self.preprocessing,
+            "crop": self.crop,
+            "precision": self.precision_on(device),
+            "views": views,
+            "layer": output.layer,
+            "pooling": output.pooling,
+        }

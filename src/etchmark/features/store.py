@@ -1,0 +1,163 @@
+"""Features on disk, computed once: content-addressed by image and by how they were made.
+
+A recipe (encoder, hash of its weights, preprocessing, layer, pooling, precision) has a SQLite file
+of its own, named by its SHA-256, whose rows are keyed by the SHA-256 of the image. SQLite keeps it
+whole when a process is killed and apart when several write at once. It is a cache: what is damaged
+is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etchmark.errors import CannotRun
+
+BUSY_TIMEOUT_S = 60.0
+ASKED_AT_ONCE = 500
+"""Hashes per query; SQLite allows a limited number of variables."""
+
+
+def image_hash(image: np.ndarray) -> bytes:
+    """SHA-256 of an image's shape, type and pixels.
+
+    Args:
+        image: shape (height, width) or (height, width, channels).
+    """
+    content = np.ascontiguousarray(image)
+    digest = hashlib.sha256(f"{content.dtype.str} {content.shape}".encode())
+    digest.update(content.data)
+    return digest.digest()
+
+
+def recipe_key(recipe: Mapping[str, Any]) -> str:
+    """SHA-256 of everything but the image that decides a feature vector."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stored vector, float32, and the seconds its computation took."""
+
+    vector: np.ndarray
+    seconds: float
+
+
+class Shelf:
+    """The stored features of one recipe.
+
+    Args:
+        folder: of the store; made on first use.
+        recipe: what ``recipe_key`` is made from; kept in the file for the curious.
+
+    Raises:
+        CannotRun: the store cannot be written.
+    """
+
+    def __init__(self, folder: Path, recipe: Mapping[str, Any]) -> None:
+        key = recipe_key(recipe)
+        self.path = folder / key[:2] / f"{key}.sqlite"
+        self.recipe = dict(recipe)
+
+    def get(self, hashes: Sequence[bytes]) -> dict[bytes, Found]:
+        """What is stored of the images of these hashes."""
+        if not self.path.is_file():
+            return {}
+        found: dict[bytes, Found] = {}
+        wanted = list(dict.fromkeys(hashes))
+        with self._guarded(), self._open() as connection:
+            for start in range(0, len(wanted), ASKED_AT_ONCE):
+                some = wanted[start : start + ASKED_AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT image, vector, sum, seconds FROM features WHERE image IN ({marks})"  # noqa: S608 (marks are question marks)
+                for image, vector, checksum, seconds in connection.execute(query, some):
+                    # SQLite does not see flipped bits of a value.
+                    if zlib.crc32(vector) == checksum:
+                        found[image] = Found(np.frombuffer(vector, dtype="<f4"), seconds)
+        return found
+
+    def put(self, hashes: Sequence[bytes], vectors: np.ndarray, seconds: float) -> None:
+        """Store vectors, shape (images, features), with the seconds each took; all or none."""
+        rows = []
+        for image, vector in zip(hashes, vectors, strict=True):
+            content = np.asarray(vector, dtype="<f4").tobytes()
+            rows.append((image, content, zlib.crc32(content), seconds))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotRun(
+                f"feature store {self.path.parent}: cannot be made ({error.strerror}); set"
+                " ETCHMARK_FEATURES to a folder that can be written"
+            ) from None
+        with self._guarded(), self._open() as connection, connection:
+            connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", rows)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        # A connection of its own for every use: one must never be carried into a forked process.
+        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
+            _switch_to_wal(connection)
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS features"
+                " (image BLOB PRIMARY KEY, vector BLOB, sum INTEGER, seconds REAL) WITHOUT ROWID"
+            )
+            connection.execute("CREATE TABLE IF NOT EXISTS recipe (content TEXT PRIMARY KEY)")
+            content = json.dumps(self.recipe, sort_keys=True)
+            if connection.execute("SELECT 1 FROM recipe").fetchone() is None:
+                with connection:
+                    connection.execute("INSERT OR IGNORE INTO recipe VALUES (?)", (content,))
+            yield connection
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise CannotRun(
+                f"feature store {self.path}: {error}; make room or access, or set"
+                " ETCHMARK_FEATURES to another folder"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise Damaged(self.path, str(error)) from None
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # SQLite itself does not wait for another process here, since waiting could deadlock.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 (spreads those who wait)
+
+
+class Damaged(CannotRun):
+    """A file of the store that is no longer a database."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"feature store {path}: {why}; remove the file, it is computed again")
+        self.path = path
+
+    def set_aside(self) -> Path:
+        """Rename the file, so that its features are computed anew; where it lies now."""
+        aside = self.path.with_suffix(".damaged")
+        self.path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return aside

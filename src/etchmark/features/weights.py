@@ -1,0 +1,134 @@
+"""Where an encoder's weights come from, and what identifies them (no torch, no timm).
+
+In this order: a file that the caller names, a file in ``ETCHMARK_WEIGHTS``, the Hugging Face cache,
+the Hugging Face Hub. Random weights are asked for as such and are never a substitute.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from etchmark import files, settings
+from etchmark.errors import CannotRun
+
+HUB_FILE = "model.safetensors"
+PRETRAINED, RANDOM = "pretrained", "random"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What an encoder is filled with.
+
+    Attributes:
+        id: ``sha256:...`` of the file, or what makes random weights reproducible.
+        path: the file, None for random weights.
+        source: for people: where it came from, without paths of this machine.
+    """
+
+    id: str
+    path: Path | None
+    source: str
+
+
+def random_weights(seed: int) -> Weights:
+    """Weights as timm draws them; they depend on its version and that of torch."""
+    versions = [f"{name} {metadata.version(name)}" for name in ("timm", "torch")]
+    return Weights(f"random:{seed}, {', '.join(versions)}", None, f"random weights, seed {seed}")
+
+
+def from_file(path: Path) -> Weights:
+    """The weights of a safetensors file.
+
+    Raises:
+        CannotRun: it is not there or is no safetensors file.
+    """
+    if path.suffix != ".safetensors":
+        raise CannotRun(
+            f"{path}: weights are read from .safetensors files only (a pickle could run code);"
+            " convert it with safetensors.torch.save_file"
+        )
+    _check_header(path)
+    found = files.sha256_of(path)
+    return Weights(f"sha256:{found}", path.resolve(), f"{path.name}, SHA-256 {found}")
+
+
+def _check_header(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with path.open("rb"), safe_open(path, framework="np") as content:
+            list(content.keys())
+    except OSError as error:
+        raise CannotRun(f"{path}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError as error:
+        raise CannotRun(
+            f"{path}: is not a whole safetensors file ({error}); download it again"
+        ) from None
+
+
+def locate(name: str, *, given: Path | None, local: str | None, size: Callable[[], str]) -> Weights:
+    """Pretrained weights of a timm model.
+
+    Args:
+        name: timm's name with its tag; on the Hub ``timm/<name>``.
+        given: a file named by the caller.
+        local: file name looked up in ``ETCHMARK_WEIGHTS`` before the Hub.
+        size: gives their size in words, for the message where they cannot be had.
+
+    Raises:
+        CannotRun: they are neither here nor to be had, or the file is no safetensors file.
+    """
+    if given is not None:
+        return from_file(given)
+    folder = settings.weights()
+    for one in (local, f"{name}.safetensors"):
+        if folder is not None and one and (folder / one).is_file():
+            return from_file(folder / one)
+    path = _from_hub(name, size)
+    # The Hub's cache names a file by its SHA-256.
+    blob = path.resolve().name
+    found = blob if _SHA256.fullmatch(blob) else files.sha256_of(path)
+    return Weights(f"sha256:{found}", path, f"timm/{name} on the Hugging Face Hub, SHA-256 {found}")
+
+
+def _from_hub(name: str, size: Callable[[], str]) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repository = f"timm/{name}"
+    cached = try_to_load_from_cache(repository, HUB_FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    remedy = (
+        "connect once so that they are downloaded and kept, put them as"
+        f" {name}.safetensors into the folder ETCHMARK_WEIGHTS, or name a file with --weights"
+    )
+    what = f"pretrained weights of {name}"
+    if settings.offline():
+        raise CannotRun(
+            f"{what} ({size()}) are not on this machine and the network is off; {remedy}"
+        )
+    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        _resolve(host)
+        return Path(hf_hub_download(repository, HUB_FILE))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError) as error:
+        why = "no such host" if isinstance(error, socket.gaierror) else type(error).__name__
+        raise CannotRun(f"{what} ({size()}) cannot be had from {host} ({why}); {remedy}") from None
+
+
+def _resolve(host: str) -> None:
+    """Raise at once where there is no network at all; the Hub's own client tries for long."""
+    if any(os.environ.get(one) for one in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return
+    name = urlsplit(host).hostname
+    if name:
+        socket.getaddrinfo(name, None)

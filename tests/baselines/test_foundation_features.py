@@ -1,0 +1,239 @@
+"""Frozen features, light regression: options, honesty about weights, the store in a real run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="torch (extra `features`) is not installed")
+pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
+
+from etchmark.evaluation.model import Samples
+from etchmark.evaluation.worker import load_build
+from etchmark.surfaces import mape
+
+FOLDER = Path(__file__).resolve().parents[2] / "baselines" / "foundation_features"
+WEIGHTS = os.environ.get("ETCHMARK_WEIGHTS", "").strip()
+SMALL = {
+    "encoder": "vit_tiny_patch16_224",
+    "weights": "random",
+    "size": 32,
+    "options": {"embed_dim": 32, "depth": 2, "num_heads": 2},
+}
+
+
+@pytest.fixture
+def build(home: Path) -> Any:
+    found = load_build(FOLDER / "model.py")
+    yield found
+    del sys.modules["model"]
+
+
+def samples(rows: int, seed: int = 0, *, faces: bool = True, contrast: bool = False) -> Samples:
+    """Faces of blocks whose fraction, and the contrast if it varies, decide the target."""
+    generator = np.random.default_rng(seed)
+    fraction = generator.uniform(0.2, 0.8, rows)
+    cells = generator.random((3, rows, 6, 6)) < fraction[None, :, None, None]
+    images = cells.repeat(4, axis=2).repeat(4, axis=3).astype(np.uint8)
+    ratio = np.exp(generator.uniform(1, 4, rows)) if contrast else np.full(rows, 50.0)
+    names = ("section_x", "section_y", "section_z") if faces else ("microstructure",)
+    inputs: dict[str, Any] = dict(zip(names, images, strict=False))
+    inputs["contrast"] = ratio
+    seen = images[: len(names)].mean((0, 2, 3))
+    return Samples(np.arange(rows).astype(str), inputs, np.exp(2 * seen) * ratio**0.5)
+
+
+@pytest.mark.parametrize("sections", ["concatenate", "mean", "max"])
+def test_faces_are_put_together(build: Any, sections: str) -> None:
+    model = build(0, "cpu", **SMALL, head="ridge", sections=sections, pooling="mean")
+    train, test = samples(120), samples(40, 1)
+    found = model.fit(train).predict(test.inputs)
+    assert found.shape == (40,)
+    assert len(model.kept) == (96 if sections == "concatenate" else 32)
+    # Better than the mean, by what the images say.
+    assert mape(test.target, found) < 0.8 * mape(test.target, np.full(40, train.target.mean()))
+
+
+@pytest.mark.parametrize(
+    "head", ["pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process"]
+)
+def test_every_head(build: Any, head: str) -> None:
+    model = build(0, "cpu", **SMALL, head=head, sections="mean")
+    train, validation, test = samples(100), samples(30, 1), samples(20, 2)
+    found = model.fit(train, validation).predict(test.inputs)
+    assert np.isfinite(found).all()
+    assert model.parameter_count() > 0
+
+
+def test_contrast_is_read_where_it_varies(build: Any) -> None:
+    train, test = (samples(150, seed, faces=False, contrast=True) for seed in (0, 1))
+    model = build(0, "cpu", **SMALL, pooling="mean").fit(train)
+    assert model.reads_contrast
+    off = mape(test.target, model.predict(test.inputs))
+    blind = {**test.inputs, "contrast": np.full(150, 10.0)}
+    assert off < 0.5 * mape(test.target, model.predict(blind))
+    assert not build(0, "cpu", **SMALL).fit(samples(20)).reads_contrast
+
+
+def test_pixels_need_no_encoder(build: Any) -> None:
+    model = build(0, "cpu", encoder="pixels", pixels=6, head="ridge").fit(samples(80))
+    assert len(model.kept) == 3 * 36
+    assert model.made_with() == {"features": "108"}
+    assert model.feature_seconds() == 0
+
+
+def test_micrographs_of_any_size_and_composition(build: Any) -> None:
+    generator = np.random.default_rng(0)
+    images = np.empty(30, dtype=object)
+    for row in range(30):
+        shape = generator.integers(40, 90, 2)
+        images[row] = (generator.random(shape) < 0.5).astype(np.uint8) * 255
+    elements = sys.modules["model"].ELEMENTS
+    columns = {f"{name}_at": generator.random(30) for name in elements}
+    given = Samples(
+        np.arange(30).astype(str),
+        {"micrograph": images, **columns},
+        300 + 100 * columns["Cr_at"],
+        np.repeat(["a", "b", "c"], 10),
+    )
+    model = build(0, "cpu", **SMALL, head="ridge", composition=True).fit(given)
+    assert model.predict(given.inputs).shape == (30,)
+    assert len(model.head.centres) == 2
+
+
+def test_top_keeps_the_features_that_matter(build: Any) -> None:
+    model = build(0, "cpu", **SMALL, head="ridge", sections="mean", pooling="mean", top=5)
+    train, test = samples(150), samples(40, 1)
+    model.fit(train)
+    assert len(set(model.kept)) == len(model.kept) == 5
+    assert model.made_with()["features"] == "5"
+    found = mape(test.target, model.predict(test.inputs))
+    assert found < mape(test.target, np.full(40, train.target.mean()))
+
+
+def test_the_most_important_feature_is_found(build: Any) -> None:
+    from etchmark.surfaces import Data
+
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, 20)).astype("f4") * np.logspace(-2, 2, 20)
+    target = np.exp(features[:, 3] / features[:, 3].std())
+    order = sys.modules["model"].most_important(Data(features, np.empty((200, 0)), target))
+    assert order[0] == 3
+
+
+def test_what_it_was_made_with(build: Any) -> None:
+    model = build(0, "cpu", **SMALL, precision="float32").fit(samples(20))
+    assert model.made_with() == {
+        "features": "96",
+        "encoder": "vit_tiny_patch16_224",
+        "weights": "random weights, seed 0",
+        "precision": "float32",
+    }
+    assert model.feature_seconds() > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"head": "forest"}, "head is one of"),
+        ({"sections": "median"}, "sections is concatenate, mean or max"),
+        ({"head": "ridge", "components": 4}, "components is for the heads on principal"),
+        ({"views": {"turns": 3}}, "turns 3"),
+    ],
+)
+def test_odd_options(build: Any, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        build(0, "cpu", **{**SMALL, **change})
+
+
+def test_volumes_are_refused(build: Any) -> None:
+    volumes = Samples(
+        np.array(["a"]), {"microstructure": np.zeros((1, 4, 4, 4), np.uint8)}, np.ones(1)
+    )
+    with pytest.raises(ValueError, match="holds volumes; this model reads images or faces"):
+        build(0, "cpu", **SMALL).fit(volumes)
+
+
+# --- the card ----------------------------------------------------------------------------------
+
+
+def test_random_weights_are_named_so_and_nothing_else_is() -> None:
+    card = yaml.safe_load((FOLDER / "card.yaml").read_text(encoding="utf-8"))
+    for name, variant in card["variants"].items():
+        random = variant["params"].get("weights") == "random"
+        assert random == ("random" in name), name
+        assert random == ("random weights" in variant["title"]), name
+
+
+def test_every_encoder_exists_with_its_tag() -> None:
+    import timm
+
+    from etchmark.features.encoders import OWN
+
+    card = yaml.safe_load((FOLDER / "card.yaml").read_text(encoding="utf-8"))
+    for name, variant in card["variants"].items():
+        encoder = variant["params"]["encoder"]
+        if encoder == "pixels" or encoder in OWN:
+            continue
+        if variant["params"].get("weights") == "random":
+            assert timm.is_model(encoder), name
+        else:
+            found = timm.get_pretrained_cfg(encoder)
+            assert found is not None, name
+            assert found.hf_hub_id == f"timm/{encoder}", name
+
+
+# --- a real run --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_CACHE", str(home / "hub"))
+    return home
+
+
+def test_without_weights_nothing_is_recorded(plain: Path, command: Callable[..., Any]) -> None:
+    model = "foundation_features/vit-tiny-in21k"
+    said = command("evaluate", model, "composite-stiffness-2d", "--mini").refusal()
+    assert said.startswith("pretrained weights of vit_tiny_patch16_224.augreg_in21k_ft_in1k")
+    assert "about 23 MB" in said
+    assert "--weights" in said
+    assert not (plain / "registry.sqlite").exists()
+
+
+def test_a_wrong_file_is_the_callers_mistake(
+    plain: Path, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"nothing")
+    given = ("--mini", "--weights", tmp_path / "w.safetensors")
+    model = "foundation_features/vit-tiny-in21k"
+    said = command("evaluate", model, "composite-stiffness-2d", *given).refusal()
+    assert "w.safetensors: is not a whole safetensors file" in said
+    said = command("evaluate", "training_mean", "composite-stiffness-2d", *given).refusal()
+    assert said == "training_mean reads no file of weights; drop --weights"
+
+
+@pytest.mark.skipif(not WEIGHTS, reason="ETCHMARK_WEIGHTS was not set; it holds real weights")
+def test_the_second_run_is_from_the_store(plain: Path, command: Callable[..., Any]) -> None:
+    path = Path(WEIGHTS) / "vit_tiny_patch16_224.in21k_ft_in1k.safetensors"
+    options = ("--mini", "--protocol", "iid", "--json", "--weights", path)
+    model = "foundation_features/vit-tiny-in21k"
+    import json
+
+    first, second = (
+        json.loads(command("evaluate", model, "composite-stiffness-2d", *options).stdout)
+        for _ in range(2)
+    )
+    assert first["scores"] == second["scores"]
+    assert first["made_with"]["weights"].startswith("vit_tiny_patch16_224.in21k_ft_in1k.safetens")
+    assert str(path.parent) not in json.dumps(first)
+    spent = first["cost"]["feature_seconds"]
+    assert second["cost"]["feature_seconds"] == pytest.approx(spent, rel=1e-6)
+    assert list((plain / "features").rglob("*.sqlite"))

@@ -1,0 +1,318 @@
+"""Encoders of every family through timm's own code, small and with random weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch (extra `features`) is not installed")
+timm = pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from etchmark.errors import CannotRun, UserError  # noqa: E402
+from etchmark.features import weights  # noqa: E402
+from etchmark.features.encoders import Encoder, PrunedVGG, batch_size, megabytes  # noqa: E402
+from etchmark.features.images import Views  # noqa: E402
+from etchmark.features.spec import EncoderSpec, Output  # noqa: E402
+
+WEIGHTS = os.environ.get("ETCHMARK_WEIGHTS", "").strip()
+SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 3, "num_heads": 2}
+FAMILIES = {
+    "clip": EncoderSpec(
+        "vit_base_patch16_clip_224.openai", weights="random", size=48, options=SMALL
+    ),
+    "dinov2": EncoderSpec(
+        "vit_small_patch14_dinov2.lvd142m", weights="random", size=56, options=SMALL
+    ),
+    "sam": EncoderSpec(
+        "samvit_base_patch16.sa1b",
+        weights="random",
+        size=64,
+        options={**SMALL, "neck_chans": 16, "global_attn_indexes": (1,)},
+    ),
+    "resnet": EncoderSpec(
+        "resnet50.a1_in1k", weights="random", size=64, options={"layers": (1, 1, 1, 1)}
+    ),
+}
+WIDTH = {"clip": 32, "dinov2": 32, "sam": 16, "resnet": 2048}
+TOKEN = {"clip", "dinov2"}
+
+
+def pictures(count: int, side: int = 51, seed: int = 0) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return [(generator.random((side, side)) < 0.4).astype(np.uint8) * 255 for _ in range(count)]
+
+
+def load(spec: EncoderSpec) -> Encoder:
+    return Encoder(spec, spec.locate())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_and_pooling(family: str) -> None:
+    encoder, given = load(FAMILIES[family]), pictures(3)
+    width = WIDTH[family]
+    mean, pyramid = encoder(given, [Output("last", "mean"), Output("last", "pyramid")])
+    assert (mean.shape, pyramid.shape) == ((3, width), (3, 5 * width))
+    assert mean.dtype == np.float32
+    np.testing.assert_array_equal(pyramid[:, :width], mean)
+    assert np.ptp(mean, axis=0).max() > 0
+    if family in TOKEN:
+        token, both = encoder(given, [Output("last", "class"), Output("last", "both")])
+        np.testing.assert_allclose(both, np.concatenate([token, mean], axis=1), atol=1e-5)
+    else:
+        with pytest.raises(UserError, match="has no class token"):
+            encoder(given, [Output("last", "class")])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_pass_gives_what_several_would(family: str) -> None:
+    encoder, given = load(FAMILIES[family]), pictures(2)
+    outputs = [Output(1, "mean"), Output("last", "mean"), Output(-1, "mean"), Output(0, "mean")]
+    together = encoder(given, outputs)
+    for output, found in zip(outputs, together, strict=True):
+        np.testing.assert_allclose(encoder(given, [output])[0], found, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["clip", "dinov2"])
+def test_the_last_layer_is_timms_own(family: str) -> None:
+    encoder, given = load(FAMILIES[family]), pictures(2)
+    with torch.inference_mode():
+        tokens = encoder.network.forward_features(encoder.batch(given)).numpy()
+    token, mean = encoder(given, [Output("last", "class"), Output("last", "mean")])
+    np.testing.assert_allclose(token, tokens[:, 0], atol=1e-6)
+    np.testing.assert_allclose(mean, tokens[:, 1:].mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_gives_what_one_by_one_gives(family: str) -> None:
+    encoder, given = load(FAMILIES[family]), pictures(4)
+    (together,) = encoder(given, [Output()])
+    single = np.concatenate([encoder([one], [Output()])[0] for one in given])
+    np.testing.assert_allclose(together, single, rtol=1e-3, atol=1e-5)
+
+
+def test_preprocessing_is_timms() -> None:
+    spec = EncoderSpec("vit_base_patch16_clip_224.openai", weights="random", options=SMALL)
+    image = pictures(1)[0]
+    batch = load(spec).batch([image])
+    assert batch.shape == (1, 3, 224, 224)
+    config = timm.get_pretrained_cfg(spec.name)
+    # Black and white, normalised channel by channel; what bicubic overshoots is cut off.
+    for channel in range(3):
+        low = (0 - config.mean[channel]) / config.std[channel]
+        high = (1 - config.mean[channel]) / config.std[channel]
+        assert batch[0, channel].min() == pytest.approx(low, abs=1e-5)
+        assert batch[0, channel].max() == pytest.approx(high, abs=1e-5)
+
+
+def test_as_published_is_not_normalised() -> None:
+    spec = EncoderSpec(
+        "vit_base_patch16_clip_224.openai",
+        weights="random",
+        preprocessing="as-published",
+        options=SMALL,
+    )
+    batch = load(spec).batch(pictures(1))
+    assert batch.shape == (1, 3, 224, 224)
+    assert (batch.min().item(), batch.max().item()) == (0.0, 1.0)
+    assert torch.equal(batch[:, 0], batch[:, 2])
+
+
+def test_crop_keeps_the_rim() -> None:
+    image = np.zeros((50, 50), np.uint8)
+    image[:2] = 255
+    base = {"name": "vit_tiny_patch16_224", "weights": "random", "options": SMALL}
+    assert load(EncoderSpec(**base, crop=0.8)).batch([image]).max() < 0
+    assert load(EncoderSpec(**base, crop=1.0)).batch([image]).max() > 0.9
+
+
+def test_bfloat16_is_nearly_the_same() -> None:
+    spec = FAMILIES["clip"]
+    given = pictures(4)
+    full = Encoder(EncoderSpec(**{**vars(spec), "precision": "float32"}), spec.locate())
+    half = Encoder(EncoderSpec(**{**vars(spec), "precision": "bfloat16"}), spec.locate())
+    one, other = full(given, [Output()])[0], half(given, [Output()])[0]
+    assert other.dtype == np.float32
+    assert not np.array_equal(one, other)
+    cosine = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosine.min() > 0.999
+
+
+def test_random_weights_are_reproducible_and_differ_by_seed() -> None:
+    spec, given = FAMILIES["clip"], pictures(1)
+    (one,), (again,) = (load(spec)(given, [Output()]) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
+    (other,) = load(EncoderSpec(**{**vars(spec), "seed": 1}))(given, [Output()])
+    assert not np.allclose(one, other)
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """Weights of the small CLIP, as timm would save them."""
+    torch.manual_seed(5)
+    network = timm.create_model(
+        "vit_base_patch16_clip_224.openai", img_size=48, num_classes=0, **SMALL
+    )
+    save_file(network.state_dict(), tmp_path / "small.safetensors")
+    return tmp_path / "small.safetensors"
+
+
+def test_weights_of_a_file_are_used(stored: Path) -> None:
+    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
+    encoder = Encoder(spec, spec.locate(stored))
+    torch.manual_seed(5)
+    peer = timm.create_model(spec.name, img_size=48, num_classes=0, **SMALL).eval()
+    given = pictures(2)
+    with torch.inference_mode():
+        expected = peer.forward_features(encoder.batch(given))[:, 0].numpy()
+    np.testing.assert_allclose(encoder(given, [Output("last", "class")])[0], expected, atol=1e-5)
+
+
+def test_another_input_size_resamples_positions(stored: Path) -> None:
+    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=64, options=SMALL)
+    encoder = Encoder(spec, spec.locate(stored))
+    assert encoder(pictures(1), [Output()])[0].shape == (1, 32)
+    assert encoder.batch(pictures(1)).shape[-1] == 64
+
+
+@pytest.mark.parametrize("change", ["lost", "other shape", "other model", "infinite"])
+def test_a_file_of_something_else_never_runs(stored: Path, change: str) -> None:
+    """Least of all with the random values that a lenient loader leaves."""
+    from safetensors.torch import load_file
+
+    content = load_file(stored)
+    if change == "lost":
+        del content["blocks.1.mlp.fc1.weight"]
+    elif change == "other shape":
+        content["norm.weight"] = torch.ones(33)
+    elif change == "other model":
+        content = {f"features.{name}": part for name, part in content.items()}
+    else:
+        content["norm.weight"] = torch.full((32,), torch.inf)
+    save_file(content, stored)
+    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
+    with pytest.raises(CannotRun, match=r"^small.safetensors: holds"):
+        Encoder(spec, spec.locate(stored))
+
+
+def test_own_loaders_are_strict(tmp_path: Path) -> None:
+    content = PrunedVGG().state_dict()
+    del content["conv3_2.weight"]
+    save_file(content, tmp_path / "v.safetensors")
+    spec = EncoderSpec("vgg19_16x")
+    with pytest.raises(CannotRun, match=r"holds no weights of vgg19_16x \(no tensor conv3_2"):
+        Encoder(spec, spec.locate(tmp_path / "v.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "vgg19_16x"])
+def test_own_networks(name: str) -> None:
+    encoder = load(EncoderSpec(name, weights="random", size=64))
+    assert encoder(pictures(2), [Output("last", "mean")])[0].shape[0] == 2
+    with pytest.raises(UserError, match="only its last layer"):
+        encoder(pictures(1), [Output(0, "mean")])
+
+
+@pytest.mark.skipif(not WEIGHTS, reason="ETCHMARK_WEIGHTS was not set; it holds real weights")
+@pytest.mark.parametrize(
+    ("name", "local", "width"),
+    [
+        (
+            "vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+            "vit_tiny_patch16_224.in21k_ft_in1k.safetensors",
+            192,
+        ),
+        ("squeezenet1_1", "squeezenet1_1.onnxzoo_in1k.safetensors", 512),
+        ("vgg19_16x", "vgg19_16x_encoder5.safetensors", 128),
+    ],
+)
+def test_real_weights(
+    monkeypatch: pytest.MonkeyPatch, home: Path, name: str, local: str, width: int
+) -> None:
+    monkeypatch.setenv("ETCHMARK_WEIGHTS", WEIGHTS)
+    spec = EncoderSpec(name, local=local, precision="float32")
+    found = spec.locate()
+    assert found.source.startswith(local)
+    (given,) = Encoder(spec, found)(pictures(2), [Output("last", "mean")])
+    assert given.shape == (2, width)
+    # Pretrained features of two such images resemble each other, and are not those of noise.
+    random = EncoderSpec(name.split(".")[0], weights="random", precision="float32")
+    (drawn,) = load(random)(pictures(2), [Output("last", "mean")])
+    assert not np.allclose(given, drawn, rtol=0.1)
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weights": "none"}, "weights 'none': give one of pretrained, random"),
+        ({"preprocessing": "x"}, "give one of timm, as-published"),
+        ({"precision": "int8"}, "give one of auto, float32, bfloat16"),
+        ({"size": 8}, "between 16 and 4096"),
+        ({"crop": 0.0}, "above 0 and up to 1"),
+    ],
+)
+def test_odd_settings(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        EncoderSpec("x", **change)
+
+
+def test_odd_outputs_and_names() -> None:
+    with pytest.raises(UserError, match="pooling 'max'"):
+        Output("last", "max")
+    with pytest.raises(UserError, match="layer 'first'"):
+        Output("first")
+    with pytest.raises(UserError, match=r"no model 'vit_tiny_patch_16'; did you mean vit_tiny_"):
+        load(EncoderSpec("vit_tiny_patch_16", weights="random"))
+    with pytest.raises(UserError, match="timm refuses"):
+        load(EncoderSpec("vit_tiny_patch16_224", weights="random", options={"nonsense": 1}))
+    with pytest.raises(UserError, match="takes no options"):
+        load(EncoderSpec("vgg19_16x", weights="random", options=SMALL))
+    with pytest.raises(UserError, match="has layers 0 to 2, not"):
+        load(FAMILIES["clip"])(pictures(1), [Output(7, "mean")])
+    with pytest.raises(ValueError, match="turns 3"):
+        Views(turns=3)
+
+
+def test_random_weights_take_no_file(stored: Path) -> None:
+    with pytest.raises(CannotRun, match="asked for with random weights; drop --weights"):
+        FAMILIES["clip"].locate(stored)
+
+
+def test_size_of_what_is_not_here() -> None:
+    # 86 million parameters in single precision; nothing is allocated for the answer.
+    spec = EncoderSpec("vit_base_patch16_clip_224.openai")
+    assert megabytes(spec) == pytest.approx(345, abs=5)
+
+
+def test_recipes_tell_apart_what_changes_features() -> None:
+    spec = FAMILIES["clip"]
+    found = spec.locate()
+    recipes = [
+        one.recipe(found, output, "cpu")
+        for one, output in (
+            (spec, Output()),
+            (spec, Output("last", "class")),
+            (spec, Output(1)),
+            (EncoderSpec(**{**vars(spec), "size": 64}), Output()),
+            (EncoderSpec(**{**vars(spec), "crop": 1.0}), Output()),
+            (EncoderSpec(**{**vars(spec), "preprocessing": "as-published"}), Output()),
+            (EncoderSpec(**{**vars(spec), "views": Views(4)}), Output()),
+            (EncoderSpec(**{**vars(spec), "precision": "bfloat16"}), Output()),
+        )
+    ]
+    recipes.append(spec.recipe(weights.random_weights(1), Output(), "cpu"))
+    assert len({str(one) for one in recipes}) == 9
+
+
+def test_batches_are_smaller_for_larger_inputs() -> None:
+    assert [batch_size(side) for side in (32, 224, 518, 1024)] == [128, 32, 5, 1]
