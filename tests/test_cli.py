@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 LEADERBOARD_COLUMNS = {
@@ -394,3 +396,30 @@ def test_a_hub_folder_that_cannot_be_written(
     assert "the registry cannot be " in command("leaderboard", "toy-line").refusal()
     monkeypatch.setenv("ETCHMARK_CONTENT", str(tmp_path / "nowhere"))
     assert "ETCHMARK_CONTENT" in command("list").refusal()
+
+
+def test_a_newer_submission_says_whose_place_it_takes(
+    submitted: Path, command: Command, toy_predictions: Predictions
+) -> None:
+    options = ("toy-line", "--name", "first", "--protocol", "holdout", "--track", "features")
+    again = command("submit", submitted, *options).fine()
+    assert "was stored already" in again
+    assert "in the place of" not in again
+
+    def better(table: pa.Table) -> pa.Table:
+        closer = pc.subtract(table["prediction"], 0.5)
+        return table.set_column(1, "prediction", closer)
+
+    said = command("submit", toy_predictions("second.csv", change=better), *options).fine()
+    (first,) = re.findall(r"stored already as (\w+)", again)
+    assert said.rstrip().endswith(f", in the place of {first}")
+
+
+def test_a_model_for_other_benchmarks_is_refused_before_it_runs(
+    toy_volumes: Path, command: Command
+) -> None:
+    said = command("evaluate", "between/near", "toy-line").refusal()
+    assert said == (
+        "between/near runs on toy-volumes, says its card; name a --track of toy-line to try it"
+        " there (features, kinds)"
+    )

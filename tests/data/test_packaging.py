@@ -196,3 +196,15 @@ def test_a_label_that_is_an_array_is_frozen_and_compared(toy_content: Path, tmp_
     assert difference is not None
     assert difference.rows == ["test-02"]
     assert difference.largest == pytest.approx({"y": 0.5})
+
+
+def test_what_a_killed_swap_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("new", "build", ".build.abcd1234.old"):
+        (tmp_path / name).mkdir()
+    packaging.swap(tmp_path / "new", tmp_path / "build")
+    # It may be that of a process that is at it right now.
+    assert (tmp_path / ".build.abcd1234.old").exists()
+    monkeypatch.setattr(packaging, "ABANDONED_S", -1.0)
+    (tmp_path / "new").mkdir()
+    packaging.swap(tmp_path / "new", tmp_path / "build")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["build"]

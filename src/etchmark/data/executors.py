@@ -210,15 +210,19 @@ class Dask:
             raise UserError(
                 "--executor dask needs Dask; install it with `pip install 'etchmark[cluster]'`"
             ) from None
-        log = logging.getLogger("distributed")
-        level = log.level
-        log.setLevel(logging.CRITICAL)  # what matters of it comes as one line of ours
+        known = [
+            name for name in logging.root.manager.loggerDict if name.startswith("distributed.")
+        ]
+        levels = {one: one.level for one in map(logging.getLogger, ["distributed", *known])}
+        for log in levels:
+            log.setLevel(logging.CRITICAL)  # what matters of it comes as one line of ours
         try:
             self._probe()
             with Client(self.address, timeout=CONNECT_S, set_as_default=False) as client:
                 yield client
         finally:
-            log.setLevel(level)
+            for log, level in levels.items():
+                log.setLevel(level)
 
     def _probe(self) -> None:
         # A client that cannot connect takes its time to go, and not in silence.

@@ -8,6 +8,7 @@ import os
 import platform
 import secrets
 import shutil
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,8 @@ from etchmark.specs import DataFile, DatasetSpec, Manifest
 BUILT_WITH = ("numpy", "pyarrow", "datasets", "pillow", "scipy")
 MANIFEST = "manifest.json"
 SWAP_TRIES = 20
+ABANDONED_S = 3600.0
+"""Age after which the spare name of an old build is that of a process that was killed."""
 VALUES_PER_GROUP, MAX_ROWS_PER_GROUP = 1 << 23, 1 << 20
 """Size of a row group of arrays: 63 volumes of 51³."""
 
@@ -207,6 +210,10 @@ def target_fingerprint(ids: list[np.ndarray], labels: list[np.ndarray]) -> str:
 def swap(new: Path, folder: Path) -> None:
     """Put ``new`` in the place of ``folder``, which may exist."""
     # Two renames: a kill between them leaves the old build under its spare name, and a rerun.
+    for left in folder.parent.glob(f".{folder.name}.*.old"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_ctime > ABANDONED_S:
+                shutil.rmtree(left)
     for attempt in range(SWAP_TRIES):
         spare = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
         try:

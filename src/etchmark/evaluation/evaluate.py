@@ -71,6 +71,11 @@ def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -
     """The track a model runs on: as asked, else as its card says, else the only one."""
     if track is None:
         track = source.uses.get(benchmark.spec.id)
+        if track is None and source.uses:
+            raise UserError(
+                f"{source.name} runs on {', '.join(source.uses)}, says its card; name a --track of"
+                f" {benchmark.spec.id} to try it there ({', '.join(benchmark.spec.tracks)})"
+            )
     return pick_track(benchmark.spec, track, f" (or name it in {source.name}'s card.yaml)")[0]
 
 
