@@ -327,7 +327,8 @@ class BaselineCard(ModelCard):
     schema_: Literal[1] = Field(alias="schema")
     name: Identifier
     takes_weights: bool = False
-    """``--weights FILE`` is handed to ``build`` as ``weights_file``."""
+    """It runs a pretrained encoder: ``--weights FILE`` is handed to ``build`` as ``weights_file``,
+    and its process knows where the folder of weights and the feature store are."""
     variants: dict[Identifier, Variant] = {}
     benchmarks: dict[Identifier, BenchmarkUse] = Field(min_length=1)
 

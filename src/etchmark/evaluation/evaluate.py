@@ -156,15 +156,18 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _clean_environment() -> dict[str, str]:
+def _clean_environment(*, features: bool) -> dict[str, str]:
     # A model is given its run folder, not the way to the labels.
+    passed = {"ETCHMARK_OFFLINE", *(["ETCHMARK_WEIGHTS"] if features else [])}
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("ETCHMARK_") or name in ("ETCHMARK_OFFLINE", "ETCHMARK_WEIGHTS")
+        if not name.startswith("ETCHMARK_") or name in passed
     }
-    own = {settings.IN_MODEL: "1", "ETCHMARK_FEATURES": str(settings.features())}
-    return {**kept, **own, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    own = {settings.IN_MODEL: "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+    if features:
+        own["ETCHMARK_FEATURES"] = str(settings.features())
+    return {**kept, **own}
 
 
 @contextmanager
@@ -194,13 +197,15 @@ def _watch(
     results: Sequence[Path],
     progress: bool,
     log: IO[bytes] | None = None,
+    *,
+    features: bool = False,
 ) -> tuple[str | None, str]:
     """Run the worker to its end; the reason for which it was stopped (or None), and its log."""
     memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
     process = subprocess.Popen(
         [sys.executable, "-m", "etchmark.evaluation.worker", str(root)],
         cwd=root,
-        env=_clean_environment(),
+        env=_clean_environment(features=features),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -313,7 +318,9 @@ def run_model(
         }
         files.write_json(root / "run.json", run)
         results = [root / fold / f"result-{seed}.json" for fold in folds for seed in range(seeds)]
-        stopped, log = _watch(root, limits, results, progress, written)
+        stopped, log = _watch(
+            root, limits, results, progress, written, features=source.takes_weights
+        )
         failure = stopped or _failure(root)
         if failure and not stopped and _cannot_run(root):
             raise CannotRun(failure)
