@@ -11,6 +11,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -410,6 +411,7 @@ def test_a_newer_submission_says_whose_place_it_takes(
         closer = pc.subtract(table["prediction"], 0.5)
         return table.set_column(1, "prediction", closer)
 
+    time.sleep(1.1)  # records are dated to the second
     said = command("submit", toy_predictions("second.csv", change=better), *options).fine()
     (first,) = re.findall(r"stored already as (\w+)", again)
     assert said.rstrip().endswith(f", in the place of {first}")
