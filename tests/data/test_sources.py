@@ -50,7 +50,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content: dict[str, bytes] = {}
         self.script: dict[str, Iterator[Behaviour]] = {}
-        self.hits: list[Hit] = []
+        self.log: list[Hit] = []
         self.gate = threading.Event()
         self.busy = self.most_busy = 0
         self.lock = threading.Lock()
@@ -64,6 +64,17 @@ class Server(ThreadingHTTPServer):
         self.content[path] = content
         self.script[path] = itertools.chain(behaviours, itertools.repeat(ok))
         return pin(path, content)
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The requests that have ended, after a moment for one whose answer has just been read.
+
+        An answer can reach the client before this server has noted it.
+        """
+        deadline = time.monotonic() + 1
+        while self.busy and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return self.log
 
     def hits_of(self, file: SourceFile) -> list[Hit]:
         return [hit for hit in self.hits if hit.path == file.path]
@@ -96,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             with self.server.lock:
                 self.server.busy -= 1
-                self.server.hits.append(
+                self.server.log.append(
                     Hit(path, self.headers.get("Range"), self.status, self.sent)
                 )
 
@@ -402,7 +413,7 @@ def test_an_endless_stream_is_read_to_one_byte_above_the_size(server, get, cache
         get(file)
     assert not files_in(cache)
     deadline = time.monotonic() + 5
-    while len(server.hits) < 2 and time.monotonic() < deadline:
+    while len(server.log) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(server.hits) == 2
     assert all(hit.sent < ENDLESS_CAP_BYTES for hit in server.hits), "we hung up"
@@ -492,7 +503,7 @@ def test_one_final_failure_stops_the_rest_and_keeps_what_is_whole(server, get, c
     slow = server.add("slow.bin", noise(65536 * 200), drip)  # 20 s in full
 
     def refuse(handler: Handler, content: bytes) -> None:
-        while len(server.hits) < 3:  # first the three are to finish
+        while len(server.log) < 3:  # first the three are to finish
             time.sleep(0.01)
         time.sleep(0.2)
         status(404)(handler, content)
