@@ -25,10 +25,8 @@ from etchmark.surfaces import Data, GaussianProcess, PolynomialRidge
 IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
 PIXELS = "pixels"
 HEADS = ("pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process")
-ELEMENTS = (
-    *("Ni", "Co", "Cr", "Al", "Ti", "W", "Mo", "Ta", "Nb", "Hf", "Re", "V", "Fe", "Ce", "Si"),
-    *("C", "B", "Zr", "Mn", "S", "P"),
-)
+ATOMIC_PERCENT = "_at"
+"""How the columns of a composition end."""
 
 
 class FoundationFeatures:
@@ -100,7 +98,10 @@ class FoundationFeatures:
         if self.reads_contrast:
             parts.append(np.log(np.asarray(inputs["contrast"], dtype=np.float64))[:, None])
         if self.composition:
-            parts.append(np.stack([inputs[f"{name}_at"] for name in ELEMENTS], axis=1))
+            elements = sorted(name for name in inputs if name.endswith(ATOMIC_PERCENT))
+            if not elements:
+                raise ValueError(f"no composition among {', '.join(inputs)}")
+            parts.append(np.stack([inputs[name] for name in elements], axis=1))
         return np.concatenate(parts, axis=1) if parts else np.empty((count, 0))
 
     def _data(self, samples: Samples) -> Data:
@@ -141,10 +142,9 @@ class FoundationFeatures:
         """For the record: which weights, which precision."""
         told = {"features": str(len(self.kept))}
         if self.encoder is not None and self.made is not None:
-            found = self.encoder.locate(self.weights)
             told |= {
                 "encoder": self.encoder.name,
-                "weights": found.source,
+                "weights": self.made.weights,
                 "precision": str(self.made.recipe["precision"]),
             }
         return told

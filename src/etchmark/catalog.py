@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,15 @@ from pydantic import BaseModel, ValidationError
 
 from etchmark import settings
 from etchmark.errors import UserError
-from etchmark.specs import BaselineCard, BenchmarkSpec, DatasetSpec, ModelCard, Track, Variant
+from etchmark.specs import (
+    BaselineCard,
+    BenchmarkSpec,
+    CurveSpec,
+    DatasetSpec,
+    ModelCard,
+    Track,
+    Variant,
+)
 
 R = TypeVar("R", bound=BaseModel)
 MAX_CARD_BYTES = 1 << 18
@@ -112,6 +120,8 @@ class ModelSource:
     uses: dict[str, str]
     """Track per benchmark, as far as the card states it."""
     takes_weights: bool = False
+    curves: dict[str, CurveSpec] = field(default_factory=dict)
+    """What ``--curves`` measures, by name."""
 
     @property
     def code(self) -> Path:
@@ -255,6 +265,7 @@ def _with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> 
         params=dict(chosen.params) if chosen else {},
         uses={benchmark: use.track for benchmark, use in uses.items()},
         takes_weights=card.takes_weights,
+        curves={one: card.curves[one] for one in (chosen.curves if chosen else card.curves)},
     )
 
 

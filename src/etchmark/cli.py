@@ -230,6 +230,10 @@ def evaluate(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="safetensors file for a model that takes one")
     ] = None,
+    curves: Annotated[
+        bool,
+        typer.Option("--curves", help="also with less data or other settings, as its card says"),
+    ] = False,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")
     ] = 1,
@@ -270,6 +274,7 @@ def evaluate(
         mini=mini,
         resume=resume,
         weights=weights,
+        curves=curves,
     )
 
 

@@ -170,11 +170,14 @@ def evaluate(
     mini: bool = False,
     resume: bool = False,
     weights: Path | None = None,
+    curves: bool = False,
 ) -> None:
     if device not in {"cpu", "auto"} and not device.startswith("cuda"):
         raise UserError(f"unknown device {device!r}; known are: cpu, cuda, auto")
     loaded = load_benchmark(benchmark, unofficial=unofficial)
     source = loaded.catalog.model(model)
+    if curves and not source.curves:
+        raise UserError(f"{source.name} declares no curves on its card; drop --curves")
     if export is not None:
         submissions.check_export(export)
     if mini:
@@ -196,6 +199,7 @@ def evaluate(
             progress=sys.stderr.isatty(),
             resume=resume,
             weights=weights,
+            say=(lambda line: print(line, file=sys.stderr)) if curves else None,
         )
         record = done.prepared.record
         new = store is not None and submissions.commit(store, done.prepared)

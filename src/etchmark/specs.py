@@ -312,6 +312,33 @@ class BenchmarkUse(Record):
     track: Identifier
 
 
+class CurveSpec(Record):
+    """Something that a model is run again and again with: ``evaluate --curves`` measures it.
+
+    Either ``shares`` of the training (and validation) samples, or ``values`` of one of the model's
+    parameters.
+    """
+
+    title: Line
+    axis: Line
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = []
+    draws: int = Field(default=3, ge=1, le=100)
+    """How many draws of samples a share below 1 is the mean of; the same ones for every model."""
+    param: Identifier | None = None
+    values: list[int | float] = []
+
+    @model_validator(mode="after")
+    def _either(self) -> CurveSpec:
+        if bool(self.shares) == bool(self.values):
+            raise ValueError("a curve has either shares or values")
+        if (self.param is None) == bool(self.values):
+            raise ValueError("values of a curve are those of its param; shares have none")
+        points = self.shares or self.values
+        if sorted(set(points)) != points:
+            raise ValueError("the points of a curve are given in rising order, each once")
+        return self
+
+
 class Variant(Record):
     title: Line
     params: dict[str, Any] = {}
@@ -319,6 +346,8 @@ class Variant(Record):
     tags: list[Line] = []
     benchmarks: dict[Identifier, BenchmarkUse] | None = None
     """Overrides the card's ``benchmarks`` for this variant."""
+    curves: list[Identifier] = []
+    """Those of the card's curves that are measured with this variant."""
 
 
 class BaselineCard(ModelCard):
@@ -329,8 +358,17 @@ class BaselineCard(ModelCard):
     takes_weights: bool = False
     """It runs a pretrained encoder: ``--weights FILE`` is handed to ``build`` as ``weights_file``,
     and its process knows where the folder of weights and the feature store are."""
+    curves: dict[Identifier, CurveSpec] = {}
     variants: dict[Identifier, Variant] = {}
     benchmarks: dict[Identifier, BenchmarkUse] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _curves_exist(self) -> BaselineCard:
+        for name, variant in self.variants.items():
+            for curve in variant.curves:
+                if curve not in self.curves:
+                    raise ValueError(f"variant {name!r} names a curve {curve!r} that is not there")
+        return self
 
 
 # --- what a build leaves behind ----------------------------------------------------------------
@@ -432,6 +470,40 @@ class SplitScore(Record):
         return next((score for score in self.subsets if score.subset == name), None)
 
 
+class CurvePoint(Record):
+    """One point of a curve: the model run anew with one thing changed."""
+
+    value: float
+    """Share of the training samples, or value of the parameter."""
+    samples: int = Field(ge=0)
+    """Training samples; over folds the mean, rounded."""
+    score: MetricScore | None = None
+    """On the headline split; over several draws the mean, without an interval."""
+    draws: list[float] = []
+    """The score of each draw of training samples, where there are several."""
+    reason: str | None = None
+    """Why there is no score."""
+
+    @model_validator(mode="after")
+    def _either(self) -> CurvePoint:
+        if (self.score is None) == (self.reason is None):
+            raise ValueError("a point has either a score or a reason why not")
+        return self
+
+
+class Curve(Record):
+    """How a model's score changes with one thing, all else as in its submission."""
+
+    name: Identifier
+    title: Line
+    axis: Line
+    param: Identifier | None = None
+    """The parameter that changes; training samples if not given."""
+    split: Identifier
+    metric: str
+    points: list[CurvePoint]
+
+
 class Fingerprints(Record):
     data: Sha256
     target: Sha256
@@ -461,6 +533,7 @@ class ResultRecord(Record):
     """Why it failed."""
     fingerprints: Fingerprints
     scores: list[SplitScore] = []
+    curves: list[Curve] = []
     cost: Cost = Cost()
     environment: Environment | None = None
     created: datetime

@@ -95,8 +95,7 @@ def test_micrographs_of_any_size_and_composition(build: Any) -> None:
     for row in range(30):
         shape = generator.integers(40, 90, 2)
         images[row] = (generator.random(shape) < 0.5).astype(np.uint8) * 255
-    elements = sys.modules["model"].ELEMENTS
-    columns = {f"{name}_at": generator.random(30) for name in elements}
+    columns = {f"{name}_at": generator.random(30) for name in ("Ni", "Cr")}
     given = Samples(
         np.arange(30).astype(str),
         {"micrograph": images, **columns},
@@ -106,6 +105,10 @@ def test_micrographs_of_any_size_and_composition(build: Any) -> None:
     model = build(0, "cpu", **SMALL, head="ridge", composition=True).fit(given)
     assert model.predict(given.inputs).shape == (30,)
     assert len(model.head.centres) == 2
+    with pytest.raises(ValueError, match="no composition"):
+        build(0, "cpu", **SMALL, composition=True).fit(
+            Samples(given.ids, {"micrograph": images}, given.target, given.groups)
+        )
 
 
 def test_top_keeps_the_features_that_matter(build: Any) -> None:

@@ -107,9 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             with self.server.lock:
                 self.server.busy -= 1
-                self.server.log.append(
-                    Hit(path, self.headers.get("Range"), self.status, self.sent)
-                )
+                self.server.log.append(Hit(path, self.headers.get("Range"), self.status, self.sent))
 
     def head(self, status: int, length: int | None, **headers: str) -> None:
         self.status = status

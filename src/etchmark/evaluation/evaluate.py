@@ -267,6 +267,8 @@ def run_model(
     progress: bool = False,
     resume: bool = False,
     weights: Path | None = None,
+    share: float = 1.0,
+    draw: int = 0,
 ) -> Run:
     """Fit and predict in a process of its own; the predictions file is written to ``out``.
 
@@ -277,6 +279,8 @@ def run_model(
         protocol: how data are divided.
         out: predictions file to write (parquet).
         weights: file that a model which takes one is given as ``weights_file``.
+        share: of the training and validation samples.
+        draw: which samples a share below 1 consists of.
         seeds: run with seeds 0 to ``seeds - 1``.
         device: ``cpu``, ``cuda`` or ``auto``.
         limits: time and memory.
@@ -302,7 +306,7 @@ def run_model(
         _log(path, benchmark.spec.key, protocol) as written,
         _run_folder() as root,
     ):
-        folds, order = prepare(root, benchmark, track, protocol)
+        folds, order = prepare(root, benchmark, track, protocol, share=share, draw=draw)
         run = {
             "code": str(source.code),
             "parent": os.getpid(),
@@ -314,6 +318,8 @@ def run_model(
             "inputs": benchmark.spec.tracks[track].inputs,
             "shape": benchmark.spec.target.shape,
             "folds": folds,
+            "share": share,
+            "draw": draw,
             "splits": list(order),
         }
         files.write_json(root / "run.json", run)

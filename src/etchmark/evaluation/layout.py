@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from etchmark.data.columns import features_of
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
+from etchmark.evaluation.tables import pick
 from etchmark.evaluation.worker import (
     FOLD,
     GROUP,
@@ -24,6 +25,7 @@ from etchmark.evaluation.worker import (
     TARGET,
     TRAIN,
     VALIDATION,
+    drawn,
     inputs_file,
 )
 
@@ -36,6 +38,7 @@ def copy_columns(
     names: Mapping[str, str],
     out: Path,
     more: Mapping[str, np.ndarray] | None = None,
+    keep: np.ndarray | None = None,
 ) -> int:
     """Copy columns under new names, with their Hugging Face features, batch by batch.
 
@@ -44,9 +47,10 @@ def copy_columns(
         names: stored column by new name.
         out: the file to write.
         more: further columns, one value per row.
+        keep: mask of the rows that are copied; all of them if None.
 
     Returns:
-        The number of rows.
+        The number of rows that were read.
     """
     stored = pq.read_schema(paths[0])
     absent = [old for old in names.values() if old not in stored.names]
@@ -70,15 +74,45 @@ def copy_columns(
                 for batch in file.iter_batches(size, columns=wanted, use_threads=False):
                     arrays = [batch.column(old) for old in names.values()]
                     arrays += [one.slice(rows, batch.num_rows) for one in extra.values()]
-                    writer.write_batch(pa.record_batch(arrays, schema=schema))
+                    written = pa.record_batch(arrays, schema=schema)
+                    if keep is None:
+                        writer.write_batch(written)
+                    else:
+                        part = keep[rows : rows + batch.num_rows]
+                        writer.write_table(pick(pa.Table.from_batches([written]), part))
                     rows += batch.num_rows
     return rows
 
 
+def train_counts(benchmark: Benchmark, track: str, protocol: str) -> list[int]:
+    """How many samples each fold trains on."""
+    chosen = benchmark.spec.protocols[protocol]
+    if chosen.kind == "folds":
+        folds = benchmark.truth(chosen.split, protocol, track).folds
+        _, counts = np.unique(np.asarray(folds), return_counts=True)
+        return [int(counts.sum() - count) for count in counts]
+    return [_rows(benchmark.files(str(chosen.train_split), track))]
+
+
+def _rows(paths: Sequence[Path]) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in paths)
+
+
 def prepare(
-    root: Path, benchmark: Benchmark, track: str, protocol: str
+    root: Path,
+    benchmark: Benchmark,
+    track: str,
+    protocol: str,
+    *,
+    share: float = 1.0,
+    draw: int = 0,
 ) -> tuple[list[str], dict[str, Any]]:
     """Write what the worker may see.
+
+    Args:
+        share: of the training samples, and of the validation samples; where there are folds the
+            worker draws, with ``share`` and ``draw`` of its ``run.json``.
+        draw: which samples a share below 1 consists of.
 
     Returns:
         The names of the fold folders, and for each split the row order of its predictions:
@@ -102,11 +136,11 @@ def prepare(
     if chosen.train_split is None:
         raise UserError(f"{spec.id}: protocol {protocol} has no train_split; mend the benchmark")
     name = "holdout"
-    train = benchmark.files(chosen.train_split, track)
-    copy_columns(train, labelled, root / name / TRAIN)
-    if chosen.validation_split:
-        validation = benchmark.files(chosen.validation_split, track)
-        copy_columns(validation, labelled, root / name / VALIDATION)
+    for split, file in ((chosen.train_split, TRAIN), (chosen.validation_split, VALIDATION)):
+        if split is not None:
+            paths = benchmark.files(split, track)
+            keep = drawn(_rows(paths), share, draw) if share < 1 else None
+            copy_columns(paths, labelled, root / name / file, keep=keep)
     order: dict[str, Any] = {}
     for split in (chosen.split, *chosen.extra_splits):
         bare = root / name / inputs_file(split)

@@ -41,6 +41,7 @@ TARGET = "etchmark_target"
 GROUP = "etchmark_group"
 FOLD = "etchmark_fold"
 SAMPLES, TRAIN, VALIDATION = "samples.arrow", "train.arrow", "validation.arrow"
+DRAWS_SEED = 20261121
 LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -168,12 +169,27 @@ def take_samples(root: Path) -> list[pa.Table]:
     return [table]
 
 
+def drawn(count: int, share: float, draw: int) -> np.ndarray:
+    """Mask of the samples that a share of ``count`` consists of: at least two, if there are.
+
+    Samples of a smaller share are also in the larger ones of the same draw, and every model gets
+    the same ones.
+    """
+    order = np.random.default_rng([DRAWS_SEED, draw]).permutation(count)
+    mask = np.zeros(count, dtype=bool)
+    mask[order[: max(2, round(share * count))]] = True
+    return mask
+
+
 def lay_out(samples: pa.Table, run: dict[str, Any], fold: int, folder: Path) -> None:
     """Write a fold's training samples, and nothing but the inputs of those it holds out."""
     held_out = samples.column(FOLD).to_numpy() == fold
     folder.mkdir(exist_ok=True)
     bare = samples.select(["id", *run["inputs"]])
-    write(folder / TRAIN, pick(samples.drop_columns([FOLD]), ~held_out))
+    rows = np.flatnonzero(~held_out)
+    taught = np.zeros(len(held_out), dtype=bool)
+    taught[rows[drawn(len(rows), run["share"], run["draw"])]] = True
+    write(folder / TRAIN, pick(samples.drop_columns([FOLD]), taught))
     write(folder / inputs_file(run["splits"][0]), pick(bare, held_out))
 
 

@@ -37,12 +37,14 @@ class Features:
         seconds: what computing them took, now or when they were stored; each image counts once.
         computed: number of images the encoder was run on just now.
         recipe: everything but the images that decided them, of the first output.
+        weights: where the weights come from, with their hash.
     """
 
     values: np.ndarray
     seconds: float
     computed: int
     recipe: dict[str, Any]
+    weights: str
 
 
 def features(
@@ -102,7 +104,7 @@ def _features(
     )
     # All outputs of an image come from one pass and carry its time.
     seconds = sum(known[0][one].seconds for one in first)
-    return Features(values, seconds, len(missing), recipes[0])
+    return Features(values, seconds, len(missing), recipes[0], found.source)
 
 
 def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:

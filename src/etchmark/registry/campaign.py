@@ -39,7 +39,7 @@ def run(
     again: bool = False,
     limits: Limits = Limits(),
 ) -> None:
-    """Run baselines one after another; those with a record are passed over.
+    """Run baselines one after another, with their curves; those with a record are passed over.
 
     An interrupted training goes on from the model's own checkpoints; what a model prints is in
     ``logs/<model>.log`` of the hub folder while it runs.
@@ -94,7 +94,13 @@ def _one(
 ) -> str:
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
-            loaded, source, Path(folder), protocol=protocol, limits=limits, resume=True
+            loaded,
+            source,
+            Path(folder),
+            protocol=protocol,
+            limits=limits,
+            resume=True,
+            say=lambda line: print(f"{source.name} {protocol}: {line}", flush=True),
         )
         record = done.prepared.record
         if record.outcome == "failed":

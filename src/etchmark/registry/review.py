@@ -99,12 +99,11 @@ def check(catalog: Catalog, folder: Path) -> Checked:
             )
     _check_table(folder / TABLE, to_table(scored.samples))
     # What goes to the board is what was computed here, not what was said; and a stranger's claim
-    # to have been run by the harness cannot be seen from a file.
-    status = record.status if record.name in catalog.model_names() else "scored"
-    return Checked(
-        record.model_copy(update={"scores": scored.scores, "status": status}),
-        table_bytes(scored.samples),
-    )
+    # to have been run by the harness, or with less data, cannot be seen from a file.
+    shown: dict[str, Any] = {"scores": scored.scores}
+    if record.name not in catalog.model_names():
+        shown |= {"status": "scored", "curves": []}
+    return Checked(record.model_copy(update=shown), table_bytes(scored.samples))
 
 
 def _difference(ours: Any, theirs: Any, where: str = "") -> tuple[str, str, str] | None:

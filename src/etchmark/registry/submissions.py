@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,12 +27,14 @@ from etchmark.catalog import (
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Limits, check_inputs, one_line, run_model
+from etchmark.registry.curves import Curves, Say
 from etchmark.registry.store import LOCAL, Entry, Store
 from etchmark.scoring import predictions
 from etchmark.scoring.score import Scored, read_for, score_predictions, table_bytes
 from etchmark.specs import (
     BenchmarkSpec,
     Cost,
+    Curve,
     Fingerprints,
     ModelCard,
     ModelName,
@@ -196,6 +199,7 @@ def _record(
     cost: Cost,
     reason: str | None = None,
     made_with: dict[str, str] | None = None,
+    curves: Sequence[Curve] = (),
 ) -> ResultRecord:
     spec = benchmark.spec
     return ResultRecord(
@@ -213,6 +217,7 @@ def _record(
         reason=reason,
         fingerprints=_fingerprints(benchmark, track, hashes),
         scores=[] if scored is None else scored.scores,
+        curves=list(curves),
         cost=cost,
         environment=environment.current(),
         created=datetime.now(UTC).replace(microsecond=0),
@@ -293,6 +298,7 @@ def evaluate_model(
     progress: bool = False,
     resume: bool = False,
     weights: Path | None = None,
+    say: Say | None = None,
 ) -> Evaluated:
     """Run a model, then score the predictions file it wrote; nothing is stored.
 
@@ -300,6 +306,7 @@ def evaluate_model(
         folder: where the predictions file is kept while it is needed.
         resume: go on where an interrupted run stopped; ``forget`` the checkpoints once stored.
         weights: file for a model that takes one.
+        say: also measure the curves that the model's card declares, and tell of every point.
 
     Raises:
         CannotRun: the model needs something that this machine lacks.
@@ -336,6 +343,21 @@ def evaluate_model(
         except UserError as error:
             # What the model predicted cannot be scored: its failure, not the caller's.
             failure = one_line(str(error).removeprefix(f"{path}: "))
+    curves: list[Curve] = []
+    if scored is not None and say is not None:
+        headline = benchmark.spec.protocols[chosen].split
+        curves = Curves(
+            source,
+            benchmark,
+            chosen_track,
+            chosen,
+            whole=next(one for one in scored.scores if one.split == headline),
+            folder=folder,
+            device=device,
+            limits=limits,
+            weights=weights,
+            say=say,
+        ).measure()
     record = _record(
         benchmark,
         track=chosen_track,
@@ -348,6 +370,7 @@ def evaluate_model(
         hashes=[files.sha256_of(path)] if scored is not None else [],
         cost=run.cost,
         made_with=run.made_with,
+        curves=curves,
         reason=failure,
     )
     samples = table_bytes(scored.samples) if scored is not None else None

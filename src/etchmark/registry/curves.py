@@ -1,0 +1,145 @@
+"""Curves of a model: its score with less training data, or with other values of a parameter.
+
+Every point is a run of the whole protocol by the same harness, scored by the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from etchmark.catalog import ModelSource
+from etchmark.data.loading import Benchmark
+from etchmark.errors import UserError
+from etchmark.evaluation.evaluate import Limits, one_line, run_model
+from etchmark.evaluation.layout import train_counts
+from etchmark.scoring.score import read_for, score_predictions
+from etchmark.specs import Curve, CurvePoint, CurveSpec, MetricScore, SplitScore
+
+MIN_SAMPLES = 10
+"""A fold with fewer training samples has no point: no choice can be made inside of them."""
+
+Say = Callable[[str], None]
+
+
+class Curves:
+    """Measures the curves that a model's card declares.
+
+    Args:
+        source: the model.
+        benchmark: what it runs on.
+        track: the inputs it gets.
+        protocol: how data are divided.
+        whole: score of the submission itself on the headline split: the point of all samples.
+        folder: where predictions are kept while they are needed.
+        say: told of every point.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        benchmark: Benchmark,
+        track: str,
+        protocol: str,
+        *,
+        whole: SplitScore,
+        folder: Path,
+        device: str,
+        limits: Limits,
+        weights: Path | None,
+        say: Say,
+    ) -> None:
+        self.source, self.benchmark, self.track, self.protocol = source, benchmark, track, protocol
+        self.whole, self.folder, self.say = whole, folder, say
+        self.device, self.limits, self.weights = device, limits, weights
+        self.metric = benchmark.spec.primary_metric
+        self.counts = train_counts(benchmark, track, protocol)
+
+    def measure(self) -> list[Curve]:
+        """All curves, point by point; a point whose model fails says why.
+
+        Raises:
+            CannotRun: the model needs something that this machine lacks.
+        """
+        return [
+            Curve(
+                name=name,
+                title=spec.title,
+                axis=spec.axis,
+                param=spec.param,
+                split=self.whole.split,
+                metric=self.metric,
+                points=list(self._points(name, spec)),
+            )
+            for name, spec in self.source.curves.items()
+        ]
+
+    def _points(self, name: str, spec: CurveSpec) -> Iterator[CurvePoint]:
+        for share in spec.shares:
+            yield self._told(name, self._share(share, spec.draws))
+        for value in spec.values:
+            yield self._told(name, self._value(str(spec.param), value))
+
+    def _told(self, name: str, point: CurvePoint) -> CurvePoint:
+        shown = point.reason if point.score is None else f"{self.metric} {point.score.value:.4g}"
+        self.say(f"curve {name} at {point.value:g}: {shown}")
+        return point
+
+    def _share(self, share: float, draws: int) -> CurvePoint:
+        kept = [max(2, round(share * count)) for count in self.counts]
+        samples = round(float(np.mean(kept)))
+        if share == 1:
+            return CurvePoint(value=share, samples=samples, score=self.whole.metrics[self.metric])
+        if min(kept) < MIN_SAMPLES:
+            reason = f"fewer than {MIN_SAMPLES} training samples"
+            return CurvePoint(value=share, samples=samples, reason=reason)
+        scores: list[MetricScore] = []
+        for draw in range(draws):
+            score = self._run(self.source, share, draw)
+            if isinstance(score, str):
+                return CurvePoint(value=share, samples=samples, reason=score)
+            scores.append(score)
+        if draws == 1:
+            return CurvePoint(value=share, samples=samples, score=scores[0])
+        found = [one.value for one in scores]
+        mean = MetricScore(value=float(np.mean(found)))
+        return CurvePoint(value=share, samples=samples, score=mean, draws=found)
+
+    def _value(self, param: str, value: float) -> CurvePoint:
+        samples = round(float(np.mean(self.counts)))
+        changed = replace(self.source, params={**self.source.params, param: value})
+        score = self._run(changed, 1.0, 0)
+        if isinstance(score, str):
+            return CurvePoint(value=value, samples=samples, reason=score)
+        return CurvePoint(value=value, samples=samples, score=score)
+
+    def _run(self, source: ModelSource, share: float, draw: int) -> MetricScore | str:
+        """The primary metric on the headline split, or why there is none."""
+        path = self.folder / "curve.parquet"
+        run = run_model(
+            source,
+            self.benchmark,
+            self.track,
+            self.protocol,
+            path,
+            seeds=self.whole.seeds,
+            device=self.device,
+            limits=self.limits,
+            weights=self.weights,
+            share=share,
+            draw=draw,
+        )
+        if run.failure is not None:
+            return run.failure
+        try:
+            given = read_for(self.benchmark, self.protocol, path)
+            scored = score_predictions(self.benchmark, self.protocol, path, given)
+        except UserError as error:
+            return one_line(str(error).removeprefix(f"{path}: "))
+        finally:
+            path.unlink(missing_ok=True)
+        split = next(one for one in scored.scores if one.split == self.whole.split)
+        return split.metrics[self.metric]
