@@ -149,6 +149,19 @@ def standings(
     return _standings(spec, store, key, track, protocol, metric, everything)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def _curves(
+    _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, track: str | None
+) -> pd.DataFrame:
+    return board.curves(_spec, _store, protocol=protocol, track=track)
+
+
+def curves(spec: BenchmarkSpec, store: Store, *, protocol: str, track: str | None) -> pd.DataFrame:
+    """Points of all curves, read once per state of the registry."""
+    key = (spec.model_dump_json(), *registry_state(store))
+    return _curves(spec, store, key, protocol, track)
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def _entry(_store: Store, state: tuple[str, ...], submission: str) -> Entry | None:
     return _store.get(submission)

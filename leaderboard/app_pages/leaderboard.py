@@ -7,6 +7,7 @@ import json
 from collections.abc import Hashable
 from typing import Any
 
+import dashboard_curves
 import dashboard_model
 import dashboard_parts as parts
 import dashboard_plots as plots
@@ -305,6 +306,7 @@ def main() -> None:
     if len(ranked):
         st.caption(parts.literal(caption(spec, ranked)))
         show_plot(spec, store, ranked, chosen)
+        dashboard_curves.show(spec, store, ranked, chosen["protocol"], track)
     model = show_model(spec, store, frame)
     parts.remember(chosen if model is None else chosen | {"model": model})
 

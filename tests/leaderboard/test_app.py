@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 from etchmark.data.loading import load_benchmark
 from etchmark.registry import preview, standings, submissions
 from etchmark.registry.store import LOCAL, Entry, Store
-from etchmark.specs import ModelCard
+from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard
 
 FOLDER = Path(__file__).resolve().parents[2] / "leaderboard"
 BENCHMARK = "toy-line"
@@ -194,6 +194,55 @@ def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
     app.switch_page("app_pages/leaderboard.py").run()
     assert query(fine(app))["metric"] == "rmse"
     assert query(app)["protocol"] == "folds"
+
+
+def with_curves(entry: Entry, better: float = 1.0) -> None:
+    """Give a stored submission two curves."""
+    headline = entry.record.scores[0].metrics["mae"]
+    points = [
+        CurvePoint(value=0.01, samples=2, reason="fewer than 10 training samples"),
+        CurvePoint(value=0.85, samples=10, score=MetricScore(value=7 * better), draws=[6.0, 8.0]),
+        CurvePoint(value=1.0, samples=12, score=headline),
+    ]
+    said = {"split": "test", "metric": "mae"}
+    curves = [
+        Curve(name="training-size", title="Less data", axis="samples", points=points, **said),
+        Curve(name="degree", title="Degree", axis="k", param="k", points=points[1:], **said),
+    ]
+    record = entry.record.model_copy(update={"curves": curves})
+    Store().add(Entry(record, entry.samples, entry.origin))
+
+
+def test_curves_are_shown_where_records_hold_them(board: dict[str, Entry]) -> None:
+    assert not any(one.value == "What it takes" for one in start(benchmark=BENCHMARK).subheader)
+    with_curves(board["good"])
+    with_curves(board["worse"], 2.0)
+    with_curves(board["old"])
+    app = fine(start(benchmark=BENCHMARK))
+    assert any(one.value == "What it takes" for one in app.subheader)
+    (models,) = app.multiselect
+    assert models.value == ["good", "worse"], "in the order of the board, without the superseded"
+    assert any("mean of 2 draws" in one.value for one in app.caption)
+    points = app.dataframe[1].value
+    assert points["training samples"].tolist() == [2, 10, 12] * 2
+    assert points["why not"][0] == "fewer than 10 training samples"
+    assert points["mae"][1] == "7.000"
+    assert points["from … to"][1] == "6.000 … 8.000"
+    app.segmented_control[1].set_value("degree").run()
+    assert len(fine(app).dataframe[1].value) == 4
+    app.multiselect[0].set_value([]).run()
+    assert any("Pick at least one" in one.value for one in fine(app).info)
+
+
+def test_curves_of_one_model_on_two_tracks_are_told_apart(
+    board: dict[str, Entry], tmp_path: Path
+) -> None:
+    with_curves(board["good"])
+    with_curves(submit(tmp_path, "good", 4.0, track="kinds"))
+    app = fine(start(benchmark=BENCHMARK))
+    assert app.multiselect[0].value == ["good (features)", "good (kinds)"]
+    app.selectbox(key="pick-track").set_value("kinds").run()
+    assert fine(app).multiselect[0].value == ["good"]
 
 
 def test_wrong_links_are_said_and_mended(board: dict[str, Entry]) -> None:

@@ -189,6 +189,22 @@ class Store:
         with self._explained(), Session(self.engine) as session:
             return [_entry(row) for row in session.scalars(query)]
 
+    def with_curves(self, benchmark: str, version: int) -> list[Entry]:
+        """Those submissions whose record holds curves, oldest first."""
+        query = (
+            select(SubmissionRow)
+            .where(
+                SubmissionRow.benchmark == benchmark,
+                SubmissionRow.version == version,
+                # Told apart by the text, so that a large board need not be read for a few.
+                SubmissionRow.record.contains('"curves":[{'),
+            )
+            .order_by(SubmissionRow.created, SubmissionRow.id)
+        )
+        with self._explained(), Session(self.engine) as session:
+            found = [_entry(row) for row in session.scalars(query)]
+        return [entry for entry in found if entry.record.curves]
+
     def get(self, submission: str) -> Entry | None:
         with self._explained(), Session(self.engine) as session:
             row = session.get(SubmissionRow, submission)

@@ -1,0 +1,160 @@
+"""How scores change with training samples or with a setting: curves of several models at once."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from dashboard_parts import curves, metric_label, shortened
+from dashboard_plots import BLUE, CONFIG, GREEN, ORANGE, PURPLE, SKY, VERMILION, label
+
+from etchmark.present import number
+from etchmark.registry.standings import to_records
+from etchmark.registry.store import Store
+from etchmark.specs import BenchmarkSpec
+
+STYLES = (
+    (BLUE, "circle", "solid"),
+    (ORANGE, "square", "solid"),
+    (GREEN, "diamond", "solid"),
+    (VERMILION, "triangle-up", "solid"),
+    (PURPLE, "cross", "solid"),
+    (SKY, "triangle-down", "solid"),
+    (BLUE, "circle-open", "dot"),
+    (ORANGE, "square-open", "dot"),
+)
+SHOWN = len(STYLES)
+
+
+Point = dict[str, Any]
+
+
+def show(
+    spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str, track: str | None
+) -> None:
+    """Curves of the models on the board, in its order; nothing where there are none."""
+    board = {row["submission"]: row for row in ranked.to_dict("records")}
+    frame = curves(spec, store, protocol=protocol, track=track)
+    points = [one for one in to_records(frame) if one["submission"] in board]
+    if not points:
+        return
+    # One model may stand on several tracks.
+    several = len({one["track"] for one in points}) > 1
+    for one in (*points, *board.values()):
+        one["line"] = f"{one['model']} ({one['track']})" if several else one["model"]
+    st.subheader("What it takes", anchor=False)
+    titles = {one["curve"]: one["title"] for one in points}
+    names = sorted(titles, key=lambda name: name != "training-size")
+    chosen = st.segmented_control(
+        "Curve",
+        names,
+        default=names[0],
+        required=True,
+        key=f"pick-curve-{spec.id}-{protocol}-{track}",
+        format_func=lambda name: shortened(titles[name], 60),
+        label_visibility="collapsed",
+    )
+    points = [one for one in points if one["curve"] == chosen]
+    drawn = {one["line"] for one in points}
+    known = [row["line"] for row in board.values() if row["line"] in drawn]
+    picked = st.multiselect(
+        "Models",
+        known,
+        default=known[:SHOWN],
+        max_selections=SHOWN,
+        key=f"curve-models-{spec.id}-{protocol}-{track}-{chosen}",
+        format_func=lambda name: shortened(name, 60),
+    )
+    lines = {name: [one for one in points if one["line"] == name] for name in picked}
+    if not lines:
+        st.info("Pick at least one model.")
+        return
+    figure = curve_plot(lines, metric_label(spec, points[0]["metric"]))
+    st.plotly_chart(figure, width="stretch", config=CONFIG, key="curves")
+    st.caption(caption(spec, points))
+    with st.expander("As a table"):
+        st.dataframe(table(lines), hide_index=True, key="curve-table")
+
+
+def caption(spec: BenchmarkSpec, points: Sequence[Point]) -> str:
+    """What a point and its bar are."""
+    said = "Every point is a run of the whole protocol."
+    if points[0]["param"]:
+        return f"{said} The bar is the 95 % interval over {spec.unit_name}s."
+    draws = max(one["draws"] for one in points)
+    said += (
+        f" Below the full set it is the mean of {draws} draws of training samples, the same ones"
+        " for every model, and the bar spans the lowest and the highest."
+        if draws > 1
+        else " Smaller sets are the same samples for every model."
+    )
+    return f"{said} At the full set the bar is the 95 % interval over {spec.unit_name}s."
+
+
+def table(lines: Mapping[str, Sequence[Point]]) -> pd.DataFrame:
+    """The points that are drawn, and those that have no score with the reason."""
+    rows = [
+        {
+            "model": shortened(name, 100),
+            "value": one["value"],
+            "training samples": one["samples"],
+            one["metric"]: number(one["score"]),
+            "from … to": None
+            if one["low"] is None
+            else f"{number(one['low'])} … {number(one['high'])}",
+            "draws": one["draws"],
+            "why not": shortened(one["reason"], 200) if one["reason"] else None,
+        }
+        for name, points in lines.items()
+        for one in points
+    ]
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
+
+
+def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figure:
+    """Score against training samples or against the parameter, both axes logarithmic."""
+    figure = go.Figure()
+    scored = {
+        name: [one for one in points if one["score"] is not None] for name, points in lines.items()
+    }
+    for (name, points), (colour, symbol, dash) in zip(scored.items(), STYLES, strict=False):
+        figure.add_scatter(
+            x=[one["value"] if one["param"] else one["samples"] for one in points],
+            y=[one["score"] for one in points],
+            mode="lines+markers",
+            name=label(name),
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"size": 8, "color": colour, "symbol": symbol},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [_beyond(one["high"], one["score"]) for one in points],
+                "arrayminus": [_beyond(one["score"], one["low"]) for one in points],
+                "thickness": 1.2,
+                "width": 3,
+                "color": colour,
+            },
+            hovertemplate=f"{label(name, 80)}<br>%{{x:,}}: %{{y:.4g}}<extra></extra>",
+        )
+    figure.update_layout(
+        height=460,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        dragmode=False,
+    )
+    axis = next(iter(lines.values()))[0]["axis"]
+    drawn = [one["score"] for points in scored.values() for one in points]
+    figure.update_xaxes(title=html.escape(shortened(axis, 60), quote=False), type="log", dtick="D2")
+    figure.update_yaxes(
+        title=html.escape(axis_title, quote=False),
+        type="log" if drawn and min(drawn) > 0 else "linear",
+    )
+    return figure
+
+
+def _beyond(above: float | None, below: float | None) -> float:
+    return 0.0 if above is None or below is None else max(0.0, above - below)
