@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +29,6 @@ TINY, SMALL, BASE = (f"vit_{size}_patch16_224" for size in ("tiny", "small", "ba
 CLASS = [Output("last", "class")]
 
 
-@pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
-
-
 def pictures(count: int, side: int = 51, seed: int = 0) -> list[np.ndarray]:
     generator = np.random.default_rng(seed)
     return [(generator.random((side, side)) < 0.4).astype(np.uint8) * 255 for _ in range(count)]
@@ -44,12 +36,6 @@ def pictures(count: int, side: int = 51, seed: int = 0) -> list[np.ndarray]:
 
 def spec(name: str, **more: object) -> EncoderSpec:
     return EncoderSpec(name, weights="random", **{"precision": "float32", **more})  # type: ignore[arg-type]
-
-
-def report(what: str, *values: tuple[str, float, str], goal: str) -> None:
-    print(f"\n{what} (goal: {goal})")
-    for name, value, unit in values:
-        print(f"  {name:<48} {value:10.4g} {unit}")
 
 
 def loop(network: torch.nn.Module, given: list[np.ndarray]) -> np.ndarray:
@@ -68,7 +54,7 @@ def loop(network: torch.nn.Module, given: list[np.ndarray]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "count"), [(TINY, 96), (SMALL, 32), (BASE, 16)])
-def test_batches_beside_a_loop(name: str, count: int) -> None:
+def test_batches_beside_a_loop(name: str, count: int, report: Callable[..., None]) -> None:
     given = pictures(count)
     chosen = spec(name)
     encoder = Encoder(chosen, chosen.locate())
@@ -110,7 +96,7 @@ def test_batches_beside_a_loop(name: str, count: int) -> None:
         print("  bfloat16: this processor has no instructions for it, so it is not measured")
 
 
-def test_a_small_input_is_much_faster() -> None:
+def test_a_small_input_is_much_faster(report: Callable[..., None]) -> None:
     given, rates = pictures(64), {}
     for size in (224, 64):
         chosen = spec(TINY, size=size, crop=1.0)
@@ -129,7 +115,7 @@ def test_a_small_input_is_much_faster() -> None:
     assert rates[64] > 3 * rates[224]
 
 
-def test_a_warm_store(tmp_path: Path) -> None:
+def test_a_warm_store(tmp_path: Path, report: Callable[..., None]) -> None:
     given, seconds = pictures(400), []
     for _ in range(2):
         started = time.perf_counter()
@@ -161,7 +147,7 @@ print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.skipif(not hasattr(resource, "getrusage"), reason="peak memory is not told here")
-def test_memory_is_flat(tmp_path: Path) -> None:
+def test_memory_is_flat(tmp_path: Path, report: Callable[..., None]) -> None:
     grown = {}
     for count in (2000, 10_000):
         store = str(tmp_path / str(count))

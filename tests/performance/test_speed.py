@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -27,14 +27,6 @@ ENOUGH = 3e-3
 """Residual at which the stiffness is right to better than 1e-4 (the first test proves it)."""
 
 
-@pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def volume(n: int) -> np.ndarray:
     """An anisotropic random field."""
     return random_field((n,) * 3, (1.5, 3.0, 2.0), 0.4, generator_of(n))
@@ -51,14 +43,7 @@ def shortest(repeats: int, *calls: Callable[[], object]) -> list[float]:
     return times
 
 
-def report(what: str, *values: tuple[str, float, str], goal: str) -> None:
-    print(f"\n{what}")
-    for name, value, unit in values:
-        print(f"    {name:<46} {value:>12.4g} {unit}")
-    print(f"    goal: {goal}")
-
-
-def test_the_tensor_of_51_cubed() -> None:
+def test_the_tensor_of_51_cubed(report: Callable[..., None]) -> None:
     cells = volume(51)
     torch.set_num_threads(1)
     # The error of a residual of 1e-6 is some 1e-11.
@@ -152,7 +137,7 @@ def preconditioners(matrix: sp.csr_matrix) -> dict[str, Callable[[], LinearOpera
     return found
 
 
-def test_finite_elements_take_much_longer() -> None:
+def test_finite_elements_take_much_longer(report: Callable[..., None]) -> None:
     cells = volume(25)
     start = time.perf_counter()
     peer = FiniteElements(cells)
@@ -199,7 +184,7 @@ def test_finite_elements_take_much_longer() -> None:
 # --- growth with the size -------------------------------------------------------------------------
 
 
-def test_time_grows_as_that_of_a_fourier_transform() -> None:
+def test_time_grows_as_that_of_a_fourier_transform(report: Callable[..., None]) -> None:
     iterations = 6
 
     def solve(n: int) -> Callable[[], object]:
@@ -240,7 +225,7 @@ def radial(statistics: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(51, 51, 51), (128, 128)])
-def test_two_point_statistics(shape: tuple[int, ...]) -> None:
+def test_two_point_statistics(shape: tuple[int, ...], report: Callable[..., None]) -> None:
     porespy = pytest.importorskip("porespy", reason="porespy (extra `speed`) is not installed")
     porespy.settings.tqdm["disable"] = True
     phase = random_field(shape, 2.0, 0.4, generator_of(*shape)).astype(bool)
@@ -271,7 +256,7 @@ def test_two_point_statistics(shape: tuple[int, ...]) -> None:
 # --- accelerator ----------------------------------------------------------------------------------
 
 
-def test_volumes_per_second_on_a_gpu() -> None:
+def test_volumes_per_second_on_a_gpu(report: Callable[..., None]) -> None:
     if not torch.cuda.is_available():
         print("\nvolumes per second on a GPU: skipped, no CUDA device")
         pytest.skip("this machine has no CUDA device")

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from etchmark.errors import CannotRun
+from etchmark.patience import patiently
 
 BUSY_TIMEOUT_S = 60.0
 ASKED_AT_ONCE = 500
@@ -108,7 +107,8 @@ class Shelf:
     def _open(self) -> Iterator[sqlite3.Connection]:
         # A connection of its own for every use: one must never be carried into a forked process.
         with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
-            _switch_to_wal(connection)
+            switch = lambda: connection.execute("PRAGMA journal_mode=WAL")  # noqa: E731
+            patiently(switch, sqlite3.OperationalError, BUSY_TIMEOUT_S)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS features"
@@ -132,19 +132,6 @@ class Shelf:
             ) from None
         except sqlite3.DatabaseError as error:
             raise Damaged(self.path, str(error)) from None
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    # SQLite itself does not wait for another process here, since waiting could deadlock.
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 (spreads those who wait)
 
 
 class Damaged(CannotRun):

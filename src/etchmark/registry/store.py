@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import random
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +36,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from etchmark import files, settings
 from etchmark.catalog import content_root, explain
 from etchmark.errors import UserError
+from etchmark.patience import patiently
 from etchmark.scoring.score import from_table
 from etchmark.specs import ResultRecord
 
@@ -291,20 +290,7 @@ class Store:
 
 
 def _patiently(work: Callable[[], object]) -> None:
-    """Do a whole transaction again while another process holds the database.
-
-    SQLite waits by itself, but not where waiting could deadlock: when the journal is switched to
-    WAL, and when a transaction that has read wants to write after another one wrote.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            work()
-            return
-        except OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 (spreads those who wait)
+    patiently(work, OperationalError, BUSY_TIMEOUT_S)
 
 
 def _read_samples(path: Path) -> bytes:
