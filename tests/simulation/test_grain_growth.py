@@ -1,0 +1,194 @@
+"""Grain growth: a shrinking circle, von Neumann's law on average, and boxes beside whole fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from etchmark.simulation.grain_growth import GrainGrowth, Unstable, voronoi  # noqa: E402
+
+
+def cells(n: int = 64, seeds: int = 20, seed: int = 0, batch: int = 1) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.stack([voronoi(n, seeds, generator) for _ in range(batch)])
+
+
+def disk(n: int, radius: float, centre: tuple[float, float]) -> np.ndarray:
+    """A disk of label 1 on a periodic square of label 0; lengths in cells."""
+    away = [np.abs(np.arange(n) + 0.5 - one) for one in centre]
+    x, y = (np.minimum(one, n - one) for one in away)
+    return (x[:, None] ** 2 + y[None] ** 2 < radius**2).astype(np.int64)
+
+
+# --- physics -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("centre", [(64.0, 64.0), (3.0, 120.5)])
+def test_a_circle_shrinks_at_the_analytic_rate(centre: tuple[float, float]) -> None:
+    """R² = R0² - 2 L kappa t within 2 %, on the grid and with the kappa of the dataset."""
+    h, radius = 0.5, 20.0
+    times = np.arange(10.0, 111.0, 10.0)
+    solver = GrainGrowth(128, spacing=h)
+    made = solver.evolve(disk(128, radius / h, centre), times)
+    # One order parameter's area: where it exceeds the other's.
+    inside = _area_of_disk(solver, disk(128, radius / h, centre), times) * h**2
+    squared = inside / np.pi
+    slope = np.polyfit(times, squared, 1)[0]
+    assert slope == pytest.approx(-2.0, rel=0.02)
+    np.testing.assert_allclose(squared, squared[0] - 2 * (times - times[0]), rtol=0.02)
+    assert (made.count == 2).all()
+
+
+def _area_of_disk(solver: GrainGrowth, labels: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Sum over the cell of eta_1 / (eta_0 + eta_1), in cells."""
+    from etchmark.simulation import grain_growth
+
+    run = grain_growth._Run(solver, labels[None])
+    found = []
+    for moment in times:
+        run.frame(float(moment))
+        fields = torch.zeros(2, solver.n**2, dtype=torch.float64)
+        order = 0
+        for group in run.groups:
+            size = group.inner[0].numel()
+            for row in range(len(group.inner)):
+                part = slice(row * size, (row + 1) * size)
+                fields[order].index_add_(0, group.index[part], group.inner[row].reshape(-1))
+                order += 1
+        # The smaller one is the disk.
+        share = fields / fields.sum(0)
+        found.append(float(share.sum(1).min()))
+    return np.array(found)
+
+
+def test_energy_falls_and_grains_go() -> None:
+    made = GrainGrowth(64).evolve(cells(seeds=30), np.arange(1.0, 61.0, 1.0))
+    assert np.diff(made.energy).max() < 1e-9 * made.energy.max()
+    assert made.count[0, 0] > 2 * made.count[0, -1] > 0
+    assert (np.diff(made.count) <= 0).all()
+    np.testing.assert_allclose(made.area * made.count, 32.0**2)
+    assert made.frames.min() > 0.2
+    assert made.frames.max() < 1.05
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_mean_grain_area_grows_linearly() -> None:
+    """Averaged over 20 trajectories of the dataset's kind, R² of a line above 0.98."""
+    times = np.arange(10.0, 70.0, 2.0)
+    made = GrainGrowth(128).evolve(cells(128, 90, batch=20), times)
+    area = made.area.mean(axis=0)
+    line = np.polyval(np.polyfit(times, area, 1), times)
+    assert 1 - np.sum((area - line) ** 2) / np.sum((area - area.mean()) ** 2) > 0.98
+
+
+def test_grains_of_equal_angles_stand_still() -> None:
+    """Stripes have flat boundaries: nothing drives them."""
+    stripes = np.repeat(np.arange(4), 16)[:, None] * np.ones((1, 64), dtype=np.int64)
+    made = GrainGrowth(64).evolve(stripes, [10.0, 60.0])
+    assert (made.count == 4).all()
+    np.testing.assert_allclose(made.frames[0, 1], made.frames[0, 0], atol=2e-3)
+
+
+def test_boundaries_move_faster_where_mobility_is_higher() -> None:
+    labels = disk(96, 30, (48, 48))
+    round_, fast = (
+        GrainGrowth(96, anisotropy=delta).evolve(labels, [20.0]).frames[0, 0] < 0.9
+        for delta in (0.0, 0.5)
+    )
+    spans = [
+        [int(np.ptp(np.flatnonzero(part.any(axis)))) for axis in (1, 0)] for part in (round_, fast)
+    ]
+    assert spans[0][0] == spans[0][1]
+    assert spans[1][0] < spans[0][0] < spans[1][1], "the first axis shrinks faster"
+
+
+# --- boxes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seeds", [3, 12, 40])
+def test_boxes_give_what_whole_fields_give(seeds: int) -> None:
+    """Also where grains span the cell, cross its edges, or vanish."""
+    labels, times = cells(64, seeds, seed=seeds), [0.5, 3.0, 20.0]
+    whole = GrainGrowth(64, tolerance=0).evolve(labels, times)
+    boxes = GrainGrowth(64, tolerance=1e-4).evolve(labels, times)
+    np.testing.assert_allclose(boxes.frames, whole.frames, atol=1e-5)
+    np.testing.assert_allclose(boxes.energy, whole.energy, rtol=1e-6)
+    assert (boxes.count == whole.count).all()
+
+
+def test_a_batch_is_its_members() -> None:
+    labels = cells(48, 10, batch=3)
+    together = GrainGrowth(48).evolve(labels, [2.0, 9.0])
+    for row in range(3):
+        alone = GrainGrowth(48).evolve(labels[row], [2.0, 9.0])
+        np.testing.assert_allclose(alone.frames[0], together.frames[row], atol=1e-12)
+        np.testing.assert_allclose(alone.energy[0], together.energy[row], rtol=1e-12)
+        assert (alone.count[0] == together.count[row]).all()
+
+
+def test_a_shift_of_the_cell_is_a_shift_of_the_frames() -> None:
+    labels = cells(48, 10)[0]
+    moved = np.roll(labels, (17, -9), (0, 1))
+    first, second = (GrainGrowth(48).evolve(one, [5.0]).frames[0, 0] for one in (labels, moved))
+    np.testing.assert_allclose(np.roll(first, (17, -9), (0, 1)), second, atol=1e-6)
+
+
+def test_voronoi_cells_are_nearest_to_their_seed_across_edges() -> None:
+    labels = voronoi(32, 5, np.random.default_rng(4))
+    points = np.random.default_rng(4).random((5, 2)) * 32
+    for row, column in ((0, 0), (31, 7), (16, 31)):
+        away = np.abs(points - (row + 0.5, column + 0.5))
+        squared = (np.minimum(away, 32 - away) ** 2).sum(axis=1)
+        assert labels[row, column] == squared.argmin()
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"n": 4}, "n 4"),
+        ({"mobility": -1.0}, "mobility"),
+        ({"gradient_energy": float("nan")}, "gradient_energy"),
+        ({"gamma": 0.4}, "gamma"),
+        ({"anisotropy": 1.0}, "anisotropy"),
+        ({"tolerance": 0.5}, "tolerance"),
+        ({"dt": 0.2}, "unstable on this grid; take at most 0.08"),
+        ({"dt": 0.05, "spacing": 0.25}, "unstable"),
+    ],
+)
+def test_wrong_parameters_are_refused(changed: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        GrainGrowth(**{"n": 64, **changed})
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (np.zeros((64, 63), dtype=int), r"\(64, 63\)"),
+        (np.zeros((0, 64, 64), dtype=int), r"\(0, 64, 64\)"),
+        (np.zeros((64, 64)), "whole numbers"),
+        (np.full((64, 64), -1), "at least 0"),
+    ],
+)
+def test_wrong_labels_are_refused(labels: np.ndarray, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        GrainGrowth(64).evolve(labels, [1.0])
+
+
+def test_wrong_times_are_refused() -> None:
+    with pytest.raises(ValueError, match="times"):
+        GrainGrowth(64).evolve(cells(), [3.0, 1.0])
+
+
+def test_a_value_that_is_not_finite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = GrainGrowth(64)
+    monkeypatch.setattr(solver, "dt", 1.0)
+    with pytest.raises(Unstable, match=r"not finite at t = \d+; take a smaller dt"):
+        solver.evolve(cells(), [400.0])
