@@ -12,7 +12,7 @@ import pandas as pd
 from etchmark.catalog import catalog
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits, check_inputs
+from etchmark.evaluation.evaluate import Limits, Options, check_inputs
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
@@ -114,6 +114,8 @@ def evaluate(
     limits: Limits = Limits(),
     mini: bool = False,
     resume: bool = False,
+    weights: str | Path | None = None,
+    curves: bool = False,
 ) -> ResultRecord:
     """Run a model (``<baseline>[/<variant>]`` or a folder with ``model.py``) and record its scores.
 
@@ -130,6 +132,8 @@ def evaluate(
         limits: time and memory.
         mini: run on the dataset's small config where it has one; nothing is stored.
         resume: go on where an interrupted run of the very same model stopped.
+        weights: safetensors file for a model that takes one.
+        curves: also measure the curves that the model's card declares.
     """
     chosen = _benchmark(benchmark)
     source = chosen.catalog.model(str(model))
@@ -143,10 +147,14 @@ def evaluate(
             Path(folder),
             track=track,
             protocol=protocol,
-            seeds=seeds,
-            device=device,
-            limits=limits,
-            resume=resume,
+            options=Options(
+                seeds=seeds,
+                device=device,
+                limits=limits,
+                resume=resume,
+                weights=None if weights is None else Path(weights),
+            ),
+            say=(lambda _: None) if curves else None,
         )
         if store and not mini and not chosen.unofficial:
             submissions.commit(Store(), done.prepared)

@@ -253,7 +253,7 @@ def evaluate(
 ) -> None:
     """Run a model, score it, record the result."""
     from etchmark import present
-    from etchmark.evaluation.evaluate import Limits
+    from etchmark.evaluation.evaluate import Limits, Options
 
     _check_limit("--time-limit", time_limit)
     _check_limit("--memory-limit", memory_limit or 1.0)
@@ -264,16 +264,12 @@ def evaluate(
         track=track,
         protocol=protocol,
         keep=not (mini or unofficial),
-        seeds=seeds,
-        device=device,
-        limits=limits,
+        options=Options(seeds, device, limits, resume=resume, weights=weights),
         export=export,
         unofficial=unofficial,
         show_log=show_log,
         as_json=as_json,
         mini=mini,
-        resume=resume,
-        weights=weights,
         curves=curves,
     )
 

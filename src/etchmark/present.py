@@ -7,6 +7,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ from etchmark.catalog import catalog, unknown
 from etchmark.data.download import download as fetch_config
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits, check_inputs
+from etchmark.evaluation.evaluate import Options, check_inputs
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
@@ -160,20 +161,14 @@ def evaluate(
     track: str | None,
     protocol: str | None,
     keep: bool,
-    seeds: int,
-    device: str,
-    limits: Limits,
+    options: Options,
     export: Path | None,
     unofficial: bool,
     show_log: bool,
     as_json: bool,
-    mini: bool = False,
-    resume: bool = False,
-    weights: Path | None = None,
-    curves: bool = False,
+    mini: bool,
+    curves: bool,
 ) -> None:
-    if device not in {"cpu", "auto"} and not device.startswith("cuda"):
-        raise UserError(f"unknown device {device!r}; known are: cpu, cuda, auto")
     loaded = load_benchmark(benchmark, unofficial=unofficial)
     source = loaded.catalog.model(model)
     if curves and not source.curves:
@@ -193,12 +188,7 @@ def evaluate(
             Path(folder),
             track=track,
             protocol=protocol,
-            seeds=seeds,
-            device=device,
-            limits=limits,
-            progress=sys.stderr.isatty(),
-            resume=resume,
-            weights=weights,
+            options=replace(options, progress=sys.stderr.isatty()),
             say=(lambda line: print(line, file=sys.stderr)) if curves else None,
         )
         record = done.prepared.record
@@ -210,12 +200,17 @@ def evaluate(
         if show_log and done.log.strip():
             print(textwrap.indent(plain_lines(done.log), "  | "), file=sys.stderr)
         noted = "recorded as failed, not ranked" if keep else "nothing stored"
-        more = "; its checkpoints are kept for --resume" if resume else ""
+        more = "; its checkpoints are kept for --resume" if options.resume else ""
         more += "" if show_log else "; --show-log prints what it said"
         raise UserError(f"{record.name} failed: {record.reason} ({noted}{more})")
     if as_json:
         print_json(record.model_dump(mode="json", by_alias=True))
         return
+    _evaluated(loaded, record, keep=keep, new=new)
+
+
+def _evaluated(loaded: Benchmark, record: ResultRecord, *, keep: bool, new: bool) -> None:
+    """Scores and cost of a model that ran, and where they are kept."""
     scores(loaded.spec, record.protocol, record.scores, as_json=False)
     cost = record.cost
     print(

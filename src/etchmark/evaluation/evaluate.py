@@ -54,6 +54,36 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Options:
+    """How a model is run.
+
+    Attributes:
+        seeds: run with seeds 0 to ``seeds - 1``.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        limits: time and memory.
+        progress: show a bar over folds.
+        resume: keep each fold's working directory and go on where an interrupted run stopped;
+            also keep what the model prints in ``log_file`` of its name.
+        weights: file that a model which takes one is given as ``weights_file``.
+        share: of the training and validation samples.
+        draw: which samples a share below 1 consists of.
+    """
+
+    seeds: int = 1
+    device: str = "auto"
+    limits: Limits = Limits()
+    progress: bool = False
+    resume: bool = False
+    weights: Path | None = None
+    share: float = 1.0
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device not in {"cpu", "auto"} and not self.device.startswith("cuda"):
+            raise UserError(f"unknown device {self.device!r}; known are: cpu, cuda, auto")
+
+
+@dataclass(frozen=True)
 class Run:
     """Outcome of running a model: predictions in ``folder``, or the reason why there are none."""
 
@@ -260,15 +290,7 @@ def run_model(
     track: str,
     protocol: str,
     out: Path,
-    *,
-    seeds: int = 1,
-    device: str = "auto",
-    limits: Limits = Limits(),
-    progress: bool = False,
-    resume: bool = False,
-    weights: Path | None = None,
-    share: float = 1.0,
-    draw: int = 0,
+    options: Options = Options(),
 ) -> Run:
     """Fit and predict in a process of its own; the predictions file is written to ``out``.
 
@@ -278,54 +300,49 @@ def run_model(
         track: the inputs it gets.
         protocol: how data are divided.
         out: predictions file to write (parquet).
-        weights: file that a model which takes one is given as ``weights_file``.
-        share: of the training and validation samples.
-        draw: which samples a share below 1 consists of.
-        seeds: run with seeds 0 to ``seeds - 1``.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        limits: time and memory.
-        progress: show a bar over folds.
-        resume: keep each fold's working directory and go on where an interrupted run stopped;
-            also keep what the model prints in ``log_file(source.name)``.
+        options: how.
     """
     # Labels are checked before a minute is spent on a run that could not be scored.
     benchmark.check_target()
     if not source.code.is_file():
         raise UserError(f"{source.folder}: has no model.py; add one that defines build()")
-    if weights is not None:
+    if options.weights is not None:
         if not source.takes_weights:
             raise UserError(f"{source.name} reads no file of weights; drop --weights")
-        source = replace(source, params={**source.params, "weights_file": str(weights.absolute())})
+        given = {"weights_file": str(options.weights.absolute())}
+        source = replace(source, params={**source.params, **given})
     kept = None
-    if resume:
-        kept = checkpoints.folder_of(source, benchmark, track, protocol, device)
-    path = log_file(source.name) if resume else None
+    if options.resume:
+        kept = checkpoints.folder_of(source, benchmark, track, protocol, options.device)
+    path = log_file(source.name) if options.resume else None
     with (
         _unwinding(),
         nullcontext() if kept is None else checkpoints.claimed(kept),
         _log(path, benchmark.spec.key, protocol) as written,
         _run_folder() as root,
     ):
-        folds, order = prepare(root, benchmark, track, protocol, share=share, draw=draw)
+        folds, order = prepare(
+            root, benchmark, track, protocol, share=options.share, draw=options.draw
+        )
         run = {
             "code": str(source.code),
             "parent": os.getpid(),
             "shared": (root / SAMPLES).is_file(),
             "params": source.params,
-            "seeds": list(range(seeds)),
-            "device": device,
+            "seeds": list(range(options.seeds)),
+            "device": options.device,
             "resume": None if kept is None else str(kept),
             "inputs": benchmark.spec.tracks[track].inputs,
             "shape": benchmark.spec.target.shape,
             "folds": folds,
-            "share": share,
-            "draw": draw,
+            "share": options.share,
+            "draw": options.draw,
             "splits": list(order),
         }
         files.write_json(root / "run.json", run)
-        results = [root / fold / f"result-{seed}.json" for fold in folds for seed in range(seeds)]
+        results = [root / fold / f"result-{seed}.json" for fold in folds for seed in run["seeds"]]
         stopped, log = _watch(
-            root, limits, results, progress, written, features=source.takes_weights
+            root, options.limits, results, options.progress, written, features=source.takes_weights
         )
         failure = stopped or _failure(root)
         if failure and not stopped and _cannot_run(root):
@@ -340,7 +357,7 @@ def run_model(
                 failure = "the model's process left no readable result"
                 if kept is not None:
                     shutil.rmtree(kept, ignore_errors=True)
-        return Run(failure, None, Cost(hardware=environment.hardware(device)), log, kept)
+        return Run(failure, None, Cost(hardware=environment.hardware(options.device)), log, kept)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from etchmark.catalog import catalog as installed
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import CannotRun, UserError
-from etchmark.evaluation.evaluate import Limits
+from etchmark.evaluation.evaluate import Limits, Options
 from etchmark.registry import review, submissions
 from etchmark.registry.store import read_record
 
@@ -98,8 +98,7 @@ def _one(
             source,
             Path(folder),
             protocol=protocol,
-            limits=limits,
-            resume=True,
+            options=Options(limits=limits, resume=True),
             say=lambda line: print(f"{source.name} {protocol}: {line}", flush=True),
         )
         record = done.prepared.record

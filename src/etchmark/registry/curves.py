@@ -14,7 +14,7 @@ import numpy as np
 from etchmark.catalog import ModelSource
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits, one_line, run_model
+from etchmark.evaluation.evaluate import Options, one_line, run_model
 from etchmark.evaluation.layout import train_counts
 from etchmark.scoring.score import read_for, score_predictions
 from etchmark.specs import Curve, CurvePoint, CurveSpec, MetricScore, SplitScore
@@ -35,6 +35,7 @@ class Curves:
         protocol: how data are divided.
         whole: score of the submission itself on the headline split: the point of all samples.
         folder: where predictions are kept while they are needed.
+        options: how the model is run.
         say: told of every point.
     """
 
@@ -44,17 +45,15 @@ class Curves:
         benchmark: Benchmark,
         track: str,
         protocol: str,
-        *,
         whole: SplitScore,
         folder: Path,
-        device: str,
-        limits: Limits,
-        weights: Path | None,
+        options: Options,
         say: Say,
     ) -> None:
         self.source, self.benchmark, self.track, self.protocol = source, benchmark, track, protocol
         self.whole, self.folder, self.say = whole, folder, say
-        self.device, self.limits, self.weights = device, limits, weights
+        # Many short runs: none is worth being kept halfway.
+        self.options = replace(options, resume=False, progress=False)
         self.metric = benchmark.spec.primary_metric
         self.counts = train_counts(benchmark, track, protocol)
 
@@ -119,19 +118,8 @@ class Curves:
     def _run(self, source: ModelSource, share: float, draw: int) -> MetricScore | str:
         """The primary metric on the headline split, or why there is none."""
         path = self.folder / "curve.parquet"
-        run = run_model(
-            source,
-            self.benchmark,
-            self.track,
-            self.protocol,
-            path,
-            seeds=self.whole.seeds,
-            device=self.device,
-            limits=self.limits,
-            weights=self.weights,
-            share=share,
-            draw=draw,
-        )
+        options = replace(self.options, share=share, draw=draw)
+        run = run_model(source, self.benchmark, self.track, self.protocol, path, options)
         if run.failure is not None:
             return run.failure
         try:

@@ -26,7 +26,7 @@ from etchmark.catalog import (
 )
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Limits, check_inputs, one_line, run_model
+from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_model
 from etchmark.registry.curves import Curves, Say
 from etchmark.registry.store import LOCAL, Entry, Store
 from etchmark.scoring import predictions
@@ -292,20 +292,14 @@ def evaluate_model(
     *,
     track: str | None = None,
     protocol: str | None = None,
-    seeds: int = 1,
-    device: str = "auto",
-    limits: Limits = Limits(),
-    progress: bool = False,
-    resume: bool = False,
-    weights: Path | None = None,
+    options: Options = Options(),
     say: Say | None = None,
 ) -> Evaluated:
     """Run a model, then score the predictions file it wrote; nothing is stored.
 
     Args:
         folder: where the predictions file is kept while it is needed.
-        resume: go on where an interrupted run stopped; ``forget`` the checkpoints once stored.
-        weights: file for a model that takes one.
+        options: how it is run; with ``resume``, ``forget`` the checkpoints once it is stored.
         say: also measure the curves that the model's card declares, and tell of every point.
 
     Raises:
@@ -323,19 +317,7 @@ def evaluate_model(
             " name (its folder's, or `name` in its card.yaml)"
         )
     path = folder / f"{PREDICTIONS}.parquet"
-    run = run_model(
-        source,
-        benchmark,
-        chosen_track,
-        chosen,
-        path,
-        seeds=seeds,
-        device=device,
-        limits=limits,
-        progress=progress,
-        resume=resume,
-        weights=weights,
-    )
+    run = run_model(source, benchmark, chosen_track, chosen, path, options)
     failure, scored = run.failure, None
     if failure is None:
         try:
@@ -346,18 +328,9 @@ def evaluate_model(
     curves: list[Curve] = []
     if scored is not None and say is not None:
         headline = benchmark.spec.protocols[chosen].split
-        curves = Curves(
-            source,
-            benchmark,
-            chosen_track,
-            chosen,
-            whole=next(one for one in scored.scores if one.split == headline),
-            folder=folder,
-            device=device,
-            limits=limits,
-            weights=weights,
-            say=say,
-        ).measure()
+        whole = next(one for one in scored.scores if one.split == headline)
+        again = Curves(source, benchmark, chosen_track, chosen, whole, folder, options, say)
+        curves = again.measure()
     record = _record(
         benchmark,
         track=chosen_track,
