@@ -179,7 +179,7 @@ LATE = {100: (136.81, 2e-3), 200: (118.2, 2e-3), 500: (98.53, 3e-3), 1000: (85.1
         2000: (60.5, 3e-3), 3000: (52.04, 3e-3), 5000: (43.80, 3e-3)}  # fmt: skip
 
 
-def benchmark_1a(dt: Any) -> tuple[CahnHilliard, np.ndarray]:
+def benchmark_1a(dt: Any, stabiliser: float = 0.0) -> tuple[CahnHilliard, np.ndarray]:
     n, length = 256, 200.0
     x, y = np.meshgrid(np.arange(n) * length / n, np.arange(n) * length / n, indexing="ij")
     field = 0.5 + 0.01 * (
@@ -187,7 +187,15 @@ def benchmark_1a(dt: Any) -> tuple[CahnHilliard, np.ndarray]:
         + (np.cos(0.13 * x) * np.cos(0.087 * y)) ** 2
         + np.cos(0.025 * x - 0.15 * y) * np.cos(0.07 * x - 0.02 * y)
     )
-    solver = CahnHilliard(n, PFHUB, spacing=length / n, gradient_energy=2.0, mobility=5.0, dt=dt)
+    solver = CahnHilliard(
+        n,
+        PFHUB,
+        spacing=length / n,
+        gradient_energy=2.0,
+        mobility=5.0,
+        dt=dt,
+        stabiliser=stabiliser,
+    )
     return solver, field
 
 
@@ -201,7 +209,9 @@ def test_pfhub_1a_to_its_twentieth_second() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_pfhub_1a_to_its_end() -> None:
-    solver, field = benchmark_1a(lambda t: 0.05 if t < 20 else min(0.5, 0.05 + t / 2000))
+    # Half of the wells' curvature; steps twice as long would give wrong energies.
+    assert PFHUB.curvature(0.3) == pytest.approx(1.6)
+    solver, field = benchmark_1a(lambda t: 0.05 if t < 20 else min(0.5, 0.05 + t / 1000), 0.8)
     made = solver.evolve(field, [float(one) for one in LATE])
     for found, (time, (expected, within)) in zip(made.energy[0], LATE.items(), strict=True):
         assert found == pytest.approx(expected, rel=within), time
@@ -266,6 +276,15 @@ def test_a_blow_up_is_told_with_its_time() -> None:
     """Nothing that is not finite is ever a frame."""
     with pytest.raises(Unstable, match=r"not finite at t = .*smaller dt"):
         CahnHilliard(32, WELL, dt=50.0).evolve(40 * start(), [5000.0])
+
+
+def test_energy_that_rises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too long a step can be wrong without ever leaving the range of numbers."""
+    solver = CahnHilliard(32, WELL)
+    made = iter([3.0, 2.0, 2.5])
+    monkeypatch.setattr(solver, "free_energy", lambda *_: torch.tensor([next(made)]))
+    with pytest.raises(Unstable, match="free energy rose before t = 4; take a smaller dt"):
+        solver.evolve(start(), [2.0, 4.0])
 
 
 def test_a_run_beyond_memory_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,8 @@ from etchmark.simulation import checks
 
 BOUNDARIES = ("periodic", "no-flux")
 MAX_CELLS = 8192
+ROUNDING = 1e-10
+"""Relative rise of the free energy between frames that is put down to rounding."""
 COPIES = 12
 """Fields of the size of the state that a run holds at once, complex ones counted as two."""
 
@@ -252,16 +254,24 @@ class CahnHilliard:
 
         Raises:
             ValueError: an argument is wrong.
-            Unstable: a value is no longer finite; says when.
+            Unstable: a value is no longer finite, or the free energy rose; says when.
         """
         wanted = moments(times)
         values = self._start(field, len(wanted))
         run = _Run(self, values)
         frames, energies = [], []
+        highest = self.free_energy(run.values, run.spectrum)
         for moment in wanted:
             run.until(moment)
+            energy = self.free_energy(run.values, run.spectrum)
+            if bool((energy > highest + ROUNDING * highest.abs()).any()):
+                # Too long a step can be wrong without ever leaving the range of numbers.
+                raise Unstable(
+                    f"Cahn–Hilliard: the free energy rose before t = {moment:g}; take a smaller dt"
+                )
+            highest = energy
             frames.append(run.values.cpu().numpy().copy())
-            energies.append(self.free_energy(run.values, run.spectrum).cpu().numpy())
+            energies.append(energy.cpu().numpy())
         stacked = np.stack(frames, axis=1)
         return Evolution(
             np.array(wanted), stacked, np.stack(energies, axis=1), stacked.mean(axis=(2, 3))
