@@ -267,7 +267,7 @@ def test_lay_out_divides_the_samples(tmp_path):
             worker.FOLD: [0, 1, 1],
         }
     )
-    run = {"inputs": ["x"], "splits": ["test"]}
+    run = {"inputs": ["x"], "splits": ["test"], "share": 1.0, "draw": 0}
     worker.lay_out(table, run, 1, tmp_path / "fold")
     train = Table(tmp_path / "fold" / "train.arrow")
     bare = Table(tmp_path / "fold" / "inputs-test.arrow")
