@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,3 +32,20 @@ def report() -> Report:
         print(f"    goal: {goal}")
 
     return tell
+
+
+@pytest.fixture
+def shortest() -> Callable[..., list[float]]:
+    """Takes times by ``shortest(repeats, *calls)``."""
+
+    def take(repeats: int, *calls: Callable[[], object]) -> list[float]:
+        """The shortest time of each call in seconds; they run in turns, once before to warm up."""
+        times = [math.inf] * len(calls)
+        for _ in range(repeats + 1):
+            for index, call in enumerate(calls):
+                start = time.perf_counter()
+                call()
+                times[index] = min(times[index], time.perf_counter() - start)
+        return times
+
+    return take

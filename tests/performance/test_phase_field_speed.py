@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -69,17 +68,6 @@ def chosen_step(
     raise AssertionError(f"no step of {steps} is accurate to {ACCURACY:g}")
 
 
-def seconds(*calls: Solve, repeats: int = 3) -> list[float]:
-    """The shortest time of each call; they run in turns, once before to warm up."""
-    times = [math.inf] * len(calls)
-    for _ in range(repeats + 1):
-        for index, call in enumerate(calls):
-            begun = time.perf_counter()
-            call()
-            times[index] = min(times[index], time.perf_counter() - begun)
-    return times
-
-
 STEPS = [SPAN / count for count in (100, 140, 200, 280, 400, 560, 800, 1120, 1600)]
 
 
@@ -102,7 +90,9 @@ def test_agreement_with_exponax_under_refinement(report: Any) -> None:
     assert all(3 < coarse / fine < 5.5 for coarse, fine in itertools.pairwise(gaps))
 
 
-def test_beside_exponax(fields: np.ndarray, report: Any) -> None:
+def test_beside_exponax(
+    fields: np.ndarray, report: Any, shortest: Callable[..., list[float]]
+) -> None:
     """ETD-RK2 on the same grid, each beside its own limit.
 
     These differ by some 4e-4, because the two treat the highest wave number differently and this
@@ -112,7 +102,7 @@ def test_beside_exponax(fields: np.ndarray, report: Any) -> None:
     assert rms(limit - other_limit) < ACCURACY, "both solve the same problem"
     mine, error = chosen_step(partial(ours, fields), STEPS, limit)
     theirs, other = chosen_step(partial(exponax, fields), STEPS, other_limit)
-    took, peer = seconds(ours(fields, mine), exponax(fields, theirs))
+    took, peer = shortest(3, ours(fields, mine), exponax(fields, theirs))
     report(
         f"Cahn–Hilliard, {NODES}², batch {BATCH}, float64, {SPAN:g} units of time",
         (f"etchmark, dt {mine:.3g}, error {error:.2g}", took, "s"),
@@ -129,7 +119,9 @@ def own_limit(fields: np.ndarray) -> np.ndarray:
     return fine + (fine - coarse) / 3
 
 
-def test_cost_grows_as_that_of_a_fourier_transform(report: Any) -> None:
+def test_cost_grows_as_that_of_a_fourier_transform(
+    report: Any, shortest: Callable[..., list[float]]
+) -> None:
     generator = np.random.default_rng(0)
     took = {}
     for n in (64, 128, 256, 512):
@@ -137,7 +129,7 @@ def test_cost_grows_as_that_of_a_fourier_transform(report: Any) -> None:
         # As many nodes in all, so that what is measured is the transform and not the cache.
         batch = (512 // n) ** 2
         start = np.stack([noise(n, generator) for _ in range(batch)])
-        (best,) = seconds(partial(solver.evolve, start, [1.0]), repeats=2)
+        (best,) = shortest(2, partial(solver.evolve, start, [1.0]))
         took[n] = best / batch
     ratios = {n: took[n] / took[64] for n in took}
     expected = {n: n**2 * math.log(n) / (64**2 * math.log(64)) for n in took}

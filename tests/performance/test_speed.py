@@ -32,18 +32,9 @@ def volume(n: int) -> np.ndarray:
     return random_field((n,) * 3, (1.5, 3.0, 2.0), 0.4, generator_of(n))
 
 
-def shortest(repeats: int, *calls: Callable[[], object]) -> list[float]:
-    """The shortest time of each call in seconds; they run in turns, once before to warm up."""
-    times = [np.inf] * len(calls)
-    for _ in range(repeats + 1):
-        for index, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            times[index] = min(times[index], time.perf_counter() - start)
-    return times
-
-
-def test_the_tensor_of_51_cubed(report: Callable[..., None]) -> None:
+def test_the_tensor_of_51_cubed(
+    report: Callable[..., None], shortest: Callable[..., list[float]]
+) -> None:
     cells = volume(51)
     torch.set_num_threads(1)
     # The error of a residual of 1e-6 is some 1e-11.
@@ -137,7 +128,9 @@ def preconditioners(matrix: sp.csr_matrix) -> dict[str, Callable[[], LinearOpera
     return found
 
 
-def test_finite_elements_take_much_longer(report: Callable[..., None]) -> None:
+def test_finite_elements_take_much_longer(
+    report: Callable[..., None], shortest: Callable[..., list[float]]
+) -> None:
     cells = volume(25)
     start = time.perf_counter()
     peer = FiniteElements(cells)
@@ -184,7 +177,9 @@ def test_finite_elements_take_much_longer(report: Callable[..., None]) -> None:
 # --- growth with the size -------------------------------------------------------------------------
 
 
-def test_time_grows_as_that_of_a_fourier_transform(report: Callable[..., None]) -> None:
+def test_time_grows_as_that_of_a_fourier_transform(
+    report: Callable[..., None], shortest: Callable[..., list[float]]
+) -> None:
     iterations = 6
 
     def solve(n: int) -> Callable[[], object]:
@@ -225,7 +220,9 @@ def radial(statistics: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(51, 51, 51), (128, 128)])
-def test_two_point_statistics(shape: tuple[int, ...], report: Callable[..., None]) -> None:
+def test_two_point_statistics(
+    shape: tuple[int, ...], report: Callable[..., None], shortest: Callable[..., list[float]]
+) -> None:
     porespy = pytest.importorskip("porespy", reason="porespy (extra `speed`) is not installed")
     porespy.settings.tqdm["disable"] = True
     phase = random_field(shape, 2.0, 0.4, generator_of(*shape)).astype(bool)
@@ -256,7 +253,9 @@ def test_two_point_statistics(shape: tuple[int, ...], report: Callable[..., None
 # --- accelerator ----------------------------------------------------------------------------------
 
 
-def test_volumes_per_second_on_a_gpu(report: Callable[..., None]) -> None:
+def test_volumes_per_second_on_a_gpu(
+    report: Callable[..., None], shortest: Callable[..., list[float]]
+) -> None:
     if not torch.cuda.is_available():
         print("\nvolumes per second on a GPU: skipped, no CUDA device")
         pytest.skip("this machine has no CUDA device")

@@ -142,7 +142,7 @@ def test_voronoi_cells_are_nearest_to_their_seed_across_edges() -> None:
     labels = voronoi(32, 5, np.random.default_rng(4))
     points = np.random.default_rng(4).random((5, 2)) * 32
     for row, column in ((0, 0), (31, 7), (16, 31)):
-        away = np.abs(points - (row + 0.5, column + 0.5))
+        away = np.abs(points - (row, column))
         squared = (np.minimum(away, 32 - away) ** 2).sum(axis=1)
         assert labels[row, column] == squared.argmin()
 

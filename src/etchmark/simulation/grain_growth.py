@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from etchmark.simulation import checks
+from etchmark.simulation.microstructures import nearest_points
 from etchmark.simulation.phase_field import Evolution, Unstable, moments
 
 MARGIN = 3
@@ -388,10 +389,6 @@ def _wrapped(values: Tensor, origin: Tensor, n: int) -> Tensor:
 
 def voronoi(n: int, seeds: int, generator: np.random.Generator) -> np.ndarray:
     """Labels of the nearest of random points on a periodic square, shape (n, n)."""
-    from scipy.spatial import KDTree
-
     checks.whole(seeds, "seeds", 2, n * n)
     points = generator.random((seeds, 2)) * n
-    places = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), axis=-1) + 0.5
-    _, nearest = KDTree(points, boxsize=n).query(places.reshape(-1, 2))
-    return nearest.reshape(n, n).astype(np.int64)
+    return nearest_points((n, n), points)[1]

@@ -226,6 +226,36 @@ def ellipses(
     return _retried(attempt, fraction, f"ellipses of radius {radius}, aspect {aspect} in {shape}")
 
 
+def nearest_points(
+    shape: Sequence[int], points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Callable[[int], np.ndarray]]:
+    """The nearest of some points to every voxel of a periodic cell.
+
+    Args:
+        shape: of the cell.
+        points: places in voxels, shape (points, dimensions).
+
+    Returns:
+        Squared distance to the nearest point and its number, each of the cell's shape, and a
+        function that gives the squared distances to one point.
+    """
+    squares = [
+        _separation(np.arange(size), points[:, axis, None], size) ** 2
+        for axis, size in enumerate(shape)
+    ]
+
+    def distance(point: int) -> np.ndarray:
+        # The squared minimum-image distance is a sum over axes: cheaper than a tree.
+        return reduce(np.add.outer, [square[point] for square in squares])
+
+    nearest, owner = np.full(shape, np.inf), np.zeros(shape, np.int32)
+    for point in range(len(points)):
+        found = distance(point)
+        np.copyto(owner, point, where=found < nearest)
+        np.minimum(nearest, found, out=nearest)
+    return nearest, owner, distance
+
+
 def voronoi(shape: Sequence[int], cells: int, fraction: float, generator: Generator) -> np.ndarray:
     """Voronoi cells of random points, each cell given to one of two phases.
 
@@ -242,20 +272,7 @@ def voronoi(shape: Sequence[int], cells: int, fraction: float, generator: Genera
     # Each point has its distances to the planes of voxels across each axis.
     memory(shape, 56 * math.prod(shape) + 24 * cells * sum(shape))
     points = generator.random((cells, len(shape))) * shape
-    squares = [
-        _separation(np.arange(size), points[:, axis, None], size) ** 2
-        for axis, size in enumerate(shape)
-    ]
-
-    def distance(point: int) -> np.ndarray:
-        # The squared minimum-image distance is a sum over axes: cheaper than a tree.
-        return reduce(np.add.outer, [square[point] for square in squares])
-
-    nearest, owner = np.full(shape, np.inf), np.zeros(shape, np.int32)
-    for point in range(cells):
-        found = distance(point)
-        np.copyto(owner, point, where=found < nearest)
-        np.minimum(nearest, found, out=nearest)
+    nearest, owner, distance = nearest_points(shape, points)
     # The points are drawn independently, so their own order is a random one.
     volumes = np.cumsum(np.bincount(owner.ravel(), minlength=cells))[:-1]
     count = 1 + int(np.abs(volumes - fraction * nearest.size).argmin())
