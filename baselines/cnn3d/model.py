@@ -43,6 +43,9 @@ def _volumes(inputs: Inputs) -> np.ndarray:
 
 # --- as published ------------------------------------------------------------------------------
 
+TOGETHER = 4
+"""Volumes of a step that go through the convolutions at once."""
+
 
 class YangNetwork(nn.Module):
     """Five 3³ convolutions, each with ReLU and 2³ average pooling, then three dense layers.
@@ -57,7 +60,7 @@ class YangNetwork(nn.Module):
             # Sides are rounded up, 51 → 26 → 13 → 7 → 4 → 2, so that no voxel is left out and the
             # last map has 2³ · 256 = 2048 numbers.
             pool = nn.AvgPool3d(2, ceil_mode=True)
-            layers += [nn.Conv3d(given, made, 3, padding=1), nn.ReLU(), pool]
+            layers += [nn.Conv3d(given, made, 3, padding=1), nn.ReLU(inplace=True), pool]
             cells = math.ceil(cells / 2)
         self.convolutions = nn.Sequential(*layers)
         self.dense = FullPrecision(
@@ -75,7 +78,9 @@ class YangNetwork(nn.Module):
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         # The phases are ±1/2 to the network.
         given = (volumes.unsqueeze(1).float() - 0.5).contiguous()
-        return self.dense(self.convolutions(given).flatten(1))[:, 0]
+        # Maps of a few volumes at a time stay in the processor's cache: half the time of a batch.
+        maps = [self.convolutions(part) for part in given.split(TOGETHER)]
+        return self.dense(torch.cat(maps).flatten(1))[:, 0]
 
 
 class Yang:
