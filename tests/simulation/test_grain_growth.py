@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from etchmark.simulation import grain_boxes  # noqa: E402
 from etchmark.simulation.grain_growth import GrainGrowth, Unstable, voronoi  # noqa: E402
 
 
@@ -22,6 +23,12 @@ def disk(n: int, radius: float, centre: tuple[float, float]) -> np.ndarray:
     away = [np.abs(np.arange(n) + 0.5 - one) for one in centre]
     x, y = (np.minimum(one, n - one) for one in away)
     return (x[:, None] ** 2 + y[None] ** 2 < radius**2).astype(np.int64)
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "torch"])
+def compiled(request: pytest.FixtureRequest) -> bool:
+    """Loops compiled for a CPU, and torch, which stands for other devices."""
+    return request.param
 
 
 # --- physics -----------------------------------------------------------------------------------
@@ -65,8 +72,8 @@ def _area_of_disk(solver: GrainGrowth, labels: np.ndarray, times: np.ndarray) ->
     return np.array(found)
 
 
-def test_energy_falls_and_grains_go() -> None:
-    made = GrainGrowth(64).evolve(cells(seeds=30), np.arange(1.0, 61.0, 1.0))
+def test_energy_falls_and_grains_go(compiled: bool) -> None:
+    made = GrainGrowth(64, compiled=compiled).evolve(cells(seeds=30), np.arange(1.0, 61.0, 1.0))
     assert np.diff(made.energy).max() < 1e-9 * made.energy.max()
     assert made.count[0, 0] > 2 * made.count[0, -1] > 0
     assert (np.diff(made.count) <= 0).all()
@@ -86,18 +93,19 @@ def test_mean_grain_area_grows_linearly() -> None:
     assert 1 - np.sum((area - line) ** 2) / np.sum((area - area.mean()) ** 2) > 0.98
 
 
-def test_grains_of_equal_angles_stand_still() -> None:
+def test_grains_of_equal_angles_stand_still(compiled: bool) -> None:
     """Stripes have flat boundaries: nothing drives them."""
     stripes = np.repeat(np.arange(4), 16)[:, None] * np.ones((1, 64), dtype=np.int64)
-    made = GrainGrowth(64).evolve(stripes, [10.0, 60.0])
+    made = GrainGrowth(64, compiled=compiled).evolve(stripes, [10.0, 60.0])
     assert (made.count == 4).all()
     np.testing.assert_allclose(made.frames[0, 1], made.frames[0, 0], atol=2e-3)
 
 
-def test_boundaries_move_faster_where_mobility_is_higher() -> None:
+def test_boundaries_move_faster_where_mobility_is_higher(compiled: bool) -> None:
     labels = disk(96, 30, (48, 48))
     round_, fast = (
-        GrainGrowth(96, anisotropy=delta).evolve(labels, [20.0]).frames[0, 0] < 0.9
+        GrainGrowth(96, anisotropy=delta, compiled=compiled).evolve(labels, [20.0]).frames[0, 0]
+        < 0.9
         for delta in (0.0, 0.5)
     )
     spans = [
@@ -111,30 +119,61 @@ def test_boundaries_move_faster_where_mobility_is_higher() -> None:
 
 
 @pytest.mark.parametrize("seeds", [3, 12, 40])
-def test_boxes_give_what_whole_fields_give(seeds: int) -> None:
+def test_boxes_give_what_whole_fields_give(seeds: int, compiled: bool) -> None:
     """Also where grains span the cell, cross its edges, or vanish."""
     labels, times = cells(64, seeds, seed=seeds), [0.5, 3.0, 20.0]
-    whole = GrainGrowth(64, tolerance=0).evolve(labels, times)
-    boxes = GrainGrowth(64, tolerance=1e-4).evolve(labels, times)
+    whole = GrainGrowth(64, tolerance=0, compiled=compiled).evolve(labels, times)
+    boxes = GrainGrowth(64, tolerance=1e-4, compiled=compiled).evolve(labels, times)
     np.testing.assert_allclose(boxes.frames, whole.frames, atol=1e-5)
     np.testing.assert_allclose(boxes.energy, whole.energy, rtol=1e-6)
     assert (boxes.count == whole.count).all()
 
 
-def test_a_batch_is_its_members() -> None:
+@pytest.mark.parametrize("delta", [0.0, 0.4])
+@pytest.mark.parametrize("tolerance", [0.0, 1e-4])
+def test_compiled_loops_do_what_torch_does(delta: float, tolerance: float) -> None:
+    labels, times = cells(64, 25, seed=1), [0.5, 3.0, 20.0]
+    loops, torch_ = (
+        GrainGrowth(64, anisotropy=delta, tolerance=tolerance, compiled=one).evolve(labels, times)
+        for one in (True, False)
+    )
+    # Whole fields agree to rounding; boxes end at other places.
+    apart = 1e-5 if tolerance else 1e-11
+    np.testing.assert_allclose(loops.frames, torch_.frames, atol=apart)
+    np.testing.assert_allclose(loops.energy, torch_.energy, rtol=apart)
+    assert (loops.count == torch_.count).all()
+
+
+def test_the_shortest_arc_of_a_circle() -> None:
+    for places, (first, length) in {
+        (): (0, 0),
+        (3,): (3, 1),
+        (0, 9): (9, 2),
+        (8, 9, 0, 1): (8, 4),
+        (2, 5): (2, 4),
+        (0, 5): (0, 6),
+        tuple(range(10)): (0, 10),
+    }.items():
+        occupied = np.zeros(10, dtype=bool)
+        occupied[list(places)] = True
+        assert grain_boxes._arc(occupied) == (first, length), places
+
+
+def test_a_batch_is_its_members(compiled: bool) -> None:
     labels = cells(48, 10, batch=3)
-    together = GrainGrowth(48).evolve(labels, [2.0, 9.0])
+    together = GrainGrowth(48, compiled=compiled).evolve(labels, [2.0, 9.0])
     for row in range(3):
-        alone = GrainGrowth(48).evolve(labels[row], [2.0, 9.0])
+        alone = GrainGrowth(48, compiled=compiled).evolve(labels[row], [2.0, 9.0])
         np.testing.assert_allclose(alone.frames[0], together.frames[row], atol=1e-12)
         np.testing.assert_allclose(alone.energy[0], together.energy[row], rtol=1e-12)
         assert (alone.count[0] == together.count[row]).all()
 
 
-def test_a_shift_of_the_cell_is_a_shift_of_the_frames() -> None:
+def test_a_shift_of_the_cell_is_a_shift_of_the_frames(compiled: bool) -> None:
     labels = cells(48, 10)[0]
     moved = np.roll(labels, (17, -9), (0, 1))
-    first, second = (GrainGrowth(48).evolve(one, [5.0]).frames[0, 0] for one in (labels, moved))
+    solver = GrainGrowth(48, compiled=compiled)
+    first, second = (solver.evolve(one, [5.0]).frames[0, 0] for one in (labels, moved))
     np.testing.assert_allclose(np.roll(first, (17, -9), (0, 1)), second, atol=1e-6)
 
 
@@ -142,9 +181,16 @@ def test_voronoi_cells_are_nearest_to_their_seed_across_edges() -> None:
     labels = voronoi(32, 5, np.random.default_rng(4))
     points = np.random.default_rng(4).random((5, 2)) * 32
     for row, column in ((0, 0), (31, 7), (16, 31)):
-        away = np.abs(points - (row, column))
+        # Of a cell its centre counts.
+        away = np.abs(points - (row + 0.5, column + 0.5))
         squared = (np.minimum(away, 32 - away) ** 2).sum(axis=1)
         assert labels[row, column] == squared.argmin()
+
+
+def test_finer_cells_show_the_same_grains() -> None:
+    coarse, fine = (voronoi(n, 12, np.random.default_rng(5)) for n in (32, 96))
+    # The middle one of three cells has the same centre.
+    assert (fine[1::3, 1::3] == coarse).all()
 
 
 # --- bad input ---------------------------------------------------------------------------------
@@ -187,8 +233,10 @@ def test_wrong_times_are_refused() -> None:
         GrainGrowth(64).evolve(cells(), [3.0, 1.0])
 
 
-def test_a_value_that_is_not_finite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    solver = GrainGrowth(64)
+def test_a_value_that_is_not_finite_is_told(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    solver = GrainGrowth(64, compiled=compiled)
     monkeypatch.setattr(solver, "dt", 1.0)
     with pytest.raises(Unstable, match=r"not finite at t = \d+; take a smaller dt"):
         solver.evolve(cells(), [400.0])

@@ -87,6 +87,8 @@ class GrainGrowth:
         tolerance: values below it are dropped beyond a grain's box; 0 keeps every order parameter
             everywhere.
         rebox: steps after which boxes are fitted again.
+        compiled: whether a CPU runs the loops of ``grain_boxes`` (some ten times as fast) in place
+            of torch.
         device: of torch.
     """
 
@@ -102,6 +104,7 @@ class GrainGrowth:
         anisotropy: float = 0.0,
         tolerance: float = 1e-4,
         rebox: int = 10,
+        compiled: bool = True,
         device: str = "cpu",
     ) -> None:
         self.n = checks.whole(n, "n", 8, 8192)
@@ -114,6 +117,7 @@ class GrainGrowth:
         self.tolerance = checks.number(tolerance, "tolerance", 0.0, 0.01, ends=True)
         self.rebox = checks.whole(rebox, "rebox", 1)
         self.device = torch.device(device)
+        self.compiled = compiled and self.device.type == "cpu"
         # The stencil's largest eigenvalue is 16 / (3 h²); the reaction adds 2 gamma - 1 and 2.
         stiff = 16 * self.gradient_energy / (3 * self.spacing**2) + max(2 * gamma - 1, 2.0)
         limit = 2 / (self.mobility * (1 + self.anisotropy) * stiff)
@@ -142,12 +146,37 @@ class GrainGrowth:
         if cells.dtype.kind not in "iu" or cells.min() < 0:
             raise ValueError("labels must be whole numbers of at least 0")
         wanted = moments(times)
-        run = _Run(self, cells)
-        seen = [run.frame(moment) for moment in wanted]
-        frames, energy, count = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
+        if self.compiled:
+            frames, energy, count = self._compiled(cells, wanted)
+        else:
+            run = _Run(self, cells)
+            seen = [run.frame(moment) for moment in wanted]
+            frames, energy, count = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
         with np.errstate(divide="ignore"):
             area = (self.n * self.spacing) ** 2 / count.astype(np.float64)
         return Grains(np.array(wanted), frames, energy, frames.mean(axis=(2, 3)), count, area)
+
+    def _compiled(
+        self, cells: np.ndarray, wanted: Sequence[float]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Frames, energies and counts, one cell of the batch after the other."""
+        # Compiling takes seconds where it was never done before.
+        from etchmark.simulation.grain_boxes import Boxes, NotFinite
+
+        shape = (len(cells), len(wanted))
+        checks.memory(cells.shape, 8 * self.n**2 * (len(cells) * len(wanted) + 64))
+        frames, energy = np.empty((*shape, self.n, self.n)), np.empty(shape)
+        count = np.empty(shape, dtype=np.int64)
+        for row, cell in enumerate(cells):
+            boxes = Boxes(self, cell)
+            for at, moment in enumerate(wanted):
+                try:
+                    boxes.until(moment)
+                except NotFinite as error:
+                    raise _unstable(float(error.args[0])) from None
+                frames[row, at], energy[row, at] = boxes.total, boxes.energy()
+                count[row, at] = boxes.count(PRESENT)
+        return frames, energy, count
 
 
 class _Run:
@@ -265,9 +294,7 @@ class _Run:
 
     def _finite(self, values: Tensor) -> None:
         if not math.isfinite(float(values.sum())):
-            raise Unstable(
-                f"grain growth: values are not finite at t = {self.time:g}; take a smaller dt"
-            )
+            raise _unstable(self.time)
 
     def _sum(self) -> None:
         self.total.zero_()
@@ -337,6 +364,10 @@ class _Run:
         return energy
 
 
+def _unstable(time: float) -> Unstable:
+    return Unstable(f"grain growth: values are not finite at t = {time:g}; take a smaller dt")
+
+
 def _span(occupied: np.ndarray) -> tuple[int, int]:
     """First place and length of the shortest arc of a circle that holds all occupied places."""
     first, length = _spans(occupied[None], cyclic=True)
@@ -388,7 +419,11 @@ def _wrapped(values: Tensor, origin: Tensor, n: int) -> Tensor:
 
 
 def voronoi(n: int, seeds: int, generator: np.random.Generator) -> np.ndarray:
-    """Labels of the nearest of random points on a periodic square, shape (n, n)."""
+    """Labels of the nearest of random points on a periodic square, shape (n, n).
+
+    The same generator gives the same grains on any number of cells.
+    """
     checks.whole(seeds, "seeds", 2, n * n)
-    points = generator.random((seeds, 2)) * n
+    # The first cell reaches from 0 to 1, and its centre counts.
+    points = generator.random((seeds, 2)) * n - 0.5
     return nearest_points((n, n), points)[1]
