@@ -1,0 +1,343 @@
+"""Order parameters on boxes, compiled for the processor: what ``grain_growth`` runs on a CPU.
+
+Per step and box cell it does what the torch boxes of ``grain_growth`` do in some twenty passes over
+memory, in one. Boxes have sides of their own here and lie one behind the other in one array, each
+with a rim of one cell.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from etchmark.simulation.grain_growth import MARGIN, WIDENING, GrainGrowth
+
+FIRST, ROW, ROWS, COLUMN, COLUMNS = range(5)
+"""Of each box: place in the array, first row, number of rows, first column, number of columns."""
+
+Values = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+class NotFinite(ArithmeticError):
+    """A value is no longer a number."""
+
+
+class Boxes:
+    """One periodic cell and the boxes of all its grains.
+
+    Args:
+        solver: size, parameters and tolerance.
+        labels: grain of each cell, shape (n, n).
+    """
+
+    def __init__(self, solver: GrainGrowth, labels: np.ndarray) -> None:
+        self.solver, self.n, self.time, self.age = solver, solver.n, 0.0, 0
+        self.total = np.zeros((self.n, self.n))
+        known, places = np.unique(labels, return_inverse=True)
+        grains = places.reshape(labels.shape)
+        whole = np.tile(np.array([0, 0, self.n, 0, self.n], dtype=np.int64), (len(known), 1))
+        # Every grain by itself on the whole cell first, of which its box is cut: never all at once.
+        parts, boxes, first = [], [], 0
+        for grain in range(len(known)):
+            alone = np.zeros((self.n + 2, self.n + 2))
+            alone[1:-1, 1:-1] = grains == grain
+            values, box = alone.ravel(), whole[:1]
+            if solver.tolerance:
+                values, box = _fitted(values, box, self.n, 0.5, MARGIN + 1)
+            box = box.copy()
+            box[0, FIRST] = first
+            first += len(values)
+            parts.append(values)
+            boxes.append(box)
+        self.values, self.boxes = np.concatenate(parts), np.concatenate(boxes)
+
+    def until(self, moment: float) -> None:
+        """Step to a moment, in equal steps."""
+        solver = self.solver
+        span = moment - self.time
+        steps = max(0, math.ceil(span / solver.dt - 1e-9))
+        scale = solver.gradient_energy / (6 * solver.spacing**2)
+        for _ in range(steps):
+            # Sharp boundaries widen at first.
+            if solver.tolerance and self.age % (2 if self.age < WIDENING else solver.rebox) == 0:
+                self._check()
+                given = (self.values, self.boxes, self.n, solver.tolerance, MARGIN)
+                self.values, self.boxes = _fitted(*given)
+            self.age += 1
+            _sum(self.values, self.boxes, self.total)
+            _step(
+                self.values,
+                self.boxes,
+                self.total,
+                span / steps * solver.mobility,
+                scale,
+                solver.gamma,
+                solver.anisotropy,
+            )
+            self.time += span / steps
+        self.time = moment
+        self._check()
+        _sum(self.values, self.boxes, self.total)
+
+    def _check(self) -> None:
+        # One value that is not finite makes the sum no number, or infinite.
+        with np.errstate(invalid="ignore"):
+            total = float(self.values.sum())
+        if not math.isfinite(total):
+            raise NotFinite(self.time)
+
+    def count(self, present: float) -> int:
+        """Grains whose order parameter exceeds a value somewhere."""
+        return int((_largest(self.values, self.boxes) > present).sum())
+
+    def energy(self) -> float:
+        """Total free energy."""
+        solver = self.solver
+        local = 0.25 - 0.5 * self.total + 0.5 * solver.gamma * self.total**2
+        scale = solver.gradient_energy / (12 * solver.spacing**2)
+        part = _energy(self.values, self.boxes, self.n, scale, 0.25 - 0.5 * solver.gamma)
+        return solver.spacing**2 * (float(local.sum()) + part)
+
+
+@njit(cache=True)
+def _inner(values: Values, box: Places) -> Values:
+    """A box with its rim, shape (rows + 2, columns + 2)."""
+    rows, columns = box[ROWS] + 2, box[COLUMNS] + 2
+    return values[box[FIRST] : box[FIRST] + rows * columns].reshape(rows, columns)
+
+
+@njit(cache=True)
+def _add_squares(total: Values, values: Values) -> None:
+    for at in range(len(total)):
+        total[at] += values[at] * values[at]
+
+
+@njit(cache=True)
+def _sum(values: Values, boxes: Places, total: Values) -> None:
+    """total = sum of squares of all order parameters."""
+    n = len(total)
+    total[:] = 0.0
+    for at in range(len(boxes)):
+        box = boxes[at]
+        field = _inner(values, box)
+        # What reaches over the edge of the cell comes back on its other side.
+        straight = min(box[COLUMNS], n - box[COLUMN])
+        for row in range(box[ROWS]):
+            line, source = total[(box[ROW] + row) % n], field[row + 1][1:-1]
+            _add_squares(line[box[COLUMN] : box[COLUMN] + straight], source[:straight])
+            _add_squares(line[: box[COLUMNS] - straight], source[straight:])
+
+
+@njit(cache=True)
+def _rim(field: Values, box: Places, n: int) -> None:
+    """Across the edges of the cell where a box spans it; elsewhere there is nothing around."""
+    rows, columns = box[ROWS], box[COLUMNS]
+    if rows == n:
+        field[0], field[rows + 1] = field[rows], field[1]
+    else:
+        field[0], field[rows + 1] = 0.0, 0.0
+    if columns == n:
+        field[:, 0], field[:, columns + 1] = field[:, columns], field[:, 1]
+    else:
+        field[:, 0], field[:, columns + 1] = 0.0, 0.0
+
+
+@njit(cache=True)
+def _others(total: Values, box: Places, made: Values) -> None:
+    """The sum over all grains at the cells of a box, laid out like the box with its rim."""
+    n = len(total)
+    straight = min(box[COLUMNS], n - box[COLUMN])
+    for row in range(box[ROWS]):
+        line, target = total[(box[ROW] + row) % n], made[row + 1]
+        target[1 : straight + 1] = line[box[COLUMN] : box[COLUMN] + straight]
+        target[straight + 1 : box[COLUMNS] + 1] = line[: box[COLUMNS] - straight]
+
+
+@njit(cache=True)
+def _laplace(flat: Values, width: int, made: Values) -> None:
+    """Laplacian times 6 h² by the isotropic stencil of nine points.
+
+    A box is one line of numbers here, ``width`` to a row, so that one loop runs over all of it;
+    what comes out at the rim means nothing.
+
+    Args:
+        flat: the box with its rim.
+        width: length of a row.
+        made: shape of ``flat`` less width + 1 at either end, overwritten.
+    """
+    # Slices of their own: a loop that must check for negative indices is not vectorised.
+    size = len(made)
+    here = flat[width + 1 : width + 1 + size]
+    west, east = flat[width : width + size], flat[width + 2 : width + 2 + size]
+    north, south = flat[1 : 1 + size], flat[2 * width + 1 : 2 * width + 1 + size]
+    for at in range(size):
+        made[at] = 4.0 * ((north[at] + south[at]) + (west[at] + east[at])) - 20.0 * here[at]
+    first, second = flat[:size], flat[2 : 2 + size]
+    third, fourth = flat[2 * width : 2 * width + size], flat[2 * width + 2 : 2 * width + 2 + size]
+    for at in range(size):
+        made[at] += (first[at] + second[at]) + (third[at] + fourth[at])
+
+
+@njit(cache=True)
+def _direct(flat: Values, width: int, delta: float, made: Values) -> None:
+    """made *= 1 + delta cos 2 theta, theta being the angle of the gradient to the first axis."""
+    size = len(made)
+    west, east = flat[width : width + size], flat[width + 2 : width + 2 + size]
+    north, south = flat[1 : 1 + size], flat[2 * width + 1 : 2 * width + 1 + size]
+    for at in range(size):
+        first, second = (south[at] - north[at]) ** 2, (east[at] - west[at]) ** 2
+        # Where there is no gradient the mean mobility holds.
+        made[at] *= 1.0 + delta * ((first - second) / (first + second + 1e-12))
+
+
+@njit(cache=True)
+def _drive(line: Values, others: Values, gamma: float, scale: float, made: Values) -> None:
+    """made = -f' + scale made, with -f' = eta (1 + (2 gamma - 1) eta² - 2 gamma sum eta²)."""
+    own, twice = 2.0 * gamma - 1.0, 2.0 * gamma
+    for at in range(len(made)):
+        eta = line[at]
+        made[at] = eta * (1.0 + own * eta * eta - twice * others[at]) + scale * made[at]
+
+
+@njit(cache=True)
+def _step(
+    values: Values,
+    boxes: Places,
+    total: Values,
+    rate: float,
+    scale: float,
+    gamma: float,
+    anisotropy: float,
+) -> None:
+    """One explicit step of every box in its place; ``rate`` is L dt."""
+    n = len(total)
+    largest = 0
+    for at in range(len(boxes)):
+        largest = max(largest, (boxes[at, ROWS] + 2) * (boxes[at, COLUMNS] + 2))
+    change, others = np.zeros(largest), np.zeros(largest)
+    for at in range(len(boxes)):
+        box = boxes[at]
+        field = _inner(values, box)
+        _rim(field, box, n)
+        width = box[COLUMNS] + 2
+        flat = field.reshape(field.size)
+        around = others[: field.size]
+        _others(total, box, around.reshape(field.shape))
+        made = change[: field.size - 2 * width - 2]
+        inner = flat[width + 1 : width + 1 + len(made)]
+        _laplace(flat, width, made)
+        _drive(inner, around[width + 1 : width + 1 + len(made)], gamma, scale, made)
+        if anisotropy != 0.0:
+            _direct(flat, width, anisotropy, made)
+        for cell in range(len(made)):
+            inner[cell] += rate * made[cell]
+
+
+@njit(cache=True)
+def _largest(values: Values, boxes: Places) -> Values:
+    found = np.empty(len(boxes))
+    for at in range(len(boxes)):
+        found[at] = _inner(values, boxes[at])[1:-1, 1:-1].max()
+    return found
+
+
+@njit(cache=True)
+def _energy(values: Values, boxes: Places, n: int, scale: float, fourth: float) -> float:
+    """Sum of the terms of single order parameters over all boxes."""
+    total = 0.0
+    for at in range(len(boxes)):
+        field = _inner(values, boxes[at])
+        _rim(field, boxes[at], n)
+        width = boxes[at, COLUMNS] + 2
+        bend = np.zeros(field.size)
+        _laplace(field.reshape(field.size), width, bend[width + 1 : field.size - width - 1])
+        bends = bend.reshape(field.shape)
+        for row in range(1, boxes[at, ROWS] + 1):
+            for column in range(1, boxes[at, COLUMNS] + 1):
+                eta = field[row, column]
+                total += fourth * eta**4 - scale * eta * bends[row, column]
+    return total
+
+
+@njit(cache=True)
+def _arc(occupied: NDArray[np.bool_]) -> tuple[int, int]:
+    """First place and length of the shortest arc of a circle that holds what is occupied."""
+    n = len(occupied)
+    first, last, gap, start = -1, -1, 0, 0
+    for place in range(n):
+        if not occupied[place]:
+            continue
+        if last < 0:
+            first = place
+        elif place - last > gap:
+            gap, start = place - last, place
+        last = place
+    if last < 0:
+        return 0, 0
+    # The arc begins after the widest gap, which may lie across the end.
+    if first + n - last >= gap:
+        gap, start = first + n - last, first
+    return start, n - gap + 1
+
+
+@njit(cache=True)
+def _axis(occupied: NDArray[np.bool_], start: int, n: int, margin: int) -> tuple[int, int]:
+    """First place in the cell and length of a box along one axis; 0 if there is nothing."""
+    if len(occupied) == n:
+        first, length = _arc(occupied)
+    else:
+        first, last = -1, -1
+        for place in range(len(occupied)):
+            if occupied[place]:
+                first, last = (place if first < 0 else first), place
+        length = last - first + 1 if first >= 0 else 0
+    if length == 0:
+        return 0, 0
+    if length + 2 * margin >= n:
+        return 0, n
+    return (start + first - margin) % n, length + 2 * margin
+
+
+@njit(cache=True)
+def _fitted(
+    values: Values, boxes: Places, n: int, tolerance: float, margin: int
+) -> tuple[Values, Places]:
+    """Boxes around what is above a tolerance; those with nothing above it are dropped."""
+    fitted = np.zeros((len(boxes), 5), np.int64)
+    size = 0
+    for at in range(len(boxes)):
+        box = boxes[at]
+        field = _inner(values, box)
+        rows, columns = np.zeros(box[ROWS], np.bool_), np.zeros(box[COLUMNS], np.bool_)
+        for row in range(box[ROWS]):
+            for column in range(box[COLUMNS]):
+                if field[row + 1, column + 1] > tolerance:
+                    rows[row] = columns[column] = True
+        new = fitted[at]
+        new[FIRST] = size
+        new[ROW], new[ROWS] = _axis(rows, box[ROW], n, margin)
+        new[COLUMN], new[COLUMNS] = _axis(columns, box[COLUMN], n, margin)
+        if new[ROWS]:
+            size += (new[ROWS] + 2) * (new[COLUMNS] + 2)
+    moved = np.zeros(size)
+    for at in range(len(boxes)):
+        if fitted[at, ROWS]:
+            _copy(_inner(values, boxes[at]), boxes[at], _inner(moved, fitted[at]), fitted[at], n)
+    return moved, fitted[fitted[:, ROWS] > 0]
+
+
+@njit(cache=True)
+def _copy(source: Values, old: Places, target: Values, new: Places, n: int) -> None:
+    """Values of one box into another that lies elsewhere; zero where the first has none."""
+    for row in range(new[ROWS]):
+        above = (new[ROW] + row - old[ROW]) % n
+        if above >= old[ROWS]:
+            continue
+        for column in range(new[COLUMNS]):
+            left = (new[COLUMN] + column - old[COLUMN]) % n
+            if left < old[COLUMNS]:
+                target[row + 1, column + 1] = source[above + 1, left + 1]
