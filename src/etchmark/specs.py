@@ -112,8 +112,19 @@ class Target(Record):
     quantity: Line
     symbol: Line
     unit: Line
-    shape: list[int] = []
-    """Shape of one prediction; empty for a scalar."""
+    shape: list[Annotated[int, Field(ge=1)] | None] = []
+    """Shape of one prediction; empty for a scalar. The first axis of frames is null where its
+    length is a split's own: that of its stored targets."""
+    first: int | None = Field(default=None, ge=1)
+    """Only so many frames of the stored target are asked for."""
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Target:
+        if None in self.shape[1:]:
+            raise ValueError("only the first axis of a target can be null")
+        if self.first is not None and (not self.shape or self.shape[0] is not None):
+            raise ValueError("first belongs to a target whose first axis is null")
+        return self
 
 
 class Protocol(Record):
@@ -224,6 +235,49 @@ class ReferenceLine(Record):
         return self
 
 
+class FreeEnergy(Record):
+    """Total free energy of a frame of composition c, by which its changes are checked.
+
+    sum over pixels of f(c) + kappa/2 |grad c|², with f = sum of a_k c^k, c = scale * value + offset
+    and the gradient of the periodic field taken spectrally.
+    """
+
+    coefficients: list[float] = Field(min_length=3)
+    """a_0, a_1, ..."""
+    gradient_energy: float = Field(gt=0)
+    """kappa."""
+    spacing: float = Field(default=1.0, gt=0)
+    scale: float = 1.0
+    offset: float = 0.0
+    tolerance: float = Field(ge=0)
+    """A rise by more than this share of the energy counts: more than rounding makes of it."""
+
+
+class GrainRule(Record):
+    """Grains of a frame: periodic components (by edges) of what is above a value."""
+
+    above: float
+    min_pixels: int = Field(ge=1)
+
+
+class FrameChecks(Record):
+    """What predicted frames are held to beside their error."""
+
+    low: float
+    """Least and greatest admissible value, for the metric ``out_of_range``."""
+    high: float
+    energy: FreeEnergy | None = None
+    """Needed by ``energy_rises``."""
+    grains: GrainRule | None = None
+    """Needed by ``grain_count_error`` and ``grain_area_error``."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> FrameChecks:
+        if not self.low < self.high:
+            raise ValueError("low must be less than high")
+        return self
+
+
 class BenchmarkSpec(Record):
     """``benchmarks/<id>.yaml``: everything that identifies what is measured."""
 
@@ -245,6 +299,10 @@ class BenchmarkSpec(Record):
     primary_metric: str
     bounds: Bounds | None = None
     """Needed by the metric ``bound_violations``; scalar targets only."""
+    frames: FrameChecks | None = None
+    """Needed by the metrics of frames; targets of shape (frames, n, n) only."""
+    context_column: str | None = None
+    """Frames before the first one asked for; their last one is where changes are counted from."""
     subsets: dict[Identifier, Subset] = {}
     label_uncertainty: LabelUncertainty | None = None
     reference_lines: list[ReferenceLine] = []
@@ -272,6 +330,10 @@ class BenchmarkSpec(Record):
             raise ValueError("the metric bound_violations needs bounds")
         if self.bounds is not None and self.target.shape:
             raise ValueError("bounds belong to scalar targets")
+        if self.frames is not None and len(self.target.shape) != 3:
+            raise ValueError("frames belong to targets of shape (frames, n, n)")
+        if (self.frames is None) != (self.context_column is None):
+            raise ValueError("frames and context_column are given together")
         if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
             raise ValueError("label_uncertainty is of a metric that is not among metrics")
         return self

@@ -115,7 +115,7 @@ def with_features(table: pa.Table, features: Mapping[str, Mapping[str, Any]]) ->
     return pa.Table.from_arrays(table.columns, schema=schema)
 
 
-def _leaves(array: Any, shape: Sequence[int] | None) -> np.ndarray:
+def _leaves(array: Any, shape: Sequence[int | None] | None) -> np.ndarray:
     """Nested lists as an array of shape (rows, ...), without a copy where there are no nulls."""
     rows, sizes = len(array), []
     while is_nested(array.type):
@@ -127,7 +127,12 @@ def _leaves(array: Any, shape: Sequence[int] | None) -> np.ndarray:
         sizes.append(int(lengths[0]) if len(lengths) else 0)
         array = array.flatten()
     flat = array.to_numpy(zero_copy_only=False)
-    return flat.reshape(rows, *(shape or [int(np.prod(sizes))]))
+    if shape is None:
+        shape = [int(np.prod(sizes))]
+    elif None in shape:
+        # Hugging Face leaves the length of the first axis open: it is that of these rows.
+        shape = sizes
+    return flat.reshape(rows, *shape)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -57,6 +57,9 @@ class BuildContext:
     offline: bool
     progress: bool | None = None
     """None: show progress bars if the output is a terminal."""
+    scratch: Path | None = None
+    """Folder in which ``labels`` may leave what would cost ``table`` the same work again. It is
+    there only where both run on one machine, and gone once the config is built."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +276,7 @@ class Task:
     offline: bool
     root: Path | None = None
     """Content of the dataset; the worker's own if None."""
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -306,7 +310,9 @@ def _prepare(task: Task) -> tuple[ModuleType, BuildContext]:
             f" {task.dataset}, but {task.version} with {task.key} is asked for; install the same"
             " release and content there, restart the workers and run again"
         )
-    context = BuildContext(folder, task.config, spec.parameters, task.offline, progress=False)
+    context = BuildContext(
+        folder, task.config, spec.parameters, task.offline, progress=False, scratch=task.scratch
+    )
     return load_builder(folder), context
 
 

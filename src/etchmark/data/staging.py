@@ -88,6 +88,10 @@ class Plan:
     def work(self) -> Path:
         return settings.home() / "work" / self.spec.name / self.context.config
 
+    @property
+    def scratch(self) -> Path:
+        return self.work / self.key / "scratch"
+
     def _asked(self, shard: Shard) -> dict[str, Any]:
         return {
             "dataset": self.spec.name,
@@ -97,6 +101,7 @@ class Plan:
             "version": __version__,
             "offline": self.context.offline,
             "root": None if self.installed else self.catalog.root,
+            "scratch": self.scratch,
         }
 
     def task(self, shard: Shard) -> Task:
@@ -393,8 +398,10 @@ def build(
     """
     if recompute:
         start_recompute(plan, keep=freezing)
+        shutil.rmtree(plan.scratch, ignore_errors=True)
     labels, counts = gather_labels(plan, label_executor, recompute=recompute)
     manifest = write_rows(plan, labels, target, row_executor)
+    shutil.rmtree(plan.scratch, ignore_errors=True)
     if freezing:
         freeze_labels(plan, labels)
     if recompute:

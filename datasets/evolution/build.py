@@ -1,0 +1,325 @@
+"""Builds the configs of ``evolution``: frames of phase-field simulations from seeds.
+
+A trajectory depends on its key (seed of the dataset, key of its split, its number) and on nothing
+else. Frames are rounded to multiples of a power of two before they are stored. Double precision
+differs between processors in its last digits, which would turn a few values in a hundred million to
+the other side; what lies that near to a boundary is listed with the labels and is put where the
+release has it, so that every machine makes the same frames bit by bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from etchmark import files
+from etchmark.data.columns import array_column, with_features
+from etchmark.data.shards import BuildContext, Shard, hash_of, match
+from etchmark.errors import UserError
+from etchmark.simulation.microstructures import generator_of
+
+NEAR = 2e-8
+"""Distance to a rounding boundary within which another processor may round otherwise."""
+ENERGY_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Trajectories of one shard.
+
+    Attributes:
+        frames: shape (rows, frames, n, n), float64, not yet rounded.
+        energy: total free energy, shape (rows, frames).
+        grains: number of grains, shape (rows, frames); None where there are none.
+    """
+
+    frames: np.ndarray
+    energy: np.ndarray
+    grains: np.ndarray | None = None
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+def shards(context: BuildContext) -> list[Shard]:
+    parameters, wanted = context.parameters, context.parameters[context.config]
+    # The refined config simulates samples of another one again.
+    settings = parameters[wanted.get("of", context.config)]
+    size, planned = wanted["shard_rows"], []
+    for name, split in settings["splits"].items():
+        if name not in wanted.get("only", settings["splits"]):
+            continue
+        total = wanted.get("rows", split["rows"])
+        for start in range(0, total, size):
+            count = min(size, total - start)
+            payload = {
+                **parameters["models"][settings["model"]],
+                **{key: value for key, value in split.items() if key != "rows"},
+                "model": settings["model"],
+                "seed": parameters["seed"],
+                "context": parameters["context"],
+                "step": parameters["step"],
+                "pixels": settings["pixels"],
+                "name": name,
+                "start": start,
+                "rows": count,
+            }
+            if "refined" in wanted:
+                payload["refined"] = wanted["refined"]
+            planned.append(Shard(f"{name}-{start // size:03d}", name, count, payload))
+    return planned
+
+
+def _ids(payload: Mapping[str, Any]) -> list[str]:
+    numbers = range(payload["start"], payload["start"] + payload["rows"])
+    return [f"{payload['name']}-{number:05d}" for number in numbers]
+
+
+def _generators(payload: Mapping[str, Any]) -> Iterator[np.random.Generator]:
+    for number in range(payload["start"], payload["start"] + payload["rows"]):
+        yield generator_of(payload["seed"], payload["key"], number)
+
+
+def _times(payload: Mapping[str, Any]) -> list[float]:
+    return [payload["first"] + payload["every"] * frame for frame in range(payload["frames"])]
+
+
+# --- simulation --------------------------------------------------------------------------------
+
+
+def _finer(field: np.ndarray, times: int) -> np.ndarray:
+    """A periodic field on ``times`` as many nodes per side, by its Fourier series."""
+    n = field.shape[-1]
+    spectrum = np.fft.fftshift(np.fft.fft2(field), axes=(-2, -1))
+    if n % 2 == 0:
+        # The highest wave stands for two, one of either sign.
+        spectrum = np.pad(spectrum, [(0, 0)] * (field.ndim - 2) + [(0, 1)] * 2)
+        spectrum[..., 0, :] *= 0.5
+        spectrum[..., n, :] = spectrum[..., 0, :]
+        spectrum[..., :, 0] *= 0.5
+        spectrum[..., :, n] = spectrum[..., :, 0]
+    wide = np.zeros((*field.shape[:-2], n * times, n * times), dtype=complex)
+    low = n * times // 2 - n // 2
+    size = spectrum.shape[-1]
+    wide[..., low : low + size, low : low + size] = spectrum
+    return np.fft.ifft2(np.fft.ifftshift(wide, axes=(-2, -1))).real * times**2
+
+
+def _spinodal(payload: Mapping[str, Any], finer: int) -> Simulated:
+    """Cahn–Hilliard; a frame is (c + 1) / 2."""
+    from etchmark.simulation.phase_field import CahnHilliard, Polynomial, noise
+
+    n = payload["pixels"]
+    start = np.stack(
+        [
+            noise(n, generator, mean=payload["composition"], amplitude=payload["noise"])
+            for generator in _generators(payload)
+        ]
+    )
+    solver = CahnHilliard(
+        n * finer,
+        Polynomial.double_well(),
+        spacing=payload["spacing"] / finer,
+        gradient_energy=payload["gradient_energy"],
+        mobility=payload["mobility"],
+        dt=payload["dt"] / finer,
+    )
+    made = solver.evolve(_finer(start, finer) if finer > 1 else start, _times(payload))
+    return Simulated((made.frames[:, :, ::finer, ::finer] + 1) / 2, made.energy)
+
+
+def _grain_growth(payload: Mapping[str, Any], finer: int) -> Simulated:
+    """Allen–Cahn; a frame is sum eta² averaged over the cells of each pixel."""
+    from etchmark.simulation.grain_growth import GrainGrowth, voronoi
+
+    cells = payload["cells_per_pixel"] * finer
+    n = payload["pixels"] * cells
+    start = np.stack(
+        [voronoi(n, payload["grains"], generator) for generator in _generators(payload)]
+    )
+    solver = GrainGrowth(
+        n,
+        spacing=1 / cells,
+        gradient_energy=payload["gradient_energy"],
+        mobility=payload["mobility"],
+        gamma=payload["gamma"],
+        # An explicit step must shrink with the square of the spacing.
+        dt=payload["dt"] / finer**2,
+        anisotropy=payload["anisotropy"],
+        tolerance=payload["tolerance"],
+    )
+    made = solver.evolve(start, _times(payload))
+    rows, frames = made.frames.shape[:2]
+    blocks = made.frames.reshape(rows, frames, n // cells, cells, n // cells, cells)
+    return Simulated(blocks.mean(axis=(3, 5)), made.energy, made.count)
+
+
+_MODELS = {"spinodal": _spinodal, "grain-growth": _grain_growth}
+
+
+def _simulated(payload: Mapping[str, Any], finer: int = 1) -> Simulated:
+    return _MODELS[payload["model"]](payload, finer)
+
+
+# --- frames as they are stored -----------------------------------------------------------------
+
+
+def _rounded(frames: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frames in whole steps, and where another processor may have rounded otherwise."""
+    places = frames / step
+    whole = np.floor(places + 0.5)
+    near = np.abs(places + 0.5 - np.rint(places + 0.5)) < NEAR / step
+    return whole.astype(np.int16), near
+
+
+def labels(context: BuildContext, shard: Shard) -> pa.Table:
+    payload = shard.payload
+    made = _simulated(payload)
+    whole, near = _rounded(made.frames, payload["step"])
+    frames = _stored(whole, payload["step"])
+    _leave(context, shard, whole)
+    columns: dict[str, Any] = {
+        "id": _ids(payload),
+        "hash": [hash_of(one) for one in frames],
+    }
+    if "refined" in payload:
+        fine = _simulated(payload, payload["refined"])
+        first = payload["context"]
+        apart = (frames[:, first:].astype(np.float64) - fine.frames[:, first:]) ** 2
+        columns["squared_error"] = array_column(apart.mean(axis=(2, 3)))
+        return pa.table(columns)
+    places = [np.flatnonzero(row) for row in near]
+    sides = [row.ravel()[at] for row, at in zip(whole, places, strict=True)]
+    columns |= {
+        "near": pa.array(places, pa.list_(pa.int32())),
+        "near_value": pa.array(sides, pa.list_(pa.int16())),
+        # Rounded, which costs nothing and packs better.
+        "energy": array_column(np.array([[_short(one) for one in row] for row in made.energy])),
+    }
+    if made.grains is not None:
+        columns["grains"] = array_column(made.grains.astype(np.int32))
+    return pa.table(columns)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{ENERGY_DIGITS}g}")
+
+
+def _stored(whole: np.ndarray, step: float) -> np.ndarray:
+    return (whole * step).astype(np.float16)
+
+
+def _leave(context: BuildContext, shard: Shard, whole: np.ndarray) -> None:
+    """Keep simulated frames for ``table``, where this machine has room for them."""
+    if context.scratch is not None and "refined" not in shard.payload:
+        path = context.scratch / f"{shard.name}.npy"
+        with suppress(OSError), files.replacing(path) as temporary, temporary.open("wb") as handle:
+            np.save(handle, whole, allow_pickle=False)
+
+
+def _left(context: BuildContext, shard: Shard, labels: pa.Table) -> np.ndarray | None:
+    """Frames that ``labels`` left, if they are those whose labels these are."""
+    if context.scratch is None:
+        return None
+    try:
+        whole = np.load(context.scratch / f"{shard.name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    frames = _stored(whole, shard.payload["step"])
+    return frames if [hash_of(one) for one in frames] == labels["hash"].to_pylist() else None
+
+
+def _settled(made: Simulated, found: pa.Table, ids: list[str], step: float) -> np.ndarray:
+    """Frames as the release has them; values near a rounding boundary are taken from the labels."""
+    whole, _ = _rounded(made.frames, step)
+    known = {key: row for row, key in enumerate(found.column("id").to_pylist())}
+    for row, key in enumerate(ids):
+        if key not in known:
+            raise UserError(f"labels and rows have different ids ({key})")
+        places = found.column("near")[known[key]].values.to_numpy()
+        values = found.column("near_value")[known[key]].values.to_numpy()
+        flat = whole[row].ravel()
+        # A neighbour at most: anything else is another simulation, and its hash will tell.
+        moved = np.abs(flat[places].astype(np.int32) - values) <= 1
+        flat[places[moved]] = values[moved]
+        whole[row] = flat.reshape(whole[row].shape)
+    return _stored(whole, step)
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+def _value(dtype: str) -> dict[str, str]:
+    return {"dtype": dtype, "_type": "Value"}
+
+
+def _list(dtype: str) -> dict[str, Any]:
+    return {"feature": _value(dtype), "_type": "List"}
+
+
+def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
+    payload = shard.payload
+    ids = _ids(payload)
+    if "refined" in payload:
+        return _refined_table(labels)
+    frames = _left(context, shard, labels)
+    if frames is None:
+        frames = _settled(_simulated(payload), labels, ids, payload["step"])
+    found = match(labels, ids, [hash_of(one) for one in frames])
+    seen, n, rows = payload["context"], payload["pixels"], len(ids)
+    columns: dict[str, Any] = {
+        "id": pa.array(ids),
+        "context": array_column(frames[:, :seen]),
+        "target": array_column(frames[:, seen:]),
+        "horizon": np.full(rows, payload["frames"] - seen, dtype=np.int32),
+        "frame_spacing": np.full(rows, float(payload["every"])),
+        "mobility": np.full(rows, float(payload["mobility"])),
+        "gradient_energy": np.full(rows, float(payload["gradient_energy"])),
+        "energy": found.column("energy"),
+        "last_energy": [one[-1].as_py() for one in found.column("energy")],
+    }
+    features: dict[str, Any] = {
+        "context": {"shape": [seen, n, n], "dtype": "float16", "_type": "Array3D"},
+        # Splits have their own numbers of frames.
+        "target": {"shape": [None, n, n], "dtype": "float16", "_type": "Array3D"},
+        "energy": _list("float64"),
+    }
+    if payload["model"] == "spinodal":
+        columns["composition"] = np.full(rows, float(payload["composition"]))
+    else:
+        grains = found.column("grains")
+        area = [float(n * n) / one.values.to_numpy() for one in grains]
+        columns |= {
+            "anisotropy": np.full(rows, float(payload["anisotropy"])),
+            "grains": grains,
+            "grain_area": pa.array(area, pa.list_(pa.float64())),
+        }
+        features |= {"grains": _list("int32"), "grain_area": _list("float64")}
+    own = {key: value for key, value in payload.items() if key not in ("name", "start", "rows")}
+    columns["parameters"] = [
+        json.dumps({**own, "seed": [payload["seed"], payload["key"], payload["start"] + row]})
+        for row in range(rows)
+    ]
+    return with_features(pa.table(columns), features)
+
+
+def _refined_table(found: pa.Table) -> pa.Table:
+    errors = [one.values.to_numpy() for one in found.column("squared_error")]
+    columns: dict[str, Any] = {
+        "id": found.column("id"),
+        "rmse": [float(np.sqrt(one.mean())) for one in errors],
+        "squared_error": found.column("squared_error"),
+    }
+    return with_features(pa.table(columns), {"squared_error": _list("float64")})
+
+
+if __name__ == "__main__":
+    from etchmark.data.building import main
+
+    main(__file__)
