@@ -3,6 +3,7 @@
 ``home``            an empty hub folder, offline, no mirror
 ``toy_content``     content with a tiny synthetic dataset and two benchmarks, an empty board
 ``toy_volumes``     that and a benchmark of voxels, with bounds, subsets and a mini config
+``toy_frames``      the toy and benchmarks of frames whose splits have their own lengths
 ``cli``             the command line in a process of its own
 ``command``         the command line in this process, which is much quicker
 ``mirror``          the mirror of upstream files; skips where the session was started without one
@@ -542,3 +543,151 @@ def toy_volumes(_volumes_template: Path, toy_content: Path) -> Path:
     """
     shutil.copytree(_volumes_template, toy_content, dirs_exist_ok=True)
     return toy_content
+
+
+# --- the toy of frames -------------------------------------------------------------------------
+
+FRAMES_BUILD = '''
+"""Builds the toy of frames: waves that move by one row from frame to frame."""
+
+import numpy as np
+import pyarrow as pa
+
+from etchmark.data.building import main
+from etchmark.data.columns import array_column, with_features
+
+SEEN, N = 3, 8
+
+
+def build(context):
+    sizes = {"train": (6, 4), "validation": (2, 4), "test": (5, 6), "long": (3, 9)}
+    generator = np.random.default_rng(context.parameters["seed"])
+    splits = {}
+    for split, (rows, horizon) in sizes.items():
+        start = generator.random((rows, N, N)) * 0.8 + 0.1
+        frames = [np.roll(start, step, axis=1) for step in range(SEEN + horizon)]
+        frames = np.stack(frames, axis=1).astype(np.float16)
+        columns = {
+            "id": [f"{split}-{row:02d}" for row in range(rows)],
+            "seen": array_column(frames[:, :SEEN]),
+            "next": array_column(frames[:, SEEN:]),
+            "horizon": np.full(rows, horizon, dtype=np.int32),
+        }
+        features = {
+            "seen": {"shape": [SEEN, N, N], "dtype": "float16", "_type": "Array3D"},
+            "next": {"shape": [None, N, N], "dtype": "float16", "_type": "Array3D"},
+        }
+        splits[split] = with_features(pa.table(columns), features)
+    return splits
+
+
+if __name__ == "__main__":
+    main(__file__)
+'''
+FRAMES_MODEL = '''
+"""Repeats the last frame that is given, plus ``offset``."""
+
+import numpy as np
+
+
+class Last:
+    def __init__(self, offset, seed):
+        self.offset = offset + seed / 8
+
+    def fit(self, train, validation):
+        assert train.target.shape == (6, 4, 8, 8)
+        assert train.target.dtype == np.float16
+        assert validation.target.shape == (2, 4, 8, 8)
+
+    def predict(self, inputs):
+        last, horizon = inputs["seen"][:, -1:], int(inputs["horizon"].max())
+        return np.repeat(last.astype(np.float32) + self.offset, horizon, axis=1)
+
+
+def build(seed, device, offset=0.0):
+    return Last(offset, seed)
+'''
+
+
+def write_frames(root: Path, scratch: Path) -> None:
+    """The toy of frames below ``root``, its fingerprints taken from a build in ``scratch``."""
+    from etchmark.catalog import Catalog
+    from etchmark.data import building, fingerprint
+    from etchmark.data.columns import Columns
+
+    sizes = {"train": 6, "validation": 2, "test": 5, "long": 3}
+    config = {"title": "waves", "description": "Waves.", "splits": [*sizes], "rows": 16}
+    dataset = root / "datasets" / "waves"
+    spec = {"name": "waves", "default_config": "waves-full", "configs": {"waves-full": config}}
+    write_yaml(dataset / "dataset.yaml", {**TOY_DATASET, **spec, "label_columns": ["horizon"]})
+    (dataset / "build.py").write_text(FRAMES_BUILD, encoding="utf-8")
+    model = root / "baselines" / "toy_last"
+    model.mkdir(parents=True)
+    (model / "model.py").write_text(FRAMES_MODEL, encoding="utf-8")
+    names = ("toy-waves", "toy-waves-2")
+    card = {"schema": 1, "name": "toy_last", "title": "Last", "training_data": "none"}
+    write_yaml(
+        model / "card.yaml", {**card, "benchmarks": {one: {"track": "frames"} for one in names}}
+    )
+    made = building.build(Catalog(root), "waves", "waves-full", out=scratch / "waves")
+    splits = {
+        file.split: Columns([made.folder / file.path], ["id", "next"])
+        for file in made.manifest.files
+    }
+    target = {"column": "next", "quantity": "height", "symbol": "y", "unit": "1"}
+    for name, more in zip(names, ({}, {"first": 2}), strict=True):
+        track = {"title": "all", "config": "waves-full", "inputs": ["seen", "horizon"]}
+        spec = _toy_benchmark(
+            name,
+            "waves",
+            dataset="waves",
+            unit_column="id",
+            unit_name="wave",
+            target={**target, "shape": [None, 8, 8], **more},
+            target_fingerprint=fingerprint.of_splits(splits),
+            tracks={"frames": {**track, "fingerprint": made.manifest.fingerprint}},
+            protocols={
+                "holdout": {
+                    **{key: value for key, value in TOY_HOLDOUT.items() if key != "group_column"},
+                    "validation_split": "validation",
+                    "extra_splits": ["long"],
+                }
+            },
+            metrics=["rmse", "mae", "ssim", "composition_drift", "energy_rises", "out_of_range"],
+            primary_metric="rmse",
+            context_column="seen",
+            horizon_column="horizon",
+            frames={
+                "low": -0.03,
+                "high": 1.03,
+                "energy": {
+                    "coefficients": [0.0, 0.0, 1.0],
+                    "gradient_energy": 1.0,
+                    "tolerance": 1e-3,
+                },
+            },
+        )
+        write_yaml(root / "benchmarks" / f"{name}.yaml", spec)
+
+
+@pytest.fixture(scope="session")
+def _frames_template(_toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("frames") / "content"
+    shutil.copytree(_toy_template, root)
+    write_frames(root, tmp_path_factory.mktemp("frames-scratch"))
+    return root
+
+
+@pytest.fixture
+def toy_frames(
+    _frames_template: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Content to change at will: the toy, and dataset ``waves`` of frames of 8².
+
+    ``toy-waves`` asks for 6 frames on ``test`` and 9 on the extra split ``long`` after 3 that are
+    given; ``toy-waves-2`` for two on either. Baseline ``toy_last`` repeats the last one.
+    """
+    root = tmp_path / "frames-content"
+    shutil.copytree(_frames_template, root)
+    monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    return root

@@ -1,4 +1,4 @@
-"""Two-point statistics against direct counting and known limits."""
+"""Descriptors against direct counting and known limits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from etchmark.descriptors import two_point_statistics
+from etchmark.descriptors import (
+    characteristic_length,
+    count_components,
+    power_spectrum,
+    squared_gradient,
+    structure_factor,
+    two_point_statistics,
+)
 
 
 def counted(phase: np.ndarray, lag: tuple[int, ...], *, periodic: bool) -> float:
@@ -114,3 +123,106 @@ def test_what_is_no_fraction_of_a_phase_is_refused(value: object) -> None:
     phase = np.array([[0, 1], [1, value]])
     with pytest.raises(ValueError, match="values from 0 to 1"):
         two_point_statistics(phase, 0)
+
+
+# --- structure factor --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [8, 9, 51])
+def test_power_is_that_of_the_field_without_its_mean(n: int) -> None:
+    fields = np.random.default_rng(4).random((3, n, n)) + 100
+    power = power_spectrum(fields.astype(np.float32))
+    values = fields.astype(np.float32).astype(np.float64)
+    full = np.abs(np.fft.fft2(values - values.mean(axis=(1, 2), keepdims=True))) ** 2
+    assert power.shape == (3, n, n // 2 + 1)
+    np.testing.assert_allclose(power, full[:, :, : n // 2 + 1], rtol=1e-8, atol=1e-12)
+    assert not power_spectrum(np.full((1, n, n), 0.3)).any()
+
+
+@pytest.mark.parametrize("n", [8, 9, 20, 21])
+def test_structure_factor_is_the_mean_over_a_shell(n: int) -> None:
+    fields = np.random.default_rng(5).random((2, n, n))
+    found = structure_factor(power_spectrum(fields))
+    assert found.shape == (2, n // 2)
+    full = np.abs(np.fft.fft2(fields)) ** 2
+    for k in range(1, n // 2 + 1):
+        members = [
+            place
+            for place in np.ndindex(n, n)
+            if round(np.hypot(*(min(one, n - one) for one in place))) == k
+        ]
+        expected = np.mean([full[:, row, column] for row, column in members], axis=0)
+        np.testing.assert_allclose(found[:, k - 1], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [8, 9, 64])
+def test_length_of_stripes_is_their_period(n: int) -> None:
+    wave = np.cos(2 * np.pi * np.arange(n) / n)
+    fields = np.stack([np.tile(wave, (n, 1)), np.tile(wave[2 * np.arange(n) % n], (n, 1)).T])
+    found = characteristic_length(structure_factor(power_spectrum(fields)), n)
+    np.testing.assert_allclose(found, [n, n / 2], rtol=1e-10)
+
+
+def test_length_of_power_in_two_shells_is_that_of_the_mean_wave() -> None:
+    factor = np.zeros((2, 16))
+    factor[0, [1, 7]] = 3.0, 1.0  # k = 2 and 8, mean 3.5
+    np.testing.assert_allclose(characteristic_length(factor, 32), [32 / 3.5, 64.0])
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_squared_gradient_of_waves(n: int) -> None:
+    wave = 2 * np.pi / n
+    row, column = np.indices((n, n))
+    field = 0.7 + 0.5 * np.sin(wave * (2 * row + column)) + 0.2 * np.cos(wave * 3 * column)
+    expected = n**2 * wave**2 * (0.5**2 * 5 + 0.2**2 * 9) / 2
+    assert squared_gradient(power_spectrum(field[None]))[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_squared_gradient_counts_the_highest_frequency() -> None:
+    field = np.tile([1.0, -1.0], (8, 4))
+    assert squared_gradient(power_spectrum(field[None]))[0] == pytest.approx(64 * np.pi**2)
+
+
+# --- components --------------------------------------------------------------------------------
+
+
+def filled(phase: np.ndarray, min_cells: int) -> int:
+    """The number of components, each filled from one of its cells."""
+    left, count = {*zip(*np.nonzero(phase), strict=True)}, 0
+    while left:
+        edge, cells = [left.pop()], 0
+        while edge:
+            row, column = edge.pop()
+            cells += 1
+            for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                near = ((row + down) % phase.shape[0], (column + right) % phase.shape[1])
+                if near in left:
+                    left.remove(near)
+                    edge.append(near)
+        count += cells >= min_cells
+    return count
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9)),
+    fraction=st.floats(0, 1),
+    seed=st.integers(0, 10**6),
+    min_cells=st.integers(1, 6),
+)
+@settings(max_examples=200, deadline=None)
+def test_components_of_any_cells(
+    shape: tuple[int, int, int], fraction: float, seed: int, min_cells: int
+) -> None:
+    phase = np.random.default_rng(seed).random(shape) < fraction
+    expected = [filled(one, min_cells) for one in phase]
+    assert count_components(phase, min_cells).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [128, 256])
+def test_components_that_meet_along_a_whole_edge_are_one(n: int) -> None:
+    phase = np.zeros((2, n, n), dtype=bool)
+    phase[0, :3] = phase[0, -3:] = True
+    phase[1, :, :3] = phase[1, :, -3:] = True
+    assert count_components(phase).tolist() == [1, 1]
+    assert count_components(phase, 6 * n).tolist() == [1, 1]
+    assert count_components(phase, 6 * n + 1).tolist() == [0, 0]

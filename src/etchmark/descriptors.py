@@ -1,9 +1,11 @@
-"""Descriptors of microstructures: spatial statistics of phases (numpy and scipy)."""
+"""Descriptors of microstructures: spatial statistics of phases and fields (numpy and scipy)."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -94,3 +96,152 @@ def _correlation(values: np.ndarray, padded: tuple[int, ...], lags: tuple[int, .
     if not last:
         return found
     return np.concatenate([np.flip(found[1:]), found])
+
+
+# --- structure factor --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Waves:
+    """Waves of the half spectrum of n x n cells, flat.
+
+    Attributes:
+        place: of the waves of shells 1 to n // 2, one shell after the other.
+        start: where each shell starts in ``place``.
+        share: weight of each of these waves in the mean of its shell.
+        squares: weight of each wave of the half spectrum in the sum of |gradient|² over cells.
+    """
+
+    place: np.ndarray
+    start: np.ndarray
+    share: np.ndarray
+    squares: np.ndarray
+
+
+@lru_cache(maxsize=8)
+def _waves(n: int) -> _Waves:
+    whole, half = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
+    radius_squared = (whole[:, None] ** 2 + half**2).ravel()
+    # Of two conjugate coefficients one is stored; sums count both.
+    once = (half == 0) | (2 * half == n)
+    number = np.broadcast_to(np.where(once, 1.0, 2.0), (n, len(half))).ravel()
+    shell = np.rint(np.sqrt(radius_squared)).astype(np.intp)
+    order = np.argsort(shell, kind="stable")
+    place = order[(shell[order] >= 1) & (shell[order] <= n // 2)]
+    members = np.bincount(shell, number)
+    return _Waves(
+        place=place,
+        start=np.searchsorted(shell[place], np.arange(1, n // 2 + 1)),
+        share=number[place] / members[shell[place]],
+        squares=radius_squared * (2 * np.pi / n) ** 2 * number / n**2,
+    )
+
+
+def power_spectrum(fields: np.ndarray) -> np.ndarray:
+    """Squared amplitudes |FFT|² of periodic square fields, each without its mean.
+
+    Args:
+        fields: shape (fields, n, n).
+
+    Returns:
+        Half spectrum in double precision, shape (fields, n, n // 2 + 1); exactly zero for a uniform
+        field.
+    """
+    values = np.asarray(fields, dtype=np.float64)
+    # Taking off one value rather than the mean leaves nothing at all of a uniform field.
+    spectrum: Any = fft.rfft2(values - values[:, :1, :1], overwrite_x=True)
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    power[:, 0, 0] = 0.0
+    return power
+
+
+def structure_factor(power: np.ndarray) -> np.ndarray:
+    """Radially averaged structure factor S(k) of periodic square fields.
+
+    Shell k = 1 ... n // 2 holds the waves whose length, in waves per side of the cell, rounds to k;
+    S(k) is the mean of their squared amplitudes.
+
+    Args:
+        power: of the fields, from ``power_spectrum``.
+
+    Returns:
+        Shape (fields, n // 2).
+    """
+    waves = _waves(power.shape[1])
+    chosen = power.reshape(len(power), -1)[:, waves.place]
+    chosen *= waves.share
+    return np.add.reduceat(chosen, waves.start, axis=1)
+
+
+def characteristic_length(factor: np.ndarray, n: int) -> np.ndarray:
+    """Characteristic length 2 pi / <k> in cells, <k> the first moment of the structure factor.
+
+    With k in waves per side that is n sum S(k) / sum k S(k), at most n. A field without any S(k),
+    a uniform one, is given 2 n: it is coarser than anything that a cell of n x n can show.
+
+    Args:
+        factor: from ``structure_factor``, shape (fields, n // 2).
+        n: cells per side.
+
+    Returns:
+        Shape (fields,).
+    """
+    moment = (factor * np.arange(1, n // 2 + 1)).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.where(moment == 0, 2.0 * n, n * factor.sum(axis=1) / moment)
+
+
+def squared_gradient(power: np.ndarray) -> np.ndarray:
+    """Sum of |gradient|² over the cells of periodic square fields, per squared cell.
+
+    By Parseval's theorem from the squared amplitudes, the highest frequency of an even number of
+    cells counted as any other.
+
+    Args:
+        power: of the fields, from ``power_spectrum``.
+
+    Returns:
+        Shape (fields,).
+    """
+    return (power.reshape(len(power), -1) * _waves(power.shape[1]).squares).sum(axis=1)
+
+
+# --- components --------------------------------------------------------------------------------
+
+
+def count_components(phase: np.ndarray, min_cells: int = 1) -> np.ndarray:
+    """Number of connected parts of a phase in each of several periodic cells.
+
+    Args:
+        phase: truth values, shape (fields, n, m); cells that share an edge are connected, also
+            across the edges of the field.
+        min_cells: parts of fewer cells do not count.
+
+    Returns:
+        Whole numbers in double precision, shape (fields,).
+    """
+    from scipy import ndimage
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    # Connected within a field, not to the field before or after.
+    cross = np.zeros((3, 3, 3), dtype=bool)
+    cross[1] = ndimage.generate_binary_structure(2, 1)
+    found: Any = ndimage.label(phase, cross)
+    labels, number = found
+    first = np.concatenate([labels[:, 0].ravel(), labels[:, :, 0].ravel()])
+    other = np.concatenate([labels[:, -1].ravel(), labels[:, :, -1].ravel()])
+    meet = (first > 0) & (other > 0)
+    pairs = (np.ones(np.count_nonzero(meet)), (first[meet], other[meet]))
+    graph = coo_array(pairs, shape=(number + 1, number + 1))
+    parts, part = connected_components(graph, directed=False)
+    cells = np.bincount(labels.ravel(), minlength=number + 1)
+    cells[0] = 0
+    field_of_label = np.empty(number + 1, dtype=np.intp)
+    field_of_label[labels] = np.arange(len(labels))[:, None, None]
+    field = np.empty(parts, dtype=np.intp)
+    field[part] = field_of_label
+    # The background is a part of no cells.
+    counted = np.bincount(part, cells, minlength=parts) >= max(1, min_cells)
+    return np.bincount(field[counted], minlength=len(labels)).astype(np.float64)

@@ -303,6 +303,8 @@ class BenchmarkSpec(Record):
     """Needed by the metrics of frames; targets of shape (frames, n, n) only."""
     context_column: str | None = None
     """Frames before the first one asked for; their last one is where changes are counted from."""
+    horizon_column: str | None = None
+    """Input that says how many frames are asked for; never more than the target's ``first``."""
     subsets: dict[Identifier, Subset] = {}
     label_uncertainty: LabelUncertainty | None = None
     reference_lines: list[ReferenceLine] = []
@@ -332,8 +334,10 @@ class BenchmarkSpec(Record):
             raise ValueError("bounds belong to scalar targets")
         if self.frames is not None and len(self.target.shape) != 3:
             raise ValueError("frames belong to targets of shape (frames, n, n)")
-        if (self.frames is None) != (self.context_column is None):
-            raise ValueError("frames and context_column are given together")
+        if len({self.frames is None, self.context_column is None, self.horizon_column is None}) > 1:
+            raise ValueError("frames, context_column and horizon_column are given together")
+        if (self.target.shape[:1] == [None]) != (self.frames is not None):
+            raise ValueError("a target whose first axis is null has frames, and no other has")
         if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
             raise ValueError("label_uncertainty is of a metric that is not among metrics")
         return self

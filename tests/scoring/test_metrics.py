@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as peers
 
 from etchmark.errors import UserError
-from etchmark.scoring.metrics import METRICS, TERMS, metric, sample_terms
+from etchmark.scoring.frames import FRAME_METRICS
+from etchmark.scoring.metrics import METRICS, VALUE_TERMS, metric, sample_terms
 
 PEERS = {
     "mae": peers.mean_absolute_error,
@@ -27,8 +28,18 @@ def score(name: str, target: np.ndarray, prediction: np.ndarray, shift: float = 
 
 
 def test_every_metric_has_a_peer() -> None:
-    # The rate of violations is counted by hand in test_marks.py.
-    assert set(PEERS) | {"bound_violations"} == set(METRICS)
+    # The rate of violations is counted by hand in test_marks.py, frames have test_frames.py.
+    of_frames = {one.id for one in FRAME_METRICS}
+    assert set(PEERS) | {"bound_violations"} | of_frames == set(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_reads_the_terms_that_it_names(name: str) -> None:
+    terms = {one: np.array([2.0 + place]) for place, one in enumerate(METRICS[name].terms)}
+    assert np.isfinite(METRICS[name].finish(terms)).all()
+    for one in terms:
+        with pytest.raises(KeyError):
+            METRICS[name].finish({key: value for key, value in terms.items() if key != one})
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -96,8 +107,8 @@ def test_terms_are_additive() -> None:
     target, prediction = generator.normal(size=(2, 10, 3))
     whole = sample_terms(target, prediction, 0.1)
     parts = [sample_terms(target[rows], prediction[rows], 0.1) for rows in (slice(4), slice(4, 10))]
-    assert set(whole) == set(TERMS)
-    for name in TERMS:
+    assert set(whole) == set(VALUE_TERMS)
+    for name in VALUE_TERMS:
         joined = np.concatenate([part[name] for part in parts])
         assert np.array_equal(whole[name], joined, equal_nan=True)
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
-from etchmark.data import building, packaging
+from etchmark.data import building, fingerprint, packaging
 from etchmark.data.columns import Columns
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import UserError
@@ -77,17 +77,42 @@ def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Ma
     return folder, manifest
 
 
+class Frames:
+    """A stored column of frames, read sample by sample: a split of them need not fit into memory.
+
+    Args:
+        columns: of the split.
+        name: the column, of cells of shape (frames, n, n).
+        first: only so many frames of each sample.
+    """
+
+    def __init__(self, columns: Columns, name: str, first: int | None = None) -> None:
+        self._columns, self._name, self._first = columns, name, first
+        one = columns.rows(name, 0, 1).shape[1:]
+        frames = one[0] if first is None else min(first, one[0])
+        self.shape: tuple[int, ...] = (columns.height, frames, *one[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """Frames of one sample, shape (frames, n, n)."""
+        return self._columns.rows(self._name, row, row + 1)[0, : self.shape[1]]
+
+
 @dataclass(frozen=True)
 class Truth:
     """What a split is scored against, in the order of the stored rows."""
 
     ids: np.ndarray
     target: np.ndarray
-    """Shape (samples, ...), in the target's unit."""
+    """Shape (samples, ...), in the target's unit; (samples, 0) where there are frames instead."""
     units: np.ndarray
     """Label of the independent unit of each sample."""
     folds: np.ndarray | None
     groups: np.ndarray | None
+    frames: Frames | None = None
+    """What follows the context of each sample, for benchmarks of frames."""
 
 
 class Benchmark:
@@ -164,16 +189,46 @@ class Benchmark:
         """Ids, labels, independent units and folds of a split."""
         chosen = self.spec.protocols[pick_protocol(self.spec, protocol, default=True)]
         columns = Columns(self.files(split, track or self.label_track()))
+        ids, target = columns["id"].astype(str), self.spec.target
+        frames = Frames(columns, target.column, target.first) if self.spec.frames else None
         return Truth(
-            ids=columns["id"].astype(str),
-            target=columns[self.spec.target.column],
+            ids=ids,
+            target=columns[target.column] if frames is None else np.empty((len(ids), 0)),
             units=columns[self.spec.unit_column].astype(str),
             folds=columns[chosen.fold_column].astype(int) if chosen.fold_column else None,
             groups=columns[chosen.group_column].astype(str) if chosen.group_column else None,
+            frames=frames,
         )
+
+    @property
+    def most(self) -> dict[str, int]:
+        """The greatest value of the input that says how many frames are asked for, by its name."""
+        if self.spec.horizon_column is None or self.spec.target.first is None:
+            return {}
+        return {self.spec.horizon_column: self.spec.target.first}
+
+    def seen(self, split: str) -> Frames:
+        """The frames of a split that are given, of which the last is where changes begin."""
+        columns = Columns(self.files(split, self.label_track()))
+        return Frames(columns, str(self.spec.context_column))
+
+    def prediction_shape(self, split: str) -> tuple[int, ...]:
+        """Shape of one prediction of a split."""
+        shape = self.spec.target.shape
+        if self.spec.frames is None:
+            return tuple(int(size or 0) for size in shape)
+        columns = Columns(self.files(split, self.label_track()))
+        return Frames(columns, self.spec.target.column, self.spec.target.first).shape[1:]
 
     @cached_property
     def target_fingerprint(self) -> str:
+        if self.spec.frames is not None:
+            # Split by split and part by part: all frames at once may not fit into memory.
+            names = ["id", self.spec.target.column]
+            track = self.label_track()
+            return fingerprint.of_splits(
+                {split: Columns(self.files(split, track), names) for split in self.splits}
+            )
         truths = [self.truth(split) for split in self.splits]
         return packaging.target_fingerprint(
             [truth.ids for truth in truths], [truth.target for truth in truths]

@@ -333,7 +333,7 @@ def run_model(
             "device": options.device,
             "resume": None if kept is None else str(kept),
             "inputs": benchmark.spec.tracks[track].inputs,
-            "shape": benchmark.spec.target.shape,
+            "shapes": {split: list(benchmark.prediction_shape(split)) for split in order},
             "folds": folds,
             "share": options.share,
             "draw": options.draw,
@@ -447,27 +447,42 @@ def _collect(
     protocol: str,
     out: Path,
 ) -> None:
-    ids, values, seeds = [], [], []
-    for split, rows in order.items():
-        names = benchmark.truth(split, protocol, track).ids
-        for seed in run["seeds"]:
-            parts = [
-                np.load(root / fold / f"predictions-{split}-{seed}.npy", allow_pickle=False)
-                for fold in run["folds"]
-            ]
-            whole = np.empty((len(names), *run["shape"]), dtype=np.result_type(*parts))
-            for part, where in zip(parts, rows, strict=True):
-                if part.shape != (len(where), *run["shape"]):
-                    raise ValueError(f"predictions have shape {part.shape}")
-                whole[where] = part
-            ids.append(names)
-            values.append(whole)
-            seeds.append(np.full(len(names), seed))
+    parts = _parts(root, run, order, benchmark, track, protocol)
     spec = benchmark.spec
+    declared = predictions.Declared(spec.key, track, protocol)
+    if spec.frames is not None:
+        predictions.write_frames(out, parts, declared=declared)
+        return
+    ids, values, seeds = (list(one) for one in zip(*parts, strict=True))
     predictions.write(
         out,
         np.concatenate(ids),
         np.concatenate(values),
         seeds=np.concatenate(seeds) if len(run["seeds"]) > 1 else None,
-        declared=predictions.Declared(spec.key, track, protocol),
+        declared=declared,
     )
+
+
+def _parts(
+    root: Path,
+    run: dict[str, Any],
+    order: dict[str, Any],
+    benchmark: Benchmark,
+    track: str,
+    protocol: str,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Ids, predictions and seeds, one split and seed at a time."""
+    for split, rows in order.items():
+        names = benchmark.truth(split, protocol, track).ids
+        shape = tuple(run["shapes"][split])
+        for seed in run["seeds"]:
+            parts = [
+                np.load(root / fold / f"predictions-{split}-{seed}.npy", allow_pickle=False)
+                for fold in run["folds"]
+            ]
+            whole = np.empty((len(names), *shape), dtype=np.result_type(*parts))
+            for part, where in zip(parts, rows, strict=True):
+                if part.shape != (len(where), *shape):
+                    raise ValueError(f"predictions have shape {part.shape}")
+                whole[where] = part
+            yield names, whole, np.full(len(names), seed)

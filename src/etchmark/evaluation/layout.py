@@ -31,6 +31,8 @@ from etchmark.evaluation.worker import (
 
 BATCH_ROWS, BATCH_VALUES = 4096, 1 << 22
 """A batch holds at most so many rows, and numbers in its widest column."""
+OPEN_AXIS = 100
+"""What an axis of no declared length counts as."""
 
 
 def copy_columns(
@@ -39,6 +41,7 @@ def copy_columns(
     out: Path,
     more: Mapping[str, np.ndarray] | None = None,
     keep: np.ndarray | None = None,
+    most: Mapping[str, int] | None = None,
 ) -> int:
     """Copy columns under new names, with their Hugging Face features, batch by batch.
 
@@ -48,6 +51,7 @@ def copy_columns(
         out: the file to write.
         more: further columns, one value per row.
         keep: mask of the rows that are copied; all of them if None.
+        most: the greatest value that is copied, by new name.
 
     Returns:
         The number of rows that were read.
@@ -64,7 +68,7 @@ def copy_columns(
     meta = {"huggingface": json.dumps({"info": {"features": kept}})}
     schema = pa.schema(fields, metadata=meta)
     wanted = list(dict.fromkeys(names.values()))
-    widest = max([int(np.prod(one.get("shape", 1))) for one in kept.values()], default=1)
+    widest = max([_cell_size(one) for one in kept.values()], default=1)
     size = max(1, min(BATCH_ROWS, BATCH_VALUES // widest))
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
@@ -72,7 +76,10 @@ def copy_columns(
         for path in paths:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(size, columns=wanted, use_threads=False):
-                    arrays = [batch.column(old) for old in names.values()]
+                    arrays = [
+                        _at_most(batch.column(old), (most or {}).get(new))
+                        for new, old in names.items()
+                    ]
                     arrays += [one.slice(rows, batch.num_rows) for one in extra.values()]
                     written = pa.record_batch(arrays, schema=schema)
                     if keep is None:
@@ -82,6 +89,17 @@ def copy_columns(
                         writer.write_table(pick(pa.Table.from_batches([written]), part))
                     rows += batch.num_rows
     return rows
+
+
+def _cell_size(feature: Mapping[str, Any]) -> int:
+    # An axis without a length is one of frames.
+    return int(np.prod([size or OPEN_AXIS for size in feature.get("shape", [1])]))
+
+
+def _at_most(values: pa.Array, limit: int | None) -> pa.Array:
+    if limit is None:
+        return values
+    return pa.array(np.minimum(values.to_numpy(zero_copy_only=False), limit), values.type)
 
 
 def train_counts(benchmark: Benchmark, track: str, protocol: str) -> list[int]:
@@ -145,6 +163,10 @@ def prepare(
     for split in (chosen.split, *chosen.extra_splits):
         bare = root / name / inputs_file(split)
         order[split] = [
-            np.arange(copy_columns(benchmark.files(split, track), {"id": "id", **inputs}, bare))
+            np.arange(
+                copy_columns(
+                    benchmark.files(split, track), {"id": "id", **inputs}, bare, most=benchmark.most
+                )
+            )
         ]
     return [name], order

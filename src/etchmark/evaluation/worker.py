@@ -133,7 +133,7 @@ def run_fold(
         started = time.perf_counter()
         given = model.predict(inputs)
         predict_seconds += time.perf_counter() - started
-        values = _checked(given, rows, run["shape"])
+        values = _checked(given, rows, run["shapes"][split])
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)

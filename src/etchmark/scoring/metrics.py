@@ -17,14 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etchmark.errors import UserError
+from etchmark.scoring.frames import FRAME_METRICS, FRAME_TERMS
 
 Array = NDArray[np.float64]
 Sums = Mapping[str, Array]
 
-TERMS = ("n", "sum_e", "sum_abs_e", "sum_sq_e", "sum_rel_e", "sum_y", "sum_sq_y", "sum_outside")
+VALUE_TERMS = (
+    "n", "sum_e", "sum_abs_e", "sum_sq_e", "sum_rel_e", "sum_y", "sum_sq_y", "sum_outside",
+)  # fmt: skip
 """Per-sample terms: count, Σe, Σ|e|, Σe², Σ|e|/|y|, Σ(y-c), Σ(y-c)², with e = prediction - target
 and c a constant shift that keeps the variance exact where the mean is large; and the number of
 predictions outside the sample's bounds, NaN where a benchmark declares none."""
+TERMS = (*VALUE_TERMS, *FRAME_TERMS)
+"""All of them; those of frames are NaN for other targets."""
 
 BOUND_TOLERANCE = 1e-6
 """Relative; a prediction that touches a bound does not violate it by rounding."""
@@ -41,6 +46,8 @@ class Metric:
     higher_is_better: bool
     finish: Callable[[Sums], Array]
     definition: str
+    terms: tuple[str, ...]
+    """Those that ``finish`` reads."""
 
     def unit_for(self, target_unit: str) -> str:
         return target_unit if self.unit is None else self.unit
@@ -76,10 +83,34 @@ def _bound_violations(s: Sums) -> Array:
 METRICS: dict[str, Metric] = {
     metric.id: metric
     for metric in (
-        Metric("mae", "Mean absolute error", None, False, _mae, "Σ|ŷ-y| / n"),
-        Metric("rmse", "Root mean squared error", None, False, _rmse, "√(Σ(ŷ-y)² / n)"),
-        Metric("mape", "Mean absolute percentage error", "%", False, _mape, "100 Σ|ŷ-y|/|y| / n"),
-        Metric("r2", "Coefficient of determination", "1", True, _r2, "1 - Σ(ŷ-y)² / Σ(y-ȳ)²"),
+        Metric("mae", "Mean absolute error", None, False, _mae, "Σ|ŷ-y| / n", ("sum_abs_e", "n")),
+        Metric(
+            "rmse",
+            "Root mean squared error",
+            None,
+            False,
+            _rmse,
+            "√(Σ(ŷ-y)² / n)",
+            ("sum_sq_e", "n"),
+        ),
+        Metric(
+            "mape",
+            "Mean absolute percentage error",
+            "%",
+            False,
+            _mape,
+            "100 Σ|ŷ-y|/|y| / n",
+            ("sum_rel_e", "n"),
+        ),
+        Metric(
+            "r2",
+            "Coefficient of determination",
+            "1",
+            True,
+            _r2,
+            "1 - Σ(ŷ-y)² / Σ(y-ȳ)²",
+            ("sum_sq_e", "sum_y", "sum_sq_y", "n"),
+        ),
         Metric(
             "bound_violations",
             "Predictions outside the physical bounds",
@@ -87,7 +118,9 @@ METRICS: dict[str, Metric] = {
             False,
             _bound_violations,
             "share of samples predicted outside [lower, upper], by more than 1e-6 of the bound",
+            ("sum_outside", "n"),
         ),
+        *(Metric(*one) for one in FRAME_METRICS),
     )
 }
 
@@ -120,7 +153,7 @@ def sample_terms(
         beyond: whether the prediction lies outside its bounds, shape (samples,).
 
     Returns:
-        One array of shape (samples,) per name in ``TERMS``.
+        One array of shape (samples,) per name in ``VALUE_TERMS``.
     """
     y = np.asarray(target, dtype=np.float64).reshape(len(target), -1)
     given = np.asarray(prediction, dtype=np.float64).reshape(y.shape)

@@ -6,7 +6,7 @@ A file is taken whole or refused whole, with the count, the first offending ids 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark import files
+from etchmark.errors import UserError
 from etchmark.scoring.reading import (
     MAX_SEEDS,
     META,
@@ -36,6 +37,10 @@ __all__ = [
     "read",
     "write",
 ]
+
+
+FRAMES_ROWS = 10
+"""Samples in a row group of frames: what scoring reads at once."""
 
 
 @dataclass(frozen=True)
@@ -62,26 +67,55 @@ def check(
     """
     finite = np.isfinite(predictions.values).all(axis=tuple(range(1, predictions.values.ndim)))
     if not finite.all():
-        bad = predictions.ids[~finite]
-        raise refuse(
-            path,
-            f"{len(bad)} predictions are not finite (ids {listing(bad)})",
-            "NaN and infinity are refused; predict a number for every sample",
-        )
+        raise not_finite(path, predictions.ids[~finite])
+    placed = arrange(path, predictions.ids, predictions.seeds, splits, headline)
+    return {
+        name: SplitPredictions(seeds, predictions.values[order])
+        for name, (seeds, order) in placed.items()
+    }
+
+
+def not_finite(path: Path, ids: np.ndarray) -> UserError:
+    return refuse(
+        path,
+        f"{len(ids)} predictions are not finite (ids {listing(ids)})",
+        "NaN and infinity are refused; predict a number for every sample",
+    )
+
+
+def arrange(
+    path: Path,
+    given: np.ndarray,
+    numbers: np.ndarray,
+    splits: Mapping[str, np.ndarray],
+    headline: str,
+) -> dict[str, tuple[list[int], np.ndarray]]:
+    """Where the predictions of each split stand in a file; refuses anything but whole splits.
+
+    Args:
+        path: named in messages.
+        given: ids, shape (rows,).
+        numbers: seeds, shape (rows,).
+        splits: ids of each split that can be scored.
+        headline: the split that must be there.
+
+    Returns:
+        For each split that is there its seeds, and rows of the file, shape (seeds, samples).
+    """
     split_of = {value: name for name, ids in splits.items() for value in ids}
-    extra = [value for value in dict.fromkeys(predictions.ids) if value not in split_of]
+    extra = [value for value in dict.fromkeys(given) if value not in split_of]
     if extra:
         raise refuse(
             path,
             f"{len(extra)} ids are not of this benchmark (ids {listing(extra)})",
             "`etchmark template` writes the ids that are asked for",
         )
-    seeds = sorted({int(seed) for seed in predictions.seeds})
+    seeds = sorted({int(seed) for seed in numbers})
     if len(seeds) > MAX_SEEDS:
         raise refuse(path, f"holds {len(seeds)} seeds", f"at most {MAX_SEEDS} are taken")
     rows: dict[tuple[str, int], int] = {}
     doubled: list[str] = []
-    for row, key in enumerate(zip(predictions.ids, predictions.seeds.tolist(), strict=True)):
+    for row, key in enumerate(zip(given, numbers.tolist(), strict=True)):
         if key in rows:
             doubled.append(key[0])
         rows[key] = row
@@ -91,8 +125,8 @@ def check(
             f"{len(doubled)} rows repeat an id and seed (ids {listing(doubled)})",
             "give each sample one row per seed",
         )
-    present = {split_of[value] for value in predictions.ids} | {headline}
-    chosen: dict[str, SplitPredictions] = {}
+    present = {split_of[value] for value in given} | {headline}
+    chosen: dict[str, tuple[list[int], np.ndarray]] = {}
     for name, ids in splits.items():
         if name not in present:
             continue
@@ -105,7 +139,7 @@ def check(
                 "give a split whole, for every seed, or leave it out (not the headline split)",
             )
         order = np.array([[rows[(value, seed)] for value in ids] for seed in seeds])
-        chosen[name] = SplitPredictions(seeds, predictions.values[order])
+        chosen[name] = (seeds, order)
     return chosen
 
 
@@ -151,3 +185,36 @@ def write(
             compression="zstd",
             write_page_checksum=True,
         )
+
+
+def write_frames(
+    path: Path,
+    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    declared: Declared = Declared(),
+) -> None:
+    """Write a predictions file of frames, part by part: parquet, values as float16.
+
+    Args:
+        path: where.
+        parts: ids and integer seeds, each of shape (rows,), around predictions of shape
+            (rows, frames, n, n); the number of frames may differ between parts.
+        declared: benchmark, track and protocol; kept in the metadata.
+    """
+    said = {f"{META}{key}": value for key, value in vars(declared).items() if value is not None}
+    kinds = [("id", pa.string()), ("prediction", pa.list_(pa.float16())), ("seed", pa.int64())]
+    schema = pa.schema(kinds, metadata=said)
+    with (
+        files.replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as file,
+    ):
+        for ids, values, seeds in parts:
+            for start in range(0, len(ids), FRAMES_ROWS):
+                some = slice(start, start + FRAMES_ROWS)
+                # What leaves the range of float16 becomes infinite, and is refused for it.
+                with np.errstate(over="ignore"):
+                    flat = values[some].astype(np.float16).reshape(len(ids[some]), -1)
+                ends = np.arange(len(flat) + 1, dtype=np.int32) * flat.shape[1]
+                lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(flat.ravel()))
+                columns = [pa.array(ids[some].tolist(), pa.string()), lists, pa.array(seeds[some])]
+                file.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -78,6 +78,22 @@ def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
         UserError: the file is not a well-formed predictions file.
     """
     limit = max_file_bytes(rows, shape)
+    magic = _magic(path, rows, limit)
+    if magic == b"PAR1":
+        return _read_parquet(path, rows, tuple(shape), limit)
+    if path.suffix.lower() == ".csv":
+        if shape:
+            raise refuse(path, "is CSV but the target is an array", "write parquet instead")
+        return _read_csv(path, rows)
+    raise refuse(
+        path,
+        "is neither parquet (by its first bytes) nor a .csv file",
+        "write it with pandas' to_parquet(index=False) or to_csv(index=False)",
+    )
+
+
+def _magic(path: Path, rows: int, limit: int) -> bytes:
+    """The first bytes of a file that can be read and is no larger than it may be."""
     try:
         if path.is_dir():
             raise refuse(path, "is a folder", "give the predictions file itself")
@@ -98,17 +114,53 @@ def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
             f"is {size:,} bytes, more than the {limit:,} that {rows:,} samples can need",
             "keep only id, prediction and seed of this benchmark's samples",
         )
-    if magic == b"PAR1":
-        return _read_parquet(path, rows, tuple(shape), limit)
-    if path.suffix.lower() == ".csv":
-        if shape:
-            raise refuse(path, "is CSV but the target is an array", "write parquet instead")
-        return _read_csv(path, rows)
-    raise refuse(
-        path,
-        "is neither parquet (by its first bytes) nor a .csv file",
-        "write it with pandas' to_parquet(index=False) or to_csv(index=False)",
-    )
+    return magic
+
+
+def read_bare(path: Path, *, rows: int, elements: int) -> pa.Table:
+    """Ids and seeds of a parquet file of lists, whose values are left where they are.
+
+    Args:
+        path: the file.
+        rows: number of samples that exist in all splits.
+        elements: values of the longest prediction.
+
+    Raises:
+        UserError: it is no well-formed predictions file, or larger than an honest one.
+    """
+    limit = max_file_bytes(rows, (elements,))
+    if _magic(path, rows, limit) != b"PAR1":
+        raise refuse(
+            path, "is not parquet (by its first bytes)", "write frames as lists into parquet"
+        )
+    return _bare(path, rows, elements, limit, values=False)
+
+
+def keys_of(path: Path, table: pa.Table) -> Predictions:
+    """Ids, seeds and what a file says of itself; no values."""
+    for name in table.column_names:
+        nulls = table.column(name).null_count
+        if nulls:
+            raise refuse(path, f"column {name!r} has {nulls} empty cells", "fill every row")
+    tags = {
+        key.decode("utf-8", "replace").removeprefix(META): value.decode("utf-8", "replace")
+        for key, value in (table.schema.metadata or {}).items()
+        if key.startswith(META.encode())
+    }
+    ids = _texts(path, table.column("id"))
+    seeds = np.zeros(len(ids), dtype=np.int64)
+    if "seed" in table.column_names:
+        try:
+            seeds = table.column("seed").cast(pa.int64()).to_numpy()
+        except pa.ArrowException as error:
+            raise unreadable(path, error) from None
+    declared = Declared(tags.get("benchmark"), tags.get("track"), tags.get("protocol"))
+    return Predictions(ids, seeds, np.empty(0), declared)
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return refuse(path, f"is not readable parquet ({first})", "write the file again")
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
@@ -182,23 +234,32 @@ def _too_many(path: Path, rows: int) -> UserError:
 
 
 def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> Predictions:
+    elements = int(np.prod(shape, dtype=np.int64)) if shape else 0
+    table = _bare(path, rows, elements, limit, values=True)
+    found = keys_of(path, table)
+    values = _values(path, table.column("prediction").combine_chunks(), shape)
+    return Predictions(found.ids, found.seeds, values, found.declared)
+
+
+def _bare(path: Path, rows: int, elements: int, limit: int, *, values: bool) -> pa.Table:
+    """The file's table, once it is known what reading it takes; ``elements`` is 0 for scalars."""
     try:
         with path.open("rb") as handle:
             footer = pages.read_footer(handle)
             schema = pq.read_schema(path)
             _check_names(path, schema.names)
-            _check_types(path, schema, shape)
-            coded = _check_sizes(path, handle, footer, rows, shape, limit)
+            _check_types(path, schema, elements)
+            coded = _check_sizes(path, handle, footer, rows, elements, limit)
+        names = [name for name in schema.names if values or name != "prediction"]
         # A dictionary is kept as one: unfolded, a few bytes could be as many gigabytes.
         with pq.ParquetFile(
             path, read_dictionary=["id"] if coded else None, page_checksum_verification=True
         ) as file:
-            table = file.read(use_threads=False)
+            table = file.read(columns=names, use_threads=False)
         table.validate(full=True)
-        return _unpacked(path, table, shape)
+        return table
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise refuse(path, f"is not readable parquet ({first})", "write the file again") from None
+        raise unreadable(path, error) from None
 
 
 def _check_sizes(
@@ -206,14 +267,13 @@ def _check_sizes(
     handle: BinaryIO,
     footer: pages.Footer,
     rows: int,
-    shape: tuple[int, ...],
+    elements: int,
     limit: int,
 ) -> bool:
     """Refuse what would take more memory than an honest file; whether ids are dictionary-coded."""
     most = rows * MAX_SEEDS
     if footer.rows > most:
         raise _too_many(path, rows)
-    elements = int(np.prod(shape, dtype=np.int64)) if shape else 1
     # What the footer says is what is reserved, what the pages say is what is unpacked.
     reserved: Counter[str] = Counter()
     for chunk in footer.chunks:
@@ -237,39 +297,15 @@ def _check_sizes(
         what = f"unpacks to {unpacked:,} bytes, more than the {limit:,} that are plausible"
         raise refuse(path, what, remedy)
     for name in reserved:
-        allowed = most * (elements if name == "prediction" else 1)
+        allowed = most * (max(elements, 1) if name == "prediction" else 1)
         count = max(reserved[name], held[name])
         if count > allowed:
             what = f"column {name!r} holds {count:,} values, more than the {allowed:,} plausible"
             raise refuse(path, what, remedy)
-        flat = name != "prediction" or not shape
+        flat = name != "prediction" or not elements
         if reserved[name] != held[name] or (flat and count != footer.rows):
             raise ValueError("its parts contradict each other in the number of rows")
     return coded
-
-
-def _unpacked(path: Path, table: pa.Table, shape: tuple[int, ...]) -> Predictions:
-    for name in table.column_names:
-        nulls = table.column(name).null_count
-        if nulls:
-            raise refuse(path, f"column {name!r} has {nulls} empty cells", "fill every row")
-    tags = {
-        key.decode("utf-8", "replace").removeprefix(META): value.decode("utf-8", "replace")
-        for key, value in (table.schema.metadata or {}).items()
-        if key.startswith(META.encode())
-    }
-    ids = _texts(path, table.column("id"))
-    seeds = (
-        table.column("seed").cast(pa.int64()).to_numpy()
-        if "seed" in table.column_names
-        else np.zeros(len(ids), dtype=np.int64)
-    )
-    return Predictions(
-        ids=ids,
-        seeds=seeds,
-        values=_values(path, table.column("prediction").combine_chunks(), shape),
-        declared=Declared(tags.get("benchmark"), tags.get("track"), tags.get("protocol")),
-    )
 
 
 def _check_lengths(path: Path, ids: Sequence[str]) -> None:
@@ -294,7 +330,7 @@ def _texts(path: Path, column: pa.ChunkedArray) -> np.ndarray:
     return np.array(texts, dtype=object)
 
 
-def _check_types(path: Path, schema: pa.Schema, shape: tuple[int, ...]) -> None:
+def _check_types(path: Path, schema: pa.Schema, elements: int) -> None:
     def text(kind: pa.DataType) -> bool:
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
@@ -307,7 +343,7 @@ def _check_types(path: Path, schema: pa.Schema, shape: tuple[int, ...]) -> None:
     if "seed" in schema.names and not pa.types.is_integer(schema.field("seed").type):
         raise refuse(path, f"seed holds {schema.field('seed').type}", "write seeds as integers")
     kind = schema.field("prediction").type
-    if shape:
+    if elements:
         if not (
             (
                 pa.types.is_fixed_size_list(kind)
@@ -319,7 +355,7 @@ def _check_types(path: Path, schema: pa.Schema, shape: tuple[int, ...]) -> None:
             raise refuse(
                 path,
                 f"prediction holds {kind}, not lists of floats",
-                f"write each prediction flat, as {int(np.prod(shape))} floats (shape {shape})",
+                f"write each prediction flat, as a list of floats ({elements:,} at most)",
             )
     elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
         raise refuse(path, f"prediction holds {kind}, not numbers", "write one number per row")

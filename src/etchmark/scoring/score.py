@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +12,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etchmark.data.columns import array_column, nesting, to_numpy
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions as reader
 from etchmark.scoring import uncertainty
 from etchmark.scoring.marks import Marks, marks_of
-from etchmark.scoring.metrics import TERMS, Metric, metric, outside, sample_terms
+from etchmark.scoring.metrics import (
+    TERMS,
+    VALUE_TERMS,
+    Metric,
+    metric,
+    outside,
+    sample_terms,
+)
+from etchmark.scoring.sequences import FramesFile, FrameTally, fill, read_frames
 from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore, SubsetScore
 
 SUBSET = "subset_"
 """Prefix of the columns of the per-sample table that say which samples a subset holds."""
+FRAME = "frame_"
+"""Prefix of the columns of that table that hold one value per predicted frame."""
 OUTSIDE = "outside"
 """Column of the same table: whether the prediction lies outside the sample's bounds."""
 
@@ -32,7 +44,8 @@ class SampleScores:
     ``terms`` holds arrays of shape (seeds, samples); ``prediction`` and ``target`` exist for
     scalar targets only, shapes (seeds, samples) and (samples,); ``outside``, shape
     (seeds, samples), where the benchmark declares bounds; ``subsets`` are truth values of shape
-    (samples,) by name.
+    (samples,) by name; ``frames`` errors of each predicted frame by name, shape
+    (seeds, samples, frames).
     """
 
     split: str
@@ -45,6 +58,7 @@ class SampleScores:
     prediction: np.ndarray | None
     outside: np.ndarray | None = None
     subsets: dict[str, np.ndarray] = field(default_factory=dict)
+    frames: dict[str, np.ndarray] = field(default_factory=dict)
 
     def sums(self) -> np.ndarray:
         """Unit sums, shape (terms, seeds, units)."""
@@ -71,6 +85,7 @@ class SampleScores:
             prediction=prediction,
             outside=beyond,
             subsets={name: one[member] for name, one in self.subsets.items()},
+            frames={name: one[:, member] for name, one in self.frames.items()},
         )
 
     def subset(self, name: str) -> SampleScores | None:
@@ -99,7 +114,7 @@ def _terms(
         sample_terms(target, one, shift, None if beyond is None else beyond[seed])
         for seed, one in enumerate(values)
     ]
-    return {name: np.stack([terms[name] for terms in per_seed]) for name in TERMS}
+    return {name: np.stack([terms[name] for terms in per_seed]) for name in VALUE_TERMS}
 
 
 def samples_of(
@@ -196,7 +211,8 @@ def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
     for fold in np.unique(samples.folds):
         member = samples.folds == fold
         terms = samples.among(member).terms
-        sums = np.stack([terms[name].sum(axis=1) for name in TERMS])
+        absent = np.full(len(samples.seeds), np.nan)
+        sums = np.stack([terms[name].sum(axis=1) if name in terms else absent for name in TERMS])
         values = {
             name: _finite(uncertainty.evaluate(metric(name), sums).mean()) for name in spec.metrics
         }
@@ -205,30 +221,82 @@ def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
 
 
 def score_predictions(
-    benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions
+    benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions | FramesFile
 ) -> Scored:
     """Score what a predictions file holds under one protocol."""
     benchmark.check_target()
     truths = benchmark.scored_splits(protocol)
     headline = benchmark.spec.protocols[protocol].split
-    checked = reader.check(
-        path, given, {name: truth.ids for name, truth in truths.items()}, headline
-    )
+    ids = {name: truth.ids for name, truth in truths.items()}
+    if isinstance(given, FramesFile):
+        placed = reader.arrange(path, given.ids, given.seeds, ids, headline)
+        samples = samples_of_frames(benchmark, path, given, truths, placed)
+        return _scored(benchmark.spec, protocol, path, samples)
+    checked = reader.check(path, given, ids, headline)
     samples = [
         samples_of(name, truths[name], chosen, marks_of(benchmark, name))
         for name, chosen in checked.items()
     ]
+    return _scored(benchmark.spec, protocol, path, samples)
+
+
+def _scored(spec: BenchmarkSpec, protocol: str, path: Path, samples: list[SampleScores]) -> Scored:
     try:
-        scores = [score_samples(benchmark.spec, protocol, one) for one in samples]
+        scores = [score_samples(spec, protocol, one) for one in samples]
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return Scored(scores, samples)
 
 
-def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predictions:
+def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predictions | FramesFile:
     """Read a predictions file with the bounds that a benchmark's protocol sets."""
-    rows = sum(len(truth.ids) for truth in benchmark.scored_splits(protocol).values())
-    return reader.read(path, rows=rows, shape=benchmark.spec.target.shape)
+    truths = benchmark.scored_splits(protocol)
+    rows = sum(len(truth.ids) for truth in truths.values())
+    if benchmark.spec.frames is not None:
+        sizes = [math.prod(truth.frames.shape[1:]) for truth in truths.values() if truth.frames]
+        return read_frames(path, rows=rows, elements=max(sizes))
+    shape = [int(size or 0) for size in benchmark.spec.target.shape]
+    return reader.read(path, rows=rows, shape=shape)
+
+
+def samples_of_frames(
+    benchmark: Benchmark,
+    path: Path,
+    given: FramesFile,
+    truths: Mapping[str, Truth],
+    placed: Mapping[str, tuple[list[int], np.ndarray]],
+) -> list[SampleScores]:
+    """The per-sample outcome of every split, in one pass over the file.
+
+    Args:
+        benchmark: what is predicted.
+        path: named in messages.
+        given: the predictions file.
+        truths: what each split is scored against.
+        placed: seeds of each split and its rows in the file, shape (seeds, samples).
+    """
+    spec = benchmark.spec
+    tallies = {
+        split: FrameTally(spec, truth, benchmark.seen(split), *placed[split])
+        for split, truth in truths.items()
+        if split in placed
+    }
+    fill(tallies, path, given)
+    return [
+        SampleScores(
+            split=split,
+            ids=truths[split].ids,
+            units=truths[split].units,
+            folds=truths[split].folds,
+            seeds=placed[split][0],
+            terms=tally.terms,
+            target=None,
+            prediction=None,
+            subsets=marks_of(benchmark, split).subsets,
+            frames=tally.frames,
+        )
+        for split, tally in tallies.items()
+    ]
 
 
 def to_table(samples: list[SampleScores]) -> pa.Table:
@@ -254,8 +322,12 @@ def to_table(samples: list[SampleScores]) -> pa.Table:
             columns["target"] = np.tile(one.target, seeds)
             columns["prediction"] = one.prediction.reshape(-1)
         else:
-            own = [name for name in TERMS if name != "sum_outside"]
-            columns |= {name: one.terms[name].reshape(-1) for name in own}
+            own = {name: terms.reshape(-1) for name, terms in one.terms.items()}
+            columns |= {name: terms for name, terms in own.items() if not np.isnan(terms).all()}
+        for name, values in one.frames.items():
+            # Enough for curves over the horizon; scores come from the sums.
+            flat = values.reshape(count * seeds, -1).astype(np.float32)
+            columns[FRAME + name] = array_column(flat)
         if one.outside is not None:
             columns[OUTSIDE] = one.outside.reshape(-1)
         columns |= {SUBSET + name: np.tile(member, seeds) for name, member in one.subsets.items()}
@@ -267,7 +339,11 @@ def table_bytes(samples: list[SampleScores]) -> bytes:
     """``to_table`` as a parquet file; small, since every record of the board carries one."""
     table = to_table(samples)
     texts = [one.name for one in table.schema if pa.types.is_string(one.type)]
-    floats = [one.name for one in table.schema if pa.types.is_floating(one.type)]
+    floats = [
+        f"{one.name}{'.list.element' * nesting(one.type)[0]}"
+        for one in table.schema
+        if pa.types.is_floating(nesting(one.type)[1])
+    ]
     buffer = io.BytesIO()
     pq.write_table(
         table,
@@ -280,10 +356,21 @@ def table_bytes(samples: list[SampleScores]) -> bytes:
     return buffer.getvalue()
 
 
+def _frames_of(table: pa.Table, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Errors over the horizon of the rows of one split."""
+    return {
+        name.removeprefix(FRAME): to_numpy(table.column(name)).reshape(*shape, -1)
+        for name in table.column_names
+        if name.startswith(FRAME)
+    }
+
+
 def from_table(table: pa.Table) -> list[SampleScores]:
     """The inverse of ``to_table``."""
     frame: Mapping[str, np.ndarray] = {
-        name: table.column(name).to_numpy() for name in table.column_names
+        name: table.column(name).to_numpy()
+        for name in table.column_names
+        if not name.startswith(FRAME)
     }
     found = []
     for split in dict.fromkeys(frame["split"].tolist()):
@@ -297,10 +384,7 @@ def from_table(table: pa.Table) -> list[SampleScores]:
             target, prediction = frame["target"][first], frame["prediction"][rows].reshape(shape)
             terms = _terms(target, prediction, beyond)
         else:
-            empty = np.full(shape, np.nan)
-            terms = {
-                name: frame[name][rows].reshape(shape) if name in frame else empty for name in TERMS
-            }
+            terms = {name: frame[name][rows].reshape(shape) for name in TERMS if name in frame}
         folds = frame["fold"][first]
         missing = table.column("fold").null_count > 0
         found.append(
@@ -314,6 +398,7 @@ def from_table(table: pa.Table) -> list[SampleScores]:
                 target=target,
                 prediction=prediction,
                 outside=beyond,
+                frames=_frames_of(table.take(rows), shape),
                 subsets={
                     name.removeprefix(SUBSET): frame[name][first].astype(bool)
                     for name in frame

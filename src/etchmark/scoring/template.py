@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from etchmark import files
 from etchmark.data.columns import features_of
-from etchmark.data.loading import Benchmark
+from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions
 
@@ -33,6 +34,10 @@ def inputs_table(benchmark: Benchmark, split: str, track: str, protocol: str) ->
     paths = benchmark.files(split, track)
     features = features_of(pq.read_schema(paths[0]))
     table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
+    for name, most in benchmark.most.items():
+        at = table.schema.get_field_index(name)
+        values = np.minimum(table.column(name).to_numpy(), most)
+        table = table.set_column(at, table.schema.field(at), pa.array(values))
     kept = {name: features[name] for name in names if name in features}
     meta = {"huggingface": json.dumps({"info": {"features": kept}})}
     return table.select(names).replace_schema_metadata(meta)
@@ -57,12 +62,28 @@ def write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Temp
                 f"{folder}: cannot be written ({error.strerror or error}); give another --out"
             ) from None
         written.append(path)
-    ids = np.concatenate([truth.ids for truth in truths.values()])
-    empty = np.full((len(ids), *spec.target.shape), np.nan)
     declared = predictions.Declared(spec.key, track, protocol)
+    if spec.frames is not None:
+        path = folder / "predictions.parquet"
+        predictions.write_frames(path, _empty_frames(truths), declared=declared)
+        return Template(written, [path])
+    ids = np.concatenate([truth.ids for truth in truths.values()])
+    empty = np.full((len(ids), *(size or 0 for size in spec.target.shape)), np.nan)
     targets = [folder / "predictions.parquet"]
     if not spec.target.shape:
         targets.append(folder / "predictions.csv")
     for path in targets:
         predictions.write(path, ids, empty, declared=declared)
     return Template(written, targets)
+
+
+def _empty_frames(
+    truths: Mapping[str, Truth],
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Ids, predictions and seeds of a file to fill, a few samples at a time."""
+    for truth in truths.values():
+        shape = truth.frames.shape[1:] if truth.frames else ()
+        for start in range(0, len(truth.ids), predictions.FRAMES_ROWS):
+            ids = truth.ids[start : start + predictions.FRAMES_ROWS]
+            empty = np.full((len(ids), *shape), np.nan, dtype=np.float16)
+            yield ids, empty, np.zeros(len(ids), dtype=np.int64)

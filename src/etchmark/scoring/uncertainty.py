@@ -37,7 +37,7 @@ def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> np.ndarray:
     """Sums of every term over the samples of each unit.
 
     Args:
-        terms: arrays of shape (seeds, samples), one per name in ``TERMS``.
+        terms: arrays of shape (seeds, samples), by name of ``TERMS``; NaN where there is none.
         units: label of each sample's unit, shape (samples,).
 
     Returns:
@@ -47,7 +47,9 @@ def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> np.ndarray:
     # np.add.reduceat over sorted samples sums in float64 in a fixed order.
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(len(labels)))
-    stacked = np.stack([np.atleast_2d(terms[name])[:, order] for name in TERMS])
+    known = {name: np.atleast_2d(values)[:, order] for name, values in terms.items()}
+    absent = np.full_like(next(iter(known.values())), np.nan)
+    stacked = np.stack([known.get(name, absent) for name in TERMS])
     return np.add.reduceat(stacked, starts, axis=2)
 
 
@@ -65,9 +67,9 @@ def bootstrap(metric: Metric, sums: np.ndarray, resamples: int = RESAMPLES) -> n
         resamples: number of resamples.
     """
     counts = resample_counts(sums.shape[2], resamples)
-    # A term may be infinite (a relative error to zero) that this metric does not use.
+    used = {name: sums[TERMS.index(name)] @ counts.T for name in metric.terms}
     with np.errstate(invalid="ignore", over="ignore"):
-        return evaluate(metric, sums @ counts.T).mean(axis=0)
+        return metric.finish(used).mean(axis=0)
 
 
 def interval(scores: np.ndarray) -> tuple[float, float] | None:

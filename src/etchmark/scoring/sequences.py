@@ -1,0 +1,143 @@
+"""Predictions of frames, scored as they are read: a file of them need not fit into memory.
+
+The file is that of every other benchmark, but ``prediction`` is a list as long as its split asks
+for. It is read twice: ids and seeds first, then the values, a few samples at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etchmark.data.loading import Frames, Truth
+from etchmark.scoring import reading
+from etchmark.scoring.frames import frame_terms
+from etchmark.scoring.metrics import TERMS, sample_terms
+from etchmark.scoring.predictions import not_finite
+from etchmark.scoring.reading import Declared, refuse
+from etchmark.specs import BenchmarkSpec
+
+CENTRE = 0.5
+"""From which the variance of the target is counted; any constant near its mean."""
+VALUES_AT_ONCE = 1 << 23
+"""Predicted values that are read at once, as far as the file's own parts allow."""
+
+
+@dataclass(frozen=True)
+class FramesFile:
+    """A predictions file of frames: its ids and seeds, shape (rows,), and where its values are."""
+
+    path: Path
+    ids: np.ndarray
+    seeds: np.ndarray
+    elements: int
+    """Values of the longest prediction that is asked for."""
+    declared: Declared = Declared()
+
+    def values(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Number of each row and its values, flat, in the order of the file."""
+        size = max(1, VALUES_AT_ONCE // self.elements)
+        row = 0
+        try:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(size, columns=["prediction"], use_threads=False):
+                    column = batch.column(0)
+                    flat = column.flatten()
+                    if flat.null_count:
+                        raise refuse(self.path, "predictions hold empty cells", "fill every value")
+                    everything = flat.to_numpy(zero_copy_only=False)
+                    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+                    ends = np.cumsum(lengths)
+                    for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
+                        yield row, everything[end - length : end]
+                        row += 1
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise reading.unreadable(self.path, error) from None
+
+
+def read_frames(path: Path, *, rows: int, elements: int) -> FramesFile:
+    """Read ids and seeds of a predictions file of frames without trusting it.
+
+    Args:
+        path: parquet.
+        rows: number of samples that exist in all splits; bounds what is read.
+        elements: values of the longest prediction.
+
+    Raises:
+        UserError: the file is not a well-formed predictions file.
+    """
+    table = reading.read_bare(path, rows=rows, elements=elements)
+    found = reading.keys_of(path, table)
+    return FramesFile(path, found.ids, found.seeds, elements, found.declared)
+
+
+class FrameTally:
+    """Terms of the samples of one split, filled in as predictions come.
+
+    Args:
+        spec: the benchmark.
+        truth: what the split is scored against.
+        seen: its frames that are given.
+        seeds: those in the file.
+        order: rows of the file, shape (seeds, samples).
+    """
+
+    def __init__(
+        self, spec: BenchmarkSpec, truth: Truth, seen: Frames, seeds: list[int], order: np.ndarray
+    ) -> None:
+        if truth.frames is None or spec.frames is None:
+            raise ValueError(f"{spec.id} is no benchmark of frames")
+        self.target, self.seen = truth.frames, seen
+        self.checks, self.wanted = spec.frames, spec.metrics
+        shape = (len(seeds), len(truth.ids))
+        self.terms = {name: np.full(shape, np.nan) for name in TERMS}
+        self.frames: dict[str, np.ndarray] = {}
+        places = np.stack(np.unravel_index(np.arange(order.size), shape), axis=1)
+        self.places = dict(zip(order.ravel().tolist(), places.tolist(), strict=True))
+
+    def add(self, row: int, values: np.ndarray) -> None:
+        """Take the prediction in a row of the file."""
+        seed, sample = self.places[row]
+        target, last = self.target[sample][None], self.seen[sample][-1:]
+        given = values.reshape(target.shape)
+        found, errors = frame_terms(target, given, last, self.checks, self.wanted)
+        found |= sample_terms(target, given, CENTRE)
+        for name, value in found.items():
+            self.terms[name][seed, sample] = value[0]
+        for name, error in errors.items():
+            if not np.isnan(error).all():
+                whole = self.frames.setdefault(
+                    name, np.empty((*self.terms["n"].shape, error.shape[1]))
+                )
+                whole[seed, sample] = error[0]
+
+
+def fill(tallies: Mapping[str, FrameTally], path: Path, given: FramesFile) -> None:
+    """Read a file once and add each row to the tally of its split.
+
+    Raises:
+        UserError: a prediction has another length than its split asks for, or is not finite.
+    """
+    split_of = {row: tally for tally in tallies.values() for row in tally.places}
+    bad: list[str] = []
+    for row, values in given.values():
+        tally = split_of[row]
+        expected = math.prod(tally.target.shape[1:])
+        if len(values) != expected:
+            raise refuse(
+                path,
+                f"the prediction of {given.ids[row]!r} has {len(values):,} values",
+                f"its split asks for {expected:,}, shape {tally.target.shape[1:]} flattened",
+            )
+        if not np.isfinite(values).all():
+            bad.append(given.ids[row])
+        elif not bad:
+            tally.add(row, values)
+    if bad:
+        raise not_finite(path, np.array(bad, dtype=object))
