@@ -84,7 +84,7 @@ def caption(spec: BenchmarkSpec, points: Sequence[Point]) -> str:
     """What a point and its bar are."""
     said = "Every point is a run of the whole protocol."
     if points[0]["param"]:
-        return f"{said} The bar is the 95 % interval over {spec.unit_name}s."
+        return f"{said} The bar is the 95 % interval over {spec.unit_names}."
     draws = max(one["draws"] for one in points)
     said += (
         f" Below the full set it is the mean of {draws} draws of training samples, the same ones"
@@ -92,7 +92,7 @@ def caption(spec: BenchmarkSpec, points: Sequence[Point]) -> str:
         if draws > 1
         else " Smaller sets are the same samples for every model."
     )
-    return f"{said} At the full set the bar is the 95 % interval over {spec.unit_name}s."
+    return f"{said} At the full set the bar is the 95 % interval over {spec.unit_names}."
 
 
 def table(lines: Mapping[str, Sequence[Point]]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One submission in full: card, scores, cost, environment, parity plot and how to reproduce it."""
+"""One submission in full: card, scores, cost, environment, errors and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 import pandas as pd
 import streamlit as st
 from dashboard_parts import literal, plain_lines, shortened, web_address
-from dashboard_plots import CONFIG, parity_plot
+from dashboard_plots import CONFIG, horizon_plot, parity_plot
 
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
@@ -37,7 +37,7 @@ def show(spec: BenchmarkSpec, entry: Entry) -> None:
             st.error("This run failed and is not ranked. What it said:")
             st.text(shortened(record.reason or "nothing", 2000))
         else:
-            _parity(spec, entry)
+            _errors(spec, entry)
     if record.scores:
         st.markdown("**Scores**")
         st.dataframe(scores_table(spec, record), hide_index=True, key="model-scores")
@@ -132,17 +132,25 @@ def scores_table(spec: BenchmarkSpec, record: ResultRecord) -> pd.DataFrame:
                     else None,
                     "sd over seeds": number(score.seed_sd) if score.seed_sd is not None else None,
                     "n": split.n,
-                    f"{spec.unit_name}s": split.units,
+                    spec.unit_names: split.units,
                     "seeds": split.seeds,
                 }
             )
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
-def _parity(spec: BenchmarkSpec, entry: Entry) -> None:
+def _errors(spec: BenchmarkSpec, entry: Entry) -> None:
     split = spec.protocols[entry.record.protocol].split
     samples = sample_scores(entry, split)
     if samples is None:
+        return
+    over_time = horizon_plot(samples, spec.target.unit)
+    if over_time is not None:
+        st.plotly_chart(over_time, width="stretch", config=CONFIG, key="horizon")
+        st.caption(
+            f"Error of each predicted frame of split `{split}`; the band is its 95 % interval over"
+            f" {spec.unit_names}."
+        )
         return
     figure = parity_plot(samples, spec.target.quantity, spec.target.unit)
     if figure is None:

@@ -202,7 +202,7 @@ def metric_label(spec: BenchmarkSpec, metric: str) -> str:
 
 
 def units_of(spec: BenchmarkSpec, count: int) -> str:
-    return f"{count} {spec.unit_name}" + ("" if count == 1 else "s")
+    return f"{count} {spec.unit_name if count == 1 else spec.unit_names}"
 
 
 def reference_values(

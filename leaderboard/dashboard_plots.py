@@ -13,6 +13,7 @@ from dashboard_parts import shortened
 
 from etchmark.present import number
 from etchmark.scoring.score import SampleScores
+from etchmark.scoring.uncertainty import over_horizon
 
 # Okabe and Ito's colours; the light blue is for dark ground.
 BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE = (
@@ -202,4 +203,40 @@ def parity_plot(samples: SampleScores, quantity: str, unit: str) -> go.Figure | 
     shown = html.escape(f"{quantity} / {unit}", quote=False)
     figure.update_xaxes(title=f"measured {shown}", range=limits, zeroline=False)
     figure.update_yaxes(title=f"predicted {shown}", range=limits, zeroline=False, showgrid=True)
+    return figure
+
+
+def horizon_plot(samples: SampleScores, unit: str) -> go.Figure | None:
+    """Error of each predicted frame with its interval; None where there are no frames."""
+    if "squared_error" not in samples.frames:
+        return None
+    value, low, high = over_horizon(samples.frames["squared_error"], samples.units)
+    ahead, colour = np.arange(1, len(value) + 1), SKY if _dark() else BLUE
+    figure = go.Figure()
+    figure.add_scatter(
+        x=np.concatenate([ahead, ahead[::-1]]),
+        y=np.concatenate([high, low[::-1]]),
+        fill="toself",
+        line={"width": 0},
+        fillcolor="rgba(86, 180, 233, 0.3)",
+        name="95 % interval",
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=ahead,
+        y=value,
+        mode="lines",
+        line={"color": colour, "width": 2},
+        name="RMSE",
+        hovertemplate="frame %{x}: %{y:.4g}<extra></extra>",
+    )
+    figure.update_layout(
+        height=360,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        dragmode=False,
+    )
+    figure.update_xaxes(title="frames ahead", zeroline=False)
+    title = html.escape("RMSE" if unit == "1" else f"RMSE / {unit}", quote=False)
+    figure.update_yaxes(title=title, rangemode="tozero", showgrid=True)
     return figure

@@ -77,6 +77,45 @@ def test_a_benchmark_and_what_it_derives() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "several"),
+    [("sample", "samples"), ("trajectory", "trajectories"), ("alloy", "alloys")],
+)
+def test_several_units_are_named(one: str, several: str) -> None:
+    assert BenchmarkSpec.model_validate({**BENCHMARK, "unit_name": one}).unit_names == several
+
+
+FRAMES = {
+    "target": {**TARGET, "shape": [None, 8, 8]},
+    "frames": {"low": 0.0, "high": 1.0},
+    "context_column": "c",
+    "horizon_column": "h",
+}
+
+
+def test_a_benchmark_of_frames() -> None:
+    spec = BenchmarkSpec.model_validate({**BENCHMARK, **FRAMES})
+    assert BenchmarkSpec.model_validate(spec.model_dump(by_alias=True)) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": None}, "given together"),
+        ({"context_column": None}, "given together"),
+        ({"horizon_column": None}, "given together"),
+        ({"target": {**TARGET, "shape": [4, 8, 8]}}, "no other has"),
+        ({"target": {**TARGET, "shape": [None, None, 8]}}, "only the first axis"),
+        ({"target": {**TARGET, "shape": [8], "first": 2}}, "first belongs"),
+        ({"target": {**TARGET, "shape": [None, 8]}}, "shape .frames, n, n."),
+        ({"frames": {"low": 1.0, "high": 1.0}}, "less than high"),
+    ],
+)
+def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        BenchmarkSpec.model_validate({**BENCHMARK, **FRAMES, **change})
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"colour": "red"}, "Extra inputs"),

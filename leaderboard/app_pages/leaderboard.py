@@ -131,7 +131,7 @@ def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
         "low": config.NumberColumn("95 % low", format=real),
         "high": config.NumberColumn("95 % high", format=real),
         "folds": config.TextColumn("mean ± sd over folds"),
-        "units": config.NumberColumn(f"{spec.unit_name}s"),
+        "units": config.NumberColumn(spec.unit_names),
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
         "fit s": config.NumberColumn(format=real, help="wall time of fitting, all folds together"),
         "predict s": config.NumberColumn(format=real),
@@ -167,7 +167,7 @@ def show_board(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str])
 def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
     units = parts.units_of(spec, max(int(count) for count in ranked["units"].tolist()))
     return (
-        f"Interval: 95 % bootstrap interval over {units}; another set of {spec.unit_name}s would"
+        f"Interval: 95 % bootstrap interval over {units}; another set of {spec.unit_names} would"
         " likely have put the score there. Rank range: the ranks a model takes in 95 % of the same"
         " resamples. Models whose ranges overlap are not told apart by these data."
     )

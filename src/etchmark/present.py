@@ -116,9 +116,7 @@ def scores(spec: BenchmarkSpec, protocol: str, given: list[SplitScore], as_json:
         splits = [one.model_dump(mode="json") for one in given]
         print_json({"benchmark": spec.key, "protocol": protocol, "splits": splits})
         return
-    rows = [
-        ["split", "metric", "score", "95 % interval", "unit", "n", f"{spec.unit_name}s", "folds"]
-    ]
+    rows = [["split", "metric", "score", "95 % interval", "unit", "n", spec.unit_names, "folds"]]
     for one in given:
         rows += _score_rows(spec, one.split, one)
         for some in one.subsets:
@@ -332,7 +330,7 @@ def leaderboard(
     among = f", subset {subset}" if subset else ""
     print(
         f"protocol {first['protocol']}, split {first['split']}{among}, {first['metric']} in"
-        f" {first['unit']}, 95 % interval and rank range over {first['units']} {spec.unit_name}s"
+        f" {first['unit']}, 95 % interval and rank range over {first['units']} {spec.unit_names}"
     )
     head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
     rows = [head]

@@ -348,6 +348,12 @@ class BenchmarkSpec(Record):
         return f"{self.id}@{self.version}"
 
     @property
+    def unit_names(self) -> str:
+        """``unit_name`` of several."""
+        name = self.unit_name
+        return f"{name[:-1]}ies" if re.search("[^aeiou]y$", name) else f"{name}s"
+
+    @property
     def headline(self) -> str:
         """Name of the headline protocol: the first."""
         return next(iter(self.protocols))

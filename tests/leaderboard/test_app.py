@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
@@ -22,6 +23,7 @@ from streamlit.testing.v1 import AppTest
 from etchmark.data.loading import load_benchmark
 from etchmark.registry import preview, standings, submissions
 from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.scoring.predictions import write_frames
 from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard
 
 FOLDER = Path(__file__).resolve().parents[2] / "leaderboard"
@@ -290,6 +292,35 @@ def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) ->
     submissions.commit(Store(), prepared)
     app = fine(start(benchmark="toy-fields", model=prepared.record.submission[:12]))
     assert len(app.get("plotly_chart")) == 1
+
+
+def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Path) -> None:
+    benchmark = load_benchmark("toy-waves")
+    found = benchmark.truth("test")
+    assert found.frames is not None
+    truth = np.stack([found.frames[row] for row in range(5)]).astype(np.float64)
+    path = tmp_path / "p.parquet"
+    # An error that grows by as much from frame to frame.
+    given = truth + 0.01 * np.arange(1, 7)[None, :, None, None]
+    write_frames(path, [(found.ids, given, np.zeros(5))])
+    prepared = submissions.prepare_file(
+        benchmark, path, name="waves", card=ModelCard(), track="frames", protocol="holdout"
+    )
+    submissions.commit(Store(), prepared)
+    app = fine(start(benchmark="toy-waves", model=prepared.record.submission[:12]))
+    drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
+    (horizon,) = [one for one in drawn if one["layout"]["xaxis"]["title"]["text"] == "frames ahead"]
+    line = horizon["data"][1]
+    assert line["name"] == "RMSE"
+    assert _numbers(line["x"]) == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(_numbers(line["y"]), 0.01 * np.arange(1, 7), rtol=0.05)
+
+
+def _numbers(given: list[float] | dict[str, str]) -> list[float]:
+    """Numbers of a figure, which plotly may have packed."""
+    if isinstance(given, dict):
+        return np.frombuffer(base64.b64decode(given["bdata"]), given["dtype"]).tolist()
+    return given
 
 
 def test_the_uncertainty_of_the_labels_is_shaded(toy_volumes: Path, tmp_path: Path) -> None:

@@ -213,3 +213,21 @@ def test_paired_difference() -> None:
     assert value == pytest.approx(errors[0].mean() - errors[1].mean())
     assert low < value < high
     assert uncertainty.paired_difference(metric("mae"), first, first) == (0.0, 0.0, 0.0)
+
+
+def test_the_error_over_the_horizon_against_a_loop() -> None:
+    generator = np.random.default_rng(5)
+    errors = generator.random((2, 7, 4))
+    units = np.array(["a", "a", "b", "c", "c", "c", "d"])
+    value, low, high = uncertainty.over_horizon(errors, units)
+    np.testing.assert_allclose(value, np.sqrt(errors.mean(axis=(0, 1))))
+    counts = uncertainty.resample_counts(4)
+    labels = np.unique(units)
+    for frame in range(4):
+        drawn = []
+        for count in counts:
+            weights = np.array([count[np.flatnonzero(labels == one)[0]] for one in units])
+            mean = errors[:, :, frame].mean(axis=0)
+            drawn.append(np.sqrt((weights * mean).sum() / weights.sum()))
+        expected = np.quantile(drawn, [0.025, 0.975])
+        np.testing.assert_allclose([low[frame], high[frame]], expected, rtol=1e-12)

@@ -72,6 +72,29 @@ def bootstrap(metric: Metric, sums: np.ndarray, resamples: int = RESAMPLES) -> n
         return metric.finish(used).mean(axis=0)
 
 
+def over_horizon(
+    squared_error: np.ndarray, units: np.ndarray, resamples: int = RESAMPLES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Root mean squared error of each predicted frame and its 95 % interval.
+
+    Args:
+        squared_error: mean over the values of a frame, shape (seeds, samples, frames).
+        units: label of each sample's unit, shape (samples,).
+        resamples: number of resamples.
+
+    Returns:
+        Value, low and high, each of shape (frames,).
+    """
+    _, index = np.unique(units, return_inverse=True)
+    size = np.bincount(index).astype(np.float64)
+    mean = squared_error.mean(axis=0, dtype=np.float64)
+    sums = np.stack([np.bincount(index, weights=one) for one in mean.T], axis=1)
+    counts = resample_counts(len(size), resamples)
+    drawn = np.sqrt((counts @ sums) / (counts @ size)[:, None])
+    low, high = np.quantile(drawn, [TAIL, 1.0 - TAIL], axis=0)
+    return np.sqrt(mean.mean(axis=0)), low, high
+
+
 def interval(scores: np.ndarray) -> tuple[float, float] | None:
     """95 % percentile interval of resampled scores, None where they are not all finite."""
     if not np.isfinite(scores).all():
