@@ -79,7 +79,7 @@ def test_the_wheel_holds_code_and_content_and_no_data(wheel):
     # The board grows with every reviewed model; what else is in the wheel has no reason to.
     assert (
         sum(size for name, size in sizes.items() if f"{content}/leaderboard/results/" not in name)
-        < 3_000_000
+        < 6_000_000
     )
     assert wheel.stat().st_size < 25_000_000
     for name in (

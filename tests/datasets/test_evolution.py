@@ -1,0 +1,217 @@
+"""The evolution sequences: what is planned, what is frozen, and frames equal on every machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+from etchmark.catalog import Catalog
+from etchmark.data import building
+from etchmark.data.columns import Columns
+from etchmark.data.shards import BuildContext, Shard, is_planned
+from etchmark.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "datasets" / "evolution"
+PARAMETERS = yaml.safe_load((FOLDER / "dataset.yaml").read_text())["parameters"]
+SPEC = Catalog(ROOT).dataset("evolution")
+STEP = PARAMETERS["step"]
+MINIS = ["spinodal-mini", "grain-growth-mini"]
+
+
+@pytest.fixture(scope="module")
+def module() -> Any:
+    spec = importlib.util.spec_from_file_location("evolution_build", FOLDER / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def context(config: str, **more: Any) -> BuildContext:
+    return BuildContext(FOLDER, config, PARAMETERS, offline=True, **more)
+
+
+def shard_of(module: Any, config: str, name: str) -> Shard:
+    return next(one for one in module.shards(context(config)) if one.name == name)
+
+
+# --- the plan and the release ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", SPEC.configs)
+def test_plan_is_what_is_declared(module: Any, config: str) -> None:
+    planned = module.shards(context(config))
+    assert sum(shard.rows for shard in planned) == SPEC.configs[config].rows
+    assert list(dict.fromkeys(shard.split for shard in planned)) == SPEC.configs[config].splits
+    assert len({shard.name for shard in planned}) == len(planned)
+
+
+@pytest.mark.parametrize("variant", ["spinodal", "grain-growth"])
+def test_frames_of_each_split(module: Any, variant: str) -> None:
+    found = {
+        shard.split: shard.payload["frames"] for shard in module.shards(context(f"{variant}-full"))
+    }
+    extra = [name for name in found if name not in ("train", "validation", "test", "long")]
+    assert len(extra) == 2
+    expected = {"train": 60, "validation": 60, "test": 100, "long": 200}
+    assert found == {**expected, **dict.fromkeys(extra, 100)}
+
+
+def test_no_two_trajectories_share_a_key(module: Any) -> None:
+    keys = [
+        (shard.payload["key"], number)
+        for config in SPEC.configs
+        if "of" not in PARAMETERS[config]
+        for shard in module.shards(context(config))
+        for number in range(shard.payload["start"], shard.payload["start"] + shard.rows)
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("config", SPEC.configs)
+def test_frozen_labels_are_those_of_the_plan(module: Any, config: str) -> None:
+    planned = {shard.name: shard for shard in module.shards(context(config))}
+    found = {path.stem: path for path in (FOLDER / "labels" / config).glob("*.parquet")}
+    assert set(found) <= set(planned)
+    assert all(is_planned(pq.read_table(path), planned[name]) for name, path in found.items())
+    if building.frozen_fingerprint(FOLDER, config) is not None:
+        assert set(found) == set(planned)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("config", MINIS)
+def test_another_processor_builds_the_release(cli: Any, home: Path, config: str) -> None:
+    """Without the instructions that this one has, which changes the last digits."""
+    other = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"}
+    cli("build", "evolution", "--config", config, env=other, timeout=280).fine()
+    folder = building.hub_folder("evolution", config)
+    fingerprint = json.loads((folder / "manifest.json").read_text())["fingerprint"]
+    assert fingerprint == building.frozen_fingerprint(FOLDER, config)
+    assert not list((home / "work").rglob("*.npy"))
+
+
+# --- frames ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(module: Any) -> dict[str, tuple[pa.Table, pa.Table]]:
+    """Labels and rows of one shard of either model."""
+    found = {}
+    for config in MINIS:
+        shard = shard_of(module, config, "validation-000")
+        labels = module.labels(context(config), shard)
+        found[config] = labels, module.table(context(config), shard, labels)
+    return found
+
+
+@pytest.mark.parametrize("config", MINIS)
+def test_rows(
+    made: dict[str, tuple[pa.Table, pa.Table]], module: Any, config: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(made[config][1], path)
+    rows = Columns([path])
+    assert rows["context"].shape == (4, 10, 32, 32)
+    assert rows["target"].shape == (4, 10, 32, 32)
+    assert rows["target"].dtype == np.float16
+    assert (rows["horizon"] == 10).all()
+    frames = np.concatenate([rows["context"], rows["target"]], axis=1).astype(np.float64)
+    assert (frames == np.rint(frames / STEP) * STEP).all()
+    energy = rows["energy"]
+    assert energy.shape == (4, 20)
+    assert (np.diff(energy) < 0).all()
+    assert (rows["last_energy"] == energy[:, -1]).all()
+    assert -0.05 < frames.min() < 0.5 < frames.max() < 1.05
+    if config == "spinodal-mini":
+        np.testing.assert_allclose(frames.mean(axis=(2, 3)), 0.5, atol=STEP)
+    else:
+        assert (np.diff(rows["grains"]) <= 0).all()
+        assert (rows["grains"][:, 0] > rows["grains"][:, -1]).all()
+        np.testing.assert_allclose(rows["grain_area"] * rows["grains"], 32**2)
+    shard = shard_of(module, config, "validation-000")
+    for row, drawn in enumerate(map(json.loads, rows["parameters"])):
+        assert drawn["seed"] == [PARAMETERS["seed"], shard.payload["key"], row]
+
+
+@pytest.mark.parametrize("config", MINIS)
+def test_last_digits_change_no_frame(
+    made: dict[str, tuple[pa.Table, pa.Table]],
+    module: Any,
+    config: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels, rows = made[config]
+    shard = shard_of(module, config, "validation-000")
+    simulated = module._simulated(shard.payload)
+    generator = np.random.default_rng(0)
+
+    def shaken(size: float) -> None:
+        noise = generator.choice([-size, size], simulated.frames.shape)
+        other = replace(simulated, frames=simulated.frames + noise)
+        monkeypatch.setattr(module, "_simulated", lambda payload: other)
+
+    shaken(0.9 * module.NEAR)
+    assert module.table(context(config), shard, labels).equals(rows)
+    assert any(len(one) for one in labels["near"].to_pylist()), "some lie near a boundary"
+    shaken(1e-5)
+    with pytest.raises(UserError, match="4 rows differ from what was simulated"):
+        module.table(context(config), shard, labels)
+
+
+def test_what_labels_leave_is_used_and_checked(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = shard_of(module, "spinodal-mini", "long-000")
+    given = context("spinodal-mini", scratch=tmp_path / "scratch")
+    labels = module.labels(given, shard)
+    (left,) = (tmp_path / "scratch").iterdir()
+    rows = module.table(context("spinodal-mini"), shard, labels)
+
+    def again(payload: Any) -> Any:
+        raise AssertionError("simulated again")
+
+    monkeypatch.setattr(module, "_simulated", again)
+    assert module.table(given, shard, labels).equals(rows)
+    for content in (b"", left.read_bytes()[:-100], np.lib.format.MAGIC_PREFIX):
+        left.write_bytes(content)
+        with pytest.raises(AssertionError, match="simulated again"):
+            module.table(given, shard, labels)
+    np.save(left, np.zeros((2, 40, 32, 32), dtype=np.int16))
+    with pytest.raises(AssertionError, match="simulated again"):
+        module.table(given, shard, labels)
+
+
+@pytest.mark.parametrize("n", [8, 9])
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_field_on_finer_nodes(module: Any, n: int, times: int) -> None:
+    """Waves below the highest are those of a formula; at the nodes nothing changes."""
+    generator = np.random.default_rng(0)
+    field = generator.normal(size=(2, n, n))
+    finer = module._finer(field, times)
+    np.testing.assert_allclose(finer[:, ::times, ::times], field, atol=1e-12)
+    x = np.arange(n * times) / (n * times)
+    wave = np.cos(2 * np.pi * (2 * x[:, None] - 3 * x[None]) + 0.3)
+    np.testing.assert_allclose(module._finer(wave[::times, ::times], times), wave, atol=1e-12)
+
+
+def test_refining_brings_frames_nearer_to_each_other(module: Any) -> None:
+    """Half the spacing and step changes frames by less than a quarter of what time does."""
+    for config in MINIS:
+        payload = {**shard_of(module, config, "validation-000").payload, "rows": 1, "frames": 4}
+        coarse, fine = module._simulated(payload), module._simulated(payload, 2)
+        apart = np.sqrt(np.mean((coarse.frames - fine.frames) ** 2))
+        moved = np.sqrt(np.mean((coarse.frames[:, -1] - coarse.frames[:, 0]) ** 2))
+        assert 0 < apart < 0.25 * moved, config
