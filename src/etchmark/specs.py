@@ -85,7 +85,8 @@ class DatasetSpec(Record):
     configs: dict[Identifier, DatasetConfig] = Field(min_length=1)
     default_config: Identifier
     label_columns: list[str] = Field(min_length=1)
-    """Columns kept in the frozen release, to tell how far a rebuild that differs is off."""
+    """Columns kept in the frozen release of the configs that have them, to tell how far a rebuild
+    that differs is off."""
     parameters: dict[str, Any] = {}
     """Generator parameters and seeds, handed to ``build.py`` and kept in the manifest."""
 

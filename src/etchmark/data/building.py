@@ -207,7 +207,9 @@ def freeze(source: Path, folder: Path, manifest: Manifest, labels: list[str]) ->
     """Write the frozen release of a built config into the dataset's content folder."""
     ids, splits, prints = _rows(folder, manifest)
     columns: dict[str, Any] = {"id": ids, "split": splits, "row": prints}
-    for name in labels:
+    # A config that measures something else of the same samples has labels of its own.
+    stored = list(Columns([folder / manifest.files[0].path]))
+    for name in [one for one in labels if one in stored]:
         values = _labels(folder, manifest, name)
         columns[name] = array_column(values) if values.ndim > 1 else values
     table = pa.table(columns).replace_schema_metadata({_FINGERPRINT: manifest.fingerprint.encode()})
