@@ -173,7 +173,7 @@ class Interrupted(Exception):
 
 
 def _train(
-    folder: Path, seed: int = 0, stop_at: int | None = None, name: str = "a", report=None
+    folder: Path, seed: int = 0, stop_at: int | None = None, name: str = "a", report=None, **more
 ) -> dict[str, torch.Tensor]:
     """Weights after training a small network with dropout and augmentation in a folder."""
     torch.manual_seed(5)
@@ -200,6 +200,7 @@ def _train(
         who=identity(seed, SCHEDULE, network, name=name),
         report=report,
         checkpoint=folder / "checkpoint.pt",
+        **more,
     )
     assert not network.training
     return network.state_dict()
@@ -343,6 +344,105 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
         )
 
 
+# --- validation, beginnings of steps, progress -------------------------------------------------
+
+
+def _errors(*values: float) -> Callable[[], float]:
+    """The validation errors of the epochs, one after the other."""
+    left = iter(values)
+    return lambda: next(left)
+
+
+def test_the_weights_of_the_least_error_are_kept(tmp_path, capsys):
+    after = []
+
+    def keep(path: Path) -> Callable[[], str]:
+        def report() -> str:
+            if path.is_file():
+                after.append(torch.load(path, weights_only=True)["network"])
+            return "kept"
+
+        return report
+
+    path = tmp_path / "a" / "checkpoint.pt"
+    found = _train(path.parent, report=keep(path), validate=_errors(3.0, 1.0, 2.0, float("nan")))
+    assert _equal(found, after[1])
+    assert not _equal(found, after[2])
+    lines = capsys.readouterr().out.splitlines()
+    said = [line.partition(", validation error ")[2].rpartition(",")[0] for line in lines[:-1]]
+    assert said == ["3 (best)", "1 (best)", "2", "nan"]
+    assert lines[-1] == "the weights of epoch 2 are kept"
+    # Read again from the checkpoint of a training that is done.
+    assert _equal(_train(path.parent, stop_at=1, validate=_errors()), found)
+
+
+def test_without_an_error_to_speak_of_the_last_weights_are_kept(tmp_path, whole):
+    nothing = _errors(*[float("inf")] * 4)
+    assert _equal(_train(tmp_path, validate=nothing, patience=1), whole)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (None, 4)])
+def test_a_training_ends_when_patience_does(tmp_path, capsys, patience, epochs):
+    _train(tmp_path, validate=_errors(3, 1, 2, 0.5), patience=patience)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == epochs + 1
+    # Nor does it go on when it is started again.
+    _train(tmp_path, stop_at=1, validate=_errors(), patience=patience)
+    best = 4 if epochs == 4 else 2
+    expected = f"checkpoint.pt: {epochs} epochs done\nthe weights of epoch {best} are kept\n"
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize("stop_at", [5, 8, 11])
+def test_the_least_error_is_remembered_over_an_interruption(tmp_path, stop_at):
+    errors = [2.0, 1.0, 3.0, 4.0]
+    expected = _train(tmp_path / "whole", validate=_errors(*errors))
+    with pytest.raises(Interrupted):
+        _train(tmp_path / "cut", stop_at=stop_at, validate=_errors(*errors))
+    left = errors[(stop_at - 1) // 3 :]
+    assert _equal(_train(tmp_path / "cut", validate=_errors(*left)), expected)
+
+
+def test_a_checkpoint_with_damaged_best_weights_is_ignored(tmp_path, capsys):
+    errors = [2.0, 1.0, 3.0, 4.0]
+    expected = _train(tmp_path, validate=_errors(*errors))
+    best = {"error": 1.0, "epoch": 2, "network": {"0.weight": torch.zeros(2, 2)}}
+    _change("best", best)(tmp_path / "checkpoint.pt")
+    capsys.readouterr()
+    assert _equal(_train(tmp_path, validate=_errors(*errors)), expected)
+    assert capsys.readouterr().out.startswith("checkpoint.pt: damaged (RuntimeError); ignored\n")
+
+
+def test_without_validation_a_checkpoint_is_as_it_always_was(tmp_path, whole):
+    _train(tmp_path)
+    found = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert set(found) == {"identity", "epoch", "network", "optimizer"}
+
+
+@pytest.mark.parametrize("wrong", [{"patience": 2}, {"patience": 0, "validate": lambda: 1.0}])
+def test_patience_needs_something_to_wait_for(tmp_path, wrong):
+    with pytest.raises(ValueError, match="wants an error to wait for"):
+        _train(tmp_path, **wrong)
+
+
+def test_every_step_begins_with_the_share_that_is_over(tmp_path, whole):
+    seen = []
+    assert _equal(_train(tmp_path, begin=seen.append), whole)
+    np.testing.assert_allclose(seen, np.arange(12) / 12)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "progress", "shown"),
+    [(True, True, True), (False, True, False), (True, False, False)],
+)
+def test_a_bar_is_shown_on_a_terminal_if_asked_for(
+    tmp_path, whole, capsys, monkeypatch, terminal, progress, shown
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert _equal(_train(tmp_path, progress=progress), whole)
+    assert ("/3" in capsys.readouterr().err) == shown
+
+
 def test_the_identity_depends_on_all_that_decides_the_outcome():
     network = nn.Linear(2, 1)
     ids, target = np.array(["a", "b"], dtype=object), np.array([1.0, 2.0])
@@ -361,6 +461,14 @@ def test_the_identity_depends_on_all_that_decides_the_outcome():
     assert of() == of(network=nn.Linear(2, 1))
     assert of() not in changed
     assert len(set(changed)) == len(changed)
+
+
+def test_only_convolutions_of_the_dimension_are_laid_out():
+    network = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Conv3d(2, 2, 3))
+    training.channels_last(network, 3)
+    flat, deep = (layer.weight for layer in network)
+    assert deep.is_contiguous(memory_format=torch.channels_last_3d)
+    assert not flat.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_small_helpers():

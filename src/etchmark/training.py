@@ -1,7 +1,8 @@
 """Training of torch models on a fixed schedule, resumable after every epoch; periodic convolution.
 
-Needs torch. Nothing here looks at held-out samples to choose anything: the weights of the last
-epoch are the result. Importing starts no threads, so a process may still fork afterwards.
+Needs torch. The weights of the last epoch are the result, and nothing held out is looked at to
+choose anything, unless a caller asks for the epoch of the least validation error. Importing starts
+no threads, so a process may still fork afterwards.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import copy
 import hashlib
 import json
 import math
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from etchmark import files
 
@@ -162,10 +165,10 @@ class PeriodicConv(nn.Module):
 
 
 def channels_last(network: nn.Module, dimensions: int) -> nn.Module:
-    """The network with weights laid out for its number of dimensions, which is faster."""
+    """The network with weights of convolutions in so many dimensions laid out to be faster."""
     layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Conv2d if dimensions == 2 else nn.Conv3d):
             module.to(memory_format=layout)
     return network
 
@@ -235,10 +238,33 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _resume(path: Path, who: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+@dataclass
+class _Best:
+    """The least validation error so far, after which epoch (from 1) it was, and its weights."""
+
+    error: float = math.inf
+    epoch: int = 0
+    network: dict[str, torch.Tensor] | None = None
+
+    def compare(self, error: float, epoch: int, network: nn.Module) -> str:
+        """Keep the weights if they are better; what the line of an epoch says of it."""
+        better = error < self.error
+        if better:
+            self.error, self.epoch = error, epoch
+            self.network = copy.deepcopy(dict(network.state_dict()))
+        return f", validation error {error:.5g}{' (best)' if better else ''}"
+
+    def given_up(self, epoch: int, patience: int | None) -> bool:
+        """Whether the last ``patience`` of so many epochs brought nothing."""
+        return patience is not None and self.network is not None and epoch - self.epoch >= patience
+
+
+def _resume(
+    path: Path, who: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, _Best]:
     """Load the checkpoint of this very training, if there is one; the number of epochs done."""
     if not path.is_file():
-        return 0
+        return 0, _Best()
     before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
     try:
         with zipfile.ZipFile(path) as parts:
@@ -248,7 +274,10 @@ def _resume(path: Path, who: str, network: nn.Module, optimizer: torch.optim.Opt
         found = torch.load(path, map_location="cpu", weights_only=True)
         if found["identity"] != who:
             _say(f"{path.name}: of another training; ignored")
-            return 0
+            return 0, _Best()
+        best = _Best(**found.get("best", {}))
+        if best.network is not None:
+            network.load_state_dict(best.network)
         network.load_state_dict(found["network"])
         optimizer.load_state_dict(found["optimizer"])
         epoch = int(found["epoch"])
@@ -257,9 +286,9 @@ def _resume(path: Path, who: str, network: nn.Module, optimizer: torch.optim.Opt
         network.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
         _say(f"{path.name}: damaged ({type(error).__name__}); ignored")
-        return 0
+        return 0, _Best()
     _say(f"{path.name}: {epoch} epochs done")
-    return epoch
+    return epoch, best
 
 
 # --- the loop ----------------------------------------------------------------------------------
@@ -289,8 +318,12 @@ def train(
     who: str,
     report: Callable[[], str] | None = None,
     checkpoint: Path = CHECKPOINT,
+    validate: Callable[[], float] | None = None,
+    patience: int | None = None,
+    begin: Callable[[float], None] | None = None,
+    progress: bool = False,
 ) -> None:
-    """Train a network in place to the last epoch of its schedule.
+    """Train a network in place to the last epoch of its schedule, or to that of least error.
 
     After every epoch one line is printed and the state is written to ``checkpoint``, as a whole or
     not at all. If that file is there and is of the same training, the loop goes on from it; a
@@ -308,22 +341,40 @@ def train(
         who: what tells this training from others (``identity``).
         report: text for the line of an epoch, called in evaluation mode.
         checkpoint: file to write and resume from.
+        validate: error on samples that are not trained on, called in evaluation mode after every
+            epoch; the weights of the epoch where it was least are the result. An error that is no
+            number, or infinite, is never the least.
+        patience: epochs without a lesser error after which the training ends early.
+        begin: called before each step with the share of all steps that is over.
+        progress: show a bar while an epoch runs, if the error stream is a terminal.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
+        ValueError: ``patience`` without ``validate``, or less than 1.
     """
+    if patience is not None and (validate is None or patience < 1):
+        raise ValueError(f"patience {patience} wants an error to wait for, and at least one epoch")
     optimizer = _optimizer(network, schedule)
-    first = _resume(checkpoint, who, network, optimizer)
+    first, best = _resume(checkpoint, who, network, optimizer)
     for epoch in range(first, schedule.epochs):
+        if best.given_up(epoch, patience):
+            break
         started = time.perf_counter()
-        mean = _epoch(network, loss, rows, schedule, optimizer, epoch, seed, device)
+        mean = _epoch(
+            network, loss, rows, schedule, optimizer, epoch, seed, device, begin, progress
+        )
         network.eval()
         text = f", {report()}" if report else ""
+        text += best.compare(validate(), epoch + 1, network) if validate else ""
         with files.replacing(checkpoint) as temporary:
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({"identity": who, "epoch": epoch + 1, **state}, temporary)
+            chosen = {"best": vars(best)} if validate else {}
+            torch.save({"identity": who, "epoch": epoch + 1, **state, **chosen}, temporary)
         seconds = time.perf_counter() - started
         _say(f"epoch {epoch + 1}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
+    if best.network is not None:
+        network.load_state_dict(best.network)
+        _say(f"the weights of epoch {best.epoch} are kept")
     network.eval()
 
 
@@ -336,6 +387,8 @@ def _epoch(
     epoch: int,
     seed: int,
     device: str,
+    begin: Callable[[float], None] | None,
+    progress: bool,
 ) -> float:
     """One pass over all rows; their mean loss."""
     generator = np.random.default_rng([seed, epoch])
@@ -345,7 +398,12 @@ def _epoch(
     steps = _steps(rows, schedule.batch, generator)
     # Some kernels of cuDNN add in an order of their own.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        for step, chosen in enumerate(steps):
+        # Even a hidden bar starts a thread.
+        shown = progress and sys.stderr.isatty()
+        bar = tqdm(steps, leave=False, unit="step") if shown else steps
+        for step, chosen in enumerate(bar):
+            if begin is not None:
+                begin((epoch + step / len(steps)) / schedule.epochs)
             rate = schedule.rate((epoch + (step + 0.5) / len(steps)) / schedule.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate

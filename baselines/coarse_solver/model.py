@@ -1,0 +1,115 @@
+"""The equation itself, solved on with long steps from the last frame known.
+
+dc/dt = M laplace(c³ - c - kappa laplace(c)), of which mobility M and gradient energy kappa are read
+from the inputs and the free energy (c² - 1)² / 4 is known; a frame is (c + 1) / 2. The method is
+exponential, of second order, with a stabilising curvature: see ``etchmark.simulation.phase_field``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from etchmark.evaluation.model import Inputs, Samples
+from etchmark.forecasting import AT_ONCE, context_of, horizon_of
+from etchmark.simulation.phase_field import CahnHilliard, Polynomial
+from etchmark.training import batches
+
+STABILISER = 1.5
+"""With less, steps as long as a frame blow up; with more, they are less exact."""
+KNOWN = ("mobility", "gradient_energy", "frame_spacing")
+
+
+class CoarseSolver:
+    """Solves the equation from the last frame; learns nothing, since it knows the law.
+
+    Args:
+        steps: of time, per frame.
+        mobility_factor: what the true mobility is mistaken by.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, steps: int, mobility_factor: float, device: str) -> None:
+        if steps < 1 or not mobility_factor > 0:
+            raise ValueError(f"steps {steps} and mobility_factor {mobility_factor} are positive")
+        self.steps, self.mobility_factor, self.device = steps, mobility_factor, device
+        self._asked: tuple[int, float] | None = None
+
+    def fit(self, train: Samples, validation: Samples | None = None) -> CoarseSolver:
+        return self
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        """Frames of shape (samples, horizon, n, n), float16, not clipped.
+
+        Raises:
+            ValueError: an input has a wrong shape, is not positive or not finite.
+            Unstable: a step is too long for the mobility of a trajectory.
+        """
+        context, frames = context_of(inputs), horizon_of(inputs)
+        made = np.empty((len(context), frames, *context.shape[2:]), np.float16)
+        started = time.perf_counter()
+        for rows, (mobility, gradient_energy, spacing) in _alike(inputs, len(context)):
+            solver = CahnHilliard(
+                context.shape[2],
+                Polynomial.double_well(),
+                gradient_energy=gradient_energy,
+                mobility=mobility * self.mobility_factor,
+                dt=spacing / self.steps,
+                stabiliser=STABILISER,
+                device=self.device,
+            )
+            times = spacing * np.arange(1, frames + 1)
+            at_once = max(1, AT_ONCE["cpu"] // math.prod(context.shape[2:]))
+            for part in batches(len(rows), at_once):
+                start = 2 * context[rows[part], -1].astype(np.float64) - 1
+                made[rows[part]] = (solver.evolve(start, times.tolist()).frames + 1) / 2
+        if self._asked is None:
+            spent = (time.perf_counter() - started) / (len(context) * frames)
+            self._asked = (context.shape[2], spent)
+        return made
+
+    def parameter_count(self) -> int:
+        return 0
+
+    def made_with(self) -> dict[str, str]:
+        """Cost of a frame of the first forecast; operations as transforms are usually counted.
+
+        A real Fourier transform of N points is put at 2.5 N log2 N, there are two in a step, and
+        some twenty operations per pixel beside them.
+        """
+        if self._asked is None:
+            return {}
+        side, seconds = self._asked
+        pixels = side**2
+        flops = self.steps * pixels * (2 * 2.5 * math.log2(pixels) + 20)
+        return {
+            "frame": f"{side} x {side}",
+            "flops_per_frame": f"{flops:.3g}",
+            "seconds_per_frame": f"{seconds:.3g}",
+        }
+
+
+def _alike(inputs: Inputs, rows: int) -> Iterator[tuple[np.ndarray, tuple[float, float, float]]]:
+    """Rows that share mobility, gradient energy and time between frames, with the three."""
+    columns = [np.asarray(inputs[name], dtype=np.float64) for name in KNOWN]
+    for name, column in zip(KNOWN, columns, strict=True):
+        if column.shape != (rows,) or not (np.isfinite(column) & (column > 0)).all():
+            raise ValueError(f"{name} must be a positive finite number for each of {rows} samples")
+    values, where = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
+    for number, (mobility, gradient_energy, spacing) in enumerate(values.tolist()):
+        yield np.flatnonzero(where.ravel() == number), (mobility, gradient_energy, spacing)
+
+
+def build(seed: int, device: str, *, steps: int, mobility_factor: float = 1.0) -> CoarseSolver:
+    """A model that is never trained.
+
+    Args:
+        seed: not used.
+        device: ``cpu`` or ``cuda``.
+        steps: of time, per frame.
+        mobility_factor: what the true mobility is mistaken by.
+    """
+    return CoarseSolver(steps, mobility_factor, device)
