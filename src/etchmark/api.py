@@ -36,14 +36,34 @@ def _as_file(given: str | Path | pd.DataFrame, folder: str) -> Path:
     if missing:
         raise UserError(f"predictions frame has no column {missing[0]!r}; give id and prediction")
     try:
-        values = np.stack([np.asarray(value, dtype=np.float64) for value in given["prediction"]])
+        cells = [_numbers(value) for value in given["prediction"]]
     except (TypeError, ValueError):
         raise UserError("predictions frame: column 'prediction' is not numeric") from None
-    if values.ndim > 1:
-        values = values.astype(np.float32)
-    seeds = given["seed"].to_numpy() if "seed" in given.columns else None
-    predictions.write(path, given["id"].to_numpy(), values, seeds=seeds)
+    ids, seeds = given["id"].to_numpy(), None
+    if "seed" in given.columns:
+        seeds = given["seed"].to_numpy()
+    if len({cell.shape for cell in cells}) > 1:
+        # Splits of frames have their own lengths.
+        numbers = np.zeros(len(ids), dtype=np.int64) if seeds is None else seeds
+        predictions.write_frames(
+            path,
+            (
+                (ids[row : row + 1], cell[None], numbers[row : row + 1])
+                for row, cell in enumerate(cells)
+            ),
+        )
+        return path
+    values = np.stack(cells) if cells else np.empty(0)
+    predictions.write(path, ids, values, seeds=seeds)
     return path
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """A prediction as it is stored: one number in double precision, an array in single or half."""
+    found = np.asarray(value)
+    if found.ndim == 0 or found.dtype.kind not in "f":
+        found = found.astype(np.float64)
+    return found if found.ndim == 0 or found.dtype == np.float16 else found.astype(np.float32)
 
 
 def score(

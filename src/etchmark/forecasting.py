@@ -418,8 +418,8 @@ def flops_per_frame(network: FrameNetwork, *, shown: int, frames: int, side: int
 class Forecaster:
     """A model that trains a network on windows of trajectories and rolls it out.
 
-    After every epoch it forecasts the validation trajectories from their context to their end; the
-    weights with the smallest error are kept. Without validation samples those of the last epoch
+    After every epoch it forecasts the validation trajectories from their context to their horizon;
+    the weights with the smallest error are kept. Without validation samples those of the last epoch
     are. Prediction is in single precision, training in mixed precision where that is faster.
 
     Args:
@@ -455,8 +455,10 @@ class Forecaster:
         Raises ValueError if trajectories have a wrong shape or are shorter than a window.
         """
         frames = trajectories(train)
-        held = None if validation is None else trajectories(validation)
-        known = 0 if validation is None else context_of(validation.inputs).shape[1]
+        held, known = None, 0
+        if validation is not None:
+            known = context_of(validation.inputs).shape[1]
+            held = trajectories(validation)[:, : known + horizon_of(validation.inputs)]
         shown = self.plan.shown or self.network.given
         if frames.shape[1] < shown + self.plan.unroll:
             raise ValueError(

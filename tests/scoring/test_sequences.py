@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from skimage.metrics import structural_similarity
 
+import etchmark
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.submissions import score_file
@@ -201,6 +203,23 @@ def test_reading_takes_a_few_samples_at_a_time(
     whole = scores(waves, path)
     monkeypatch.setattr(sequences, "VALUES_AT_ONCE", 1)
     assert scores(waves, path) == whole
+
+
+@pytest.mark.parametrize("splits", [("test",), ("test", "long")])
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_data_frame(
+    waves: Benchmark, truth: Frames, write: Write, splits: tuple[str, ...], kind: type
+) -> None:
+    """Of one length, which is stored as such, and of several."""
+    given = {split: noisy(truth)[split] for split in splits}
+    table = pd.DataFrame(
+        {
+            "id": np.concatenate([waves.truth(split).ids for split in splits]),
+            "prediction": [row.astype(kind) for one in given.values() for row in one],
+        }
+    )
+    found = {one.split: one for one in etchmark.score(table, waves)}
+    assert found == scores(waves, write(given))
 
 
 def test_a_template(waves: Benchmark, truth: Frames, tmp_path: Path) -> None:
