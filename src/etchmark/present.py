@@ -139,6 +139,11 @@ def _score_rows(
     return rows
 
 
+def with_unit(value: float, unit: str) -> str:
+    """A number and its unit, which is left out where it is one."""
+    return number(value) if unit == "1" else f"{number(value)} {unit}"
+
+
 def label_uncertainty(spec: BenchmarkSpec) -> str:
     """The band within which differences have no physical meaning, as one line."""
     declared = spec.label_uncertainty
@@ -147,7 +152,7 @@ def label_uncertainty(spec: BenchmarkSpec) -> str:
     unit = metric_by_id(declared.metric).unit_for(spec.target.unit)
     why = " ".join(declared.description.split())
     return (
-        f"{declared.metric} {number(declared.value)} {unit} is the uncertainty of the labels;"
+        f"{declared.metric} {with_unit(declared.value, unit)} is the uncertainty of the labels;"
         f" differences below it have no physical meaning ({why})"
     )
 

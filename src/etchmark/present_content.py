@@ -9,7 +9,7 @@ from typing import Any
 from etchmark.catalog import Catalog, catalog, unknown
 from etchmark.data.loading import find_config, load_benchmark, read_manifest
 from etchmark.errors import UserError
-from etchmark.present import label_uncertainty, number, print_json
+from etchmark.present import label_uncertainty, print_json, with_unit
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine, Subset
 
@@ -97,7 +97,12 @@ def _show_benchmark(spec: BenchmarkSpec) -> None:
         print(f"protocol   {name}{mark}: {protocol.title}")
     for name, track in spec.tracks.items():
         print(f"track      {name}: {track.title}")
-    print(f"metrics    {', '.join(spec.metrics)} (primary {spec.primary_metric})")
+    for name in spec.metrics:
+        chosen = metric_by_id(name)
+        mark = " (primary)" if name == spec.primary_metric else ""
+        unit = chosen.unit_for(target.unit)
+        shown = "" if unit == "1" else f", in {unit}"
+        print(f"metric     {name}{mark}: {chosen.title}{shown}; {chosen.definition}")
     print(f"intervals  95 %, bootstrap over the {spec.unit_name}")
     if spec.bounds:
         print(f"bounds     {spec.bounds.lower} to {spec.bounds.upper}: {spec.bounds.title}")
@@ -129,7 +134,7 @@ def reference(spec: BenchmarkSpec, line: ReferenceLine) -> str:
     where = "" if line.benchmark is None else f" on {line.benchmark}"
     if line.value is not None and line.metric is not None:
         unit = metric_by_id(line.metric).unit_for(spec.target.unit)
-        said = f"{line.label}: {line.metric} {number(line.value)} {unit}"
+        said = f"{line.label}: {line.metric} {with_unit(line.value, unit)}"
     elif line.best:
         said = f"{line.label}: the best{where}"
     else:
