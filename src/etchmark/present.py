@@ -333,9 +333,10 @@ def leaderboard(
     first = frame.iloc[0]
     print(f"{spec.key}: {spec.title}")
     among = f", subset {subset}" if subset else ""
+    among += f", {first['metric']}" + ("" if first["unit"] == "1" else f" in {first['unit']}")
     print(
-        f"protocol {first['protocol']}, split {first['split']}{among}, {first['metric']}"
-        f"{'' if first['unit'] == '1' else ' in ' + first['unit']}, 95 % interval and rank range over {first['units']} {spec.unit_names}"
+        f"protocol {first['protocol']}, split {first['split']}{among},"
+        f" 95 % interval and rank range over {first['units']} {spec.unit_names}"
     )
     head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
     rows = [head]
