@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from pathlib import Path
 from types import MappingProxyType
 
@@ -356,7 +357,9 @@ def test_values_are_neither_clipped_nor_rescaled():
     assert found[0, :, 0, 0].tolist() == [-1.5, 4.5, -13.5]
 
 
-def test_a_forecast_that_leaves_the_numbers_says_where_and_when():
+@pytest.mark.parametrize("pixels", [4, 100])
+def test_a_forecast_that_leaves_the_numbers_says_where_and_when(monkeypatch, pixels):
+    monkeypatch.setitem(forecasting.AT_ONCE, "cpu", pixels)
     network = FrameNetwork(Times(100.0), residual=False)
     context = np.array([1e-6, 1.0], np.float32)[:, None, None, None] * np.ones((2, 1, 2, 2))
     with pytest.raises(FloatingPointError, match="row 1 is not finite in frame 3"):
@@ -433,6 +436,44 @@ def test_equal_seeds_give_equal_forecasts():
     assert not np.array_equal(fitted(1), first)
     for plan in ({"shown": 2}, {"teacher": 1.0}, {"turn": False}, {"windows": 2}):
         assert not np.array_equal(fitted(0, **plan), first)
+
+
+def test_an_epoch_has_so_many_windows_of_every_trajectory(monkeypatch):
+    frames, drawn, one_draw = _diffusing(3, 6), [], Plan.draw
+
+    def draw(plan: Plan, trajectory: np.ndarray, length: int, generator) -> np.ndarray:
+        drawn.extend(np.flatnonzero((frames == trajectory).all(axis=(1, 2, 3))))
+        return one_draw(plan, trajectory, length, generator)
+
+    monkeypatch.setattr(Plan, "draw", draw)
+    _model(schedule=Schedule(1, 2, 0.01), windows=4).fit(_samples(frames))
+    assert sorted(drawn) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize(("unroll", "expected"), [(1, 1.0), (3, (1 + 4 + 9) / 3)])
+def test_the_loss_is_counted_in_what_changes_from_frame_to_frame(capsys, unroll, expected):
+    class Still(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.zeros(1))
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            return self.factor * given
+
+    rising = np.zeros((2, 6, 4, 4), np.float16) + np.arange(6.0)[:, None, None] / 8
+    slow = Schedule(epochs=1, batch=2, learning_rate=1e-9)
+    _model(schedule=slow, make=lambda: FrameNetwork(Still()), unroll=unroll).fit(_samples(rising))
+    loss = re.findall(r"loss ([\d.]+)", capsys.readouterr().out)
+    assert float(loss[0]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_is_held_out_is_forecast_to_its_horizon(capsys):
+    samples, held = _samples(_diffusing(2, 6)), _samples(_diffusing(2, 6, seed=1))
+    held.inputs["horizon"][:] = 2
+    model = _model(schedule=Schedule(1, 2, 0.01)).fit(samples, held)
+    error = re.findall(r"validation error ([\d.]+)", capsys.readouterr().out)
+    expected = rollout_rmse(model.network, held.inputs["context"], held.target[:, :2])
+    assert float(error[0]) == pytest.approx(expected, rel=1e-3)
 
 
 def test_fresh_weights_are_those_of_the_seed_and_leave_torch_alone():
@@ -514,10 +555,28 @@ def test_the_weights_that_forecast_the_held_out_best_are_kept(capsys):
         float(re.findall(r"validation error ([\d.e+-]+|inf)", line)[0]) for line in lines[:-1]
     ]
     best = int(np.argmin(errors))
-    assert best < 3
+    assert best < 2
     assert lines[-1] == f"the weights of epoch {best + 1} are kept"
     found = rollout_rmse(model.network, held.inputs["context"], held.target)
     assert found == pytest.approx(errors[best], rel=1e-4)
+    # Who does not wait has seen enough after the first epoch that was no better.
+    Path("checkpoint.pt").unlink()
+    _model(schedule=schedule, patience=1).fit(samples, held)
+    assert len(capsys.readouterr().out.splitlines()) == best + 3
+
+
+def test_every_step_knows_what_is_over_and_a_bar_shows_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    one_loss, seen = Forecaster._loss, []
+
+    def loss(model: Forecaster, drawn: np.ndarray, shown: int, done: float, generator):
+        seen.append(done)
+        return one_loss(model, drawn, shown, done, generator)
+
+    monkeypatch.setattr(Forecaster, "_loss", loss)
+    _model().fit(_samples(_diffusing(4, 6)))
+    np.testing.assert_allclose(seen, np.arange(6) / 6)
+    assert "/2" in capsys.readouterr().err
 
 
 def test_what_the_harness_hands_out_is_enough():
