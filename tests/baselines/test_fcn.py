@@ -84,14 +84,19 @@ def test_the_cards_networks(variant, parameters):
         assert model.predict({"context": context, "horizon": np.array([12])}).shape[1] == 12
 
 
-@pytest.mark.parametrize(("depth", "side"), [(1, 12), (2, 6), (4, 3)])
-def test_every_second_layer_halves_the_side_and_is_undone(depth, side):
+@pytest.mark.parametrize(
+    ("depth", "side", "doubling"),
+    [(1, 12, []), (2, 6, [True]), (3, 6, [False, True]), (4, 3, [True, False, True])],
+)
+def test_every_second_layer_halves_the_side_and_is_undone(depth, side, doubling):
     network = _built(depth=depth).network.inner
     seen = []
     network.translator.register_forward_hook(lambda _, given, made: seen.append(made.shape))
     with torch.inference_mode():
         assert network(torch.zeros(2, 3, 12, 12)).shape == (2, 3, 12, 12)
     assert seen == [(2, 3 * 4, side, side)]
+    # In the opposite order: the last to halve is the first to double.
+    assert [layer.doubling for layer in network.decoder] == doubling
     assert _built(depth=depth).network.multiple == 12 // side
 
 
