@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+import dashboard_rollouts
 import pandas as pd
 import streamlit as st
 from dashboard_parts import literal, plain_lines, shortened, web_address
@@ -151,6 +152,8 @@ def _errors(spec: BenchmarkSpec, entry: Entry) -> None:
             f"Error of each predicted frame of split `{split}`; the band is its 95 % interval over"
             f" {spec.unit_names}."
         )
+        if samples.rollout is not None:
+            dashboard_rollouts.show_one(samples.rollout, split)
         return
     figure = parity_plot(samples, spec.target.quantity, spec.target.unit)
     if figure is None:

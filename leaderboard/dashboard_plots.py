@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard_parts import shortened
 
 from etchmark.present import number
-from etchmark.scoring.score import SampleScores
+from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.uncertainty import over_horizon
 
 # Okabe and Ito's colours; the light blue is for dark ground.

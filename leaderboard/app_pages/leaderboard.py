@@ -11,6 +11,7 @@ import dashboard_curves
 import dashboard_model
 import dashboard_parts as parts
 import dashboard_plots as plots
+import dashboard_rollouts
 import pandas as pd
 import streamlit as st
 
@@ -307,6 +308,7 @@ def main() -> None:
         st.caption(parts.literal(caption(spec, ranked)))
         show_plot(spec, store, ranked, chosen)
         dashboard_curves.show(spec, store, ranked, chosen["protocol"], track)
+        dashboard_rollouts.show(spec, store, ranked, chosen["protocol"])
     model = show_model(spec, store, frame)
     parts.remember(chosen if model is None else chosen | {"model": model})
 

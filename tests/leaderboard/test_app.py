@@ -314,6 +314,10 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     assert line["name"] == "RMSE"
     assert _numbers(line["x"]) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(_numbers(line["y"]), 0.01 * np.arange(1, 7), rtol=0.05)
+    # One picture of the board's models, one of the model in full.
+    assert len(app.get("image")) == 2
+    said = [one.value for one in app.caption]
+    assert sum("(test-00), the same for every model" in one for one in said) == 2
 
 
 def _numbers(given: list[float] | dict[str, str]) -> list[float]:

@@ -18,7 +18,7 @@ from etchmark import files
 from etchmark.catalog import catalog
 from etchmark.registry import standings
 from etchmark.registry.store import Store
-from etchmark.scoring.score import from_table
+from etchmark.scoring.samples import from_table
 
 # Imports take most of a submit's time and none of its risk: they are over when it is timed.
 CHILD = """

@@ -19,15 +19,8 @@ from etchmark.registry.store import Store
 from etchmark.scoring import predictions
 from etchmark.scoring.marks import marks_of
 from etchmark.scoring.metrics import metric, outside, sample_terms
-from etchmark.scoring.score import (
-    Scored,
-    from_table,
-    read_for,
-    score_predictions,
-    score_samples,
-    table_bytes,
-    to_table,
-)
+from etchmark.scoring.samples import from_table, table_bytes, to_table
+from etchmark.scoring.score import Scored, read_for, score_predictions, score_samples
 
 BOARD = ("leaderboard", "toy-volumes")
 

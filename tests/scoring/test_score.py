@@ -2,73 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from sklearn import metrics as peers
 
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
-from etchmark.scoring import predictions
 from etchmark.scoring.score import (
     Scored,
-    from_table,
-    read_for,
-    score_predictions,
-    score_samples,
-    table_bytes,
 )
 
-
-@pytest.fixture
-def line(toy_content: Path) -> Benchmark:
-    return load_benchmark("toy-line")
-
-
-@pytest.fixture
-def fields(toy_content: Path) -> Benchmark:
-    return load_benchmark("toy-fields")
-
-
 Score = Callable[..., Scored]
-
-
-@pytest.fixture
-def score(tmp_path: Path) -> Score:
-    """Scores target plus noise on whole splits, after a change to the rows."""
-
-    def run(
-        benchmark: Benchmark,
-        protocol: str,
-        splits: list[str],
-        *,
-        seeds: int = 1,
-        keep: Callable[[np.ndarray], np.ndarray] = lambda ids: np.ones(len(ids), bool),
-        scale: float = 1.0,
-    ) -> Scored:
-        truths = [benchmark.truth(split, protocol) for split in splits]
-        ids = np.concatenate([truth.ids for truth in truths])
-        target = np.concatenate([truth.target for truth in truths]).astype(float)
-        parts = []
-        for seed in range(seeds):
-            noise = np.random.default_rng(seed).normal(size=target.shape)
-            parts.append((target + noise) * scale)
-        kept = np.tile(keep(ids), seeds)
-        path = tmp_path / "p.parquet"
-        predictions.write(
-            path,
-            np.tile(ids, seeds)[kept],
-            np.concatenate(parts)[kept],
-            seeds=np.repeat(np.arange(seeds), len(ids))[kept] if seeds > 1 else None,
-        )
-        return score_predictions(benchmark, protocol, path, read_for(benchmark, protocol, path))
-
-    return run
 
 
 def test_the_headline_split_alone(line: Benchmark, score: Score) -> None:
@@ -155,33 +103,6 @@ def test_arrays(fields: Benchmark, score: Score) -> None:
         given = (target.astype(float) + noise).astype(np.float32)
         each.append(peers.root_mean_squared_error(target.ravel(), given.ravel()))
     assert scored.scores[0].metrics["rmse"].value == pytest.approx(np.mean(each), rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["toy-line", "toy-fields"])
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_the_table_gives_the_very_same_scores(
-    toy_content: Path, score: Score, tmp_path: Path, name: str, seeds: int
-) -> None:
-    benchmark = load_benchmark(name)
-    splits = ["test", "hard"] if name == "toy-line" else ["test"]
-    scored = score(benchmark, "holdout", splits, seeds=seeds)
-    table = pq.read_table(io.BytesIO(table_bytes(scored.samples)))
-    assert table.num_rows == sum(one.n for one in scored.scores) * seeds
-    assert ("prediction" in table.column_names) is (name == "toy-line")
-    found = from_table(table)
-    again = [score_samples(benchmark.spec, "holdout", one) for one in found]
-    assert again == scored.scores
-    for before, after in zip(scored.samples, found, strict=True):
-        assert before.ids.tolist() == after.ids.tolist()
-        assert before.units.tolist() == after.units.tolist()
-        assert before.seeds == after.seeds
-        assert np.array_equal(before.sums(), after.sums(), equal_nan=True)
-
-
-def test_the_table_keeps_folds(line: Benchmark, score: Score) -> None:
-    scored = score(line, "folds", ["train"])
-    found = from_table(pq.read_table(io.BytesIO(table_bytes(scored.samples))))
-    assert score_samples(line.spec, "folds", found[0]) == scored.scores[0]
 
 
 @pytest.mark.filterwarnings("error")

@@ -18,7 +18,8 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.submissions import score_file
 from etchmark.scoring import predictions, sequences, template
-from etchmark.scoring.score import from_table, score_samples, table_bytes, to_table
+from etchmark.scoring.samples import from_table, table_bytes, to_table
+from etchmark.scoring.score import score_samples
 from etchmark.specs import SplitScore
 
 Frames = dict[str, np.ndarray]
@@ -156,6 +157,24 @@ def test_the_table_gives_the_same_scores_and_the_error_over_the_horizon(
         errors = np.mean((given[one.split] - truth[one.split]) ** 2, axis=(2, 3))
         np.testing.assert_allclose(one.frames["squared_error"][0], errors, rtol=1e-6)
         assert one.frames["ssim"].shape == (1, *errors.shape)
+
+
+def test_the_table_keeps_a_picture_of_one_sample_of_the_headline_split(
+    waves: Benchmark, truth: Frames, write: Write
+) -> None:
+    given = noisy(truth)
+    scored = score_file(waves, write(given))[1]
+    table = to_table(scored.samples)
+    # Five samples of one split, three of the other.
+    assert [one is not None for one in table["rollout"].to_pylist()] == [True] + 7 * [False]
+    kept, none = (one.rollout for one in from_table(table))
+    assert none is None
+    assert kept is not None
+    assert (kept.sample, kept.ahead) == ("test-00", [1, 2, 4, 5, 6])
+    rows = np.array(kept.ahead) - 1
+    for found, frames in ((kept.truth, truth["test"]), (kept.predicted, given["test"])):
+        expected = np.clip(frames[0, rows].astype(float), 0, 1)
+        np.testing.assert_allclose(found / 255, expected, atol=0.5 / 255 + 1e-9)
 
 
 @pytest.mark.parametrize(

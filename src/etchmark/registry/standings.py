@@ -17,7 +17,7 @@ from etchmark.errors import UserError
 from etchmark.registry.store import Entry, Store
 from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import metric as metric_by_id
-from etchmark.scoring.score import SampleScores, from_table
+from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.specs import BenchmarkSpec, CurvePoint, Protocol
 
 COLUMNS = (

@@ -37,7 +37,7 @@ from etchmark import files, settings
 from etchmark.catalog import content_root, explain
 from etchmark.errors import UserError
 from etchmark.patience import patiently
-from etchmark.scoring.score import from_table
+from etchmark.scoring.samples import from_table
 from etchmark.specs import ResultRecord
 
 BUSY_TIMEOUT_S = 30.0

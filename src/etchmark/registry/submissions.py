@@ -30,7 +30,8 @@ from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_mo
 from etchmark.registry.curves import Curves, Say
 from etchmark.registry.store import LOCAL, Entry, Store
 from etchmark.scoring import predictions
-from etchmark.scoring.score import Scored, read_for, score_predictions, table_bytes
+from etchmark.scoring.samples import table_bytes
+from etchmark.scoring.score import Scored, read_for, score_predictions
 from etchmark.specs import (
     BenchmarkSpec,
     Cost,

@@ -21,6 +21,7 @@ from etchmark.scoring.frames import frame_terms
 from etchmark.scoring.metrics import TERMS, sample_terms
 from etchmark.scoring.predictions import not_finite
 from etchmark.scoring.reading import Declared, refuse
+from etchmark.scoring.rollouts import Rollout, rollout
 from etchmark.specs import BenchmarkSpec
 
 CENTRE = 0.5
@@ -86,10 +87,19 @@ class FrameTally:
         seen: its frames that are given.
         seeds: those in the file.
         order: rows of the file, shape (seeds, samples).
+        drawn: keep a picture of one sample: the first of the split under the first seed, which is
+            the same for every model.
     """
 
     def __init__(
-        self, spec: BenchmarkSpec, truth: Truth, seen: Frames, seeds: list[int], order: np.ndarray
+        self,
+        spec: BenchmarkSpec,
+        truth: Truth,
+        seen: Frames,
+        seeds: list[int],
+        order: np.ndarray,
+        *,
+        drawn: bool = False,
     ) -> None:
         if truth.frames is None or spec.frames is None:
             raise ValueError(f"{spec.id} is no benchmark of frames")
@@ -99,6 +109,8 @@ class FrameTally:
         self.terms = {name: np.full(shape, np.nan) for name in TERMS}
         self.frames: dict[str, np.ndarray] = {}
         places = np.stack(np.unravel_index(np.arange(order.size), shape), axis=1)
+        self.drawn, self.names = drawn, truth.ids
+        self.rollout: Rollout | None = None
         self.places = dict(zip(order.ravel().tolist(), places.tolist(), strict=True))
 
     def add(self, row: int, values: np.ndarray) -> None:
@@ -106,6 +118,8 @@ class FrameTally:
         seed, sample = self.places[row]
         target, last = self.target[sample][None], self.seen[sample][-1:]
         given = values.reshape(target.shape)
+        if self.drawn and seed == 0 and sample == 0:
+            self.rollout = rollout(str(self.names[0]), target[0], given[0])
         found, errors = frame_terms(target, given, last, self.checks, self.wanted)
         found |= sample_terms(target, given, CENTRE)
         for name, value in found.items():

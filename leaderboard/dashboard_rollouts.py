@@ -1,0 +1,102 @@
+"""Pictures of predicted frames: truth, prediction and their difference at a few horizons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from dashboard_parts import entry, literal, shortened
+from dashboard_plots import BLUE, VERMILION
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from etchmark.registry.standings import sample_scores
+from etchmark.registry.store import Store
+from etchmark.scoring.rollouts import Rollout
+from etchmark.specs import BenchmarkSpec
+
+SIDE, GAP, LINE = 160, 8, 26
+"""Pixels of a frame, between frames, and of a line of text."""
+TEXT = (128, 128, 128, 255)
+"""Grey that is read on a light and on a dark page."""
+SATURATED = 0.5
+"""Difference at which its colour is full."""
+SHOWN, MOST = 3, 6
+
+
+def show_one(rollout: Rollout, split: str) -> None:
+    """The picture of one model, with what it shows."""
+    st.image(picture([("", rollout)]), width="stretch")
+    st.caption(literal(caption(rollout, split)))
+
+
+def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str) -> None:
+    """Some models of the board, one below the other; nothing unless the benchmark has frames."""
+    if spec.frames is None:
+        return
+    rows = {str(row["submission"]): str(row["model"]) for row in ranked.to_dict("records")}
+    st.subheader("What they predict", anchor=False)
+    picked = st.multiselect(
+        "Models",
+        list(rows),
+        default=list(rows)[:SHOWN],
+        max_selections=MOST,
+        key=f"rollout-models-{spec.id}-{protocol}",
+        format_func=lambda one: shortened(rows.get(one, one), 60),
+    )
+    split = spec.protocols[protocol].split
+    drawn, without = [], []
+    for one in picked:
+        found = entry(store, one)
+        samples = None if found is None else sample_scores(found, split)
+        if samples is None or samples.rollout is None:
+            without.append(shortened(rows[one], 60))
+        else:
+            drawn.append((shortened(rows[one], 60), samples.rollout))
+    # All show the first sample of the split; a board that changed its data in between would not.
+    drawn = [one for one in drawn if np.array_equal(one[1].truth, drawn[0][1].truth)]
+    if drawn:
+        st.image(picture(drawn), width="stretch")
+        st.caption(literal(caption(drawn[0][1], split)))
+    if without:
+        st.caption(literal(f"No picture was kept of {', '.join(without)}."))
+
+
+def caption(rollout: Rollout, split: str) -> str:
+    return (
+        f"The first trajectory of split {split} ({rollout.sample}), the same for every model."
+        f" Difference is prediction minus truth: blue below, red above, full colour from"
+        f" {SATURATED:g}."
+    )
+
+
+def coloured(difference: np.ndarray) -> np.ndarray:
+    """White where there is none, towards red above and blue below, shape (..., 3), uint8."""
+    share = np.clip(np.abs(difference) / SATURATED, 0, 1)[..., None]
+    red, blue = (np.array(ImageColor.getrgb(one)) for one in (VERMILION, BLUE))
+    full = np.where(difference[..., None] > 0, red, blue)
+    return (255 + share * (full - 255)).round().astype(np.uint8)
+
+
+def picture(drawn: Sequence[tuple[str, Rollout]]) -> Image.Image:
+    """The truth above, then prediction and difference of every model; one column per horizon."""
+    first = drawn[0][1]
+    strips: list[tuple[str, np.ndarray]] = [("truth", first.truth)]
+    for name, one in drawn:
+        of = f"{name}: " if name else ""
+        strips.append((f"{of}prediction", one.predicted))
+        strips.append((f"{of}difference", coloured(one.difference())))
+    width = len(first.ahead) * (SIDE + GAP) - GAP
+    image = Image.new("RGBA", (width, LINE + len(strips) * (LINE + SIDE + GAP)))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=17)
+    for column, ahead in enumerate(first.ahead):
+        centre = column * (SIDE + GAP) + SIDE // 2
+        pen.text((centre, 2), f"{ahead} ahead", TEXT, font, anchor="ma")
+    for row, (name, frames) in enumerate(strips):
+        top = LINE + row * (LINE + SIDE + GAP)
+        pen.text((0, top + 2), name, TEXT, font)
+        for column, frame in enumerate(frames):
+            cell = Image.fromarray(frame).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+            image.paste(cell.convert("RGBA"), (column * (SIDE + GAP), top + LINE))
+    return image

@@ -1,0 +1,73 @@
+"""Pictures of predicted frames."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from etchmark.scoring.rollouts import AHEAD, Rollout, decode, encode, horizons, rollout
+
+GENERATOR = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(90, [1, 23, 46, 68, 90]), (10, [1, 3, 6, 8, 10]), (3, [1, 2, 3]), (1, [1])],
+)
+def test_horizons(frames: int, expected: list[int]) -> None:
+    assert horizons(frames) == pytest.approx(expected, abs=1)
+    assert (horizons(frames)[0], horizons(frames)[-1]) == (1, frames)
+
+
+@pytest.mark.parametrize(("frames", "side"), [(7, 8), (1, 5), (90, 64)])
+def test_a_picture_is_read_as_it_was_written(frames: int, side: int) -> None:
+    truth, given = GENERATOR.random((2, frames, side, side))
+    one = rollout("a", truth, given)
+    again = decode("a", encode(one))
+    assert (again.sample, again.ahead) == ("a", one.ahead)
+    assert np.array_equal(again.truth, one.truth)
+    assert np.array_equal(again.predicted, one.predicted)
+    exact = (given - truth)[np.array(one.ahead) - 1]
+    np.testing.assert_allclose(again.difference(), exact, atol=1 / 255 + 1e-9)
+
+
+def test_values_beyond_the_range_are_cut_off() -> None:
+    one = rollout("a", np.full((1, 2, 2), -1e4), np.full((1, 2, 2), np.float16(3)))
+    assert one.truth.max() == 0
+    assert one.predicted.min() == 255
+
+
+def _png(pixels: np.ndarray, ahead: str | None = "1") -> bytes:
+    from PIL import PngImagePlugin
+
+    notes = PngImagePlugin.PngInfo()
+    if ahead is not None:
+        notes.add_text(AHEAD, ahead)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=notes)
+    return buffer.getvalue()
+
+
+GOOD = encode(Rollout("a", [1], *np.zeros((2, 1, 64, 64), np.uint8)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"GIF89a",
+        GOOD[:60],
+        _png(np.zeros((4, 2), np.uint8), None),
+        _png(np.zeros((4, 2), np.uint8), ""),
+        _png(np.zeros((4, 2), np.uint8), "one"),
+        _png(np.zeros((4, 2), np.uint8), "1 2"),
+        _png(np.zeros((5, 2), np.uint8)),
+        _png(np.zeros((4, 2, 3), np.uint8)),
+    ],
+)
+def test_other_content_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"no picture of a rollout|invalid literal"):
+        decode("a", content)
