@@ -43,7 +43,7 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
         default=list(rows)[:SHOWN],
         max_selections=MOST,
         key=f"rollout-models-{spec.id}-{protocol}",
-        format_func=lambda one: shortened(rows.get(one, one), 60),
+        format_func=lambda one: shortened(str(rows.get(one)), 60),
     )
     split = spec.protocols[protocol].split
     drawn, without = [], []
