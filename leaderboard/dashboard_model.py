@@ -7,7 +7,7 @@ import shlex
 import dashboard_rollouts
 import pandas as pd
 import streamlit as st
-from dashboard_parts import literal, plain_lines, shortened, web_address
+from dashboard_parts import literal, plain_lines, predicted, shortened, web_address
 from dashboard_plots import CONFIG, horizon_plot, parity_plot
 
 from etchmark.catalog import catalog
@@ -16,7 +16,7 @@ from etchmark.present import number
 from etchmark.registry.standings import sample_scores
 from etchmark.registry.store import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
-from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord
+from etchmark.specs import BenchmarkSpec, Cost, ModelCard, ResultRecord
 
 DISCLOSURE = {
     "none": "trained on the benchmark's training data alone",
@@ -32,7 +32,7 @@ def show(spec: BenchmarkSpec, entry: Entry) -> None:
     left, right = st.columns([1, 1], gap="large")
     with left:
         _card(record.card)
-        _facts(record, entry.origin)
+        _facts(spec, record, entry.origin)
     with right:
         if record.outcome == "failed":
             st.error("This run failed and is not ranked. What it said:")
@@ -77,7 +77,7 @@ def _card(card: ModelCard) -> None:
             st.code(plain_lines(card.bibtex), language=None)
 
 
-def _facts(record: ResultRecord, origin: str) -> None:
+def _facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
     card, cost = record.card, record.cost
     memory = cost.peak_memory_bytes
     facts = {
@@ -92,9 +92,11 @@ def _facts(record: ResultRecord, origin: str) -> None:
         "fit, predict": f"{number(cost.fit_seconds)} s, {number(cost.predict_seconds)} s"
         if cost.fit_seconds is not None or cost.predict_seconds is not None
         else None,
+        f"per {predicted(spec)}": _each(cost),
         "peak memory": f"{memory / 2**20:.0f} MiB" if memory is not None else None,
         "parameters": f"{cost.parameters:,}" if cost.parameters is not None else None,
         "hardware": cost.hardware,
+        "made from": ", ".join(f"{key} = {value}" for key, value in record.made_with.items()),
         "model settings": ", ".join(f"{key} = {value}" for key, value in record.params.items()),
         "submission": record.submission[:12],
         "data": record.fingerprints.data[:12],
@@ -114,6 +116,13 @@ def _facts(record: ResultRecord, origin: str) -> None:
         with st.expander("Package versions"):
             rows = [(shortened(k, 80), shortened(v, 80)) for k, v in environment.packages.items()]
             st.dataframe(pd.DataFrame(rows, columns=["package", "version"]), hide_index=True)
+
+
+def _each(cost: Cost) -> str | None:
+    """Time and operations of one prediction."""
+    parts = [] if cost.seconds_each is None else [f"{number(1000 * cost.seconds_each)} ms"]
+    parts += [] if cost.flops is None else [f"{cost.flops:.3g} operations"]
+    return ", ".join(parts) or None
 
 
 def scores_table(spec: BenchmarkSpec, record: ResultRecord) -> pd.DataFrame:

@@ -192,6 +192,11 @@ def benchmark_title(name: str) -> str:
         return name
 
 
+def predicted(spec: BenchmarkSpec) -> str:
+    """What costs are counted by."""
+    return "frame" if spec.frames else "sample"
+
+
 def metric_label(spec: BenchmarkSpec, metric: str) -> str:
     """Axis title: what it is, its unit and which way is better."""
     chosen = metric_by_id(metric)

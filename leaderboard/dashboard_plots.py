@@ -159,6 +159,53 @@ def _add_intervals(
     )
 
 
+def cost_plot(frame: pd.DataFrame, score_title: str, time_title: str) -> go.Figure | None:
+    """Scores with intervals against seconds, both logarithmic where they can be; or None."""
+    timed = frame[frame["seconds_each"].fillna(0) > 0]
+    if len(timed) < 2:
+        return None
+    score = timed["score"].to_numpy(dtype=float)
+    low, high = _extent(timed)
+    seconds = timed["seconds_each"].to_numpy(dtype=float)
+    trained = timed["fit_seconds"].fillna(0).to_numpy(dtype=float) >= 1
+    colour = SKY if _dark() else BLUE
+    figure = go.Figure()
+    for symbol, name, rows in (
+        ("circle", "trained", trained),
+        ("diamond-open", "nothing to train", ~trained),
+    ):
+        if not rows.any():
+            continue
+        figure.add_scatter(
+            x=seconds[rows],
+            y=score[rows],
+            mode="markers+text",
+            name=name,
+            marker={"size": 10, "symbol": symbol, "color": colour},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": np.maximum(high - score, 0)[rows],
+                "arrayminus": np.maximum(score - low, 0)[rows],
+                "color": colour,
+            },
+            text=[label(one, 30) for one in timed["model"][rows]],
+            textposition="top center",
+            textfont={"size": 11},
+            hovertemplate="%{text}<br>%{y:.4g}, %{x:.3g} s<extra></extra>",
+        )
+    figure.update_layout(
+        height=460,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        dragmode=False,
+    )
+    figure.update_xaxes(title=html.escape(time_title, quote=False), type="log", zeroline=False)
+    kind = "log" if low.min() > 0 else "linear"
+    figure.update_yaxes(title=html.escape(score_title, quote=False), type=kind, showgrid=True)
+    return figure
+
+
 def beyond(frame: pd.DataFrame, limits: tuple[float, float]) -> int:
     """How many of the plotted rows reach beyond the axis."""
     low, high = _extent(frame.head(MAX_ROWS))

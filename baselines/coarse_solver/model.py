@@ -8,7 +8,6 @@ exponential, of second order, with a stabilising curvature: see ``etchmark.simul
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,7 +35,7 @@ class CoarseSolver:
         if steps < 1 or not mobility_factor > 0:
             raise ValueError(f"steps {steps} and mobility_factor {mobility_factor} are positive")
         self.steps, self.mobility_factor, self.device = steps, mobility_factor, device
-        self._asked: tuple[int, float] | None = None
+        self._pixels: int | None = None
 
     def fit(self, train: Samples, validation: Samples | None = None) -> CoarseSolver:
         return self
@@ -50,7 +49,6 @@ class CoarseSolver:
         """
         context, frames = context_of(inputs), horizon_of(inputs)
         made = np.empty((len(context), frames, *context.shape[2:]), np.float16)
-        started = time.perf_counter()
         for rows, (mobility, gradient_energy, spacing) in _alike(inputs, len(context)):
             solver = CahnHilliard(
                 context.shape[2],
@@ -66,30 +64,22 @@ class CoarseSolver:
             for part in batches(len(rows), at_once):
                 start = 2 * context[rows[part], -1].astype(np.float64) - 1
                 made[rows[part]] = (solver.evolve(start, times.tolist()).frames + 1) / 2
-        if self._asked is None:
-            spent = (time.perf_counter() - started) / (len(context) * frames)
-            self._asked = (context.shape[2], spent)
+        if self._pixels is None:
+            self._pixels = math.prod(context.shape[2:])
         return made
 
     def parameter_count(self) -> int:
         return 0
 
-    def made_with(self) -> dict[str, str]:
-        """Cost of a frame of the first forecast; operations as transforms are usually counted.
+    def flops(self) -> float | None:
+        """Operations of a frame of the first forecast, as transforms are usually counted.
 
         A real Fourier transform of N points is put at 2.5 N log2 N, there are two in a step, and
         some twenty operations per pixel beside them.
         """
-        if self._asked is None:
-            return {}
-        side, seconds = self._asked
-        pixels = side**2
-        flops = self.steps * pixels * (2 * 2.5 * math.log2(pixels) + 20)
-        return {
-            "frame": f"{side} x {side}",
-            "flops_per_frame": f"{flops:.3g}",
-            "seconds_per_frame": f"{seconds:.3g}",
-        }
+        if self._pixels is None:
+            return None
+        return self.steps * self._pixels * (2 * 2.5 * math.log2(self._pixels) + 20)
 
 
 def _alike(inputs: Inputs, rows: int) -> Iterator[tuple[np.ndarray, tuple[float, float, float]]]:

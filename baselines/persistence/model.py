@@ -19,6 +19,7 @@ class Persistence:
         if kind not in KINDS:
             raise ValueError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
         self.kind = kind
+        self._pixels: int | None = None
 
     def fit(self, train: Samples, validation: Samples | None = None) -> Persistence:
         return self
@@ -37,6 +38,7 @@ class Persistence:
         if len(horizons) != 1 or horizons[0] < 1:
             raise ValueError(f"horizon must be one positive number, not {horizons[:5].tolist()}")
         rows, _, *side = context.shape
+        self._pixels = side[0] * side[1]
         made = np.empty((rows, int(horizons[0]), *side), np.float16)
         ahead = np.arange(1, made.shape[1] + 1, dtype=np.float32)[:, None, None]
         for row, frames in enumerate(context):
@@ -48,9 +50,11 @@ class Persistence:
     def parameter_count(self) -> int:
         return 0
 
-    def made_with(self) -> dict[str, str]:
-        # A product and a sum per pixel, or nothing at all.
-        return {"flops_per_pixel": "2" if self.kind == "linear" else "0"}
+    def flops(self) -> float | None:
+        """A product and a sum per pixel of a frame, or nothing at all."""
+        if self.kind == "last-frame":
+            return 0.0
+        return None if self._pixels is None else 2.0 * self._pixels
 
 
 def build(seed: int, device: str, *, kind: str) -> Persistence:

@@ -107,6 +107,8 @@ def board_table(frame: pd.DataFrame, spec: BenchmarkSpec, metric: str) -> pd.Dat
             "status": frame["status"],
             "fit s": frame["fit_seconds"],
             "predict s": frame["predict_seconds"],
+            "ms each": 1000 * frame["seconds_each"],
+            "flops": frame["flops"],
             "parameters": frame["parameters"],
             "n": frame["n"].where(frame["score"].notna()),
             "units": frame["units"].where(frame["score"].notna()),
@@ -114,14 +116,15 @@ def board_table(frame: pd.DataFrame, spec: BenchmarkSpec, metric: str) -> pd.Dat
             "note": notes,
         }
     )
-    optional = ["folds", "parameters", "fit s", "predict s", "note", "low", "high"]
+    optional = ["folds", "parameters", "fit s", "predict s", "ms each", "flops", "note", "low"]
+    optional += ["high"]
     return table.drop(columns=[name for name in optional if not any(table[name].notna().tolist())])
 
 
 def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
     unit = metric_by_id(metric).unit_for(spec.target.unit)
     head = metric if unit == "1" else f"{metric} / {unit}"
-    real = "%.4g"
+    real, each = "%.4g", parts.predicted(spec)
     config = st.column_config
     return {
         "rank": config.NumberColumn(width=50, pinned=True),
@@ -136,6 +139,8 @@ def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
         "fit s": config.NumberColumn(format=real, help="wall time of fitting, all folds together"),
         "predict s": config.NumberColumn(format=real),
+        "ms each": config.NumberColumn(f"ms per {each}", format=real, help="time of prediction"),
+        "flops": config.NumberColumn(f"flops per {each}", format="compact"),
         "parameters": config.NumberColumn(format="compact"),
     }
 
@@ -212,6 +217,24 @@ def show_plot(
     ]
     if notes:
         st.caption(" ".join(notes))
+
+
+def show_cost(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> None:
+    """Score against time of prediction, where at least two rows say how long they took."""
+    each = parts.predicted(spec)
+    title = parts.metric_label(spec, chosen["metric"])
+    figure = plots.cost_plot(ranked, title, f"seconds per {each}")
+    if figure is None:
+        return
+    st.subheader("What it costs", anchor=False)
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="cost")
+    machines = sorted({parts.shortened(str(one), 80) for one in ranked["hardware"].dropna()})
+    st.caption(
+        parts.literal(
+            f"Time of prediction per {each}, several predicted together, as the harness measured it"
+            f" on: {'; '.join(machines)}. Training is not in it."
+        )
+    )
 
 
 def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
@@ -308,6 +331,7 @@ def main() -> None:
         st.caption(parts.literal(caption(spec, ranked)))
         show_plot(spec, store, ranked, chosen)
         dashboard_curves.show(spec, store, ranked, chosen["protocol"], track)
+        show_cost(spec, ranked, chosen)
         dashboard_rollouts.show(spec, store, ranked, chosen["protocol"])
     model = show_model(spec, store, frame)
     parts.remember(chosen if model is None else chosen | {"model": model})

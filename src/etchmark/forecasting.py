@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -442,7 +441,6 @@ class Forecaster:
         self.schedule, self.plan = schedule, plan
         self.network = self._fresh()
         self._asked: dict[str, int] = {}
-        self._seconds_per_frame = math.nan
 
     def _fresh(self) -> FrameNetwork:
         with torch.random.fork_rng(devices=[]):
@@ -521,27 +519,14 @@ class Forecaster:
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Forecast frames, shape (samples, horizon, n, n), float16; errors as in ``forecast``."""
         context, frames = context_of(inputs, self.network.given), horizon_of(inputs)
-        started = time.perf_counter()
         found = forecast(self.network, context, frames, self.device)
         if not self._asked:
-            spent = time.perf_counter() - started
-            self._seconds_per_frame = spent / (len(context) * frames)
             self._asked = {"shown": context.shape[1], "frames": frames, "side": context.shape[2]}
         return found
 
     def parameter_count(self) -> int:
         return training.parameter_count(self.network)
 
-    def made_with(self) -> dict[str, str]:
-        """Cost of a frame of the first forecast after the fit: its operations and its seconds.
-
-        The seconds are those of a frame of one trajectory, several being forecast together.
-        """
-        if not self._asked:
-            return {}
-        side = self._asked["side"]
-        return {
-            "frame": f"{side} x {side}",
-            "flops_per_frame": f"{flops_per_frame(self.network, **self._asked):.3g}",
-            "seconds_per_frame": f"{self._seconds_per_frame:.3g}",
-        }
+    def flops(self) -> float | None:
+        """Operations of a frame of the first forecast after the fit."""
+        return flops_per_frame(self.network, **self._asked) if self._asked else None

@@ -483,7 +483,9 @@ class Cost(Record):
     """What a run took; unknown parts are null.
 
     ``feature_seconds`` is what computing frozen features took whenever that was; it is part of the
-    other times only where it was during this run.
+    other times only where it was during this run. ``seconds_each`` is the time of prediction of one
+    sample, or of one frame where frames are predicted; ``flops`` are the floating-point operations
+    of the same, as the model counts them.
     """
 
     fit_seconds: float | None = Field(default=None, ge=0)
@@ -492,6 +494,8 @@ class Cost(Record):
     parameters: int | None = Field(default=None, ge=0)
     hardware: str | None = None
     feature_seconds: float | None = Field(default=None, ge=0)
+    seconds_each: float | None = Field(default=None, ge=0)
+    flops: float | None = Field(default=None, ge=0)
 
 
 class Environment(Record):

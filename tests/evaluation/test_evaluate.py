@@ -410,7 +410,7 @@ def test_cost_is_recorded_and_plausible(hub):
     code = mean(
         fit="time.sleep(0.05); self.kept = np.ones(10**7); del self.kept",
         predict="time.sleep(0.03)",
-        extra="def parameter_count(self): return 7",
+        extra="def parameter_count(self): return 7\n    def flops(self): return 1.5e3",
     )
     hub.fine(code, *FOLDS, "--seeds", "2")
     (row,) = hub.board("folds")
@@ -418,7 +418,9 @@ def test_cost_is_recorded_and_plausible(hub):
     assert 4 * 0.05 <= row["fit_seconds"] < 4
     assert 4 * 0.03 <= row["predict_seconds"] < 4
     assert 80e6 < row["peak_memory_bytes"] < 1e9
-    assert row["parameters"] == 7
+    # Every sample is in one fold.
+    assert row["seconds_each"] == pytest.approx(row["predict_seconds"] / row["n"])
+    assert (row["parameters"], row["flops"]) == (7, 1500)
     assert row["hardware"].endswith(" cores")
 
 

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -318,6 +319,27 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     assert len(app.get("image")) == 2
     said = [one.value for one in app.caption]
     assert sum("the same for every model" in one for one in said) == 2
+
+
+def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callable) -> None:
+    command("evaluate", "toy_last", "toy-waves").fine()
+    assert not [one for one in fine(start(benchmark="toy-waves")).subheader if "cost" in one.value]
+    other = toy_frames / "baselines" / "toy_later"
+    shutil.copytree(toy_frames / "baselines" / "toy_last", other)
+    card = (other / "card.yaml").read_text()
+    (other / "card.yaml").write_text(card.replace("toy_last", "toy_later"))
+    code = (other / "model.py").read_text()
+    (other / "model.py").write_text(code.replace("offset=0.0", "offset=0.1"))
+    command("evaluate", "toy_later", "toy-waves").fine()
+    app = fine(start(benchmark="toy-waves"))
+    drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
+    (cost,) = [
+        one for one in drawn if one["layout"]["xaxis"]["title"]["text"] == "seconds per frame"
+    ]
+    assert [one["name"] for one in cost["data"]] == ["nothing to train"]
+    assert set(cost["data"][0]["text"]) == {"toy_last", "toy_later"}
+    board = app.dataframe[0].value
+    assert (board["ms each"] > 0).all()
 
 
 def _numbers(given: list[float] | dict[str, str]) -> list[float]:

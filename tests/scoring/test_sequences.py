@@ -283,8 +283,11 @@ def test_a_model_is_run_and_scored(toy_frames: Path, truth: Frames, command: Cal
 
 def test_several_seeds_of_a_model(toy_frames: Path, command: Callable) -> None:
     said = command("evaluate", "toy_last", "toy-waves", "--json", "--seeds", "3").fine()
-    headline = json.loads(said)["scores"][0]
+    headline, cost = json.loads(said)["scores"][0], json.loads(said)["cost"]
     assert headline["seeds"] == 3
+    # By frame: six of each of five samples, nine of each of three.
+    assert cost["seconds_each"] == pytest.approx(cost["predict_seconds"] / (5 * 6 + 3 * 9))
+    assert cost["flops"] is None
     assert headline["metrics"]["rmse"]["seed_sd"] > 0
 
 

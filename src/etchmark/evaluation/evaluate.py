@@ -35,7 +35,7 @@ from etchmark.evaluation import checkpoints
 from etchmark.evaluation.layout import prepare
 from etchmark.evaluation.worker import SAMPLES
 from etchmark.scoring import predictions
-from etchmark.specs import Cost
+from etchmark.specs import BenchmarkSpec, Cost
 
 DEFAULT_TIME_LIMIT_S = 4 * 3600.0
 LOG_TAIL_BYTES = 64 * 1024
@@ -338,6 +338,7 @@ def run_model(
             "share": options.share,
             "draw": options.draw,
             "splits": list(order),
+            "rows": {split: sum(map(len, rows)) for split, rows in order.items()},
         }
         files.write_json(root / "run.json", run)
         results = [root / fold / f"result-{seed}.json" for fold in folds for seed in run["seeds"]]
@@ -349,7 +350,7 @@ def run_model(
             raise CannotRun(failure)
         if not failure:
             try:
-                cost = _cost(root, run)
+                cost = _cost(root, run, benchmark.spec)
                 _collect(root, run, order, benchmark, track, protocol, out)
                 return Run(None, out, cost, log, kept, _made_with(root, run))
             except (OSError, EOFError, ValueError, KeyError, TypeError):
@@ -411,7 +412,7 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= MAX_REASON else shown[: MAX_REASON - 1] + "…"
 
 
-def _cost(root: Path, run: dict[str, Any]) -> Cost:
+def _cost(root: Path, run: dict[str, Any], spec: BenchmarkSpec) -> Cost:
     results = [
         json.loads((root / fold / f"result-{seed}.json").read_text(encoding="utf-8"))
         for fold in run["folds"]
@@ -420,10 +421,17 @@ def _cost(root: Path, run: dict[str, Any]) -> Cost:
     counts = [result["parameters"] for result in results]
     seeds = len(run["seeds"])
     done = json.loads((root / "done.json").read_text(encoding="utf-8"))
+    predict_seconds = sum(result["predict_seconds"] for result in results) / seeds
+    made = sum(
+        run["rows"][split] * (run["shapes"][split][0] if spec.frames else 1)
+        for split in run["splits"]
+    )
     return Cost(
         # Summed over folds; the mean over seeds.
         fit_seconds=sum(result["fit_seconds"] for result in results) / seeds,
-        predict_seconds=sum(result["predict_seconds"] for result in results) / seeds,
+        predict_seconds=predict_seconds,
+        seconds_each=predict_seconds / made,
+        flops=results[0]["flops"],
         peak_memory_bytes=done["peak_memory_bytes"],
         parameters=None if None in counts else max(counts),
         # All folds have the same images, so those of one are all.

@@ -51,7 +51,9 @@ class Samples:
 class Model(Protocol):
     """Fits on labelled samples, then predicts from inputs alone.
 
-    An optional method ``parameter_count() -> int | None`` tells the number of fitted parameters.
+    Optional methods: ``parameter_count() -> int | None`` tells the number of fitted parameters,
+    ``flops() -> float | None`` the floating-point operations of predicting one sample, or one frame
+    where frames are predicted.
     """
 
     def fit(self, train: Samples, validation: Samples | None) -> Any: ...

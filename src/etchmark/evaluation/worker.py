@@ -141,6 +141,7 @@ def run_fold(
     count = None if count is None else int(count)
     if count is not None and not 0 <= count < 2**63:
         raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
+    flops = model.flops() if hasattr(model, "flops") else None
     used = model.made_with() if hasattr(model, "made_with") else {}
     spent = model.feature_seconds() if hasattr(model, "feature_seconds") else None
     result = {
@@ -149,6 +150,7 @@ def run_fold(
         "fit_seconds": fitting.seconds,
         "predict_seconds": predict_seconds,
         "parameters": count,
+        "flops": None if flops is None else float(flops),
         "device": device,
     }
     files.write_json(folder / f"result-{seed}.json", result)

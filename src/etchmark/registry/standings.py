@@ -24,8 +24,8 @@ COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
     "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
     "split", "subset", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
-    "predict_seconds", "peak_memory_bytes", "hardware", "training_data", "tags", "origin", "date",
-    "submission", "benchmark",
+    "predict_seconds", "seconds_each", "flops", "peak_memory_bytes", "hardware", "training_data",
+    "tags", "origin", "date", "submission", "benchmark",
 )  # fmt: skip
 
 
@@ -117,6 +117,8 @@ def _row(
         "parameters": record.cost.parameters,
         "fit_seconds": record.cost.fit_seconds,
         "predict_seconds": record.cost.predict_seconds,
+        "seconds_each": record.cost.seconds_each,
+        "flops": record.cost.flops,
         "peak_memory_bytes": record.cost.peak_memory_bytes,
         "hardware": record.cost.hardware,
         "training_data": record.card.training_data,
@@ -311,6 +313,8 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
         "fold_sd",
         "fit_seconds",
         "predict_seconds",
+        "seconds_each",
+        "flops",
     )
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
     return frame.astype(kinds)
