@@ -161,7 +161,7 @@ def _add_intervals(
 
 def cost_plot(frame: pd.DataFrame, score_title: str, time_title: str) -> go.Figure | None:
     """Scores with intervals against seconds, both logarithmic where they can be; or None."""
-    timed = frame[frame["seconds_each"].fillna(0) > 0]
+    timed = pd.DataFrame(frame[frame["seconds_each"].fillna(0) > 0])
     if len(timed) < 2:
         return None
     score = timed["score"].to_numpy(dtype=float)
