@@ -57,6 +57,25 @@ def exponax(fields: np.ndarray, dt: float, order: int = 2, extent: float = float
     return lambda: np.asarray(run(given).block_until_ready())[:, 0]
 
 
+def py_pde(fields: np.ndarray, scheme: str, dt: float) -> Solve:
+    """Central differences of the same equation, compiled by numba, one field after another."""
+    pde = pytest.importorskip("pde", reason="py-pde is not installed (extra `speed`)")
+    kind = {"euler": pde.EulerSolver, "runge-kutta": pde.RungeKuttaSolver}[scheme]
+    grid = pde.CartesianGrid([[0, NODES], [0, NODES]], NODES, periodic=True)
+    solver = kind(pde.CahnHilliardPDE(interface_width=1), backend="numba")
+    stepper = solver.make_stepper(pde.ScalarField(grid, fields[0]), dt=dt)
+
+    def run() -> np.ndarray:
+        made = []
+        for one in fields:
+            state = pde.ScalarField(grid, one)
+            stepper(state, 0.0, SPAN)
+            made.append(np.array(state.data))
+        return np.stack(made)
+
+    return run
+
+
 def chosen_step(
     make: Callable[[float], Solve], steps: list[float], truth: np.ndarray
 ) -> tuple[float, float]:
@@ -111,6 +130,39 @@ def test_beside_exponax(
         goal="at least 1.5",
     )
     assert peer >= 1.5 * took
+
+
+def test_beside_py_pde(
+    fields: np.ndarray, report: Any, shortest: Callable[..., list[float]]
+) -> None:
+    """Explicit steps as long as accuracy and stability allow, of the faster of two schemes."""
+    truth = py_pde(fields[:1], "runge-kutta", 0.005)()
+    longest = {"euler": 0.032, "runge-kutta": 0.04}
+    chosen = {
+        scheme: chosen_step(
+            partial(py_pde, fields[:1], scheme), [first / 2**n for n in range(5)], truth
+        )
+        for scheme, first in longest.items()
+    }
+    mine, own = chosen_step(partial(ours, fields), STEPS, own_limit(fields))
+    solves = {scheme: py_pde(fields, scheme, chosen[scheme][0]) for scheme in chosen}
+    took, *peers = shortest(1, ours(fields, mine), *solves.values())
+    times = dict(zip(solves, peers, strict=True))
+    report(
+        f"Cahn–Hilliard, {NODES}², batch {BATCH}, float64, {SPAN:g} units of time",
+        (f"etchmark, dt {mine:.3g}, error {own:.2g}", took, "s"),
+        *(
+            (
+                f"py-pde {scheme}, dt {chosen[scheme][0]:.3g}, error {chosen[scheme][1]:.2g}",
+                one,
+                "s",
+            )
+            for scheme, one in times.items()
+        ),
+        ("ratio to the faster", min(peers) / took, ""),
+        goal="at least 20",
+    )
+    assert min(peers) >= 20 * took
 
 
 def own_limit(fields: np.ndarray) -> np.ndarray:
