@@ -64,7 +64,7 @@ speed: setup
 	$(BIN)/python -m pytest tests/performance -m speed -s
 
 results: setup
-	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections; do $(BIN)/etchmark results run $$benchmark || exit; done
+	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections spinodal-forecast spinodal-forecast-10 grain-growth-forecast grain-growth-forecast-10; do $(BIN)/etchmark results run $$benchmark || exit; done
 
 clean:
 	rm -rf $(VENV) .cache runs dist

@@ -31,7 +31,8 @@ from etchmark.forecasting import (  # noqa: E402
     rollout_rmse,
     trajectories,
 )
-from etchmark.training import PeriodicConv, Schedule  # noqa: E402
+from etchmark.periodic import PeriodicConv  # noqa: E402
+from etchmark.training import Schedule  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -17,19 +17,17 @@ from torch import nn
 from torch.nn import functional
 
 from etchmark.evaluation.model import Inputs, Samples
+from etchmark.periodic import PeriodicConv, channels_last, wrap
 from etchmark.simulation import bounds
 from etchmark.training import (
     BetweenLimits,
     FullPrecision,
-    PeriodicConv,
     Schedule,
     batches,
-    channels_last,
     identity,
     parameter_count,
     percent_error,
     train,
-    wrap,
 )
 
 

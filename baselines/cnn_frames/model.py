@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from etchmark.forecasting import Forecaster, FrameNetwork, Plan
-from etchmark.training import PeriodicConv, Schedule, channels_last, wrap
+from etchmark.periodic import PeriodicConv, channels_last, wrap
+from etchmark.training import Schedule
 
 
 class SpaceTimeConv(nn.Module):

@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from etchmark.forecasting import Forecaster, PaddedConv, Plan, RecurrentNetwork
-from etchmark.training import Schedule, channels_last
+from etchmark.periodic import channels_last
+from etchmark.training import Schedule
 
 Memory = list[tuple[torch.Tensor, torch.Tensor]]
 

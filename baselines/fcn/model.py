@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from etchmark.forecasting import Forecaster, FrameNetwork, PaddedConv, Plan
-from etchmark.training import Schedule, channels_last
+from etchmark.periodic import channels_last
+from etchmark.training import Schedule
 
 KERNEL, DILATION = 7, 3
 """Of the second part of the large kernel, which with the first covers 21 + 2 pixels."""

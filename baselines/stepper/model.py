@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from etchmark.forecasting import Forecaster, FrameNetwork, Plan
-from etchmark.training import PeriodicConv, Schedule, channels_last
+from etchmark.periodic import PeriodicConv, channels_last
+from etchmark.training import Schedule
 
 
 class Residual(nn.Module):

@@ -6,7 +6,8 @@ and what is forecast of trajectories held out decides which weights are kept. A 
 forecasts is five lines around a network of your own::
 
     from etchmark.forecasting import Forecaster, FrameNetwork, Plan
-    from etchmark.training import PeriodicConv, Schedule
+    from etchmark.periodic import PeriodicConv
+    from etchmark.training import Schedule
     def build(seed: int, device: str) -> Forecaster:
         make = lambda: FrameNetwork(PeriodicConv(2, 1, 1, kernel=7))
         return Forecaster(make, seed, device, Schedule(10, 16, 1e-3), Plan(unroll=4))
@@ -31,7 +32,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from etchmark import training
-from etchmark.training import Schedule, batches, wrap
+from etchmark.periodic import wrap
+from etchmark.training import Schedule, batches
 
 if TYPE_CHECKING:
     from etchmark.evaluation.model import Inputs, Samples
