@@ -3,7 +3,7 @@
 A network makes frames of frames; shown its own, it goes on for as long as it is asked to. What it
 is trained on are windows of trajectories, drawn at random and moved by the symmetries of the data,
 and what is forecast of trajectories held out decides which weights are kept. A ``model.py`` that
-forecasts is five lines around a network of your own::
+forecasts is a few lines around a network of your own::
 
     from etchmark.forecasting import Forecaster, FrameNetwork, Plan
     from etchmark.periodic import PeriodicConv
