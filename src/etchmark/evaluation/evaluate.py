@@ -42,6 +42,8 @@ LOG_TAIL_BYTES = 64 * 1024
 LOG_FILE_BYTES = 64 << 20
 MAX_REASON = 500
 POLL_S = 0.05
+WATCHING = 0.02
+"""Share of a core that watching a model may take: its memory is a walk over all processes."""
 
 
 @dataclass(frozen=True)
@@ -251,14 +253,16 @@ def _watch(
         watched = psutil.Process(process.pid)
         with _bar(len(results), progress) as advance:
             while process.poll() is None:
-                if time.monotonic() - started > limits.seconds:
+                begun = time.monotonic()
+                if begun - started > limits.seconds:
                     stopped = f"ran out of time: more than {limits.seconds:g} s"
                 elif _exceeds(watched, memory):
                     stopped = f"ran out of memory: more than {memory / 2**30:.1f} GiB"
                 if stopped:
                     break
                 advance(sum(path.is_file() for path in results))
-                time.sleep(POLL_S)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(POLL_S, (time.monotonic() - begun) / WATCHING))
     except psutil.NoSuchProcess:
         pass
     finally:
