@@ -34,6 +34,7 @@ pages = st.navigation(
             icon=":material/leaderboard:",
             default=True,
         ),
+        st.Page(HERE / "app_pages" / "datasets.py", title="Datasets", icon=":material/dataset:"),
         st.Page(HERE / "app_pages" / "submit.py", title="Submit", icon=":material/upload:"),
         st.Page(
             HERE / "app_pages" / "how_to_read.py",

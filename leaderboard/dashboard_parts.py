@@ -15,6 +15,9 @@ import streamlit as st
 
 from etchmark import settings
 from etchmark.catalog import catalog, content_root
+from etchmark.data.gallery import Gallery
+from etchmark.data.loading import find_config, read_manifest
+from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
 from etchmark.present import plain
 from etchmark.registry import standings as board
@@ -25,7 +28,9 @@ from etchmark.specs import BenchmarkSpec, ReferenceLine
 
 log = logging.getLogger("etchmark.dashboard")
 
-VIEW_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model")
+BOARD_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model")
+DATA_KEYS = ("dataset", "config", "split", "sample")
+VIEW_KEYS = BOARD_KEYS + DATA_KEYS
 ALL_TRACKS = "all"
 GENERIC_ERROR = (
     "This page could not be shown. The reason is in the dashboard's log; reloading the page or"
@@ -171,6 +176,30 @@ def entry(store: Store, submission: str) -> Entry | None:
     return _entry(store, registry_state(store), submission)
 
 
+# --- datasets ----------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _gallery(folder: str, stamp: tuple[int, int, int]) -> Gallery:
+    return Gallery(Path(folder), read_manifest(Path(folder)))
+
+
+def gallery(dataset: str, config: str) -> Gallery | None:
+    """What a config holds; None if it is not on this machine."""
+    folder = find_config(catalog(), dataset, config)
+    return None if folder is None else _gallery(str(folder), _stamp(folder / MANIFEST))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _samples(_gallery: Gallery, fingerprint: str, folder: str, split: str) -> pd.DataFrame:
+    return _gallery.table(split)
+
+
+def samples(chosen: Gallery, split: str) -> pd.DataFrame:
+    """Ids, numbers and texts of a split, one row per sample."""
+    return _samples(chosen, chosen.manifest.fingerprint, str(chosen.folder), split)
+
+
 # --- benchmarks and metrics in words -----------------------------------------------------------
 
 
@@ -227,8 +256,12 @@ def follow_link() -> None:
     # A link that was not written here was typed, followed or gone back to. None at all is what
     # changing pages leaves: then the last view is still the one.
     if given and given != st.session_state.get("written"):
-        st.session_state["view"] = given
-        for key in VIEW_KEYS:
+        # A page's link says nothing of what is looked at on others.
+        meant = DATA_KEYS if set(given) & set(DATA_KEYS) else BOARD_KEYS
+        st.session_state["view"] = {
+            key: value for key, value in view().items() if key not in meant
+        } | given
+        for key in meant:
             st.session_state.pop(f"pick-{key}", None)
 
 
@@ -264,7 +297,9 @@ def choose(
 
 def remember(chosen: dict[str, str]) -> None:
     """Put the view into the link, so that it restores what is seen."""
-    st.session_state["view"] = dict(chosen)
+    meant = DATA_KEYS if set(chosen) & set(DATA_KEYS) else BOARD_KEYS
+    others = {key: value for key, value in view().items() if key not in meant}
+    st.session_state["view"] = others | chosen
     st.session_state["written"] = dict(chosen)
     if {key: st.query_params[key] for key in st.query_params} != chosen:
         st.query_params.from_dict(chosen)

@@ -61,6 +61,15 @@ class Citation(Record):
     url: Url | None = None
 
 
+class Picture(Record):
+    """A picture of samples that stands in the folder of a dataset."""
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.(png|gif)$")]
+    caption: Line
+    configs: list[Identifier] = Field(min_length=1)
+    """What it shows."""
+
+
 class DatasetConfig(Record):
     """One configuration of a dataset: one table, one schema."""
 
@@ -87,6 +96,7 @@ class DatasetSpec(Record):
     label_columns: list[str] = Field(min_length=1)
     """Columns kept in the frozen release of the configs that have them, to tell how far a rebuild
     that differs is off."""
+    pictures: list[Picture] = []
     parameters: dict[str, Any] = {}
     """Generator parameters and seeds, handed to ``build.py`` and kept in the manifest."""
 
@@ -94,7 +104,14 @@ class DatasetSpec(Record):
     def _default_exists(self) -> DatasetSpec:
         if self.default_config not in self.configs:
             raise ValueError(f"default_config {self.default_config!r} is not among configs")
+        for picture in self.pictures:
+            if unknown := [name for name in picture.configs if name not in self.configs]:
+                raise ValueError(f"{picture.file} shows {unknown[0]!r}, which is not among configs")
         return self
+
+    def picture_of(self, config: str) -> Picture | None:
+        """The first picture of a config."""
+        return next((one for one in self.pictures if config in one.configs), None)
 
 
 class Track(Record):

@@ -11,16 +11,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
+from etchmark.catalog import catalog
+from etchmark.data import building
 from etchmark.data.loading import load_benchmark
 from etchmark.registry import preview, standings, submissions
 from etchmark.registry.store import LOCAL, Entry, Store
@@ -121,6 +125,86 @@ def query(app: AppTest) -> dict[str, str]:
         key: value[0] if isinstance(value, list) else value
         for key, value in dict(app.query_params).items()
     }
+
+
+# --- datasets ----------------------------------------------------------------------------------
+
+
+def test_a_dataset_that_is_not_here_says_how_to_have_it(toy_content: Path) -> None:
+    app = fine(page("datasets"))
+    assert [one.label for one in app.selectbox] == ["Dataset", "Configuration"]
+    assert app.info[0].value.startswith("This configuration is not on this machine yet")
+    assert "etchmark download toy:scalar-mini" in app.code[1].value
+    assert not app.get("download_button")
+    assert query(app) == {"dataset": "toy", "config": "scalar-mini"}
+
+
+def test_samples_filters_and_their_spread(toy_content: Path) -> None:
+    building.build(catalog(), "toy", "scalar-mini")
+    app = fine(page("datasets"))
+    assert "12 samples; train-00 to train-11 are shown." in [one.value for one in app.caption]
+    assert len(app.get("download_button")) == 3
+    facts = dict(app.dataframe[0].value.itertuples(index=False))
+    assert facts["samples"] == "27"
+    assert facts["used by"] == "toy-line"
+    (kinds,) = app.multiselect
+    fine(kinds.set_value(["k1"]).run())
+    assert "6 samples; train-01 to train-11 are shown." in [one.value for one in app.caption]
+    fine(app.text_input[0].set_value("-03").run())
+    assert query(app)["sample"] == "train-03"
+    values = dict(app.dataframe[1].value.itertuples(index=False))
+    assert (values["id"], values["kind"]) == ("train-03", "k1")
+    fine(app.text_input[0].set_value("nothing like it").run())
+    assert app.info[0].value == "No sample passes these filters. Widen them."
+
+
+def test_a_link_leads_to_a_sample(toy_content: Path) -> None:
+    building.build(catalog(), "toy", "scalar-mini")
+    link = {"dataset": "toy", "config": "scalar-mini", "split": "hard", "sample": "hard-04"}
+    app = fine(page("datasets", **link))
+    assert query(app) == link
+    assert dict(app.dataframe[1].value.itertuples(index=False))["id"] == "hard-04"
+    lost = page("datasets", **link | {"config": "gone"})
+    assert "There is no configuration" in lost.warning[0].value
+    assert not lost.exception
+
+
+def test_the_view_of_a_board_outlives_a_look_at_the_data(toy_content: Path) -> None:
+    app = fine(start(benchmark="toy-fields"))
+    fine(app.switch_page("app_pages/datasets.py").run())
+    fine(app.switch_page("app_pages/leaderboard.py").run())
+    assert query(app)["benchmark"] == "toy-fields"
+
+
+def test_films_are_shown(toy_frames: Path) -> None:
+    building.build(catalog(), "waves", "waves-full")
+    app = fine(page("datasets", dataset="waves", config="waves-full", split="long"))
+    assert "seen and next: 12 frames." in [one.value for one in app.caption]
+    gif = Image.open(io.BytesIO(dashboard_data().film(np.zeros((5, 8, 8), np.uint8))))
+    assert gif.format == "GIF"
+
+
+def test_the_surface_of_a_volume_closes_around_its_cells(toy_volumes: Path) -> None:
+    building.build(catalog(), "voxels", "cells-mini")
+    app = fine(page("datasets", dataset="voxels", config="cells-mini"))
+    drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
+    assert drawn[0]["data"][0]["type"] == "mesh3d"
+    cells = np.zeros((3, 4, 5), bool)
+    cells[1, 2, 3] = cells[2, 3, 4] = True
+    corners, triangles = dashboard_data().faces(cells)
+    assert (corners.shape, triangles.shape) == ((48, 3), (24, 3))
+    assert corners.min(axis=0).tolist() == [1, 2, 3]
+    assert corners.max(axis=0).tolist() == [3, 4, 5]
+    a, b, c = corners[triangles].swapaxes(0, 1)
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    assert areas.sum() == pytest.approx(12)
+
+
+def dashboard_data() -> Any:
+    sys.path.insert(0, str(FOLDER))
+    import dashboard_data as found
+
+    return found
 
 
 # --- leaderboard -------------------------------------------------------------------------------

@@ -1,0 +1,231 @@
+"""The datasets: what they hold, how it looks, and how to have it."""
+
+from __future__ import annotations
+
+import dashboard_data as data
+import dashboard_parts as parts
+import pandas as pd
+import streamlit as st
+
+from etchmark.catalog import catalog
+from etchmark.data.gallery import Gallery, groups, numbers
+from etchmark.errors import UserError
+from etchmark.specs import DatasetSpec
+
+AT_ONCE = 12
+"""Thumbnails on a page of the gallery."""
+THUMBNAIL = 112
+MOST_BYTES = 256 << 20
+"""A split up to this size is handed out by the page."""
+
+
+def controls() -> tuple[DatasetSpec, str]:
+    names = catalog().dataset_names()
+    if not names:
+        raise UserError("there is no dataset here; add datasets/<name>/ or set ETCHMARK_CONTENT")
+    left, right = st.columns([1, 1])
+    with left:
+        name = parts.choose(st.selectbox, "Dataset", "dataset", names, names[0])
+    spec = catalog().dataset(name)
+    with right:
+        config = parts.choose(
+            st.selectbox,
+            "Configuration",
+            "config",
+            list(spec.configs),
+            spec.default_config,
+            format_func=lambda one: f"{one}: {spec.configs[one].title}",
+        )
+    return spec, config
+
+
+def about(spec: DatasetSpec, config: str, found: Gallery | None) -> None:
+    st.subheader(parts.literal(spec.title), anchor=False)
+    st.text(" ".join(spec.summary.split()))
+    st.markdown(f"**{parts.literal(config)}.** " + parts.literal(spec.configs[config].description))
+    picture = spec.picture_of(config)
+    if picture is not None:
+        path = catalog().dataset_folder(spec.name) / picture.file
+        if path.is_file():
+            with st.expander("Examples", expanded=found is None):
+                st.image(str(path), caption=picture.caption, alt=picture.caption)
+    facts = {
+        "licence": spec.licence,
+        "version": str(spec.version),
+        "samples": f"{spec.configs[config].rows:,}",
+        "fingerprint": found.manifest.fingerprint[:12] if found else None,
+        "used by": ", ".join(_benchmarks(spec.name, config)),
+    }
+    rows = [(name, value) for name, value in facts.items() if value]
+    st.dataframe(pd.DataFrame(rows, columns=["what", "value"]), hide_index=True, key="data-facts")
+    with st.expander("Sources and how to cite"):
+        for one in spec.citations:
+            address = parts.web_address(one.doi or one.url)
+            text = parts.literal(one.title)
+            st.markdown(f"- [{text}]({address})" if address else f"- {text}")
+        st.code(data.bibtex(spec, config, found), language=None)
+
+
+def _benchmarks(dataset: str, config: str) -> list[str]:
+    found = []
+    for name in catalog().benchmark_names():
+        try:
+            spec = parts.benchmark(name)
+        except UserError:
+            # Another benchmark's broken card is no reason to show nothing here.
+            continue
+        if spec.dataset == dataset and any(one.config == config for one in spec.tracks.values()):
+            found.append(name)
+    return found
+
+
+def how_to_have(spec: DatasetSpec, config: str) -> None:
+    st.markdown("**Have it on your machine**")
+    st.code(data.commands(spec, config), language="bash", wrap_lines=True)
+
+
+def show_downloads(found: Gallery) -> None:
+    with st.container(horizontal=True):
+        for split in found.splits:
+            size = found.size(split)
+            if size <= MOST_BYTES:
+                name = f"{found.manifest.name}-{found.manifest.config}-{split}"
+                several = len(found.paths(split)) > 1
+                st.download_button(
+                    f"{split} ({size / 2**20:.1f} MiB)",
+                    # Read when it is clicked, not whenever the page is shown.
+                    lambda split=split: found.packed(split)[1],
+                    file_name=f"{name}.{'zip' if several else 'parquet'}",
+                    mime="application/zip" if several else "application/vnd.apache.parquet",
+                    icon=":material/download:",
+                    on_click="ignore",
+                    key=f"have-{split}",
+                )
+    too_large = [split for split in found.splits if found.size(split) > MOST_BYTES]
+    if too_large:
+        st.caption(f"Too large for this page: {', '.join(too_large)}. Use the commands above.")
+
+
+def choose_samples(found: Gallery) -> tuple[str, pd.DataFrame]:
+    """A split and the samples of it that pass the filters; the index is the row in the split."""
+    split = parts.choose(
+        st.segmented_control, "Split", "split", found.splits, found.splits[0], required=True
+    )
+    table = parts.samples(found, split)
+    sorts, ranges = groups(table), numbers(table)
+    columns = iter(st.columns(1 + bool(sorts) + bool(ranges)))
+    key = f"{found.manifest.name}-{found.manifest.config}-{split}"
+    if sorts:
+        with next(columns):
+            column = st.selectbox("Sorted by", sorts, key=f"sort-{key}")
+            texts = pd.Series(table[column]).astype(str)
+            values = sorted(texts.unique())
+            kept = st.multiselect("Show", values, default=values, key=f"values-{key}-{column}")
+            table = pd.DataFrame(table[texts.isin(kept)])
+    if ranges:
+        with next(columns):
+            column = st.selectbox("Between", ranges, key=f"range-{key}")
+            values = pd.Series(table[column])
+            low, high = float(values.min()), float(values.max())
+            if low < high:
+                chosen = st.slider(
+                    column, low, high, (low, high), key=f"between-{key}-{column}", format="%.4g"
+                )
+                table = pd.DataFrame(table[values.between(*chosen) | values.isna()])
+    with next(columns):
+        word = st.text_input("Id contains", key=f"word-{key}").strip()
+        if word and "id" in table:
+            ids = pd.Series(table["id"]).astype(str).str
+            table = pd.DataFrame(table[ids.contains(word, case=False, regex=False)])
+    return split, table
+
+
+def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
+    """Some thumbnails and a choice among them; the row of the sample that is looked at."""
+    if table.empty:
+        st.info("No sample passes these filters. Widen them.")
+        return None
+    pages = -(-len(table) // AT_ONCE)
+    key = f"{found.manifest.name}-{found.manifest.config}-{split}"
+    page = 1
+    if pages > 1:
+        page = int(st.number_input(f"Page of {pages:,}", 1, pages, 1, key=f"page-{key}-{pages}"))
+    shown = table.iloc[(page - 1) * AT_ONCE : page * AT_ONCE]
+    ids = [str(one) for one in shown["id"]]
+    rows = [int(str(one)) for one in shown.index]
+    st.caption(f"{len(table):,} samples; {ids[0]} to {ids[-1]} are shown.")
+    pictures = data.thumbnails(found, split, tuple(rows))
+    if pictures:
+        st.image(pictures, caption=ids, width=THUMBNAIL, alt=[f"sample {one}" for one in ids])
+    asked = parts.view().get("sample")
+    chosen = st.selectbox(
+        "Sample",
+        ids,
+        index=ids.index(asked) if asked in ids else 0,
+        key=f"sample-{key}-{page}-{ids[0]}-{len(table)}",
+    )
+    parts.view()["sample"] = chosen
+    return rows[ids.index(chosen)]
+
+
+def show_sample(found: Gallery, split: str, row: int) -> None:
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        data.show_pictures(found, split, row)
+    with right:
+        values = parts.samples(found, split).loc[row].dropna()
+        shown = [(str(name), _text(value)) for name, value in values.items()]
+        st.dataframe(
+            pd.DataFrame(shown, columns=["column", "value"]), hide_index=True, key="sample-values"
+        )
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else parts.shortened(str(value), 200)
+
+
+def show_distribution(found: Gallery, split: str, table: pd.DataFrame) -> None:
+    ranges = numbers(table)
+    if not ranges:
+        return
+    st.subheader("How they are spread", anchor=False)
+    key = f"{found.manifest.name}-{found.manifest.config}-{split}"
+    left, right = st.columns(2)
+    with left:
+        column = st.selectbox("Quantity", ranges, key=f"spread-{key}")
+    with right:
+        sorts = ["", *groups(table)]
+        by = st.selectbox(
+            "By", sorts, key=f"by-{key}", format_func=lambda one: one or "all samples together"
+        )
+    figure = data.histogram(table, column, by or None)
+    st.plotly_chart(figure, width="stretch", config=data.CONFIG, key="spread")
+    with st.expander("As a table"):
+        st.dataframe(data.summary(table, column, by or None), hide_index=True, key="spread-table")
+
+
+def main() -> None:
+    st.title("Datasets", anchor=False)
+    parts.follow_link()
+    spec, config = controls()
+    chosen = {"dataset": spec.name, "config": config}
+    found = parts.gallery(spec.name, config)
+    about(spec, config, found)
+    how_to_have(spec, config)
+    if found is None:
+        parts.remember(chosen)
+        st.info("This configuration is not on this machine yet; the first command above builds it.")
+        return
+    show_downloads(found)
+    st.subheader("Samples", anchor=False)
+    split, table = choose_samples(found)
+    chosen["split"] = split
+    row = show_gallery(found, split, table)
+    if row is not None:
+        show_sample(found, split, row)
+        chosen["sample"] = str(parts.samples(found, split)["id"].loc[row])
+        show_distribution(found, split, table)
+    parts.remember(chosen)
+
+
+main()

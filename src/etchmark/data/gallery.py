@@ -1,0 +1,146 @@
+"""What a built config holds, for people to look at: its numbers, pictures, volumes and films."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from etchmark.data.columns import Columns, features_of, nesting
+from etchmark.errors import UserError
+from etchmark.specs import Manifest
+
+MOST_VALUES = 20
+"""Different texts up to which a column sorts the samples into groups."""
+HIDDEN = ("parameters",)
+"""Columns of text for machines."""
+
+
+class Kinds(NamedTuple):
+    """Columns of a config by what can be shown of them."""
+
+    scalars: list[str]
+    pictures: list[str]
+    volumes: list[str]
+    films: list[str]
+
+
+def grey(values: np.ndarray) -> NDArray[np.uint8]:
+    """An array as brightness: phases 0 and 1 black and white, as are 0 and 1 of real numbers.
+
+    Images of more than two levels stay as they are; what lies beyond the range is cut off.
+    """
+    if values.dtype.kind == "f":
+        return (np.clip(values.astype(float), 0, 1) * 255).round().astype(np.uint8)
+    if values.dtype != np.uint8 or not values.size or values.max() <= 1:
+        return (np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return values
+
+
+class Gallery:
+    """A built config, read as it is looked at.
+
+    Args:
+        folder: where it stands.
+        manifest: what it consists of.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.splits = list(dict.fromkeys(file.split for file in manifest.files))
+        self.kinds = _kinds(self.paths(self.splits[0])[0])
+        self._columns: dict[str, Columns] = {}
+
+    def paths(self, split: str) -> list[Path]:
+        """Files of a split."""
+        found = [self.folder / file.path for file in self.manifest.files if file.split == split]
+        if not found:
+            raise UserError(f"unknown split {split!r}; known are: {', '.join(self.splits)}")
+        return found
+
+    def size(self, split: str) -> int:
+        """Bytes of the files of a split."""
+        return sum(file.bytes for file in self.manifest.files if file.split == split)
+
+    def columns(self, split: str) -> Columns:
+        if split not in self._columns:
+            self._columns[split] = Columns(self.paths(split))
+        return self._columns[split]
+
+    def table(self, split: str) -> pd.DataFrame:
+        """One row per sample: ids, numbers and texts."""
+        columns = self.columns(split)
+        return pd.DataFrame({name: columns[name] for name in self.kinds.scalars})
+
+    def cell(self, split: str, column: str, row: int) -> np.ndarray:
+        """One cell of a column of arrays or images."""
+        return self.columns(split).rows(column, row, row + 1)[0]
+
+    def thumbnail(self, split: str, row: int) -> NDArray[np.uint8] | None:
+        """A sample at a glance, shape (height, width): a picture, a last frame, a middle plane."""
+        pictures, volumes, films = self.kinds[1:]
+        if pictures:
+            return grey(self.cell(split, pictures[0], row))
+        if films:
+            return grey(self.cell(split, films[-1], row)[-1])
+        if volumes:
+            volume = self.cell(split, volumes[0], row)
+            return grey(volume[len(volume) // 2])
+        return None
+
+    def film(self, split: str, row: int) -> NDArray[np.uint8]:
+        """All frames of a sample of a config with films, shape (frames, n, n).
+
+        Columns of frames follow each other in time, as they stand in the files.
+        """
+        parts = [grey(self.cell(split, name, row)) for name in self.kinds.films]
+        return np.concatenate([part for part in parts if part.shape[1:] == parts[0].shape[1:]])
+
+    def packed(self, split: str) -> tuple[str, bytes]:
+        """Name and content of one file with the split: its parquet file, or a ZIP of several."""
+        stem = f"{self.manifest.name}-{self.manifest.config}-{split}"
+        paths = self.paths(split)
+        if len(paths) == 1:
+            return f"{stem}.parquet", paths[0].read_bytes()
+        buffer = io.BytesIO()
+        # Parquet is compressed already.
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as whole:
+            for path in paths:
+                whole.write(path, path.relative_to(self.folder).as_posix())
+        return f"{stem}.zip", buffer.getvalue()
+
+
+def _kinds(path: Path) -> Kinds:
+    schema = pq.read_schema(path)
+    features = features_of(schema)
+    found = Kinds([], [], [], [])
+    for field in schema:
+        depth, kind = nesting(field.type)
+        real = str(kind) in {"halffloat", "float", "double"}
+        if features.get(field.name, {}).get("_type") == "Image" or (depth == 2 and not real):
+            found.pictures.append(field.name)
+        elif depth == 3:
+            (found.films if real else found.volumes).append(field.name)
+        elif depth == 0 and field.name not in HIDDEN:
+            found.scalars.append(field.name)
+    return found
+
+
+def groups(table: pd.DataFrame) -> list[str]:
+    """Columns of text that sort the samples into a few groups."""
+    texts = table.select_dtypes(["object", "str"]).drop(columns="id", errors="ignore")
+    counts = {str(name): pd.Series(texts[name]).nunique() for name in texts}
+    return [name for name, count in counts.items() if 2 <= count <= MOST_VALUES]
+
+
+def numbers(table: pd.DataFrame) -> list[str]:
+    """Columns of numbers that differ between samples."""
+    found = table.select_dtypes("number")
+    values = {str(name): pd.Series(found[name]) for name in found}
+    return [name for name, one in values.items() if bool(one.min() < one.max())]
