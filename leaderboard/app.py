@@ -29,10 +29,15 @@ st.set_page_config(page_title="etchmark", page_icon=icon(), layout="wide")
 pages = st.navigation(
     [
         st.Page(
+            HERE / "app_pages" / "overview.py",
+            title="Overview",
+            icon=":material/home:",
+            default=True,
+        ),
+        st.Page(
             HERE / "app_pages" / "leaderboard.py",
             title="Leaderboard",
             icon=":material/leaderboard:",
-            default=True,
         ),
         st.Page(HERE / "app_pages" / "datasets.py", title="Datasets", icon=":material/dataset:"),
         st.Page(HERE / "app_pages" / "submit.py", title="Submit", icon=":material/upload:"),

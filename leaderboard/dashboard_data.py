@@ -122,7 +122,10 @@ def film(frames: np.ndarray) -> bytes:
 
 
 def faces(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where cells that are set end: corners, shape (4 faces, 3), and triangles, (2 faces, 3)."""
+    """Where cells that are set end: corners, shape (4 faces, 3), and triangles, (2 faces, 3).
+
+    Seen from outside the corners of a triangle run counter-clockwise, or it would lie in the dark.
+    """
     padded = np.pad(cells.astype(np.int8), 1)
     corners = []
     for axis in range(3):
@@ -134,11 +137,21 @@ def faces(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         square = np.zeros((4, 3), np.float32)
         square[[1, 2], others[0]] = 1
         square[[2, 3], others[1]] = 1
-        corners.append(at[:, None] + square)
+        # As they stand, the corners run so for faces that look along the axis (of the second axis:
+        # against it), which are those where what is set ends.
+        turned = (change[change != 0] > 0) != (axis == 1)
+        corners.append(at[:, None] + np.where(turned[:, None, None], square[::-1], square))
     found = np.concatenate(corners).reshape(-1, 3)
     first = 4 * np.arange(len(found) // 4, dtype=np.int32)[:, None]
     halves = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     return found, (first[:, None] + halves).reshape(-1, 3)
+
+
+def shades(corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Brightness of faces, 0 to 1, as if light fell from above and a little from one side."""
+    a, b, c = corners[triangles].swapaxes(0, 1)
+    normals = np.sign(np.cross(b - a, c - a))
+    return (0.5 + normals @ np.array([0.08, -0.17, 0.4])).astype(np.float32)
 
 
 def solid(volume: np.ndarray) -> go.Figure:
@@ -159,10 +172,14 @@ def solid(volume: np.ndarray) -> go.Figure:
             i=i,
             j=j,
             k=k,
-            color=SKY,
-            flatshading=True,
-            lighting={"ambient": 0.55, "diffuse": 0.6, "specular": 0.05},
-            lightposition={"x": 300, "y": 600, "z": 900},
+            # Shaded here, by where a face looks: the light of plotly leaves large meshes flat.
+            intensity=shades(corners, triangles),
+            intensitymode="cell",
+            cmin=0,
+            cmax=1,
+            colorscale=[[0, "#10243d"], [1, SKY]],
+            showscale=False,
+            lighting={"ambient": 1, "diffuse": 0, "specular": 0, "fresnel": 0},
             hoverinfo="skip",
         )
     )

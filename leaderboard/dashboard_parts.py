@@ -176,6 +176,31 @@ def entry(store: Store, submission: str) -> Entry | None:
     return _entry(store, registry_state(store), submission)
 
 
+@st.cache_data(max_entries=4, show_spinner=False)
+def _counts(_store: Store, state: tuple[str, ...]) -> tuple[int, int]:
+    return _store.counts()
+
+
+def counts(store: Store) -> tuple[int, int]:
+    """Submissions that were scored, and models among them."""
+    return _counts(store, registry_state(store))
+
+
+def newest(store: Store, limit: int) -> pd.DataFrame:
+    """The last submissions, as a table to show."""
+    rows = [
+        {
+            "date": one["created"].strftime("%Y-%m-%d"),
+            "model": shortened(one["name"], 80),
+            "benchmark": one["benchmark"],
+            "track": one["track"],
+            "protocol": one["protocol"],
+        }
+        for one in store.newest(limit)
+    ]
+    return pd.DataFrame(rows)
+
+
 # --- datasets ----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,13 @@ def board(toy_content: Path, tmp_path: Path) -> dict[str, Entry]:
 
 
 def start(**query: str) -> AppTest:
-    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
-    app.query_params.update(query)
-    return app.run()
+    return page("leaderboard", **query)
 
 
 def page(name: str, **query: str) -> AppTest:
-    return start(**query).switch_page(f"app_pages/{name}.py").run()
+    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
+    app.query_params.update(query)
+    return app.switch_page(f"app_pages/{name}.py").run()
 
 
 def fine(app: AppTest) -> AppTest:
@@ -125,6 +126,53 @@ def query(app: AppTest) -> dict[str, str]:
         key: value[0] if isinstance(value, list) else value
         for key, value in dict(app.query_params).items()
     }
+
+
+# --- overview ----------------------------------------------------------------------------------
+
+
+def test_the_overview_tells_who_leads(toy_predictions: Callable[..., Path]) -> None:
+    app = fine(page("overview"))
+    assert [one.value for one in app.metric] == ["2", "1", "0", "0"]
+    assert [one.value for one in app.markdown].count("No submission yet.") == 2
+    assert not app.dataframe
+    for name, more in (("near", 0.0), ("far", 4.0)):
+        path = toy_predictions(f"{name}.csv", change=partial(_raised, more))
+        prepared = submissions.prepare_file(
+            load_benchmark("toy-line"),
+            path,
+            name=name,
+            card=ModelCard(),
+            track="features",
+            protocol="holdout",
+        )
+        submissions.commit(Store(), prepared)
+    app = fine(page("overview"))
+    assert [one.value for one in app.metric] == ["2", "1", "2", "2"]
+    said = [one.value for one in app.markdown]
+    assert any(one.startswith("near: ") for one in said)
+    assert "2 models ranked, 1 may be first" in said
+    assert set(app.dataframe[0].value["model"]) == {"near", "far"}
+
+
+def _raised(more: float, table: pa.Table) -> pa.Table:
+    return table.set_column(1, "prediction", pa.array(table["prediction"].to_numpy() + more))
+
+
+def test_a_broken_benchmark_leaves_the_others_on_the_overview(toy_content: Path) -> None:
+    (toy_content / "benchmarks" / "toy-fields.yaml").write_text("id: toy-fields\n")
+    app = page("overview")
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "No submission yet." in [one.value for one in app.markdown]
+
+
+def test_an_old_link_to_a_board_still_leads_there(toy_content: Path) -> None:
+    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
+    app.query_params["benchmark"] = "toy-fields"
+    app = fine(app.run())
+    assert app.title[0].value == "Leaderboard"
+    assert query(app)["benchmark"] == "toy-fields"
 
 
 # --- datasets ----------------------------------------------------------------------------------
@@ -198,6 +246,8 @@ def test_the_surface_of_a_volume_closes_around_its_cells(toy_volumes: Path) -> N
     a, b, c = corners[triangles].swapaxes(0, 1)
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
     assert areas.sum() == pytest.approx(12)
+    # The divergence theorem: every face looks outwards.
+    assert np.sum(a * np.cross(b, c)) / 6 == pytest.approx(2)
 
 
 def dashboard_data() -> Any:

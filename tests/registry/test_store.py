@@ -51,6 +51,11 @@ def test_a_submission_is_read_back_as_it_was_stored(submitted, home):
     assert Store().entries("toy-line", 1) == [entry]
     assert Store().entries("toy-line", 2) == []
     assert Store().get("0" * 64) is None
+    assert Store().counts() == (1, 1)
+    (newest,) = Store().newest(3)
+    assert newest["created"] == record.created.replace(tzinfo=None)
+    assert (newest["id"], newest["name"]) == (record.submission, "mine")
+    assert Store().newest(0) == []
 
 
 def test_every_commit_is_flushed(submitted):

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     inspect,
     select,
 )
@@ -203,6 +204,30 @@ class Store:
         with self._explained(), Session(self.engine) as session:
             found = [_entry(row) for row in session.scalars(query)]
         return [entry for entry in found if entry.record.curves]
+
+    def counts(self) -> tuple[int, int]:
+        """Number of submissions that were scored, and of different models among them."""
+        query = select(func.count(), func.count(SubmissionRow.name.distinct())).where(
+            SubmissionRow.outcome == "ok"
+        )
+        with self._explained(), Session(self.engine) as session:
+            submissions, models = session.execute(query).one()
+        return int(submissions), int(models)
+
+    def newest(self, limit: int) -> list[dict[str, Any]]:
+        """The last submissions that were scored, newest first: what to tell of each."""
+        columns = [
+            getattr(SubmissionRow, name)
+            for name in ("created", "name", "benchmark", "track", "protocol", "id")
+        ]
+        query = (
+            select(*columns)
+            .where(SubmissionRow.outcome == "ok")
+            .order_by(SubmissionRow.created.desc(), SubmissionRow.id)
+            .limit(limit)
+        )
+        with self._explained(), Session(self.engine) as session:
+            return [dict(row._mapping) for row in session.execute(query)]
 
     def get(self, submission: str) -> Entry | None:
         with self._explained(), Session(self.engine) as session:
