@@ -39,6 +39,7 @@ pages = st.navigation(
             title="Leaderboard",
             icon=":material/leaderboard:",
         ),
+        st.Page(HERE / "app_pages" / "compare.py", title="Compare", icon=":material/compare:"),
         st.Page(HERE / "app_pages" / "datasets.py", title="Datasets", icon=":material/dataset:"),
         st.Page(HERE / "app_pages" / "submit.py", title="Submit", icon=":material/upload:"),
         st.Page(

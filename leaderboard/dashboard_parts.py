@@ -30,7 +30,9 @@ log = logging.getLogger("etchmark.dashboard")
 
 BOARD_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model")
 DATA_KEYS = ("dataset", "config", "split", "sample")
-VIEW_KEYS = BOARD_KEYS + DATA_KEYS
+KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
+"""A page's link says nothing of what is looked at on pages with other keys."""
+VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
 ALL_TRACKS = "all"
 GENERIC_ERROR = (
     "This page could not be shown. The reason is in the dashboard's log; reloading the page or"
@@ -281,13 +283,15 @@ def follow_link() -> None:
     # A link that was not written here was typed, followed or gone back to. None at all is what
     # changing pages leaves: then the last view is still the one.
     if given and given != st.session_state.get("written"):
-        # A page's link says nothing of what is looked at on others.
-        meant = DATA_KEYS if set(given) & set(DATA_KEYS) else BOARD_KEYS
-        st.session_state["view"] = {
-            key: value for key, value in view().items() if key not in meant
-        } | given
-        for key in meant:
+        st.session_state["view"] = _elsewhere(given) | given
+        for key in set(VIEW_KEYS) - set(_elsewhere(given)):
             st.session_state.pop(f"pick-{key}", None)
+
+
+def _elsewhere(given: dict[str, str]) -> dict[str, str]:
+    """The part of the view that pages with other keys than these have set."""
+    meant = {key for group in KEY_GROUPS if set(group) & set(given) for key in group}
+    return {key: value for key, value in view().items() if key not in meant}
 
 
 def view() -> dict[str, str]:
@@ -322,9 +326,7 @@ def choose(
 
 def remember(chosen: dict[str, str]) -> None:
     """Put the view into the link, so that it restores what is seen."""
-    meant = DATA_KEYS if set(chosen) & set(DATA_KEYS) else BOARD_KEYS
-    others = {key: value for key, value in view().items() if key not in meant}
-    st.session_state["view"] = others | chosen
+    st.session_state["view"] = _elsewhere(chosen) | chosen
     st.session_state["written"] = dict(chosen)
     if {key: st.query_params[key] for key in st.query_params} != chosen:
         st.query_params.from_dict(chosen)

@@ -12,11 +12,11 @@ from etchmark.data.gallery import Gallery, groups, numbers
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec
 
+# Thumbnails at a time. No text may stand alone in a page: it would be shown.
 AT_ONCE = 12
-"""Thumbnails on a page of the gallery."""
 THUMBNAIL = 112
+# A split up to this size is handed out by the page.
 MOST_BYTES = 256 << 20
-"""A split up to this size is handed out by the page."""
 
 
 def controls() -> tuple[DatasetSpec, str]:

@@ -19,8 +19,8 @@ from etchmark.specs import BenchmarkSpec
 
 NEWEST = 8
 IN_A_ROW = 3
+# Height of a picture over its width. No text may stand alone in a page: it would be shown.
 HIGHEST = 0.5
-"""Height of a picture over its width."""
 
 
 def main() -> None:

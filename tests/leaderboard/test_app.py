@@ -150,8 +150,8 @@ def test_the_overview_tells_who_leads(toy_predictions: Callable[..., Path]) -> N
     app = fine(page("overview"))
     assert [one.value for one in app.metric] == ["2", "1", "2", "2"]
     said = [one.value for one in app.markdown]
-    assert any(one.startswith("near: ") for one in said)
-    assert "2 models ranked, 1 may be first" in said
+    (card,) = [one for one in said if one.startswith("near: ")]
+    assert "2 models ranked, 1 may be first" in card.splitlines()[1]
     assert set(app.dataframe[0].value["model"]) == {"near", "far"}
 
 
@@ -173,6 +173,43 @@ def test_an_old_link_to_a_board_still_leads_there(toy_content: Path) -> None:
     app = fine(app.run())
     assert app.title[0].value == "Leaderboard"
     assert query(app)["benchmark"] == "toy-fields"
+
+
+# --- compare -----------------------------------------------------------------------------------
+
+
+def test_there_is_nothing_to_compare_yet(toy_content: Path) -> None:
+    app = fine(page("compare"))
+    assert "nothing to compare yet" in app.info[0].value
+    assert not app.get("plotly_chart")
+
+
+def test_two_models_are_compared(toy_predictions: Callable[..., Path]) -> None:
+    ids = {}
+    for name, more in (("near", 0.0), ("far", 4.0), ("farther", 9.0)):
+        path = toy_predictions(f"{name}.csv", change=partial(_raised, more))
+        prepared = submissions.prepare_file(
+            load_benchmark("toy-line"),
+            path,
+            name=name,
+            card=ModelCard(),
+            track="features",
+            protocol="holdout",
+        )
+        submissions.commit(Store(), prepared)
+        ids[name] = prepared.record.submission[:12]
+    app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
+    (said,) = [one.value for one in app.markdown]
+    assert said.startswith("near is better than far")
+    assert query(app)["models"] == f"{ids['near']},{ids['far']}"
+    assert len(app.get("plotly_chart")) == 3
+    linked = {"models": f"{ids['far']},{ids['farther']}", "metric": "mae", "protocol": "holdout"}
+    app = fine(page("compare", benchmark="toy-line", **linked))
+    assert query(app)["models"] == linked["models"]
+    (said,) = [one.value for one in app.markdown]
+    assert said.startswith("far is better than farther")
+    fine(app.multiselect[0].set_value([]).run())
+    assert app.info[0].value == "Pick at least two models."
 
 
 # --- datasets ----------------------------------------------------------------------------------

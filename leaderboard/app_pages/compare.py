@@ -1,0 +1,174 @@
+"""Two to four models side by side: differences with intervals, and where each is better."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import dashboard_compare as plots
+import dashboard_parts as parts
+import pandas as pd
+import streamlit as st
+
+from etchmark.present import number
+from etchmark.registry import compare
+from etchmark.registry.compare import Side
+from etchmark.registry.store import Store
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.specs import BenchmarkSpec
+
+MOST = 4
+# Characters of a submission's id in a link. No text may stand alone in a page: it would be shown.
+SHORT = 12
+
+
+def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
+    names = parts.benchmark_names()
+    first, second, third = st.columns([2, 1, 1])
+    with first:
+        name = parts.choose(
+            st.selectbox,
+            "Benchmark",
+            "benchmark",
+            names,
+            names[0],
+            format_func=parts.benchmark_title,
+        )
+    spec = parts.benchmark(name)
+    with second:
+        protocol = parts.choose(
+            st.selectbox, "Protocol", "protocol", list(spec.protocols), spec.headline
+        )
+    with third:
+        metric = parts.choose(
+            st.selectbox, "Metric", "metric", list(spec.metrics), spec.primary_metric
+        )
+    return spec, {"benchmark": name, "protocol": protocol, "metric": metric}
+
+
+def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
+    """Submissions that are compared, best first."""
+    names = {
+        str(row["submission"]): f"{row['rank']}. {parts.shortened(row['model'], 60)}"
+        f" ({row['track']})"
+        for row in ranked.to_dict("records")
+    }
+    asked = parts.view().get("models", "").split(",")
+    linked = [
+        one for one in names if any(len(short) >= 8 and one.startswith(short) for short in asked)
+    ]
+    picked = st.multiselect(
+        f"Models, up to {MOST}",
+        list(names),
+        default=linked[:MOST] or list(names)[:2],
+        max_selections=MOST,
+        key=f"compare-{'-'.join(chosen.values())}",
+        format_func=lambda one: names.get(one) or str(one),
+    )
+    return [one for one in names if one in picked]
+
+
+def show_differences(
+    spec: BenchmarkSpec, given: list[Side], split: str, chosen: dict[str, str]
+) -> None:
+    frame = compare.differences(given, split, chosen["metric"])
+    unit = metric_by_id(chosen["metric"]).unit_for(spec.target.unit)
+    st.subheader("By how much they differ", anchor=False)
+    figure = plots.difference_plot(frame, f"difference{'' if unit == '1' else f' / {unit}'}")
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="differences")
+    for row in frame.to_dict("records"):
+        st.markdown(parts.literal(verdict(row, spec)))
+    with st.expander("As a table"):
+        st.dataframe(frame, hide_index=True, key="difference-table")
+
+
+def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
+    """One line on a pair."""
+    difference = f"{number(row['difference'])} ({number(row['ci_low'])} … {number(row['ci_high'])})"
+    if not row["better"]:
+        return (
+            f"{row['first']} and {row['second']} are not told apart by these {spec.unit_names}:"
+            f" {difference}."
+        )
+    worse = row["second"] if row["better"] == row["first"] else row["first"]
+    return f"{row['better']} is better than {worse}: {difference}."
+
+
+def show_samples(given: list[Side], split: str, chosen: dict[str, str]) -> None:
+    st.subheader("Sample by sample", anchor=False)
+    names = [side.name for side in given]
+    pairs = [(a, b) for at, a in enumerate(names) for b in names[at + 1 :]]
+    pair = pairs[0]
+    if len(pairs) > 1:
+        pair = st.selectbox(
+            "Pair",
+            pairs,
+            format_func=lambda one: f"{one[0]}, {one[1]}",
+            key=f"pair-{'-'.join(names)}",
+        )
+    frame = compare.errors([side for side in given if side.name in pair], split, chosen["metric"])
+    figure = plots.error_plot(frame, *pair)
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="errors")
+    first, second = (frame[name].to_numpy(dtype=float) for name in pair)
+    closer = float((first < second).mean())
+    st.caption(
+        parts.literal(
+            f"Error of each of {len(frame):,} samples. {pair[0]} has the smaller one on"
+            f" {closer:.0%} of them; points above the line are samples on which it is better."
+        )
+    )
+
+
+def show_groups(spec: BenchmarkSpec, given: list[Side], chosen: dict[str, str]) -> None:
+    frame = compare.by_group(spec, given, chosen["protocol"], chosen["metric"])
+    if len(frame) < 2:
+        return
+    st.subheader("Where each is better", anchor=False)
+    names = [side.name for side in given]
+    figure = plots.group_plot(frame, names, parts.metric_label(spec, chosen["metric"]))
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="groups")
+    with st.expander("As a table"):
+        st.dataframe(frame, hide_index=True, key="group-table")
+
+
+def show_horizon(spec: BenchmarkSpec, given: list[Side], split: str) -> None:
+    frame = compare.horizons(given, split)
+    if frame.empty:
+        return
+    st.subheader("Over the horizon", anchor=False)
+    figure = plots.horizons_plot(frame, spec.target.unit)
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="horizons")
+    st.caption(f"Bands are 95 % intervals over {spec.unit_names}.")
+
+
+def show(spec: BenchmarkSpec, store: Store, chosen: dict[str, str]) -> None:
+    ranked = parts.standings(
+        spec, store, track=None, protocol=chosen["protocol"], metric=chosen["metric"]
+    ).dropna(subset=["rank"])
+    if len(ranked) < 2:
+        parts.remember(chosen)
+        st.info("Fewer than two ranked submissions here: there is nothing to compare yet.")
+        st.page_link("app_pages/submit.py", label="Submit predictions", icon=":material/upload:")
+        return
+    picked = pick(ranked, chosen)
+    parts.remember(chosen | {"models": ",".join(one[:SHORT] for one in picked)})
+    if len(picked) < 2:
+        st.info("Pick at least two models.")
+        return
+    entries = [found for one in picked if (found := parts.entry(store, one)) is not None]
+    given = compare.sides(entries)
+    split = spec.protocols[chosen["protocol"]].split
+    show_differences(spec, given, split, chosen)
+    show_horizon(spec, given, split)
+    show_samples(given, split, chosen)
+    show_groups(spec, given, chosen)
+
+
+def main() -> None:
+    st.title("Compare", anchor=False)
+    parts.follow_link()
+    spec, chosen = controls()
+    show(spec, parts.open_store(), chosen)
+
+
+main()

@@ -1,0 +1,176 @@
+"""A few submissions side by side: by how much they differ, where, and whether the data can tell.
+
+All differences are paired: the same resamples of the same units for every model.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from etchmark.errors import UserError
+from etchmark.registry.standings import sample_scores, unit_sums
+from etchmark.registry.store import Entry
+from etchmark.scoring.metrics import Metric, metric
+from etchmark.scoring.samples import SampleScores
+from etchmark.scoring.uncertainty import evaluate, over_horizon, paired_difference
+from etchmark.specs import BenchmarkSpec
+
+MOST_UNITS = 40
+"""Units (papers, say) up to which each is shown by itself."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A submission under the name it is shown by."""
+
+    name: str
+    entry: Entry
+
+
+def sides(entries: Sequence[Entry]) -> list[Side]:
+    """Submissions with names that tell them apart."""
+    names = [entry.record.name for entry in entries]
+    tracks = [f"{entry.record.name} ({entry.record.track})" for entry in entries]
+    chosen = names if len(set(names)) == len(names) else tracks
+    if len(set(chosen)) < len(chosen):
+        chosen = [f"{entry.record.name} {entry.record.submission[:8]}" for entry in entries]
+    return [Side(name, entry) for name, entry in zip(chosen, entries, strict=True)]
+
+
+def differences(given: Sequence[Side], split: str, name: str) -> pd.DataFrame:
+    """Score of each model minus that of each later one, with the paired 95 % interval.
+
+    Columns: first, second, difference, ci_low, ci_high (in the metric's unit) and better, which
+    names the better one where the interval leaves zero out and is empty elsewhere.
+
+    Raises:
+        UserError: a submission has no scores on the split.
+    """
+    chosen = metric(name)
+    sums: dict[str, np.ndarray] = {}
+    units: set[tuple[str, ...]] = set()
+    for side in given:
+        found = unit_sums(side.entry, split)
+        if found is None:
+            raise UserError(f"{side.name} has no predictions of split {split!r}; leave it out")
+        sums[side.name] = found[0]
+        units.add(found[1])
+    if len(units) > 1:
+        raise UserError(f"the submissions were scored on other samples of split {split!r}")
+    rows = []
+    for first, second in itertools.combinations([side.name for side in given], 2):
+        value, low, high = paired_difference(chosen, sums[first], sums[second])
+        better = first if value * chosen.sign() < 0 else second
+        told = math.isfinite(low) and math.isfinite(high) and (low > 0 or high < 0)
+        rows.append((first, second, value, low, high, better if told else ""))
+    columns = ["first", "second", "difference", "ci_low", "ci_high", "better"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_group(spec: BenchmarkSpec, given: Sequence[Side], protocol: str, name: str) -> pd.DataFrame:
+    """Scores by split, subset, fold and unit: columns kind, group, samples and one per model.
+
+    Units are told apart only where they are few and hold several samples. Splits that a model has
+    no predictions of are NaN.
+    """
+    chosen = metric(name)
+    parts: dict[tuple[str, str], dict[str, tuple[int, float]]] = {}
+    for side in given:
+        for split in (spec.protocols[protocol].split, *spec.protocols[protocol].extra_splits):
+            found = sample_scores(side.entry, split)
+            if found is None:
+                continue
+            for key, some in _groups(spec, found, headline=split == spec.protocols[protocol].split):
+                parts.setdefault(key, {})[side.name] = (len(some.ids), _score(chosen, some))
+    rows = []
+    for (kind, group), scores in parts.items():
+        size = next(iter(scores.values()))[0]
+        values = {side.name: scores.get(side.name, (0, math.nan))[1] for side in given}
+        rows.append({"kind": kind, "group": group, "samples": size, **values})
+    return pd.DataFrame(rows)
+
+
+def _groups(
+    spec: BenchmarkSpec, whole: SampleScores, *, headline: bool
+) -> list[tuple[tuple[str, str], SampleScores]]:
+    found = [(("split", whole.split), whole)]
+    if not headline:
+        return found
+    for name, member in whole.subsets.items():
+        if member.any():
+            title = spec.subsets[name].title if name in spec.subsets else name
+            found.append((("subset", title), whole.among(member)))
+    if whole.folds is not None:
+        for fold in np.unique(whole.folds):
+            found.append((("fold", str(int(fold))), whole.among(whole.folds == fold)))
+    units = np.unique(whole.units)
+    if 1 < len(units) <= MOST_UNITS and len(units) < len(whole.ids):
+        for unit in units:
+            found.append(((spec.unit_name, str(unit)), whole.among(whole.units == unit)))
+    return found
+
+
+def _score(chosen: Metric, some: SampleScores) -> float:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(evaluate(chosen, some.sums().sum(axis=2)).mean())
+
+
+def errors(given: Sequence[Side], split: str, name: str) -> pd.DataFrame:
+    """Error of each sample, mean over seeds: columns id, unit and one per model.
+
+    The metric of the sample alone where it has one (r2 has none), else its root mean squared error.
+    """
+    found: dict[str, SampleScores] = {}
+    for side in given:
+        one = sample_scores(side.entry, split)
+        if one is not None:
+            found[side.name] = one
+    if not found:
+        return pd.DataFrame(columns=["id", "unit"])
+    first = next(iter(found.values()))
+    terms = {side: _in_order(one, first.ids) for side, one in found.items()}
+    own = metric(name)
+    each = {side: _own(own, one) for side, one in terms.items()}
+    if any(not np.isfinite(values).all() for values in each.values()):
+        each = {side: _own(metric("rmse"), one) for side, one in terms.items()}
+    return pd.DataFrame({"id": first.ids, "unit": first.units, **each})
+
+
+def _in_order(one: SampleScores, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Terms of the samples in another order."""
+    order = {sample: row for row, sample in enumerate(one.ids.tolist())}
+    rows = [order[sample] for sample in ids.tolist()]
+    return {key: values[:, rows] for key, values in one.terms.items()}
+
+
+def _own(chosen: Metric, terms: dict[str, np.ndarray]) -> np.ndarray:
+    """A metric of every sample by itself, mean over seeds; NaN where it has none."""
+    if any(name not in terms for name in chosen.terms):
+        return np.full(next(iter(terms.values())).shape[1], np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return chosen.finish({name: terms[name] for name in chosen.terms}).mean(axis=0)
+
+
+def horizons(given: Sequence[Side], split: str) -> pd.DataFrame:
+    """RMSE of every predicted frame: columns model, ahead, value, ci_low, ci_high.
+
+    Empty where no frames are predicted.
+    """
+    parts = []
+    for side in given:
+        found = sample_scores(side.entry, split)
+        if found is None or "squared_error" not in found.frames:
+            continue
+        value, low, high = over_horizon(found.frames["squared_error"], found.units)
+        ahead = np.arange(1, len(value) + 1)
+        columns = {"ahead": ahead, "value": value, "ci_low": low, "ci_high": high}
+        parts.append(pd.DataFrame({"model": side.name, **columns}))
+    if not parts:
+        return pd.DataFrame(columns=["model", "ahead", "value", "ci_low", "ci_high"])
+    return pd.concat(parts, ignore_index=True)
