@@ -23,6 +23,8 @@ GREY = "#808080"
 DASHES = (("dash", ORANGE), ("dot", VERMILION), ("dashdot", GREEN), ("longdash", PURPLE))
 SYMBOLS = {"run": "circle", "verified": "star", "scored": "circle-open", "reported": "diamond-open"}
 MAX_ROWS = 60
+DECADES = 20.0
+"""Largest over smallest score from which an axis is logarithmic."""
 ROW_PX = 34
 CONFIG = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
 
@@ -45,9 +47,19 @@ def _extent(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return np.fmin(low, score), np.fmax(high, score)
 
 
+def logarithmic(frame: pd.DataFrame, references: Sequence[float]) -> bool:
+    """Whether scores span so many decades that only a logarithmic axis shows them all."""
+    low, high = _extent(frame.head(MAX_ROWS))
+    least = min([float(low.min()), *references])
+    return least > 0 and float(high.max()) > DECADES * least
+
+
 def axis_range(frame: pd.DataFrame, references: Sequence[float]) -> tuple[float, float]:
     """Limits that keep the bulk of the board readable where a few scores are far off."""
     low, high = _extent(frame.head(MAX_ROWS))
+    if logarithmic(frame, references):
+        ends = [float(low.min()), float(high.max()), *references]
+        return min(ends) / 1.3, max(ends) * 1.3
     first, last = float(low.min()), float(high.max())
     # Twice the span of the better three quarters with their intervals, at most.
     bulk = slice(0, max(1, int(np.ceil(0.75 * len(low)))))
@@ -64,10 +76,12 @@ def interval_plot(
     axis_title: str,
     limits: tuple[float, float],
     uncertainty: float | None = None,
+    log: bool = False,
 ) -> go.Figure:
     """Scores with 95 % intervals, best at the top, and reference lines.
 
-    ``uncertainty`` is the error of the labels: the scores up to it are shaded.
+    ``uncertainty`` is the error of the labels: the scores up to it are shaded. ``log`` makes the
+    axis logarithmic.
 
     Names stand above the intervals and not beside them, so that the plot keeps its width on a
     phone.
@@ -116,7 +130,11 @@ def interval_plot(
         dragmode=False,
     )
     figure.update_xaxes(
-        title=html.escape(axis_title, quote=False), range=limits, zeroline=False, showgrid=True
+        title=html.escape(axis_title, quote=False),
+        type="log" if log else "linear",
+        range=np.log10(limits).tolist() if log else limits,
+        zeroline=False,
+        showgrid=True,
     )
     figure.update_yaxes(visible=False, range=[-0.7, len(shown) - 0.1], fixedrange=True)
     return figure

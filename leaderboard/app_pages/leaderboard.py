@@ -203,7 +203,8 @@ def show_plot(
     drawn = [value for _, value in references] + ([] if band is None else [band])
     limits = plots.axis_range(ranked, drawn)
     title = parts.metric_label(spec, chosen["metric"])
-    figure = plots.interval_plot(ranked, references, title, limits, band)
+    log = plots.logarithmic(ranked, drawn)
+    figure = plots.interval_plot(ranked, references, title, limits, band, log)
     st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="intervals")
     notes = []
     if len(ranked) > plots.MAX_ROWS:

@@ -492,6 +492,32 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     assert sum("the same for every model" in one for one in said) == 2
 
 
+def test_scores_that_span_decades_stand_on_a_logarithmic_axis(
+    toy_predictions: Callable[..., Path],
+) -> None:
+    kinds = []
+    for name, more in (("a", 0.0), ("b", 9.0), ("c", 49.0)):
+        path = toy_predictions(f"{name}.csv", change=partial(_raised, more))
+        prepared = submissions.prepare_file(
+            load_benchmark("toy-line"),
+            path,
+            name=name,
+            card=ModelCard(),
+            track="features",
+            protocol="holdout",
+        )
+        submissions.commit(Store(), prepared)
+        app = fine(start(benchmark="toy-line", protocol="holdout", metric="mae"))
+        drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
+        axis = drawn["layout"]["xaxis"]
+        kinds.append(axis.get("type", "linear"))
+    assert kinds == ["linear", "linear", "log"]
+    # Every score lies on the axis.
+    assert 10 ** axis["range"][0] < 1
+    assert 10 ** axis["range"][1] > 50
+    assert "reach beyond the axis" not in " ".join(one.value for one in app.caption)
+
+
 def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callable) -> None:
     command("evaluate", "toy_last", "toy-waves").fine()
     assert not [one for one in fine(start(benchmark="toy-waves")).subheader if "cost" in one.value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry import compare, submissions
 from etchmark.registry.compare import Side
+from etchmark.registry.standings import sample_scores
 from etchmark.registry.store import LOCAL, Entry
 from etchmark.scoring.predictions import write_frames
 from etchmark.specs import BenchmarkSpec, ModelCard
@@ -92,9 +94,16 @@ def test_folds(toy_predictions: Callable[..., Path]) -> None:
     path = toy_predictions(splits=("train",))
     given = compare.sides([_entry(path, "a", "folds"), _entry(path, "b", "folds")])
     frame = compare.by_group(SPEC(), given, "folds", "mae")
-    folds = frame[frame["kind"] == "fold"]
-    assert folds["group"].tolist() == ["0", "1", "2", "3"]
-    assert folds["a"].tolist() == pytest.approx([1, 1, 1, 1])
+    # Every fold is one unit here, and is named as that.
+    assert frame["kind"].tolist() == ["split"] + 4 * [SPEC().unit_name]
+    assert frame["a"].tolist() == pytest.approx([1] * 5)
+    whole = sample_scores(given[0].entry, "train")
+    assert whole is not None
+    assert whole.folds is not None
+    two = replace(whole, folds=whole.folds // 2)
+    found = compare._groups(SPEC(), two, headline=True)
+    assert [key for key, _ in found if key[0] == "fold"] == [("fold", "0"), ("fold", "1")]
+    assert [len(some.ids) for key, some in found if key[0] == "fold"] == [6, 6]
 
 
 def test_errors_of_samples(given: list[Side]) -> None:

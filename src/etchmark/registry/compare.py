@@ -106,11 +106,14 @@ def _groups(
         if member.any():
             title = spec.subsets[name].title if name in spec.subsets else name
             found.append((("subset", title), whole.among(member)))
-    if whole.folds is not None:
-        for fold in np.unique(whole.folds):
-            found.append((("fold", str(int(fold))), whole.among(whole.folds == fold)))
     units = np.unique(whole.units)
-    if 1 < len(units) <= MOST_UNITS and len(units) < len(whole.ids):
+    few = 1 < len(units) <= MOST_UNITS and len(units) < len(whole.ids)
+    folds = [] if whole.folds is None else np.unique(whole.folds).tolist()
+    # Where a fold is a unit, it is named as that.
+    if not (few and len(folds) == len(units)):
+        for fold in folds:
+            found.append((("fold", str(int(fold))), whole.among(whole.folds == fold)))
+    if few:
         for unit in units:
             found.append(((spec.unit_name, str(unit)), whole.among(whole.units == unit)))
     return found
