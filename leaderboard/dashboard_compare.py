@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from dashboard_curves import STYLES
 from dashboard_plots import BLUE, CONFIG, GREY, label
 
-__all__ = ["CONFIG", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
+__all__ = ["CONFIG", "MOST_GROUPS", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
 
 MOST_GROUPS = 60
 LAYOUT = {
@@ -68,13 +68,12 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
     return figure
 
 
-def error_plot(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
-    """Error of every sample, one model against the other, on logarithmic axes where they can be."""
+def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.Figure:
+    """Error of every sample, one model against the other, on logarithmic axes if none is zero."""
     x, y = (frame[name].to_numpy(dtype=float) for name in (first, second))
     both = np.concatenate([x, y])
-    positive = both[both > 0]
-    kind = "log" if len(positive) > 0.5 * len(both) else "linear"
-    ends = [float(positive.min()), float(both.max())] if len(positive) else [0.0, 1.0]
+    kind = "log" if len(both) and both.min() > 0 else "linear"
+    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
     figure = go.Figure()
     figure.add_scatter(
         x=ends,
@@ -97,8 +96,10 @@ def error_plot(frame: pd.DataFrame, first: str, second: str) -> go.Figure:
         hovertemplate="%{text}<br>%{x:.4g} against %{y:.4g}<extra></extra>",
     )
     figure.update_layout(height=480, **LAYOUT)
-    figure.update_xaxes(title=f"error of {label(first)}", type=kind, zeroline=False)
-    figure.update_yaxes(title=f"error of {label(second)}", type=kind, zeroline=False, showgrid=True)
+    figure.update_xaxes(title=f"{_title(named)} of {label(first)}", type=kind, zeroline=False)
+    figure.update_yaxes(
+        title=f"{_title(named)} of {label(second)}", type=kind, zeroline=False, showgrid=True
+    )
     return figure
 
 
@@ -106,7 +107,7 @@ def group_plot(frame: pd.DataFrame, names: list[str], title: str) -> go.Figure:
     """Scores of every model by group, one line per group."""
     shown = frame.head(MOST_GROUPS)
     texts = [
-        f"{kind} {label(group, 30)}"
+        f"{kind} {label(group, 44)}"
         for kind, group in zip(shown["kind"], shown["group"], strict=True)
     ]
     figure = go.Figure()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from dashboard_parts import plain_lines
+from dashboard_parts import literal, plain_lines
 from dashboard_plots import BLUE, CONFIG, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from PIL import Image
 
@@ -57,12 +57,18 @@ def _thumbnails(
     _found: Gallery, fingerprint: str, split: str, rows: tuple[int, ...]
 ) -> list[np.ndarray]:
     made = [_found.thumbnail(split, row) for row in rows]
-    return [_apart(enlarged(one, 112)) for one in made if one is not None]
+    return [_apart(sized(one, 112)) for one in made if one is not None]
 
 
 def thumbnails(found: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
     """Samples at a glance; none where the config has nothing to look at."""
     return _thumbnails(found, f"{found.folder} {found.manifest.fingerprint}", split, rows)
+
+
+def sized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """About so wide: every pixel several times, or one of several."""
+    step = max(1, min(pixels.shape[:2]) // side)
+    return enlarged(pixels[::step, ::step], side)
 
 
 def enlarged(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
@@ -88,17 +94,17 @@ def show_pictures(found: Gallery, split: str, row: int) -> None:
         volume = found.cell(split, name, row)
         st.plotly_chart(solid(volume), width="stretch", config=CONFIG, key=f"volume-{name}")
         size = " x ".join(map(str, volume.shape))
-        st.caption(f"{name}: the phase that is 1, {size} cells; drag to turn.")
+        st.caption(literal(f"{name}: the cells that are not 0, of {size}; drag to turn."))
     if films:
         count, made = _film(found, f"{found.folder} {found.manifest.fingerprint}", split, row)
         st.image(made, alt=f"{count} frames, one after the other")
-        st.caption(f"{' and '.join(films)}: {count} frames.")
+        st.caption(literal(f"{' and '.join(films)}: {count} frames."))
     if pictures:
         cells = [grey(found.cell(split, name, row)) for name in pictures]
         width = None if len(cells) == 1 else 160
         st.image(
             [_apart(enlarged(one)) for one in cells],
-            caption=pictures,
+            caption=[literal(name) for name in pictures],
             width=width or "content",
             alt=[f"{name} of the sample" for name in pictures],
         )
@@ -156,13 +162,13 @@ def shades(corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 def solid(volume: np.ndarray) -> go.Figure:
     """The cells of the phase that is 1, several taken together in a large volume."""
-    block = max(1, -(-max(volume.shape) // CELLS))
-    cells = [side // block for side in volume.shape]
-    cut = volume[tuple(slice(count * block) for count in cells)].astype(float)
-    sides = [size for count in cells for size in (count, block)]
-    mean = cut.reshape(sides).mean(axis=(1, 3, 5))
-    corners, triangles = faces(mean > cut.max() / 2)
-    x, y, z = (corners * block).T
+    largest = max(1, -(-max(volume.shape) // CELLS))
+    blocks = [min(largest, side) for side in volume.shape]
+    cells = [side // block for side, block in zip(volume.shape, blocks, strict=True)]
+    cut = volume[tuple(slice(n * block) for n, block in zip(cells, blocks, strict=True))] > 0
+    sides = [size for pair in zip(cells, blocks, strict=True) for size in pair]
+    corners, triangles = faces(cut.reshape(sides).mean(axis=(1, 3, 5)) > 0.5)
+    x, y, z = (corners * np.array(blocks, np.float32)).T
     i, j, k = triangles.T
     figure = go.Figure(
         go.Mesh3d(
@@ -207,13 +213,18 @@ def _parts(table: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]
     return [(str(name), part) for name, part in table.groupby(by, sort=True)]
 
 
+def _finite(column: pd.Series | pd.DataFrame) -> np.ndarray:
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    return values[np.isfinite(values)]
+
+
 def histogram(table: pd.DataFrame, column: str, by: str | None) -> go.Figure:
     """How often each range of values occurs, one line of steps per group."""
-    values = table[column].dropna().to_numpy(dtype=float)
+    values = _finite(table[column])
     edges = np.histogram_bin_edges(values, bins=min(40, max(5, int(np.sqrt(len(values))))))
     figure = go.Figure()
     for (name, part), colour in zip(_parts(table, by), cycle(COLOURS), strict=False):
-        counts, _ = np.histogram(part[column].dropna().to_numpy(dtype=float), bins=edges)
+        counts, _ = np.histogram(_finite(part[column]), bins=edges)
         figure.add_scatter(
             x=edges,
             y=[*counts, counts[-1]],
@@ -238,7 +249,7 @@ def summary(table: pd.DataFrame, column: str, by: str | None) -> pd.DataFrame:
     """Number, mean, spread and range of a quantity, by group."""
     rows = []
     for name, part in _parts(table, by):
-        values = part[column].dropna().astype(float)
+        values = pd.Series(_finite(part[column]))
         rows.append(
             {
                 "group": name,

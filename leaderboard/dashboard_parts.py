@@ -286,6 +286,9 @@ def follow_link() -> None:
         st.session_state["view"] = _elsewhere(given) | given
         for key in set(VIEW_KEYS) - set(_elsewhere(given)):
             st.session_state.pop(f"pick-{key}", None)
+        for widget in [str(one) for one in st.session_state]:
+            if widget.startswith(("compare-", "sample-", "page-")):
+                st.session_state.pop(widget, None)
 
 
 def _elsewhere(given: dict[str, str]) -> dict[str, str]:
@@ -317,8 +320,11 @@ def choose(
 ) -> str:
     """A widget whose value is part of the view."""
     widget = f"pick-{key}"
-    if st.session_state.get(widget) not in options:
+    if widget not in st.session_state:
         st.session_state[widget] = wanted(key, options, default, label.lower())
+    elif st.session_state[widget] not in options:
+        # Something else was picked above: nobody asked for what is gone.
+        st.session_state[widget] = default
     chosen = kind(label, options=options, key=widget, **more) or default
     view()[key] = chosen
     return chosen

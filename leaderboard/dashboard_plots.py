@@ -110,7 +110,7 @@ def interval_plot(
         )
     heights = len(shown) - 1 - np.arange(len(shown))
     for status, rows in shown.assign(height=heights).groupby("status", sort=False):
-        _add_intervals(figure, rows, str(status), limits)
+        _add_intervals(figure, rows, str(status), limits, log=log)
     # One trace of texts: as many annotations would take plotly a second.
     figure.add_scatter(
         x=[limits[0]] * len(shown),
@@ -141,12 +141,17 @@ def interval_plot(
 
 
 def _add_intervals(
-    figure: go.Figure, rows: pd.DataFrame, status: str, limits: tuple[float, float]
+    figure: go.Figure,
+    rows: pd.DataFrame,
+    status: str,
+    limits: tuple[float, float],
+    *,
+    log: bool,
 ) -> None:
     score = rows["score"].to_numpy(dtype=float, na_value=np.nan)
     low, high = _extent(rows)
-    # A score beyond the axis is an arrow just inside its end.
-    inset = 0.012 * (limits[1] - limits[0])
+    # A score beyond the axis is an arrow just inside its end; a logarithmic one encloses them all.
+    inset = 0.0 if log else 0.012 * (limits[1] - limits[0])
     at = np.clip(score, limits[0] + inset, limits[1] - inset)
     symbols = np.where(score > at, "triangle-right", SYMBOLS.get(status, "circle"))
     symbols = np.where(score < at, "triangle-left", symbols)
@@ -185,12 +190,12 @@ def cost_plot(frame: pd.DataFrame, score_title: str, time_title: str) -> go.Figu
     score = timed["score"].to_numpy(dtype=float)
     low, high = _extent(timed)
     seconds = timed["seconds_each"].to_numpy(dtype=float)
-    trained = timed["fit_seconds"].fillna(0).to_numpy(dtype=float) >= 1
+    quick = timed["fit_seconds"].fillna(0).to_numpy(dtype=float) < 1
     colour = SKY if _dark() else BLUE
     figure = go.Figure()
     for symbol, name, rows in (
-        ("circle", "trained", trained),
-        ("diamond-open", "nothing to train", ~trained),
+        ("circle", "fitted in 1 s or more", ~quick),
+        ("diamond-open", "fitted in less than 1 s", quick),
     ):
         if not rows.any():
             continue

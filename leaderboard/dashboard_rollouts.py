@@ -35,7 +35,10 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
     """Some models of the board, one below the other; nothing unless the benchmark has frames."""
     if spec.frames is None:
         return
-    rows = {str(row["submission"]): str(row["model"]) for row in ranked.to_dict("records")}
+    rows = {
+        str(row["submission"]): f"{row['rank']}. {shortened(row['model'], 60)} ({row['track']})"
+        for row in ranked.to_dict("records")
+    }
     st.subheader("What they predict", anchor=False)
     picked = st.multiselect(
         "Models",
@@ -43,7 +46,7 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
         default=list(rows)[:SHOWN],
         max_selections=MOST,
         key=f"rollout-models-{spec.id}-{protocol}",
-        format_func=lambda one: shortened(str(rows.get(one)), 60),
+        format_func=lambda one: rows.get(one) or str(one),
     )
     split = spec.protocols[protocol].split
     drawn, without = [], []
@@ -51,9 +54,9 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
         found = entry(store, one)
         samples = None if found is None else sample_scores(found, split)
         if samples is None or samples.rollout is None:
-            without.append(shortened(rows[one], 60))
+            without.append(rows[one])
         else:
-            drawn.append((shortened(rows[one], 60), samples.rollout))
+            drawn.append((rows[one], samples.rollout))
     # All show the first sample of the split; a board that changed its data in between would not.
     drawn = [one for one in drawn if np.array_equal(one[1].truth, drawn[0][1].truth)]
     if drawn:

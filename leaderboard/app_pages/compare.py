@@ -10,6 +10,7 @@ import dashboard_parts as parts
 import pandas as pd
 import streamlit as st
 
+from etchmark.errors import UserError
 from etchmark.present import number
 from etchmark.registry import compare
 from etchmark.registry.compare import Side
@@ -54,9 +55,13 @@ def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
         for row in ranked.to_dict("records")
     }
     asked = parts.view().get("models", "").split(",")
-    linked = [
-        one for one in names if any(len(short) >= 8 and one.startswith(short) for short in asked)
-    ]
+    linked = []
+    for short in filter(None, asked):
+        found = [one for one in names if len(short) >= 8 and one.startswith(short)]
+        linked += found
+        # Not where another benchmark was picked since.
+        if not found and st.query_params.get("benchmark") == chosen["benchmark"]:
+            st.warning("The link names a submission that is not ranked here.")
     picked = st.multiselect(
         f"Models, up to {MOST}",
         list(names),
@@ -94,7 +99,9 @@ def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
     return f"{row['better']} is better than {worse}: {difference}."
 
 
-def show_samples(given: list[Side], split: str, chosen: dict[str, str]) -> None:
+def show_samples(
+    spec: BenchmarkSpec, given: list[Side], split: str, chosen: dict[str, str]
+) -> None:
     st.subheader("Sample by sample", anchor=False)
     names = [side.name for side in given]
     pairs = [(a, b) for at, a in enumerate(names) for b in names[at + 1 :]]
@@ -106,15 +113,17 @@ def show_samples(given: list[Side], split: str, chosen: dict[str, str]) -> None:
             format_func=lambda one: f"{one[0]}, {one[1]}",
             key=f"pair-{'-'.join(names)}",
         )
-    frame = compare.errors([side for side in given if side.name in pair], split, chosen["metric"])
-    figure = plots.error_plot(frame, *pair)
+    found = compare.errors([side for side in given if side.name in pair], split, chosen["metric"])
+    unit = metric_by_id(found.metric).unit_for(spec.target.unit)
+    named = found.metric if unit == "1" else f"{found.metric} / {unit}"
+    figure = plots.error_plot(found.frame, *pair, named)
     st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="errors")
-    first, second = (frame[name].to_numpy(dtype=float) for name in pair)
-    closer = float((first < second).mean())
+    closer, alike = found.shares(*pair)
     st.caption(
         parts.literal(
-            f"Error of each of {len(frame):,} samples. {pair[0]} has the smaller one on"
-            f" {closer:.0%} of them; points above the line are samples on which it is better."
+            f"{found.metric} of each of {len(found.frame):,} samples. {pair[0]} is closer on"
+            f" {closer:.0%} of them, {pair[1]} on {1 - closer - alike:.0%}; points above the line"
+            f" are samples on which {pair[0]} is better."
         )
     )
 
@@ -127,6 +136,8 @@ def show_groups(spec: BenchmarkSpec, given: list[Side], chosen: dict[str, str]) 
     names = [side.name for side in given]
     figure = plots.group_plot(frame, names, parts.metric_label(spec, chosen["metric"]))
     st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="groups")
+    if len(frame) > plots.MOST_GROUPS:
+        st.caption(f"The plot shows {plots.MOST_GROUPS} of {len(frame)} groups, the table all.")
     with st.expander("As a table"):
         st.dataframe(frame, hide_index=True, key="group-table")
 
@@ -156,11 +167,13 @@ def show(spec: BenchmarkSpec, store: Store, chosen: dict[str, str]) -> None:
         st.info("Pick at least two models.")
         return
     entries = [found for one in picked if (found := parts.entry(store, one)) is not None]
+    if len(entries) < 2:
+        raise UserError("a submission is no longer in the registry; reload the page")
     given = compare.sides(entries)
     split = spec.protocols[chosen["protocol"]].split
     show_differences(spec, given, split, chosen)
     show_horizon(spec, given, split)
-    show_samples(given, split, chosen)
+    show_samples(spec, given, split, chosen)
     show_groups(spec, given, chosen)
 
 

@@ -48,7 +48,7 @@ def about(spec: DatasetSpec, config: str, found: Gallery | None) -> None:
         path = catalog().dataset_folder(spec.name) / picture.file
         if path.is_file():
             with st.expander("Examples", expanded=found is None):
-                st.image(str(path), caption=picture.caption, alt=picture.caption)
+                st.image(str(path), caption=parts.literal(picture.caption), alt=picture.caption)
     facts = {
         "licence": spec.licence,
         "version": str(spec.version),
@@ -117,7 +117,7 @@ def choose_samples(found: Gallery) -> tuple[str, pd.DataFrame]:
     key = f"{found.manifest.name}-{found.manifest.config}-{split}"
     if sorts:
         with next(columns):
-            column = st.selectbox("Sorted by", sorts, key=f"sort-{key}")
+            column = st.selectbox("Group by", sorts, key=f"sort-{key}")
             texts = pd.Series(table[column]).astype(str)
             values = sorted(texts.unique())
             kept = st.multiselect("Show", values, default=values, key=f"values-{key}-{column}")
@@ -129,7 +129,13 @@ def choose_samples(found: Gallery) -> tuple[str, pd.DataFrame]:
             low, high = float(values.min()), float(values.max())
             if low < high:
                 chosen = st.slider(
-                    column, low, high, (low, high), key=f"between-{key}-{column}", format="%.4g"
+                    parts.literal(column),
+                    low,
+                    high,
+                    (low, high),
+                    (high - low) / 200,
+                    key=f"between-{key}-{column}",
+                    format="%.4g",
                 )
                 table = pd.DataFrame(table[values.between(*chosen) | values.isna()])
     with next(columns):
@@ -147,17 +153,20 @@ def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
         return None
     pages = -(-len(table) // AT_ONCE)
     key = f"{found.manifest.name}-{found.manifest.config}-{split}"
-    page = 1
+    asked = parts.view().get("sample")
+    everything = [str(one) for one in table["id"]]
+    page = 1 + everything.index(asked) // AT_ONCE if asked in everything else 1
     if pages > 1:
-        page = int(st.number_input(f"Page of {pages:,}", 1, pages, 1, key=f"page-{key}-{pages}"))
+        page = int(st.number_input(f"Page of {pages:,}", 1, pages, page, key=f"page-{key}-{pages}"))
     shown = table.iloc[(page - 1) * AT_ONCE : page * AT_ONCE]
     ids = [str(one) for one in shown["id"]]
     rows = [int(str(one)) for one in shown.index]
-    st.caption(f"{len(table):,} samples; {ids[0]} to {ids[-1]} are shown.")
+    count = f"{len(table):,} {'sample' if len(table) == 1 else 'samples'}"
+    st.caption(parts.literal(f"{count}; {ids[0]} to {ids[-1]} are shown."))
     pictures = data.thumbnails(found, split, tuple(rows))
     if pictures:
-        st.image(pictures, caption=ids, width=THUMBNAIL, alt=[f"sample {one}" for one in ids])
-    asked = parts.view().get("sample")
+        captions = [parts.literal(one) for one in ids]
+        st.image(pictures, caption=captions, width=THUMBNAIL, alt=[f"sample {one}" for one in ids])
     chosen = st.selectbox(
         "Sample",
         ids,

@@ -221,8 +221,10 @@ def show_plot(
 
 
 def show_cost(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> None:
-    """Score against time of prediction, where at least two rows say how long they took."""
+    """Score against time of prediction, where at least two rows were timed by the harness."""
     each = parts.predicted(spec)
+    timed = ranked["status"].isin(["run", "verified"]) & (ranked["seconds_each"].fillna(0) > 0)
+    ranked = pd.DataFrame(ranked[timed])
     title = parts.metric_label(spec, chosen["metric"])
     figure = plots.cost_plot(ranked, title, f"seconds per {each}")
     if figure is None:
@@ -233,7 +235,8 @@ def show_cost(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str])
     st.caption(
         parts.literal(
             f"Time of prediction per {each}, several predicted together, as the harness measured it"
-            f" on: {'; '.join(machines)}. Training is not in it."
+            f" on: {'; '.join(machines)}. Neither training"
+            " is in it nor image features that were computed in an earlier run."
         )
     )
 

@@ -118,12 +118,13 @@ def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
         f" ({parts.literal(interval)})"
     ]
     tied = ranked["rank_low"].tolist().count(1)
-    count = f"{len(ranked)} {'model' if len(ranked) == 1 else 'models'} ranked"
+    count = f"{len(ranked)} {'submission' if len(ranked) == 1 else 'submissions'} ranked"
     lines.append(count if len(ranked) == 1 else f"{count}, {tied} may be first")
     floor = spec.label_uncertainty
     split = spec.protocols[spec.headline].split
     if floor is not None and floor.holds_for(spec.primary_metric, split):
-        lines.append(f"{first['score'] / floor.value:.2g} times the uncertainty of the labels")
+        times = float(f"{first['score'] / floor.value:.2g}")
+        lines.append(f"{times:,g} times the uncertainty of the labels")
     return lines
 
 

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from etchmark.catalog import catalog
@@ -32,6 +33,21 @@ def test_scalars_and_their_groups(toy_content: Path) -> None:
     assert found.thumbnail("train", 0) is None
     with pytest.raises(UserError, match=r"unknown split 'other'; known are: train, test, hard"):
         found.table("other")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([1.0, 2.0], True),
+        ([1.0, np.nan, 2.0], True),
+        ([0.3, 0.30000000000000004], False),
+        ([0.0, 0.0], False),
+        ([1.0, np.inf], False),
+        ([np.nan, np.nan], False),
+    ],
+)
+def test_numbers_that_tell_something(values: list[float], shown: bool) -> None:
+    assert numbers(pd.DataFrame({"x": values})) == (["x"] if shown else [])
 
 
 def test_volumes_and_planes(toy_volumes: Path) -> None:

@@ -107,15 +107,21 @@ def test_folds(toy_predictions: Callable[..., Path]) -> None:
 
 
 def test_errors_of_samples(given: list[Side]) -> None:
-    frame = compare.errors(given, "test", "mae")
+    found = compare.errors(given, "test", "mae")
+    frame = found.frame
+    assert found.metric == "mae"
     assert frame.columns.tolist() == ["id", "unit", "a", "b", "c"]
     assert frame["id"].tolist() == [f"test-{row:02d}" for row in range(9)]
     assert frame["b"].tolist() == pytest.approx([3] * 9)
     assert frame["c"].tolist() == pytest.approx([1.5, 0.5] * 4 + [1.5])
     # A sample alone has no R²: its absolute error instead.
     other = compare.errors(given, "test", "r2")
-    assert other["c"].tolist() == pytest.approx(frame["c"].tolist())
-    assert compare.errors(given[:1], "hard", "mae").empty
+    assert other.metric == "rmse"
+    assert other.frame["c"].tolist() == pytest.approx(frame["c"].tolist())
+    assert compare.errors(given[:1], "hard", "mae").frame.empty
+    assert found.shares("a", "b") == (1, 0)
+    assert found.shares("c", "a") == pytest.approx((4 / 9, 0))
+    assert found.shares("a", "a") == (0, 1)
 
 
 def test_names_that_are_not_told_apart(toy_predictions: Callable[..., Path]) -> None:
@@ -126,6 +132,18 @@ def test_names_that_are_not_told_apart(toy_predictions: Callable[..., Path]) -> 
     names = [side.name for side in compare.sides([one, again])]
     assert len(set(names)) == 2
     assert all(name.startswith("a ") for name in names)
+
+
+@pytest.mark.parametrize("name", compare.RESERVED)
+def test_a_model_named_like_a_column(toy_predictions: Callable[..., Path], name: str) -> None:
+    one = _entry(toy_predictions(), name)
+    other = _entry(toy_predictions("x.csv", change=partial(_moved, np.ones(9))), "b")
+    given = compare.sides([one, other])
+    assert given[0].name == f"{name} (features)"
+    assert compare.errors(given, "test", "mae").frame["id"].tolist()[0] == "test-00"
+    frame = compare.by_group(SPEC(), given, "holdout", "mae")
+    assert frame["kind"].tolist()[0] == "split"
+    assert frame["samples"].tolist()[0] == 9
 
 
 def test_horizons(toy_frames: Path, tmp_path: Path) -> None:
@@ -143,8 +161,11 @@ def test_horizons(toy_frames: Path, tmp_path: Path) -> None:
     assert frame["ahead"].tolist() == [1, 2, 3, 4, 5, 6]
     assert frame["value"].to_numpy() == pytest.approx(0.25, rel=1e-2)
     assert (frame["ci_low"] <= frame["value"]).all()
-    errors = compare.errors(given, "test", "rmse")
-    assert errors["waves"].to_numpy() == pytest.approx(0.25, rel=1e-2)
+    for name in ("rmse", "ssim"):
+        # Of the structural similarity the larger is the better one: no error.
+        errors = compare.errors(given, "test", name)
+        assert errors.metric == "rmse"
+        assert errors.frame["waves"].to_numpy() == pytest.approx(0.25, rel=1e-2)
 
 
 def test_no_horizon_without_frames(given: list[Side]) -> None:

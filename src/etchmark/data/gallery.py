@@ -18,6 +18,7 @@ from etchmark.specs import Manifest
 
 MOST_VALUES = 20
 """Different texts up to which a column sorts the samples into groups."""
+ROUNDING = 1e-9
 HIDDEN = ("parameters",)
 """Columns of text for machines."""
 
@@ -140,7 +141,11 @@ def groups(table: pd.DataFrame) -> list[str]:
 
 
 def numbers(table: pd.DataFrame) -> list[str]:
-    """Columns of numbers that differ between samples."""
-    found = table.select_dtypes("number")
-    values = {str(name): pd.Series(found[name]) for name in found}
-    return [name for name, one in values.items() if bool(one.min() < one.max())]
+    """Columns of numbers that differ between samples by more than rounding, none infinite."""
+    found = []
+    for name, column in table.select_dtypes("number").items():
+        values = column.dropna().to_numpy(dtype=float)
+        if len(values) and np.isfinite(values).all():
+            spread = values.max() - values.min()
+            found += [str(name)] if spread > ROUNDING * np.abs(values).max() else []
+    return found

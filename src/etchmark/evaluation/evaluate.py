@@ -42,6 +42,7 @@ LOG_TAIL_BYTES = 64 * 1024
 LOG_FILE_BYTES = 64 << 20
 MAX_REASON = 500
 POLL_S = 0.05
+LONGEST_WAIT_S = 2.0
 WATCHING = 0.02
 """Share of a core that watching a model may take: its memory is a walk over all processes."""
 
@@ -262,7 +263,8 @@ def _watch(
                     break
                 advance(sum(path.is_file() for path in results))
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(max(POLL_S, (time.monotonic() - begun) / WATCHING))
+                    spent = time.monotonic() - begun
+                    process.wait(min(max(POLL_S, spent / WATCHING), LONGEST_WAIT_S))
     except psutil.NoSuchProcess:
         pass
     finally:

@@ -23,6 +23,8 @@ from etchmark.specs import BenchmarkSpec
 
 MOST_UNITS = 40
 """Units (papers, say) up to which each is shown by itself."""
+RESERVED = ("id", "unit", "kind", "group", "samples")
+"""Names of columns beside those of the models."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ def sides(entries: Sequence[Entry]) -> list[Side]:
     """Submissions with names that tell them apart."""
     names = [entry.record.name for entry in entries]
     tracks = [f"{entry.record.name} ({entry.record.track})" for entry in entries]
-    chosen = names if len(set(names)) == len(names) else tracks
+    clear = len(set(names)) == len(names) and not set(names) & set(RESERVED)
+    chosen = names if clear else tracks
     if len(set(chosen)) < len(chosen):
         chosen = [f"{entry.record.name} {entry.record.submission[:8]}" for entry in entries]
     return [Side(name, entry) for name, entry in zip(chosen, entries, strict=True)]
@@ -124,25 +127,40 @@ def _score(chosen: Metric, some: SampleScores) -> float:
         return float(evaluate(chosen, some.sums().sum(axis=2)).mean())
 
 
-def errors(given: Sequence[Side], split: str, name: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Errors:
     """Error of each sample, mean over seeds: columns id, unit and one per model.
 
-    The metric of the sample alone where it has one (r2 has none), else its root mean squared error.
+    ``metric`` says which: the one asked for if it is an error that a sample has by itself, else the
+    root mean squared error.
     """
+
+    metric: str
+    frame: pd.DataFrame
+
+    def shares(self, first: str, second: str) -> tuple[float, float]:
+        """Shares of the samples on which the first model is closer, and both are alike."""
+        one, other = (self.frame[name].to_numpy(dtype=float) for name in (first, second))
+        return float(np.mean(one < other)), float(np.mean(one == other))
+
+
+def errors(given: Sequence[Side], split: str, name: str) -> Errors:
+    """Sample by sample, those models that have predictions of the split."""
     found: dict[str, SampleScores] = {}
     for side in given:
         one = sample_scores(side.entry, split)
         if one is not None:
             found[side.name] = one
     if not found:
-        return pd.DataFrame(columns=["id", "unit"])
+        return Errors(name, pd.DataFrame(columns=["id", "unit"]))
     first = next(iter(found.values()))
     terms = {side: _in_order(one, first.ids) for side, one in found.items()}
     own = metric(name)
     each = {side: _own(own, one) for side, one in terms.items()}
-    if any(not np.isfinite(values).all() for values in each.values()):
-        each = {side: _own(metric("rmse"), one) for side, one in terms.items()}
-    return pd.DataFrame({"id": first.ids, "unit": first.units, **each})
+    if own.higher_is_better or any(not np.isfinite(values).all() for values in each.values()):
+        name = "rmse"
+        each = {side: _own(metric(name), one) for side, one in terms.items()}
+    return Errors(name, pd.DataFrame({"id": first.ids, "unit": first.units, **each}))
 
 
 def _in_order(one: SampleScores, ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -163,7 +181,8 @@ def _own(chosen: Metric, terms: dict[str, np.ndarray]) -> np.ndarray:
 def horizons(given: Sequence[Side], split: str) -> pd.DataFrame:
     """RMSE of every predicted frame: columns model, ahead, value, ci_low, ci_high.
 
-    Empty where no frames are predicted.
+    Of several seeds it is the root of the mean over all of them. Empty where no frames are
+    predicted.
     """
     parts = []
     for side in given:
