@@ -40,7 +40,11 @@ pages = st.navigation(
             icon=":material/leaderboard:",
         ),
         st.Page(HERE / "app_pages" / "compare.py", title="Compare", icon=":material/compare:"),
-        st.Page(HERE / "app_pages" / "datasets.py", title="Datasets", icon=":material/dataset:"),
+        st.Page(
+            HERE / "app_pages" / "data.py",
+            title="Datasets",
+            icon=":material/dataset:",
+        ),
         st.Page(HERE / "app_pages" / "submit.py", title="Submit", icon=":material/upload:"),
         st.Page(
             HERE / "app_pages" / "how_to_read.py",

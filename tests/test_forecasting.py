@@ -610,7 +610,7 @@ def test_the_example_of_the_module_runs():
     text = (forecasting.__doc__ or "").partition("::\n\n")[2].partition("\n\n")[0]
     names: dict = {}
     exec("\n".join(line[4:] for line in text.splitlines()), names)
-    assert len(text.splitlines()) == 5
+    assert len(text.splitlines()) == 6
     model = names["build"](0, "cpu")
     assert isinstance(model, Forecaster)
     found = model.predict(_samples(_diffusing(1, 4)).inputs)

@@ -221,7 +221,7 @@ def test_two_models_are_compared(toy_predictions: Callable[..., Path]) -> None:
 
 
 def test_a_dataset_that_is_not_here_says_how_to_have_it(toy_content: Path) -> None:
-    app = fine(page("datasets"))
+    app = fine(page("data"))
     assert [one.label for one in app.selectbox] == ["Dataset", "Configuration"]
     assert app.info[0].value.startswith("This configuration is not on this machine yet")
     assert "etchmark download toy:scalar-mini" in app.code[1].value
@@ -231,7 +231,7 @@ def test_a_dataset_that_is_not_here_says_how_to_have_it(toy_content: Path) -> No
 
 def test_samples_filters_and_their_spread(toy_content: Path) -> None:
     building.build(catalog(), "toy", "scalar-mini")
-    app = fine(page("datasets"))
+    app = fine(page("data"))
     assert "12 samples; train-00 to train-11 are shown." in captions(app)
     assert len(app.get("download_button")) == 3
     facts = dict(app.dataframe[0].value.itertuples(index=False))
@@ -251,24 +251,24 @@ def test_samples_filters_and_their_spread(toy_content: Path) -> None:
 def test_a_link_leads_to_a_sample(toy_content: Path) -> None:
     building.build(catalog(), "toy", "scalar-mini")
     link = {"dataset": "toy", "config": "scalar-mini", "split": "hard", "sample": "hard-04"}
-    app = fine(page("datasets", **link))
+    app = fine(page("data", **link))
     assert query(app) == link
     assert dict(app.dataframe[1].value.itertuples(index=False))["id"] == "hard-04"
-    lost = page("datasets", **link | {"config": "gone"})
+    lost = page("data", **link | {"config": "gone"})
     assert "There is no configuration" in lost.warning[0].value
     assert not lost.exception
 
 
 def test_the_view_of_a_board_outlives_a_look_at_the_data(toy_content: Path) -> None:
     app = fine(start(benchmark="toy-fields"))
-    fine(app.switch_page("app_pages/datasets.py").run())
+    fine(app.switch_page("app_pages/data.py").run())
     fine(app.switch_page("app_pages/leaderboard.py").run())
     assert query(app)["benchmark"] == "toy-fields"
 
 
 def test_films_are_shown(toy_frames: Path) -> None:
     building.build(catalog(), "waves", "waves-full")
-    app = fine(page("datasets", dataset="waves", config="waves-full", split="long"))
+    app = fine(page("data", dataset="waves", config="waves-full", split="long"))
     assert "seen and next: 12 frames." in captions(app)
     gif = Image.open(io.BytesIO(dashboard_data().film(np.zeros((5, 8, 8), np.uint8))))
     assert gif.format == "GIF"
@@ -276,7 +276,7 @@ def test_films_are_shown(toy_frames: Path) -> None:
 
 def test_the_surface_of_a_volume_closes_around_its_cells(toy_volumes: Path) -> None:
     building.build(catalog(), "voxels", "cells-mini")
-    app = fine(page("datasets", dataset="voxels", config="cells-mini"))
+    app = fine(page("data", dataset="voxels", config="cells-mini"))
     drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     assert drawn[0]["data"][0]["type"] == "mesh3d"
     cells = np.zeros((3, 4, 5), bool)
