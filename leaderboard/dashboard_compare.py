@@ -8,16 +8,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from dashboard_curves import STYLES
-from dashboard_plots import BLUE, CONFIG, GREY, label
+from dashboard_plots import BLUE, CONFIG, GREY, LAYOUT, label
 
 __all__ = ["CONFIG", "MOST_GROUPS", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
 
 MOST_GROUPS = 60
-LAYOUT = {
-    "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-    "dragmode": False,
-}
 
 
 def _title(text: str) -> str:

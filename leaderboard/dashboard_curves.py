@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from dashboard_parts import curves, metric_label, shortened
-from dashboard_plots import BLUE, CONFIG, GREEN, ORANGE, PURPLE, SKY, VERMILION, label
+from dashboard_plots import BLUE, CONFIG, GREEN, LAYOUT, ORANGE, PURPLE, SKY, VERMILION, label
 
 from etchmark.present import number
 from etchmark.registry.standings import to_records
@@ -142,9 +142,7 @@ def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figu
         )
     figure.update_layout(
         height=460,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        dragmode=False,
+        **LAYOUT,
     )
     axis = next(iter(lines.values()))[0]["axis"]
     drawn = [one["score"] for points in scored.values() for one in points]

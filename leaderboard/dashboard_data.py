@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from dashboard_parts import literal, plain_lines
-from dashboard_plots import BLUE, CONFIG, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dashboard_plots import BLUE, CONFIG, GREEN, LAYOUT, ORANGE, PURPLE, SKY, VERMILION
 from PIL import Image
 
 from etchmark.data.gallery import Gallery, grey
@@ -161,7 +161,7 @@ def shades(corners: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def solid(volume: np.ndarray) -> go.Figure:
-    """The cells of the phase that is 1, several taken together in a large volume."""
+    """The cells that are not 0, several taken together in a large volume."""
     largest = max(1, -(-max(volume.shape) // CELLS))
     blocks = [min(largest, side) for side in volume.shape]
     cells = [side // block for side, block in zip(volume.shape, blocks, strict=True)]
@@ -235,10 +235,8 @@ def histogram(table: pd.DataFrame, column: str, by: str | None) -> go.Figure:
         )
     figure.update_layout(
         height=340,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         showlegend=by is not None,
-        dragmode=False,
+        **LAYOUT,
     )
     figure.update_xaxes(title=html.escape(column, quote=False), zeroline=False)
     figure.update_yaxes(title="samples", rangemode="tozero", showgrid=True)

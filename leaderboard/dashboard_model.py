@@ -7,12 +7,14 @@ import shlex
 import dashboard_rollouts
 import pandas as pd
 import streamlit as st
+from dashboard_compare import horizons_plot
 from dashboard_parts import literal, plain_lines, predicted, shortened, web_address
-from dashboard_plots import CONFIG, horizon_plot, parity_plot
+from dashboard_plots import CONFIG, parity_plot
 
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.present import number
+from etchmark.registry import compare
 from etchmark.registry.standings import sample_scores
 from etchmark.registry.store import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
@@ -154,9 +156,10 @@ def _errors(spec: BenchmarkSpec, entry: Entry) -> None:
     samples = sample_scores(entry, split)
     if samples is None:
         return
-    over_time = horizon_plot(samples, spec.target.unit)
-    if over_time is not None:
-        st.plotly_chart(over_time, width="stretch", config=CONFIG, key="horizon")
+    over_time = compare.horizons(compare.sides([entry]), split)
+    if len(over_time):
+        figure = horizons_plot(over_time, spec.target.unit)
+        st.plotly_chart(figure, width="stretch", config=CONFIG, key="horizon")
         st.caption(
             f"Error of each predicted frame of split `{split}`; the band is its 95 % interval over"
             f" {spec.unit_names}."

@@ -330,6 +330,24 @@ def choose(
     return chosen
 
 
+def choose_benchmark() -> BenchmarkSpec:
+    """The benchmark that is looked at, picked by its title."""
+    names = benchmark_names()
+    name = choose(
+        st.selectbox, "Benchmark", "benchmark", names, names[0], format_func=benchmark_title
+    )
+    return benchmark(name)
+
+
+def row_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Rows of a board by submission: rank, model and track, which tell them apart."""
+    return {
+        str(row["submission"]): ("" if pd.isna(row["rank"]) else f"{row['rank']}. ")
+        + f"{shortened(row['model'], 60)} ({row['track']})"
+        for row in frame.to_dict("records")
+    }
+
+
 def remember(chosen: dict[str, str]) -> None:
     """Put the view into the link, so that it restores what is seen."""
     st.session_state["view"] = _elsewhere(chosen) | chosen

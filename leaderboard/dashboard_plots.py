@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from dashboard_parts import shortened
 
 from etchmark.present import number
 from etchmark.scoring.samples import SampleScores
-from etchmark.scoring.uncertainty import over_horizon
 
 # Okabe and Ito's colours; the light blue is for dark ground.
 BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE = (
@@ -26,6 +26,12 @@ MAX_ROWS = 60
 DECADES = 20.0
 """Largest over smallest score from which an axis is logarithmic."""
 ROW_PX = 34
+LAYOUT: dict[str, Any] = {
+    "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+    "dragmode": False,
+}
+"""What all figures with axes share."""
 CONFIG = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
 
 
@@ -124,10 +130,8 @@ def interval_plot(
     )
     figure.update_layout(
         height=int(110 + ROW_PX * len(shown) + 20 * (len(references) + 1)),
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         hoverlabel={"align": "left"},
-        dragmode=False,
+        **LAYOUT,
     )
     figure.update_xaxes(
         title=html.escape(axis_title, quote=False),
@@ -219,9 +223,7 @@ def cost_plot(frame: pd.DataFrame, score_title: str, time_title: str) -> go.Figu
         )
     figure.update_layout(
         height=460,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        dragmode=False,
+        **LAYOUT,
     )
     figure.update_xaxes(title=html.escape(time_title, quote=False), type="log", zeroline=False)
     kind = "log" if low.min() > 0 else "linear"
@@ -266,47 +268,9 @@ def parity_plot(samples: SampleScores, quantity: str, unit: str) -> go.Figure | 
     )
     figure.update_layout(
         height=460,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        dragmode=False,
+        **LAYOUT,
     )
     shown = html.escape(f"{quantity} / {unit}", quote=False)
     figure.update_xaxes(title=f"measured {shown}", range=limits, zeroline=False)
     figure.update_yaxes(title=f"predicted {shown}", range=limits, zeroline=False, showgrid=True)
-    return figure
-
-
-def horizon_plot(samples: SampleScores, unit: str) -> go.Figure | None:
-    """Error of each predicted frame with its interval; None where there are no frames."""
-    if "squared_error" not in samples.frames:
-        return None
-    value, low, high = over_horizon(samples.frames["squared_error"], samples.units)
-    ahead, colour = np.arange(1, len(value) + 1), SKY if _dark() else BLUE
-    figure = go.Figure()
-    figure.add_scatter(
-        x=np.concatenate([ahead, ahead[::-1]]),
-        y=np.concatenate([high, low[::-1]]),
-        fill="toself",
-        line={"width": 0},
-        fillcolor="rgba(86, 180, 233, 0.3)",
-        name="95 % interval",
-        hoverinfo="skip",
-    )
-    figure.add_scatter(
-        x=ahead,
-        y=value,
-        mode="lines",
-        line={"color": colour, "width": 2},
-        name="RMSE",
-        hovertemplate="frame %{x}: %{y:.4g}<extra></extra>",
-    )
-    figure.update_layout(
-        height=360,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        dragmode=False,
-    )
-    figure.update_xaxes(title="frames ahead", zeroline=False)
-    title = html.escape("RMSE" if unit == "1" else f"RMSE / {unit}", quote=False)
-    figure.update_yaxes(title=title, rangemode="tozero", showgrid=True)
     return figure

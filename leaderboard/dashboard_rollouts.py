@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import streamlit as st
-from dashboard_parts import entry, literal, shortened
+from dashboard_parts import entry, literal, row_names
 from dashboard_plots import BLUE, VERMILION
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
@@ -35,10 +35,7 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
     """Some models of the board, one below the other; nothing unless the benchmark has frames."""
     if spec.frames is None:
         return
-    rows = {
-        str(row["submission"]): f"{row['rank']}. {shortened(row['model'], 60)} ({row['track']})"
-        for row in ranked.to_dict("records")
-    }
+    rows = row_names(ranked)
     st.subheader("What they predict", anchor=False)
     picked = st.multiselect(
         "Models",

@@ -24,18 +24,9 @@ SHORT = 12
 
 
 def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
-    names = parts.benchmark_names()
     first, second, third = st.columns([2, 1, 1])
     with first:
-        name = parts.choose(
-            st.selectbox,
-            "Benchmark",
-            "benchmark",
-            names,
-            names[0],
-            format_func=parts.benchmark_title,
-        )
-    spec = parts.benchmark(name)
+        spec = parts.choose_benchmark()
     with second:
         protocol = parts.choose(
             st.selectbox, "Protocol", "protocol", list(spec.protocols), spec.headline
@@ -44,16 +35,12 @@ def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
         metric = parts.choose(
             st.selectbox, "Metric", "metric", list(spec.metrics), spec.primary_metric
         )
-    return spec, {"benchmark": name, "protocol": protocol, "metric": metric}
+    return spec, {"benchmark": spec.id, "protocol": protocol, "metric": metric}
 
 
 def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
     """Submissions that are compared, best first."""
-    names = {
-        str(row["submission"]): f"{row['rank']}. {parts.shortened(row['model'], 60)}"
-        f" ({row['track']})"
-        for row in ranked.to_dict("records")
-    }
+    names = parts.row_names(ranked)
     asked = parts.view().get("models", "").split(",")
     linked = []
     for short in filter(None, asked):

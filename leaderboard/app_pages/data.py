@@ -89,14 +89,15 @@ def show_downloads(found: Gallery) -> None:
         for split in found.splits:
             size = found.size(split)
             if size <= MOST_BYTES:
-                name = f"{found.manifest.name}-{found.manifest.config}-{split}"
-                several = len(found.paths(split)) > 1
+                name = found.file_name(split)
                 st.download_button(
                     f"{split} ({size / 2**20:.1f} MiB)",
                     # Read when it is clicked, not whenever the page is shown.
-                    lambda split=split: found.packed(split)[1],
-                    file_name=f"{name}.{'zip' if several else 'parquet'}",
-                    mime="application/zip" if several else "application/vnd.apache.parquet",
+                    lambda split=split: found.packed(split),
+                    file_name=name,
+                    mime="application/zip"
+                    if name.endswith(".zip")
+                    else "application/vnd.apache.parquet",
                     icon=":material/download:",
                     on_click="ignore",
                     key=f"have-{split}",
@@ -114,7 +115,7 @@ def choose_samples(found: Gallery) -> tuple[str, pd.DataFrame]:
     table = parts.samples(found, split)
     sorts, ranges = groups(table), numbers(table)
     columns = iter(st.columns(1 + bool(sorts) + bool(ranges)))
-    key = f"{found.manifest.name}-{found.manifest.config}-{split}"
+    key = found.label(split)
     if sorts:
         with next(columns):
             column = st.selectbox("Group by", sorts, key=f"sort-{key}")
@@ -127,20 +128,19 @@ def choose_samples(found: Gallery) -> tuple[str, pd.DataFrame]:
             column = st.selectbox("Between", ranges, key=f"range-{key}")
             values = pd.Series(table[column])
             low, high = float(values.min()), float(values.max())
-            if low < high:
-                chosen = st.slider(
-                    parts.literal(column),
-                    low,
-                    high,
-                    (low, high),
-                    (high - low) / 200,
-                    key=f"between-{key}-{column}",
-                    format="%.4g",
-                )
-                table = pd.DataFrame(table[values.between(*chosen) | values.isna()])
+            chosen = st.slider(
+                parts.literal(column),
+                low,
+                high,
+                (low, high),
+                (high - low) / 200,
+                key=f"between-{key}-{column}",
+                format="%.4g",
+            )
+            table = pd.DataFrame(table[values.between(*chosen) | values.isna()])
     with next(columns):
         word = st.text_input("Id contains", key=f"word-{key}").strip()
-        if word and "id" in table:
+        if word:
             ids = pd.Series(table["id"]).astype(str).str
             table = pd.DataFrame(table[ids.contains(word, case=False, regex=False)])
     return split, table
@@ -152,7 +152,7 @@ def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
         st.info("No sample passes these filters. Widen them.")
         return None
     pages = -(-len(table) // AT_ONCE)
-    key = f"{found.manifest.name}-{found.manifest.config}-{split}"
+    key = found.label(split)
     asked = parts.view().get("sample")
     everything = [str(one) for one in table["id"]]
     page = 1 + everything.index(asked) // AT_ONCE if asked in everything else 1
@@ -198,7 +198,7 @@ def show_distribution(found: Gallery, split: str, table: pd.DataFrame) -> None:
     if not ranges:
         return
     st.subheader("How they are spread", anchor=False)
-    key = f"{found.manifest.name}-{found.manifest.config}-{split}"
+    key = found.label(split)
     left, right = st.columns(2)
     with left:
         column = st.selectbox("Quantity", ranges, key=f"spread-{key}")

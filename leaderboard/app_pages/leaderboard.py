@@ -27,19 +27,11 @@ TALL = 24
 
 def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
     """Benchmark, protocol, track, metric: what is looked at, kept in the link."""
-    names = parts.benchmark_names()
     chosen: dict[str, str] = {}
     first, second, third = st.columns([2, 1, 1])
     with first:
-        chosen["benchmark"] = parts.choose(
-            st.selectbox,
-            "Benchmark",
-            "benchmark",
-            names,
-            names[0],
-            format_func=parts.benchmark_title,
-        )
-    spec = parts.benchmark(chosen["benchmark"])
+        spec = parts.choose_benchmark()
+    chosen["benchmark"] = spec.id
     with second:
         tracks = [parts.ALL_TRACKS, *spec.tracks]
         chosen["track"] = parts.choose(
@@ -268,11 +260,7 @@ def show_model(spec: BenchmarkSpec, store: Store, frame: pd.DataFrame) -> str | 
             st.warning("The link names a submission that is not in this view.")
     if st.session_state.get("pick-model") not in ids:
         st.session_state["pick-model"] = None
-    names = {
-        row["submission"]: ("" if pd.isna(row["rank"]) else f"{row['rank']}. ")
-        + f"{parts.shortened(row['model'], 60)} ({row['track']})"
-        for row in frame.to_dict("records")
-    }
+    names = parts.row_names(frame)
 
     def listed() -> None:
         # The row marked in the table is no longer the one that is shown.

@@ -74,7 +74,7 @@ def test_films(toy_frames: Path) -> None:
 
 def test_a_split_as_one_file(toy_content: Path) -> None:
     found = _gallery("toy", "scalar-mini")
-    name, content = found.packed("test")
+    name, content = found.file_name("test"), found.packed("test")
     (file,) = [one for one in found.manifest.files if one.split == "test"]
     assert name == "toy-scalar-mini-test.parquet"
     assert hashlib.sha256(content).hexdigest() == file.sha256
@@ -86,7 +86,7 @@ def test_a_split_of_several_files_is_packed(toy_content: Path) -> None:
     # As if two splits were shards of one.
     shards = [file.model_copy(update={"split": "all"}) for file in found.manifest.files]
     found = Gallery(found.folder, found.manifest.model_copy(update={"files": shards}))
-    name, content = found.packed("all")
+    name, content = found.file_name("all"), found.packed("all")
     assert name == "toy-scalar-mini-all.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         assert packed.testzip() is None

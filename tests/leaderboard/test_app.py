@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,35 +132,45 @@ def query(app: AppTest) -> dict[str, str]:
     }
 
 
-# --- overview ----------------------------------------------------------------------------------
+@pytest.fixture
+def submit_raised(toy_predictions: Callable[..., Path]) -> Callable[[str, float], str]:
+    """Submits predictions of ``toy-line`` that are off by one and so much more; its id."""
 
+    def submit(name: str, more: float) -> str:
+        def raised(table: pa.Table) -> pa.Table:
+            moved = table["prediction"].to_numpy() + more
+            return table.set_column(1, "prediction", pa.array(moved))
 
-def test_the_overview_tells_who_leads(toy_predictions: Callable[..., Path]) -> None:
-    app = fine(page("overview"))
-    assert [one.value for one in app.metric] == ["2", "1", "0", "0"]
-    assert [one.value for one in app.markdown].count("No submission yet.") == 2
-    assert not app.dataframe
-    for name, more in (("near", 0.0), ("far", 4.0)):
-        path = toy_predictions(f"{name}.csv", change=partial(_raised, more))
         prepared = submissions.prepare_file(
             load_benchmark("toy-line"),
-            path,
+            toy_predictions(f"{name}.csv", change=raised),
             name=name,
             card=ModelCard(),
             track="features",
             protocol="holdout",
         )
         submissions.commit(Store(), prepared)
+        return prepared.record.submission
+
+    return submit
+
+
+# --- overview ----------------------------------------------------------------------------------
+
+
+def test_the_overview_tells_who_leads(submit_raised: Callable[[str, float], str]) -> None:
+    app = fine(page("overview"))
+    assert [one.value for one in app.metric] == ["2", "1", "0", "0"]
+    assert [one.value for one in app.markdown].count("No submission yet.") == 2
+    assert not app.dataframe
+    for name, more in (("near", 0.0), ("far", 4.0)):
+        submit_raised(name, more)
     app = fine(page("overview"))
     assert [one.value for one in app.metric] == ["2", "1", "2", "2"]
     said = [one.value for one in app.markdown]
     (card,) = [one for one in said if one.startswith("near: ")]
     assert "2 submissions ranked, 1 may be first" in card.splitlines()[1]
     assert set(app.dataframe[0].value["model"]) == {"near", "far"}
-
-
-def _raised(more: float, table: pa.Table) -> pa.Table:
-    return table.set_column(1, "prediction", pa.array(table["prediction"].to_numpy() + more))
 
 
 def test_a_broken_benchmark_leaves_the_others_on_the_overview(toy_content: Path) -> None:
@@ -189,20 +198,10 @@ def test_there_is_nothing_to_compare_yet(toy_content: Path) -> None:
     assert not app.get("plotly_chart")
 
 
-def test_two_models_are_compared(toy_predictions: Callable[..., Path]) -> None:
+def test_two_models_are_compared(submit_raised: Callable[[str, float], str]) -> None:
     ids = {}
     for name, more in (("near", 0.0), ("far", 4.0), ("farther", 9.0)):
-        path = toy_predictions(f"{name}.csv", change=partial(_raised, more))
-        prepared = submissions.prepare_file(
-            load_benchmark("toy-line"),
-            path,
-            name=name,
-            card=ModelCard(),
-            track="features",
-            protocol="holdout",
-        )
-        submissions.commit(Store(), prepared)
-        ids[name] = prepared.record.submission[:12]
+        ids[name] = submit_raised(name, more)[:12]
     app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
     (said,) = [one.value for one in app.markdown]
     assert said.startswith("near is better than far")
@@ -495,7 +494,7 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     (horizon,) = [one for one in drawn if one["layout"]["xaxis"]["title"]["text"] == "frames ahead"]
     line = horizon["data"][1]
-    assert line["name"] == "RMSE"
+    assert line["name"] == "waves"
     assert _numbers(line["x"]) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(_numbers(line["y"]), 0.01 * np.arange(1, 7), rtol=0.05)
     # One picture of the board's models, one of the model in full.
@@ -505,20 +504,11 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
 
 
 def test_scores_that_span_decades_stand_on_a_logarithmic_axis(
-    toy_predictions: Callable[..., Path],
+    submit_raised: Callable[[str, float], str],
 ) -> None:
     kinds = []
     for name, more in (("a", 0.0), ("b", 9.0), ("c", 49.0)):
-        path = toy_predictions(f"{name}.csv", change=partial(_raised, more))
-        prepared = submissions.prepare_file(
-            load_benchmark("toy-line"),
-            path,
-            name=name,
-            card=ModelCard(),
-            track="features",
-            protocol="holdout",
-        )
-        submissions.commit(Store(), prepared)
+        submit_raised(name, more)
         app = fine(start(benchmark="toy-line", protocol="holdout", metric="mae"))
         drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
         axis = drawn["layout"]["xaxis"]

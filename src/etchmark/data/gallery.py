@@ -103,18 +103,25 @@ class Gallery:
         parts = [grey(self.cell(split, name, row)) for name in self.kinds.films]
         return np.concatenate([part for part in parts if part.shape[1:] == parts[0].shape[1:]])
 
-    def packed(self, split: str) -> tuple[str, bytes]:
-        """Name and content of one file with the split: its parquet file, or a ZIP of several."""
-        stem = f"{self.manifest.name}-{self.manifest.config}-{split}"
+    def label(self, split: str) -> str:
+        """A name for the split by which it is known among all."""
+        return f"{self.manifest.name}-{self.manifest.config}-{split}"
+
+    def file_name(self, split: str) -> str:
+        """What ``packed`` is to be called."""
+        return f"{self.label(split)}.{'parquet' if len(self.paths(split)) == 1 else 'zip'}"
+
+    def packed(self, split: str) -> bytes:
+        """One file with the split: its parquet file, or a ZIP of several."""
         paths = self.paths(split)
         if len(paths) == 1:
-            return f"{stem}.parquet", paths[0].read_bytes()
+            return paths[0].read_bytes()
         buffer = io.BytesIO()
         # Parquet is compressed already.
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as whole:
             for path in paths:
                 whole.write(path, path.relative_to(self.folder).as_posix())
-        return f"{stem}.zip", buffer.getvalue()
+        return buffer.getvalue()
 
 
 def _kinds(path: Path) -> Kinds:
