@@ -190,10 +190,34 @@ def test_a_registry_damaged_in_the_middle_is_one_line(submitted, home, command):
     assert "registry.sqlite: " in command("leaderboard", "toy-line").refusal()
 
 
-def test_a_damaged_record_in_the_registry_is_one_line(submitted, home, command):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update briefs set content = '{}'",
+        "update briefs set content = '{'",
+        "update sums set content = x'00'",
+        # The record is read when what boards show is made from it anew.
+        "update submissions set record = '{}'; delete from briefs",
+    ],
+)
+def test_a_damaged_registry_is_one_line(submitted, home, command, damage):
     with sqlite3.connect(home / "registry.sqlite") as connection:
-        connection.execute("update submissions set record = '{}'")
+        connection.executescript(damage)
     assert "registry.sqlite: " in command("leaderboard", "toy-line").refusal()
+
+
+def test_what_boards_show_is_made_again_where_it_is_missing_or_of_another_form(
+    submitted, home, command
+):
+    before = command("leaderboard", "toy-line", "--json").fine()
+    for loss in (
+        "drop table briefs; drop table sums",
+        "delete from briefs; delete from sums",
+        "update briefs set form = 0, content = '{}'; update sums set content = x''",
+    ):
+        with sqlite3.connect(home / "registry.sqlite") as connection:
+            connection.executescript(loss)
+        assert command("leaderboard", "toy-line", "--json").fine() == before
 
 
 def test_a_hub_folder_that_cannot_be_made_is_one_line(toy_content, tmp_path, monkeypatch, command):

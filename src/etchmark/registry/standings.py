@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from etchmark import specs
 from etchmark.catalog import pick_protocol, pick_track, unknown
 from etchmark.errors import UserError
-from etchmark.registry.store import Entry, Store
+from etchmark.registry.store import Brief, Entry, Store, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores, from_table
-from etchmark.specs import BenchmarkSpec, CurvePoint, Protocol
+from etchmark.specs import BenchmarkSpec, CurvePoint
 
 COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
@@ -27,18 +29,7 @@ COLUMNS = (
     "predict_seconds", "seconds_each", "flops", "peak_memory_bytes", "hardware", "training_data",
     "tags", "origin", "date", "submission", "benchmark",
 )  # fmt: skip
-
-
-@lru_cache(maxsize=512)
-def _cached_sums(
-    digest: str, split: str, subset: str | None, samples: bytes
-) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    one = _split_of(from_table(pq.read_table(io.BytesIO(samples))), split)
-    if one is not None and subset is not None:
-        one = one.subset(subset)
-    if one is None:
-        return None
-    return one.sums(), tuple(np.unique(one.units))
+SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
 
 
 def _split_of(found: Sequence[SampleScores], split: str) -> SampleScores | None:
@@ -52,32 +43,70 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
     return _split_of(from_table(pq.read_table(io.BytesIO(entry.samples))), split)
 
 
-def unit_sums(
-    entry: Entry, split: str, subset: str | None = None
-) -> tuple[np.ndarray, tuple[str, ...]] | None:
+def unit_sums(entry: Entry, split: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
     """Unit sums of a submission and the labels of its units, None if it has none."""
-    if entry.samples is None:
-        return None
-    digest = hashlib.sha256(entry.samples).hexdigest()
-    return _cached_sums(digest, split, subset, entry.samples)
+    found = sample_scores(entry, split)
+    return None if found is None else (found.sums(), tuple(np.unique(found.units)))
 
 
-def superseded(entries: Iterable[Entry]) -> set[str]:
+class _Known(Protocol):
+    """What tells submissions of the same model apart; records and briefs have it."""
+
+    @property
+    def submission(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def track(self) -> str: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def created(self) -> datetime: ...
+
+
+def superseded(given: Iterable[_Known]) -> set[str]:
     """Older successful submissions of the same model on the same track and protocol."""
     newest: dict[tuple[str, str, str], str] = {}
     old: set[str] = set()
-    for entry in sorted(entries, key=lambda one: (one.record.created, one.record.submission)):
-        record = entry.record
-        if record.outcome != "ok":
+    for one in sorted(given, key=lambda one: (one.created, one.submission)):
+        if one.outcome != "ok":
             continue
-        key = (record.name, record.track, record.protocol)
+        key = (one.name, one.track, one.protocol)
         if key in newest:
             old.add(newest[key])
-        newest[key] = record.submission
+        newest[key] = one.submission
     return old
 
 
-def _split_name(chosen: Protocol, split: str | None) -> str:
+@dataclass(frozen=True)
+class Where:
+    """Which rows a board is narrowed to; ranks are made among them."""
+
+    status: tuple[str, ...] = ()
+    """Any of these; empty for all, here and below."""
+    tags: tuple[str, ...] = ()
+    """All of these."""
+    training_data: tuple[str, ...] = ()
+    max_parameters: int | None = None
+    """Rows that do not say how many they have are left out."""
+
+    def keep(self, frame: pd.DataFrame) -> np.ndarray:
+        """Truth value for each row of a board."""
+        kept = np.ones(len(frame), dtype=bool)
+        for name, wanted in (("status", self.status), ("training_data", self.training_data)):
+            if wanted:
+                kept &= frame[name].isin(wanted).to_numpy(dtype=bool)
+        if self.tags:
+            kept &= np.array([set(self.tags) <= set(tags) for tags in frame["tags"]], dtype=bool)
+        if self.max_parameters is not None:
+            few = frame["parameters"] <= self.max_parameters
+            kept &= few.fillna(False).to_numpy(dtype=bool)
+        return kept
+
+
+def _split_name(chosen: specs.Protocol, split: str | None) -> str:
     known = [chosen.split, *chosen.extra_splits]
     name = split or chosen.split
     if name not in known:
@@ -85,49 +114,182 @@ def _split_name(chosen: Protocol, split: str | None) -> str:
     return name
 
 
-def _row(
-    spec: BenchmarkSpec, entry: Entry, split: str, metric: str, subset: str | None
-) -> dict[str, Any]:
-    record = entry.record
-    chosen = metric_by_id(metric)
-    whole = record.score_of(split)
-    at = whole.subset_of(subset) if whole and subset else whole
-    score = at.metrics.get(metric) if at else None
+def _row(spec: BenchmarkSpec, one: Brief, split: str, metric: str, subset: str) -> dict[str, Any]:
+    found = one.content["scores"].get(split, {}).get(subset)
+    score = {} if found is None else found["metrics"].get(metric, {})
+    counts = found or {"n": 0, "units": 0, "seeds": 0}
     return {
-        "model": record.name,
-        "title": record.card.title,
+        "model": one.name,
+        "title": one.content["card"]["title"],
         "metric": metric,
-        "unit": chosen.unit_for(spec.target.unit),
-        "score": score.value if score else None,
-        "ci_low": score.ci_low if score else None,
-        "ci_high": score.ci_high if score else None,
-        "n": at.n if at else 0,
-        "units": at.units if at else 0,
-        "seeds": whole.seeds if whole and at else 0,
-        "seed_sd": score.seed_sd if score else None,
-        "fold_mean": score.fold_mean if score else None,
-        "fold_sd": score.fold_sd if score else None,
-        "protocol": record.protocol,
-        "track": record.track,
+        "unit": metric_by_id(metric).unit_for(spec.target.unit),
+        "score": score.get("value"),
+        **{name: score.get(name) for name in SCORE_COLUMNS},
+        **{name: counts[name] for name in ("n", "units", "seeds")},
+        "protocol": one.protocol,
+        "track": one.track,
         "split": split,
-        "subset": subset,
-        "status": record.status,
-        "outcome": record.outcome,
-        "reason": record.reason,
-        "parameters": record.cost.parameters,
-        "fit_seconds": record.cost.fit_seconds,
-        "predict_seconds": record.cost.predict_seconds,
-        "seconds_each": record.cost.seconds_each,
-        "flops": record.cost.flops,
-        "peak_memory_bytes": record.cost.peak_memory_bytes,
-        "hardware": record.cost.hardware,
-        "training_data": record.card.training_data,
-        "tags": list(record.card.tags),
-        "origin": entry.origin,
-        "date": record.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "submission": record.submission,
+        "subset": subset or None,
+        "status": one.status,
+        "outcome": one.outcome,
+        "reason": one.content["reason"],
+        **one.content["cost"],
+        "training_data": one.content["card"]["training_data"],
+        "tags": one.content["card"]["tags"],
+        "origin": one.origin,
+        "date": one.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "submission": one.submission,
         "benchmark": spec.key,
     }
+
+
+class Board:
+    """All submissions to one protocol with their resampled scores, to make standings from.
+
+    Resampling is what takes time; standings of one board share it, however they are narrowed.
+
+    Args:
+        spec: the benchmark.
+        store: the registry.
+        protocol: the headline one if None.
+        split: the headline split if None.
+        metric: the primary one if None.
+        subset: score and rank by the samples of this subset alone; all of them if None.
+        extra: submissions that are not stored, to preview where they would stand.
+
+    Raises:
+        UserError: a name is not declared, or no submission says which samples the subset holds.
+    """
+
+    def __init__(
+        self,
+        spec: BenchmarkSpec,
+        store: Store,
+        *,
+        protocol: str | None = None,
+        split: str | None = None,
+        metric: str | None = None,
+        subset: str | None = None,
+        extra: Sequence[Entry] = (),
+    ) -> None:
+        self.spec = spec
+        self.protocol = pick_protocol(spec, protocol, default=True)
+        self.split = _split_name(spec.protocols[self.protocol], split)
+        self.metric = metric or spec.primary_metric
+        if self.metric not in spec.metrics:
+            raise unknown(f"metric of {spec.id}", self.metric, spec.metrics)
+        if subset is not None and subset not in spec.subsets:
+            raise unknown(f"subset of {spec.id}", subset, spec.subsets)
+        self.subset = subset or ""
+        stored = store.briefs(
+            spec.id,
+            spec.version,
+            self.protocol,
+            split=self.split,
+            subset=self.subset,
+            terms=metric_by_id(self.metric).terms,
+        )
+        found = {one.submission: one for one in stored}
+        found |= {
+            one.record.submission: brief_of(one, self.split, self.subset)
+            for one in extra
+            if one.record.protocol == self.protocol
+        }
+        self._briefs = list(found.values())
+        rows = [_row(spec, one, self.split, self.metric, self.subset) for one in self._briefs]
+        old = superseded(self._briefs)
+        for row in rows:
+            row["superseded"] = row["submission"] in old
+        self._frame = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+        self._ranked = np.array(
+            [
+                row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
+                for row in rows
+            ],
+            dtype=bool,
+        )
+
+    @cached_property
+    def _resampled(self) -> np.ndarray:
+        """Resampled scores of the rows that can be ranked, smaller is better, best first.
+
+        Shape (rows, resamples). Made for all tracks at once: sums are paired by their units.
+        """
+        chosen = metric_by_id(self.metric)
+        given = [one.sums if ranked else None for one, ranked in self._paired()]
+        return chosen.sign() * uncertainty.bootstrap_many(chosen, given)
+
+    def _paired(self) -> Iterator[tuple[Brief, bool]]:
+        """Each submission, and whether it is ranked and has the units that the others have."""
+        units: dict[str, str] = {}
+        for one, ranked in zip(self._briefs, self._ranked.tolist(), strict=True):
+            if not ranked or one.sums is None:
+                yield one, False
+                continue
+            # Resamples are paired by position, so the units must be the very same ones.
+            yield one, units.setdefault("first", one.sums.units) == one.sums.units
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """All submissions in the order they came, without ranks."""
+        return self._frame
+
+    def leaders(self, track: str | None = None) -> pd.DataFrame:
+        """The ranked rows, best first, without rank ranges: these take resampling."""
+        found = self._frame[self._ranked & self._on(track)]
+        sign = metric_by_id(self.metric).sign()
+        order = np.argsort(sign * found["score"].to_numpy(dtype=float), kind="stable")
+        return found.iloc[order].reset_index(drop=True)
+
+    def _on(self, track: str | None) -> np.ndarray:
+        if track is None:
+            return np.ones(len(self._frame), dtype=bool)
+        return (self._frame["track"] == track).to_numpy(dtype=bool)
+
+    def standings(
+        self, *, track: str | None = None, where: Where | None = None, everything: bool = False
+    ) -> pd.DataFrame:
+        """The board, best first; see ``standings``."""
+        if track is not None:
+            pick_track(self.spec, track)
+        if self.subset:
+            self._check_membership(track)
+        kept = self._on(track)
+        if where is not None:
+            kept &= where.keep(self._frame)
+        ranked = np.flatnonzero(kept & self._ranked)
+        shown = np.flatnonzero(kept) if everything else ranked
+        frame = self._frame.iloc[shown].copy()
+        if len(ranked):
+            sign = metric_by_id(self.metric).sign()
+            scores = sign * self._frame["score"].iloc[ranked].to_numpy(dtype=float)
+            found = uncertainty.rank_ranges(scores, self._resampled[ranked])
+            at = np.searchsorted(shown, ranked)
+            for name, values in zip(("rank", "rank_low", "rank_high"), found, strict=True):
+                column = frame[name].to_numpy(dtype=object, na_value=pd.NA)
+                column[at] = values
+                frame[name] = pd.array(column, dtype="Int64")
+        order = frame["rank"].to_numpy(dtype=float, na_value=np.inf)
+        by = np.lexsort((frame["model"].to_numpy(dtype=str), order))
+        return frame.iloc[by].reset_index(drop=True)
+
+    def _check_membership(self, track: str | None) -> None:
+        """Refuse a board on which nobody could be ranked although somebody was scored."""
+        on = self._on(track).tolist()
+        scored = [
+            one.content["scores"][self.split]
+            for one, here in zip(self._briefs, on, strict=True)
+            if here and self.split in one.content["scores"]
+        ]
+        if scored and not any(self.subset in one for one in scored):
+            raise UserError(
+                f"{self.spec.key}: no submission has scores of subset {self.subset!r} of split"
+                f" {self.split!r}: the split holds none of its samples, or the submissions are"
+                " older than the subset; give another --split or submit them again"
+            )
 
 
 def standings(
@@ -139,6 +301,7 @@ def standings(
     split: str | None = None,
     metric: str | None = None,
     subset: str | None = None,
+    where: Where | None = None,
     everything: bool = False,
     extra: Sequence[Entry] = (),
 ) -> pd.DataFrame:
@@ -154,48 +317,17 @@ def standings(
         split: the headline split if None.
         metric: the primary one if None.
         subset: score and rank by the samples of this subset alone; all of them if None.
+        where: only these rows.
         everything: also failed, incomplete and superseded submissions, without a rank.
         extra: submissions that are not stored, to preview where they would stand.
 
     Raises:
         UserError: a name is not declared, or no submission says which samples the subset holds.
     """
-    protocol = pick_protocol(spec, protocol, default=True)
-    split = _split_name(spec.protocols[protocol], split)
-    metric = metric or spec.primary_metric
-    if metric not in spec.metrics:
-        raise unknown(f"metric of {spec.id}", metric, spec.metrics)
-    if subset is not None and subset not in spec.subsets:
-        raise unknown(f"subset of {spec.id}", subset, spec.subsets)
-    if track is not None:
-        pick_track(spec, track)
-    stored = {entry.record.submission: entry for entry in store.entries(spec.id, spec.version)}
-    stored |= {entry.record.submission: entry for entry in extra}
-    entries = [
-        entry
-        for entry in stored.values()
-        if entry.record.protocol == protocol and (track is None or entry.record.track == track)
-    ]
-    old = superseded(entries)
-    if subset is not None:
-        _check_membership(spec, entries, split, subset)
-    rows = []
-    for entry in entries:
-        row = _row(spec, entry, split, metric, subset)
-        row["superseded"] = row["submission"] in old
-        rows.append(row)
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    ranked = [
-        index
-        for index, row in enumerate(rows)
-        if row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
-    ]
-    _rank(frame, ranked, entries, split, metric, subset)
-    if not everything:
-        frame = frame.iloc[ranked]
-    order = frame["rank"].astype(float).fillna(np.inf).to_numpy()
-    by = np.lexsort((frame["model"].to_numpy(dtype=str), order))
-    return _typed(frame.iloc[by].reset_index(drop=True))
+    board = Board(
+        spec, store, protocol=protocol, split=split, metric=metric, subset=subset, extra=extra
+    )
+    return board.standings(track=track, where=where, everything=everything)
 
 
 CURVE_COLUMNS = (
@@ -217,7 +349,7 @@ def curves(
         for entry in store.with_curves(spec.id, spec.version)
         if entry.record.protocol == protocol and track in (None, entry.record.track)
     ]
-    old = superseded(entries)
+    old = superseded(entry.record for entry in entries)
     rows = []
     for record in (entry.record for entry in entries if entry.record.submission not in old):
         for curve in record.curves:
@@ -252,45 +384,6 @@ def _point(point: CurvePoint) -> dict[str, Any]:
         "draws": len(point.draws) or 1,
         "reason": point.reason,
     }
-
-
-def _check_membership(spec: BenchmarkSpec, entries: list[Entry], split: str, subset: str) -> None:
-    """Refuse a board on which nobody could be ranked although somebody was scored."""
-    scored = [score for entry in entries if (score := entry.record.score_of(split))]
-    if scored and not any(score.subset_of(subset) for score in scored):
-        raise UserError(
-            f"{spec.key}: no submission has scores of subset {subset!r} of split {split!r}: the"
-            " split holds none of its samples, or the submissions are older than the subset; give"
-            " another --split or submit them again"
-        )
-
-
-def _rank(
-    frame: pd.DataFrame,
-    ranked: list[int],
-    entries: list[Entry],
-    split: str,
-    metric: str,
-    subset: str | None,
-) -> None:
-    frame[["rank", "rank_low", "rank_high"]] = None
-    if not ranked:
-        return
-    chosen = metric_by_id(metric)
-    sign = chosen.sign()
-    found = [unit_sums(entries[index], split, subset) for index in ranked]
-    resampled = np.full((uncertainty.RESAMPLES, len(ranked)), np.nan)
-    labels = next((one[1] for one in found if one is not None), ())
-    for column, one in enumerate(found):
-        # Resamples are paired by position, so the units must be the very same ones.
-        if one is not None and one[1] == labels:
-            resampled[:, column] = sign * uncertainty.bootstrap(chosen, one[0])
-    scores = sign * frame["score"].iloc[ranked].to_numpy(dtype=float)
-    rank, low, high = uncertainty.rank_ranges(scores, resampled)
-    for name, values in (("rank", rank), ("rank_low", low), ("rank_high", high)):
-        column = frame[name].astype(object)
-        column.iloc[ranked] = [int(value) for value in values]
-        frame[name] = column
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:

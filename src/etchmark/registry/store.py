@@ -15,17 +15,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 from sqlalchemy import (
     URL,
+    Index,
     LargeBinary,
     String,
     Text,
     create_engine,
+    delete,
     event,
+    exists,
     func,
     inspect,
     select,
@@ -38,7 +42,9 @@ from etchmark import files, settings
 from etchmark.catalog import content_root, explain
 from etchmark.errors import UserError
 from etchmark.patience import patiently
+from etchmark.registry.digests import VERSION, brief, unit_sums
 from etchmark.scoring.samples import from_table
+from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
 BUSY_TIMEOUT_S = 30.0
@@ -68,6 +74,40 @@ class SubmissionRow(Base):
     samples: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
+class BriefRow(Base):
+    """What boards show of a submission; made from it, and made anew when its form changes."""
+
+    __tablename__ = "briefs"
+    __table_args__ = (Index("briefs_of_board", "benchmark", "version", "protocol"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    form: Mapped[int]
+    """``digests.VERSION`` when it was made."""
+    benchmark: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    protocol: Mapped[str] = mapped_column(String(64))
+    track: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(100))
+    status: Mapped[str] = mapped_column(String(16))
+    outcome: Mapped[str] = mapped_column(String(16))
+    created: Mapped[datetime]
+    content: Mapped[str] = mapped_column(Text)
+
+
+class SumsRow(Base):
+    """Sums of one term over units, of one split or subset of a submission."""
+
+    __tablename__ = "sums"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    split: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subset: Mapped[str] = mapped_column(String(64), primary_key=True)
+    term: Mapped[str] = mapped_column(String(64), primary_key=True)
+    units: Mapped[str] = mapped_column(String(64))
+    seeds: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class MetaRow(Base):
     __tablename__ = "meta"
 
@@ -83,6 +123,120 @@ class Entry:
     samples: bytes | None
     """Parquet bytes of the per-sample table."""
     origin: str
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A submission as boards show it, with the sums of the split or subset that was asked for."""
+
+    submission: str
+    track: str
+    protocol: str
+    name: str
+    status: str
+    outcome: str
+    origin: str
+    created: datetime
+    """UTC, without saying so."""
+    content: dict[str, Any]
+    """See ``digests.brief``."""
+    sums: UnitSums | None
+
+
+def brief_of(entry: Entry, split: str, subset: str) -> Brief:
+    """The same of a submission that is not stored."""
+    record = entry.record
+    found = [] if entry.samples is None else unit_sums(entry.samples)
+    return Brief(
+        submission=record.submission,
+        track=record.track,
+        protocol=record.protocol,
+        name=record.name,
+        status=record.status,
+        outcome=record.outcome,
+        origin=entry.origin,
+        created=record.created.replace(tzinfo=None),
+        content=brief(record),
+        sums=next((one for one in found if (one.split, one.subset) == (split, subset)), None),
+    )
+
+
+def _rows(entry: Entry) -> list[Base]:
+    """All that is stored of a submission."""
+    return [_row(entry), *_digest_rows(entry)]
+
+
+def _digest_rows(entry: Entry) -> list[Base]:
+    record = entry.record
+    rows: list[Base] = [
+        BriefRow(
+            id=record.submission,
+            form=VERSION,
+            benchmark=record.benchmark,
+            version=record.benchmark_version,
+            protocol=record.protocol,
+            track=record.track,
+            name=record.name,
+            status=record.status,
+            outcome=record.outcome,
+            created=record.created.replace(tzinfo=None),
+            content=json.dumps(brief(record)),
+        )
+    ]
+    rows += [
+        SumsRow(
+            id=record.submission,
+            split=one.split,
+            subset=one.subset,
+            term=term,
+            units=one.units,
+            seeds=len(values),
+            content=values.astype("<f8").tobytes(),
+        )
+        for one in (() if entry.samples is None else unit_sums(entry.samples))
+        for term, values in zip(one.terms, one.values, strict=True)
+    ]
+    return rows
+
+
+def _is_stored(session: Session, entry: Entry) -> bool:
+    row = session.get(SubmissionRow, entry.record.submission)
+    return row is not None and _entry(row) == entry
+
+
+def _put(session: Session, rows: Iterable[Base]) -> None:
+    for row in rows:
+        if isinstance(row, BriefRow):
+            session.execute(delete(SumsRow).where(SumsRow.id == row.id))
+        session.merge(row)
+
+
+def _content(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict) or not {"card", "cost", "reason", "scores"} <= set(found):
+        raise ValueError("what boards show of a submission is damaged")
+    return found
+
+
+class _Term(NamedTuple):
+    """What is read of a ``SumsRow``."""
+
+    split: str
+    subset: str
+    term: str
+    units: str
+    seeds: int
+    content: bytes
+
+
+def _sums_of(rows: Sequence[_Term]) -> UnitSums | None:
+    """Sums of one submission."""
+    if not rows:
+        return None
+    first = rows[0]
+    values = [np.frombuffer(one.content, dtype="<f8").reshape(one.seeds, -1) for one in rows]
+    terms = tuple(one.term for one in rows)
+    return UnitSums(first.split, first.subset, first.units, terms, np.stack(values))
 
 
 def _row(entry: Entry) -> SubmissionRow:
@@ -142,13 +296,14 @@ class Store:
             self.home.mkdir(parents=True, exist_ok=True)
             _patiently(self._make_tables)
             _patiently(self._take_reviewed)
+            _patiently(self._make_digests)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what the database says into one line for the caller."""
         try:
             yield
-        except (OSError, DatabaseError, ValidationError) as error:
+        except (OSError, DatabaseError, ValueError) as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise UserError(
                 f"{self.path}: the registry cannot be used ({reason}); mend or move that file, make"
@@ -188,6 +343,59 @@ class Store:
         )
         with self._explained(), Session(self.engine) as session:
             return [_entry(row) for row in session.scalars(query)]
+
+    def briefs(
+        self,
+        benchmark: str,
+        version: int,
+        protocol: str,
+        *,
+        split: str,
+        subset: str = "",
+        terms: Sequence[str] = (),
+    ) -> list[Brief]:
+        """Every submission to one protocol, oldest first, with sums of a split or subset.
+
+        Only of ``terms``: all of them of a thousand submissions are hundreds of megabytes.
+        """
+        here = (
+            BriefRow.benchmark == benchmark,
+            BriefRow.version == version,
+            BriefRow.protocol == protocol,
+        )
+        names = ("id", "track", "protocol", "name", "status", "outcome", "created", "content")
+        query = (
+            select(*(getattr(BriefRow, name) for name in names), SubmissionRow.origin)
+            .join(SubmissionRow, SubmissionRow.id == BriefRow.id)
+            .where(*here)
+            .order_by(BriefRow.created, BriefRow.id)
+        )
+        names = ("split", "subset", "term", "units", "seeds", "content")
+        sums = (
+            select(BriefRow.id, *(getattr(SumsRow, name) for name in names))
+            .join(SumsRow, SumsRow.id == BriefRow.id)
+            .where(*here, SumsRow.split == split, SumsRow.subset == subset)
+            .where(SumsRow.term.in_(terms))
+        )
+        with self._explained(), Session(self.engine) as session:
+            found: dict[str, list[_Term]] = {}
+            for submission, *rest in session.execute(sums) if terms else ():
+                found.setdefault(submission, []).append(_Term(*rest))
+            return [
+                Brief(
+                    submission=row.id,
+                    track=row.track,
+                    protocol=row.protocol,
+                    name=row.name,
+                    status=row.status,
+                    outcome=row.outcome,
+                    origin=row.origin,
+                    created=row.created,
+                    content=_content(row.content),
+                    sums=_sums_of(found.get(row.id, [])),
+                )
+                for row in session.execute(query)
+            ]
 
     def with_curves(self, benchmark: str, version: int) -> list[Entry]:
         """Those submissions whose record holds curves, oldest first."""
@@ -257,7 +465,7 @@ class Store:
     def add(self, entry: Entry) -> None:
         """Insert or replace one submission; on return it is on disk."""
         with self._explained():
-            _patiently(lambda: self._write(lambda session: session.merge(_row(entry))))
+            _patiently(lambda: self._write(lambda session: _put(session, _rows(entry))))
 
     def _write(self, work: Callable[[Session], object]) -> None:
         """One transaction; done again if another process inserted the same row meanwhile."""
@@ -278,22 +486,39 @@ class Store:
             if known is not None and known.value == digest:
                 return
         found = list(self._reviewed())
+        with Session(self.engine) as session:
+            new = [entry for entry in found if not _is_stored(session, entry)]
+        # Made before the transaction, which keeps others from writing.
+        rows = [row for entry in new for row in _rows(entry)]
 
         def upsert(session: Session) -> None:
             known = [entry.record.submission for entry in found]
             gone = select(SubmissionRow).where(
                 SubmissionRow.origin == REVIEWED, SubmissionRow.id.not_in(known)
             )
-            for row in session.scalars(gone):
+            for row in list(session.scalars(gone)):
                 if self._submitted_here(_entry(row).record):
                     row.origin = LOCAL
                 else:
+                    session.execute(delete(BriefRow).where(BriefRow.id == row.id))
+                    session.execute(delete(SumsRow).where(SumsRow.id == row.id))
                     session.delete(row)
-            for entry in found:
-                session.merge(_row(entry))
+            _put(session, rows)
             session.merge(MetaRow(key="reviewed", value=digest))
 
         self._write(upsert)
+
+    def _make_digests(self) -> None:
+        """Make what boards need of submissions stored by an etchmark that made none, or others."""
+        made = exists().where(BriefRow.id == SubmissionRow.id, BriefRow.form == VERSION)
+        query = select(SubmissionRow.id).where(~made)
+        with Session(self.engine) as session:
+            missing = list(session.scalars(query))
+        for submission in missing:
+            with Session(self.engine) as session:
+                row = session.get(SubmissionRow, submission)
+                rows = [] if row is None else _digest_rows(_entry(row))
+            self._write(lambda session, rows=rows: _put(session, rows))
 
     def _submitted_here(self, record: ResultRecord) -> bool:
         hashes = record.fingerprints.predictions

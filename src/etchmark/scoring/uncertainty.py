@@ -9,7 +9,8 @@ between models are paired.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -21,6 +22,21 @@ SEED = 0
 LEVEL = 0.95
 # Rounded, or 2.5 % of 2,000 resamples is a hair more than 50 and picks the 51st.
 TAIL = round((1.0 - LEVEL) / 2.0, 12)
+
+
+@dataclass(frozen=True)
+class UnitSums:
+    """Sums of the terms of all metrics over the samples of each unit, of one split or subset."""
+
+    split: str
+    subset: str
+    """Empty for the whole split."""
+    units: str
+    """Digest of the units' labels: resamples are paired only where they are the same."""
+    terms: tuple[str, ...]
+    """Those that are known, in the order of ``values``."""
+    values: np.ndarray
+    """Shape (terms, seeds, units), float64."""
 
 
 @lru_cache(maxsize=16)
@@ -72,6 +88,44 @@ def bootstrap(metric: Metric, sums: np.ndarray, resamples: int = RESAMPLES) -> n
         return metric.finish(used).mean(axis=0)
 
 
+def bootstrap_many(
+    metric: Metric, given: Sequence[UnitSums | None], resamples: int = RESAMPLES
+) -> np.ndarray:
+    """Score of every resample of many models, averaged over seeds; shape (models, resamples).
+
+    One product of matrices for all models, in which equal sums are taken once, so that models with
+    equal predictions have equal scores to the last bit. NaN where a model has no sums.
+
+    Args:
+        metric: what is computed.
+        given: sums of each model; all over the same units.
+        resamples: number of resamples.
+    """
+    found = np.full((len(given), resamples), np.nan)
+    rows: dict[bytes, int] = {}
+    where: list[dict[str, list[int]]] = []
+    for one in given:
+        here: dict[str, list[int]] = {}
+        for name in metric.terms:
+            if one is not None and name in one.terms:
+                values = one.values[one.terms.index(name)]
+                here[name] = [rows.setdefault(row.tobytes(), len(rows)) for row in values]
+        where.append(here)
+    if not rows:
+        return found
+    stacked = np.stack([np.frombuffer(row) for row in rows])
+    drawn = stacked @ resample_counts(stacked.shape[1], resamples).T
+    absent = np.full((1, resamples), np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for model, (one, here) in enumerate(zip(given, where, strict=True)):
+            if one is not None:
+                used = {
+                    name: drawn[here[name]] if name in here else absent for name in metric.terms
+                }
+                found[model] = metric.finish(used).mean(axis=0)
+    return found
+
+
 def over_horizon(
     squared_error: np.ndarray, units: np.ndarray, resamples: int = RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,15 +159,7 @@ def interval(scores: np.ndarray) -> tuple[float, float] | None:
 
 def ranks(scores: np.ndarray) -> np.ndarray:
     """Competition ranks, 1 best, along the last axis; smaller is better, equals share a rank."""
-    ordered = np.sort(scores, axis=-1)
-    if scores.ndim == 1:
-        return np.searchsorted(ordered, scores, side="left") + 1
-    return np.stack(
-        [
-            np.searchsorted(row, own, side="left") + 1
-            for row, own in zip(ordered, scores, strict=True)
-        ]
-    )
+    return np.searchsorted(np.sort(scores), scores, side="left") + 1
 
 
 def rank_ranges(
@@ -121,21 +167,36 @@ def rank_ranges(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rank of each model and the 2.5-97.5 % range of its ranks over paired resamples.
 
+    Among equals a model's lowest and highest rank are those that it could be given.
+
     Args:
         scores: shape (models,), smaller is better.
-        resampled: shape (resamples, models), smaller is better; non-finite counts as worst.
+        resampled: shape (models, resamples), smaller is better; non-finite counts as worst.
 
     Returns:
         rank, rank_low, rank_high, each of shape (models,).
     """
     rank = ranks(scores)
-    worst = np.where(np.isfinite(resampled), resampled, np.inf)
-    best_possible = ranks(worst)
-    # Among equals the highest rank that the model could be given.
-    worst_possible = worst.shape[1] + 1 - ranks(-worst)
-    tail = 100.0 * TAIL
-    low = np.percentile(best_possible, tail, axis=0, method="inverted_cdf").astype(int)
-    high = np.percentile(worst_possible, 100.0 - tail, axis=0, method="inverted_cdf").astype(int)
+    models, resamples = resampled.shape
+    worst = np.where(np.isfinite(resampled), resampled, np.inf).T.copy()
+    order = np.argsort(worst, axis=1)
+    ordered = np.take_along_axis(worst, order, axis=1)
+    place = np.arange(models, dtype=np.int32)
+    new = np.ones(ordered.shape, dtype=bool)
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=new[:, 1:])
+    best_possible = np.maximum.accumulate(np.where(new, place, 0), axis=1) + 1
+    last = np.ones(ordered.shape, dtype=bool)
+    last[:, :-1] = new[:, 1:]
+    ends = np.where(last, place, models - 1)[:, ::-1]
+    worst_possible = np.minimum.accumulate(ends, axis=1)[:, ::-1] + 1
+    # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
+    first, final = (int(np.ceil(share * resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
+    found = []
+    for values, at in ((best_possible, first), (worst_possible, final)):
+        given = np.empty((resamples, models), dtype=np.int32)
+        np.put_along_axis(given, order, values.astype(np.int32), axis=1)
+        found.append(np.partition(given.T.copy(), at, axis=1)[:, at])
+    low, high = found
     return rank, np.minimum(low, rank), np.maximum(high, rank)
 
 
