@@ -26,11 +26,13 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    bindparam,
     create_engine,
     delete,
     event,
     exists,
     func,
+    insert,
     inspect,
     select,
 )
@@ -204,11 +206,17 @@ def _is_stored(session: Session, entry: Entry) -> bool:
     return row is not None and _entry(row) == entry
 
 
-def _put(session: Session, rows: Iterable[Base]) -> None:
-    for row in rows:
-        if isinstance(row, BriefRow):
-            session.execute(delete(SumsRow).where(SumsRow.id == row.id))
-        session.merge(row)
+def _put(session: Session, rows: Sequence[Base]) -> None:
+    """Insert or replace rows; sums of the same submissions that are not among them go."""
+    for kind in (SubmissionRow, BriefRow, SumsRow):
+        names = kind.__table__.columns.keys()
+        given = [{name: getattr(row, name) for name in names} for row in rows if type(row) is kind]
+        if kind is BriefRow and given:
+            submissions = [{"gone": one["id"]} for one in given]
+            connection = session.connection()
+            connection.execute(delete(SumsRow).where(SumsRow.id == bindparam("gone")), submissions)
+        if given:
+            session.execute(insert(kind.__table__).prefix_with("OR REPLACE"), given)
 
 
 def _content(text: str) -> dict[str, Any]:
@@ -464,8 +472,13 @@ class Store:
 
     def add(self, entry: Entry) -> None:
         """Insert or replace one submission; on return it is on disk."""
+        self.add_many([entry])
+
+    def add_many(self, entries: Iterable[Entry]) -> None:
+        """The same of several, all of them or none."""
         with self._explained():
-            _patiently(lambda: self._write(lambda session: _put(session, _rows(entry))))
+            rows = [row for entry in entries for row in _rows(entry)]
+            _patiently(lambda: self._write(lambda session: _put(session, rows)))
 
     def _write(self, work: Callable[[Session], object]) -> None:
         """One transaction; done again if another process inserted the same row meanwhile."""
