@@ -20,20 +20,23 @@ from etchmark.data.loading import find_config, read_manifest
 from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
 from etchmark.present import plain
-from etchmark.registry import standings as board
+from etchmark.registry import standings as engine
 from etchmark.registry.references import reference_values as resolved
+from etchmark.registry.standings import Board, Where
 from etchmark.registry.store import Entry, Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine
 
 log = logging.getLogger("etchmark.dashboard")
 
-BOARD_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model")
+FILTER_KEYS = ("status", "tags", "training", "parameters")
+BOARD_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model", "cost", *FILTER_KEYS)
 DATA_KEYS = ("dataset", "config", "split", "sample")
 KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
 """A page's link says nothing of what is looked at on pages with other keys."""
 VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
 ALL_TRACKS = "all"
+EVERYWHERE = Where()
 GENERIC_ERROR = (
     "This page could not be shown. The reason is in the dashboard's log; reloading the page or"
     " choosing another view may help."
@@ -127,19 +130,27 @@ def benchmark(name: str) -> BenchmarkSpec:
     return _read_benchmark(str(root), name, _stamp(root / "benchmarks" / f"{name}.yaml"))
 
 
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _board(
+    _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, metric: str
+) -> Board:
+    return Board(_spec, _store, protocol=protocol, metric=metric)
+
+
+def board(spec: BenchmarkSpec, store: Store, *, protocol: str, metric: str) -> Board:
+    """All submissions to a protocol, read once per state of the registry."""
+    return _board(spec, store, _state(spec, store), protocol, metric)
+
+
+def _state(spec: BenchmarkSpec, store: Store) -> tuple[object, ...]:
+    return (spec.model_dump_json(), *registry_state(store))
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def _standings(
-    _spec: BenchmarkSpec,
-    _store: Store,
-    key: tuple[object, ...],
-    track: str | None,
-    protocol: str,
-    metric: str,
-    everything: bool,
+    _board: Board, key: tuple[object, ...], track: str | None, where: Where, everything: bool
 ) -> pd.DataFrame:
-    return board.standings(
-        _spec, _store, track=track, protocol=protocol, metric=metric, everything=everything
-    )
+    return _board.standings(track=track, where=where, everything=everything)
 
 
 def standings(
@@ -149,24 +160,25 @@ def standings(
     track: str | None,
     protocol: str,
     metric: str,
+    where: Where = EVERYWHERE,
     everything: bool = False,
 ) -> pd.DataFrame:
-    """The board, computed once per state of the registry."""
-    key = (spec.model_dump_json(), *registry_state(store))
-    return _standings(spec, store, key, track, protocol, metric, everything)
+    """The board, ranked once per state of the registry."""
+    key = (*_state(spec, store), protocol, metric)
+    found = board(spec, store, protocol=protocol, metric=metric)
+    return _standings(found, key, track, where, everything)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _curves(
     _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, track: str | None
 ) -> pd.DataFrame:
-    return board.curves(_spec, _store, protocol=protocol, track=track)
+    return engine.curves(_spec, _store, protocol=protocol, track=track)
 
 
 def curves(spec: BenchmarkSpec, store: Store, *, protocol: str, track: str | None) -> pd.DataFrame:
     """Points of all curves, read once per state of the registry."""
-    key = (spec.model_dump_json(), *registry_state(store))
-    return _curves(spec, store, key, protocol, track)
+    return _curves(spec, store, _state(spec, store), protocol, track)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -270,7 +282,7 @@ def reference_values(
     spec: BenchmarkSpec, store: Store, protocol: str, metric: str
 ) -> list[tuple[ReferenceLine, float]]:
     """Reference lines that hold for this protocol and metric, with their values."""
-    frame = standings(spec, store, track=None, protocol=protocol, metric=metric)
+    frame = board(spec, store, protocol=protocol, metric=metric).leaders()
     return resolved(catalog(), spec, store, protocol=protocol, metric=metric, frame=frame)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import streamlit as st
 from dashboard_parts import shortened
 
 from etchmark.present import number
+from etchmark.registry.standings import front
 from etchmark.scoring.samples import SampleScores
 
 # Okabe and Ito's colours; the light blue is for dark ground.
@@ -25,7 +27,16 @@ SYMBOLS = {"run": "circle", "verified": "star", "scored": "circle-open", "report
 MAX_ROWS = 60
 DECADES = 20.0
 """Largest over smallest score from which an axis is logarithmic."""
+NAMED = 16
+"""Points up to which a plot writes their names beside them."""
 ROW_PX = 34
+BAR = (
+    "<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
+    "<path d='M0 10H120' stroke='#8884'/>"
+    "<path d='M{0:.1f} 10H{2:.1f}' stroke='#56B4E9' stroke-width='5'/>"
+    "<circle cx='{1:.1f}' cy='10' r='4' fill='#0072B2' stroke='#fff'/></svg>"
+)
+"""Low, score and high, in pixels; colours that are seen on light and on dark ground."""
 LAYOUT: dict[str, Any] = {
     "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
     "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
@@ -58,6 +69,28 @@ def logarithmic(frame: pd.DataFrame, references: Sequence[float]) -> bool:
     low, high = _extent(frame.head(MAX_ROWS))
     least = min([float(low.min()), *references])
     return least > 0 and float(high.max()) > DECADES * least
+
+
+def interval_bars(frame: pd.DataFrame) -> list[str | None]:
+    """Score and interval of each row as a small picture, all on the scale of the plot below."""
+    ranked = pd.DataFrame(frame[frame["score"].notna()])
+    if ranked.empty:
+        return [None] * len(frame)
+    limits = axis_range(ranked, [])
+    log = logarithmic(ranked, [])
+    low, high = _extent(frame)
+    score = frame["score"].to_numpy(dtype=float, na_value=np.nan)
+
+    def at(values: np.ndarray) -> np.ndarray:
+        ends, given = np.array(limits), values
+        if log:
+            ends, given = np.log(ends), np.log(np.maximum(values, 1e-300))
+        return np.clip(14 + 92 * (given - ends[0]) / (ends[1] - ends[0]), 14, 106)
+
+    return [
+        None if np.isnan(one[1]) else "data:image/svg+xml," + quote(BAR.format(*one), safe="")
+        for one in zip(at(low), at(score), at(high), strict=True)
+    ]
 
 
 def axis_range(frame: pd.DataFrame, references: Sequence[float]) -> tuple[float, float]:
@@ -186,48 +219,70 @@ def _add_intervals(
     )
 
 
-def cost_plot(frame: pd.DataFrame, score_title: str, time_title: str) -> go.Figure | None:
-    """Scores with intervals against seconds, both logarithmic where they can be; or None."""
-    timed = pd.DataFrame(frame[frame["seconds_each"].fillna(0) > 0])
-    if len(timed) < 2:
-        return None
-    score = timed["score"].to_numpy(dtype=float)
-    low, high = _extent(timed)
-    seconds = timed["seconds_each"].to_numpy(dtype=float)
-    quick = timed["fit_seconds"].fillna(0).to_numpy(dtype=float) < 1
+def cost_plot(
+    frame: pd.DataFrame, cost: str, score_title: str, cost_title: str, *, higher: bool
+) -> go.Figure:
+    """Scores with intervals against a cost, both logarithmic where they can be, and their front.
+
+    Args:
+        frame: rows of a board that have the cost.
+        cost: column of the cost.
+        score_title: title of the score's axis.
+        cost_title: title of the cost's axis.
+        higher: whether a higher score is better.
+    """
+    score = frame["score"].to_numpy(dtype=float)
+    low, high = _extent(frame)
+    spent = frame[cost].to_numpy(dtype=float)
+    ahead = front(spent, -score if higher else score)
     colour = SKY if _dark() else BLUE
     figure = go.Figure()
-    for symbol, name, rows in (
-        ("circle", "fitted in 1 s or more", ~quick),
-        ("diamond-open", "fitted in less than 1 s", quick),
+    steps = np.flatnonzero(ahead)[np.argsort(spent[ahead], kind="stable")]
+    figure.add_scatter(
+        x=spent[steps],
+        y=score[steps],
+        mode="lines",
+        line={"shape": "hv", "color": ORANGE, "width": 2, "dash": "dash"},
+        name="Pareto front",
+        hoverinfo="skip",
+    )
+    names = [label(one, 30) for one in frame["model"]]
+    # Names point inwards, so that none leaves the plot.
+    middle = (spent.min() * spent.max()) ** 0.5
+    for name, rows, symbol in (
+        ("on the front", ahead, "circle"),
+        ("others", ~ahead, "circle-open"),
     ):
-        if not rows.any():
+        # Only so many names can be read; the rest are told when pointed at.
+        named = symbol == "circle" and int(rows.sum()) <= NAMED
+        at = np.flatnonzero(rows)
+        if not len(at):
             continue
         figure.add_scatter(
-            x=seconds[rows],
-            y=score[rows],
-            mode="markers+text",
+            x=spent[at],
+            y=score[at],
+            mode="markers+text" if named else "markers",
             name=name,
-            marker={"size": 10, "symbol": symbol, "color": colour},
+            marker={"size": 10 if len(frame) <= MAX_ROWS else 7, "symbol": symbol, "color": colour},
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": np.maximum(high - score, 0)[rows],
-                "arrayminus": np.maximum(score - low, 0)[rows],
+                "array": np.maximum(high - score, 0)[at],
+                "arrayminus": np.maximum(score - low, 0)[at],
                 "color": colour,
-            },
-            text=[label(one, 30) for one in timed["model"][rows]],
-            textposition="top center",
+                "thickness": 1.2,
+            }
+            if len(frame) <= MAX_ROWS
+            else None,
+            text=[names[one] for one in at],
+            textposition=np.where(spent[at] > middle, "top left", "top right").tolist(),
             textfont={"size": 11},
-            hovertemplate="%{text}<br>%{y:.4g}, %{x:.3g} s<extra></extra>",
+            hovertemplate="%{text}<br>%{y:.4g}, %{x:.3g}<extra></extra>",
         )
-    figure.update_layout(
-        height=460,
-        **LAYOUT,
-    )
-    figure.update_xaxes(title=html.escape(time_title, quote=False), type="log", zeroline=False)
-    kind = "log" if low.min() > 0 else "linear"
-    figure.update_yaxes(title=html.escape(score_title, quote=False), type=kind, showgrid=True)
+    figure.update_layout(height=460, **LAYOUT)
+    kinds = ["log" if float(one.min()) > 0 else "linear" for one in (spent, low)]
+    figure.update_xaxes(title=html.escape(cost_title, quote=False), type=kinds[0], zeroline=False)
+    figure.update_yaxes(title=html.escape(score_title, quote=False), type=kinds[1], showgrid=True)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import dashboard_curves
@@ -17,12 +17,27 @@ import streamlit as st
 
 from etchmark.errors import UserError
 from etchmark.present import number, to_csv
-from etchmark.registry.standings import to_records
+from etchmark.registry.standings import Where, to_records
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
 
 TALL = 24
+# Costs to choose from: title of the axis, and whether only what the harness measured is shown.
+COSTS = {
+    "seconds_each": ("prediction / seconds per {each}", True),
+    "fit_seconds": ("fitting / seconds", True),
+    "parameters": ("parameters", False),
+    "flops": ("operations per {each}", False),
+    "peak_memory_bytes": ("peak memory / bytes", True),
+}
+BAR, EXTRA = "bar", "on "
+STATUS = ("run", "verified", "scored", "reported")
+TRAINING = {
+    "none": "the benchmark's data alone",
+    "declared": "other data too",
+    "unknown": "not stated",
+}
 
 
 def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
@@ -68,6 +83,67 @@ def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
     return spec, chosen
 
 
+def _some(key: str, options: Sequence[str], **more: Any) -> tuple[str, ...]:
+    """A choice of several that is part of the view; what a link names in vain is dropped."""
+    widget = f"pick-{key}"
+    if widget not in st.session_state:
+        asked = parts.view().get(key, "").split(",")
+        st.session_state[widget] = [one for one in options if one in asked]
+    else:
+        here = [one for one in st.session_state[widget] if one in options]
+        st.session_state[widget] = here
+    return tuple(st.multiselect(options=options, key=widget, **more))
+
+
+def filters(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
+    """What the board is narrowed to, kept in the link; ranks are made among what is left."""
+    # The same words whatever is set: another label would be another popover, and shut.
+    with st.popover("Filters", icon=":material/filter_list:"):
+        status = _some(
+            "status",
+            [one for one in STATUS if one in set(frame["status"])],
+            label="Status",
+            placeholder="any",
+        )
+        known = sorted({tag for tags in frame["tags"] for tag in tags})
+        tags = _some(
+            "tags",
+            [one for one in known if "," not in one],
+            label="Tags, all of them",
+            placeholder="any",
+            format_func=lambda one: parts.shortened(one, 60),
+        )
+        training = _some(
+            "training",
+            [one for one in TRAINING if one in set(frame["training_data"])],
+            label="Trained on",
+            placeholder="any",
+            format_func=lambda one: TRAINING[one],
+        )
+        most = _most_parameters()
+    for key, values in (("status", status), ("tags", tags), ("training", training)):
+        if values:
+            chosen[key] = ",".join(values)
+    if most is not None:
+        chosen["parameters"] = str(most)
+    return Where(status, tags, training, most)
+
+
+def _most_parameters() -> int | None:
+    if "pick-parameters" not in st.session_state:
+        asked = parts.view().get("parameters", "")
+        st.session_state["pick-parameters"] = int(asked) if asked.isdigit() else None
+    return st.number_input(
+        "Parameters at most",
+        value=None,
+        min_value=0,
+        max_value=10**15,
+        step=1,
+        key="pick-parameters",
+        placeholder="any number, also where it is not said",
+    )
+
+
 def _note(row: dict[Hashable, Any]) -> str | None:
     if row["outcome"] != "ok":
         return "failed: " + parts.shortened(str(row["reason"]), 200)
@@ -80,8 +156,11 @@ def _folds(row: dict[Hashable, Any]) -> str | None:
     return f"{number(row['fold_mean'])} ± {number(row['fold_sd'])}"
 
 
-def board_table(frame: pd.DataFrame, spec: BenchmarkSpec, metric: str) -> pd.DataFrame:
-    """The board as it is shown; columns that hold nothing are left out."""
+def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The board as it is shown; columns that hold nothing are left out.
+
+    ``elsewhere`` are the scores on other splits, by submission.
+    """
     ranked = frame["rank"].notna()
     spans = frame["rank_low"].astype(str) + "–" + frame["rank_high"].astype(str)
     folds = [_folds(row) for row in frame.to_dict("records")]
@@ -93,8 +172,14 @@ def board_table(frame: pd.DataFrame, spec: BenchmarkSpec, metric: str) -> pd.Dat
             "model": [parts.shortened(name, 100) for name in frame["model"]],
             "track": frame["track"],
             metric: frame["score"],
+            BAR: plots.interval_bars(frame),
             "low": frame["ci_low"],
             "high": frame["ci_high"],
+            **{
+                f"{EXTRA}{split}": elsewhere[split].reindex(frame["submission"]).to_numpy()
+                for split in elsewhere.columns
+                if elsewhere[split].notna().any()
+            },
             "folds": folds,
             "status": frame["status"],
             "fit s": frame["fit_seconds"],
@@ -109,11 +194,13 @@ def board_table(frame: pd.DataFrame, spec: BenchmarkSpec, metric: str) -> pd.Dat
         }
     )
     optional = ["folds", "parameters", "fit s", "predict s", "ms each", "flops", "note", "low"]
-    optional += ["high"]
-    return table.drop(columns=[name for name in optional if not any(table[name].notna().tolist())])
+    optional += ["high", BAR]
+    empty = [name for name in optional if not any(table[name].notna().tolist())]
+    # The same word in every row says nothing.
+    return table.drop(columns=[*empty, *(["track"] if table["track"].nunique() == 1 else [])])
 
 
-def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
+def column_config(spec: BenchmarkSpec, metric: str, splits: Sequence[str]) -> dict[str, Any]:
     unit = metric_by_id(metric).unit_for(spec.target.unit)
     head = metric if unit == "1" else f"{metric} / {unit}"
     real, each = "%.4g", parts.predicted(spec)
@@ -126,6 +213,8 @@ def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
         metric: config.NumberColumn(head, format=real),
         "low": config.NumberColumn("95 % low", format=real),
         "high": config.NumberColumn("95 % high", format=real),
+        BAR: config.ImageColumn("95 % interval", width=130, help="all rows on one scale"),
+        **{f"{EXTRA}{one}": config.NumberColumn(one, format=real) for one in splits},
         "folds": config.TextColumn("mean ± sd over folds"),
         "units": config.NumberColumn(spec.unit_names),
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
@@ -137,9 +226,11 @@ def column_config(spec: BenchmarkSpec, metric: str) -> dict[str, Any]:
     }
 
 
-def show_board(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
+def show_board(
+    spec: BenchmarkSpec, frame: pd.DataFrame, elsewhere: pd.DataFrame, chosen: dict[str, str]
+) -> None:
     """The table; a click on a row picks the model that is shown below."""
-    table = board_table(frame, spec, chosen["metric"])
+    table = board_table(frame, elsewhere, chosen["metric"])
     # Another view is another table: a selected row number means nothing there.
     version = st.session_state.get("board-version", 0)
     shown = repr((list(frame["submission"]), chosen, version))
@@ -153,7 +244,7 @@ def show_board(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str])
     st.dataframe(
         table,
         hide_index=True,
-        column_config=column_config(spec, chosen["metric"]),
+        column_config=column_config(spec, chosen["metric"], list(elsewhere.columns)),
         height="content" if len(table) <= TALL else 36 * TALL,
         on_select=picked,
         selection_mode="single-row",
@@ -213,24 +304,45 @@ def show_plot(
 
 
 def show_cost(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> None:
-    """Score against time of prediction, where at least two rows were timed by the harness."""
-    each = parts.predicted(spec)
-    timed = ranked["status"].isin(["run", "verified"]) & (ranked["seconds_each"].fillna(0) > 0)
-    ranked = pd.DataFrame(ranked[timed])
-    title = parts.metric_label(spec, chosen["metric"])
-    figure = plots.cost_plot(ranked, title, f"seconds per {each}")
-    if figure is None:
+    """Score against a cost that at least two rows know; times only as the harness took them."""
+    timed = ranked["status"].isin(["run", "verified"])
+    costs: dict[str, pd.DataFrame] = {}
+    for name, (_, by_harness) in COSTS.items():
+        known = ranked[name].fillna(0) > 0
+        if by_harness:
+            known &= timed
+        if int(known.sum()) > 1:
+            costs[name] = pd.DataFrame(ranked[known])
+    if not costs:
         return
     st.subheader("What it costs", anchor=False)
-    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="cost")
-    machines = sorted({parts.shortened(str(one), 80) for one in ranked["hardware"].dropna()})
-    st.caption(
-        parts.literal(
-            f"Time of prediction per {each}, several predicted together, as the harness measured it"
-            f" on: {'; '.join(machines)}. Neither training"
-            " is in it nor image features that were computed in an earlier run."
-        )
+    first = next(iter(costs))
+    titles = {name: COSTS[name][0].format(each=parts.predicted(spec)) for name in costs}
+    picked = parts.choose(
+        st.selectbox, "Cost", "cost", list(costs), first, format_func=lambda name: titles[name]
     )
+    if picked != first:
+        chosen["cost"] = picked
+    shown = costs[picked]
+    metric = chosen["metric"]
+    figure = plots.cost_plot(
+        shown,
+        picked,
+        parts.metric_label(spec, metric),
+        titles[picked],
+        higher=metric_by_id(metric).higher_is_better,
+    )
+    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="cost")
+    notes = [f"{len(shown)} of {len(ranked)} rows say what they cost in this sense."]
+    if COSTS[picked][1]:
+        machines = sorted({parts.shortened(str(one), 80) for one in shown["hardware"].dropna()})
+        notes.append(f"Measured by the harness on: {'; '.join(machines)}.")
+    if picked == "seconds_each":
+        notes.append(
+            "Several are predicted together. Neither training is in it nor image features that"
+            " were computed in an earlier run."
+        )
+    st.caption(parts.literal(" ".join(notes)))
 
 
 def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
@@ -302,22 +414,30 @@ def main() -> None:
     spec, chosen = controls()
     store = parts.open_store()
     track = None if chosen["track"] == parts.ALL_TRACKS else chosen["track"]
+    board = parts.board(spec, store, protocol=chosen["protocol"], metric=chosen["metric"])
+    where = filters(board.frame, chosen)
     frame = parts.standings(
         spec,
         store,
         track=track,
         protocol=chosen["protocol"],
         metric=chosen["metric"],
+        where=where,
         everything="all" in chosen,
     )
     if frame.empty:
         parts.remember(chosen)
-        show_empty(spec, chosen)
+        if where == parts.EVERYWHERE:
+            show_empty(spec, chosen)
+        else:
+            st.info("No submission is left by the filters; widen them.")
         return
+    if where != parts.EVERYWHERE:
+        st.caption(f"The filters leave {len(frame):,} of {len(board.frame):,} submissions.")
     ranked = frame.dropna(subset=["rank"])
     if len(ranked):
         st.markdown(verdict(ranked))
-    show_board(spec, frame, chosen)
+    show_board(spec, frame, board.elsewhere(), chosen)
     show_downloads(spec, frame, chosen)
     if len(ranked):
         st.caption(parts.literal(caption(spec, ranked)))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
@@ -37,13 +38,18 @@ def main() -> None:
     store = parts.open_store()
     names = parts.benchmark_names()
     show_counts(store, len(names))
+    places: dict[str, DeltaGenerator] = {}
     for start in range(0, len(names), IN_A_ROW):
         for column, name in zip(
             st.columns(IN_A_ROW), names[start : start + IN_A_ROW], strict=False
         ):
             with column, st.container(border=True, height="stretch"), parts.guarded():
-                show_benchmark(parts.benchmark(name), store)
+                show_benchmark(parts.benchmark(name), store, places)
     show_newest(store)
+    # Ranks take longest: what can be read at once stands there before them.
+    for name, place in places.items():
+        with place, parts.guarded():
+            st.markdown(parts.literal(contenders(parts.benchmark(name), store)))
 
 
 def show_counts(store: Store, benchmarks: int) -> None:
@@ -59,17 +65,16 @@ def show_counts(store: Store, benchmarks: int) -> None:
             st.metric(label, f"{count:,}", border=True, width=150)
 
 
-def show_benchmark(spec: BenchmarkSpec, store: Store) -> None:
+def show_benchmark(spec: BenchmarkSpec, store: Store, places: dict[str, DeltaGenerator]) -> None:
     st.markdown(f"**{parts.literal(spec.title)}**")
     picture = picture_of(spec)
     if picture is not None:
         st.image(banner(*picture), alt=picture[2], width="stretch")
-    ranked = parts.standings(
-        spec, store, track=None, protocol=spec.headline, metric=spec.primary_metric
-    )
-    ranked = ranked.dropna(subset=["rank"])
+    found = parts.board(spec, store, protocol=spec.headline, metric=spec.primary_metric)
+    ranked = found.leaders()
     if len(ranked):
         st.markdown("  \n".join(leader(spec, ranked)))
+        places[spec.id] = st.empty()
     else:
         st.markdown("No submission yet.")
     st.page_link(
@@ -107,7 +112,7 @@ def picture_of(spec: BenchmarkSpec) -> tuple[str, int, str] | None:
 
 
 def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """Who is first, who may be, and how far that is from what the labels can tell."""
+    """Who is first, and how far that is from what the labels can tell."""
     first = ranked.to_dict("records")[0]
     unit = metric_by_id(spec.primary_metric).unit_for(spec.target.unit)
     score = number(first["score"]) + ("" if unit == "1" else f" {unit}")
@@ -117,15 +122,22 @@ def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
         f"{parts.literal(spec.primary_metric)} **{parts.literal(score)}**"
         f" ({parts.literal(interval)})"
     ]
-    tied = ranked["rank_low"].tolist().count(1)
-    count = f"{len(ranked)} {'submission' if len(ranked) == 1 else 'submissions'} ranked"
-    lines.append(count if len(ranked) == 1 else f"{count}, {tied} may be first")
     floor = spec.label_uncertainty
     split = spec.protocols[spec.headline].split
     if floor is not None and floor.holds_for(spec.primary_metric, split):
         times = float(f"{first['score'] / floor.value:.2g}")
         lines.append(f"{times:,g} times the uncertainty of the labels")
     return lines
+
+
+def contenders(spec: BenchmarkSpec, store: Store) -> str:
+    """How many there are, and how many of them the data do not keep from the first place."""
+    ranked = parts.standings(
+        spec, store, track=None, protocol=spec.headline, metric=spec.primary_metric
+    )
+    count = f"{len(ranked):,} {'submission' if len(ranked) == 1 else 'submissions'} ranked"
+    tied = ranked["rank_low"].tolist().count(1)
+    return count if len(ranked) == 1 else f"{count}, {tied} may be first"
 
 
 def show_newest(store: Store) -> None:

@@ -236,6 +236,32 @@ def test_json_rows_have_what_the_design_promises(enter, command):
     assert row["date"].endswith("Z")
 
 
+def test_the_pareto_front_against_every_pair() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(50):
+        cost, loss = generator.integers(0, 6, size=(2, 12)).astype(float)
+        cost[0] = np.nan
+        found = standings.front(cost, loss)
+        for at in range(12):
+            beaten = any(
+                cost[one] <= cost[at]
+                and loss[one] <= loss[at]
+                and (cost[one] < cost[at] or loss[one] < loss[at])
+                for one in range(12)
+            )
+            assert found[at] == (np.isfinite(cost[at]) and not beaten)
+
+
+def test_a_narrowed_board_ranks_what_is_left(enter) -> None:
+    enter("best", 1.0)
+    enter("second", 2.0)
+    frame = board(where=standings.Where(status=("run",)))
+    assert frame.empty
+    frame = board(where=standings.Where(status=("scored",), training_data=("unknown",)))
+    assert frame["rank"].tolist() == [1, 2]
+    assert board(where=standings.Where(max_parameters=10)).empty, "nobody says how many"
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

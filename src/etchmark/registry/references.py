@@ -6,7 +6,7 @@ import pandas as pd
 
 from etchmark.catalog import Catalog
 from etchmark.errors import UserError
-from etchmark.registry.standings import standings
+from etchmark.registry.standings import Board
 from etchmark.registry.store import Store
 from etchmark.specs import BenchmarkSpec, Protocol, ReferenceLine
 
@@ -30,7 +30,7 @@ def reference_values(
         protocol: what the board shows.
         metric: what the board shows.
         split: what the board shows; the protocol's headline split if None.
-        frame: the board of all tracks, if it is at hand.
+        frame: the ranked rows of all tracks, best first, if they are at hand.
     """
     chosen = spec.protocols[protocol]
     split = split or chosen.split
@@ -44,7 +44,8 @@ def reference_values(
             value = _elsewhere(catalog, store, line, metric, _place(chosen, split))
         elif line.model is not None:
             if frame is None:
-                frame = standings(spec, store, protocol=protocol, split=split, metric=metric)
+                board = Board(spec, store, protocol=protocol, split=split, metric=metric)
+                frame = board.leaders()
             value = _score(frame, line.model)
         if value is not None:
             found.append((line, value))
@@ -74,4 +75,4 @@ def _elsewhere(
     headline = other.protocols[other.headline]
     if metric not in other.metrics or split not in {None, headline.split, *headline.extra_splits}:
         return None
-    return _score(standings(other, store, split=split, metric=metric), line.model)
+    return _score(Board(other, store, split=split, metric=metric).leaders(), line.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from etchmark import specs
 from etchmark.catalog import pick_protocol, pick_track, unknown
 from etchmark.errors import UserError
+from etchmark.registry import digests
 from etchmark.registry.store import Brief, Entry, Store, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import metric as metric_by_id
@@ -106,6 +107,30 @@ class Where:
         return kept
 
 
+def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Which points no other beats in one of two quantities without losing in the other.
+
+    Args:
+        cost: shape (points,), smaller is better; NaN where unknown, which is never in front.
+        loss: shape (points,), smaller is better.
+
+    Returns:
+        Truth values, shape (points,).
+    """
+    found = np.zeros(len(cost), dtype=bool)
+    known = np.flatnonzero(np.isfinite(cost) & np.isfinite(loss))
+    order = known[np.lexsort((loss[known], cost[known]))]
+    # Of equal costs the first has the smallest loss; others with the very same pair stand beside.
+    best, at = np.inf, np.nan
+    for point in order:
+        if loss[point] < best:
+            best, at = loss[point], cost[point]
+            found[point] = True
+        else:
+            found[point] = loss[point] == best and cost[point] == at
+    return found
+
+
 def _split_name(chosen: specs.Protocol, split: str | None) -> str:
     known = [chosen.split, *chosen.extra_splits]
     name = split or chosen.split
@@ -181,20 +206,13 @@ class Board:
         if subset is not None and subset not in spec.subsets:
             raise unknown(f"subset of {spec.id}", subset, spec.subsets)
         self.subset = subset or ""
-        stored = store.briefs(
-            spec.id,
-            spec.version,
-            self.protocol,
-            split=self.split,
-            subset=self.subset,
-            terms=metric_by_id(self.metric).terms,
-        )
+        self._store = store
+        stored = store.briefs(spec.id, spec.version, self.protocol)
         found = {one.submission: one for one in stored}
-        found |= {
-            one.record.submission: brief_of(one, self.split, self.subset)
-            for one in extra
-            if one.record.protocol == self.protocol
+        self._extra = {
+            one.record.submission: one for one in extra if one.record.protocol == self.protocol
         }
+        found |= {submission: brief_of(one) for submission, one in self._extra.items()}
         self._briefs = list(found.values())
         rows = [_row(spec, one, self.split, self.metric, self.subset) for one in self._briefs]
         old = superseded(self._briefs)
@@ -211,37 +229,59 @@ class Board:
 
     @cached_property
     def _resampled(self) -> np.ndarray:
-        """Resampled scores of the rows that can be ranked, smaller is better, best first.
+        """Resampled scores, smaller is better, shape (submissions, resamples).
 
-        Shape (rows, resamples). Made for all tracks at once: sums are paired by their units.
+        NaN where a submission is not ranked. All tracks at once: what is shown is chosen later.
         """
         chosen = metric_by_id(self.metric)
-        given = [one.sums if ranked else None for one, ranked in self._paired()]
+        found = self._store.sums(
+            self.spec.id,
+            self.spec.version,
+            self.protocol,
+            split=self.split,
+            subset=self.subset,
+            terms=chosen.terms,
+        )
+        for submission, entry in self._extra.items():
+            for one in () if entry.samples is None else digests.unit_sums(entry.samples):
+                if (one.split, one.subset) == (self.split, self.subset):
+                    found[submission] = one
+        ranked = [
+            one.submission for one, yes in zip(self._briefs, self._ranked, strict=True) if yes
+        ]
+        # Resamples are paired by position, so the units must be the very same ones.
+        units = next((found[one].units for one in ranked if one in found), None)
+        paired = {one for one in ranked if one in found and found[one].units == units}
+        given = [
+            found[one.submission] if one.submission in paired else None for one in self._briefs
+        ]
         return chosen.sign() * uncertainty.bootstrap_many(chosen, given)
-
-    def _paired(self) -> Iterator[tuple[Brief, bool]]:
-        """Each submission, and whether it is ranked and has the units that the others have."""
-        units: dict[str, str] = {}
-        for one, ranked in zip(self._briefs, self._ranked.tolist(), strict=True):
-            if not ranked or one.sums is None:
-                yield one, False
-                continue
-            # Resamples are paired by position, so the units must be the very same ones.
-            yield one, units.setdefault("first", one.sums.units) == one.sums.units
-
-    def __len__(self) -> int:
-        return len(self._frame)
 
     @property
     def frame(self) -> pd.DataFrame:
         """All submissions in the order they came, without ranks."""
         return self._frame
 
-    def leaders(self, track: str | None = None) -> pd.DataFrame:
+    def elsewhere(self) -> pd.DataFrame:
+        """Scores on the protocol's other splits: one row per submission, one column per split."""
+        chosen = self.spec.protocols[self.protocol]
+        splits = [one for one in (chosen.split, *chosen.extra_splits) if one != self.split]
+        rows = {
+            one.submission: {split: self._score_on(one, split) for split in splits}
+            for one in self._briefs
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=splits, dtype="Float64")
+
+    def _score_on(self, one: Brief, split: str) -> float | None:
+        found = one.content["scores"].get(split, {}).get("", {"metrics": {}})
+        return found["metrics"].get(self.metric, {}).get("value")
+
+    def leaders(self) -> pd.DataFrame:
         """The ranked rows, best first, without rank ranges: these take resampling."""
-        found = self._frame[self._ranked & self._on(track)]
+        found = self._frame[self._ranked]
         sign = metric_by_id(self.metric).sign()
-        order = np.argsort(sign * found["score"].to_numpy(dtype=float), kind="stable")
+        scores = sign * found["score"].to_numpy(dtype=float)
+        order = np.lexsort((found["model"].to_numpy(dtype=str), scores))
         return found.iloc[order].reset_index(drop=True)
 
     def _on(self, track: str | None) -> np.ndarray:
@@ -259,7 +299,7 @@ class Board:
             self._check_membership(track)
         kept = self._on(track)
         if where is not None:
-            kept &= where.keep(self._frame)
+            kept = kept & where.keep(self._frame)
         ranked = np.flatnonzero(kept & self._ranked)
         shown = np.flatnonzero(kept) if everything else ranked
         frame = self._frame.iloc[shown].copy()

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 from sqlalchemy import (
     URL,
+    ColumnElement,
     Index,
     LargeBinary,
     String,
@@ -129,7 +130,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Brief:
-    """A submission as boards show it, with the sums of the split or subset that was asked for."""
+    """A submission as boards show it."""
 
     submission: str
     track: str
@@ -142,13 +143,11 @@ class Brief:
     """UTC, without saying so."""
     content: dict[str, Any]
     """See ``digests.brief``."""
-    sums: UnitSums | None
 
 
-def brief_of(entry: Entry, split: str, subset: str) -> Brief:
+def brief_of(entry: Entry) -> Brief:
     """The same of a submission that is not stored."""
     record = entry.record
-    found = [] if entry.samples is None else unit_sums(entry.samples)
     return Brief(
         submission=record.submission,
         track=record.track,
@@ -159,7 +158,6 @@ def brief_of(entry: Entry, split: str, subset: str) -> Brief:
         origin=entry.origin,
         created=record.created.replace(tzinfo=None),
         content=brief(record),
-        sums=next((one for one in found if (one.split, one.subset) == (split, subset)), None),
     )
 
 
@@ -226,25 +224,19 @@ def _content(text: str) -> dict[str, Any]:
     return found
 
 
-class _Term(NamedTuple):
-    """What is read of a ``SumsRow``."""
-
-    split: str
-    subset: str
-    term: str
-    units: str
-    seeds: int
-    content: bytes
-
-
-def _sums_of(rows: Sequence[_Term]) -> UnitSums | None:
-    """Sums of one submission."""
-    if not rows:
-        return None
-    first = rows[0]
+def _sums_of(rows: Sequence[Any], split: str, subset: str) -> UnitSums:
+    """Sums of one submission from rows of term, units, seeds and content."""
     values = [np.frombuffer(one.content, dtype="<f8").reshape(one.seeds, -1) for one in rows]
     terms = tuple(one.term for one in rows)
-    return UnitSums(first.split, first.subset, first.units, terms, np.stack(values))
+    return UnitSums(split, subset, rows[0].units, terms, np.stack(values))
+
+
+def _of_board(benchmark: str, version: int, protocol: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        BriefRow.benchmark == benchmark,
+        BriefRow.version == version,
+        BriefRow.protocol == protocol,
+    )
 
 
 def _row(entry: Entry) -> SubmissionRow:
@@ -352,43 +344,16 @@ class Store:
         with self._explained(), Session(self.engine) as session:
             return [_entry(row) for row in session.scalars(query)]
 
-    def briefs(
-        self,
-        benchmark: str,
-        version: int,
-        protocol: str,
-        *,
-        split: str,
-        subset: str = "",
-        terms: Sequence[str] = (),
-    ) -> list[Brief]:
-        """Every submission to one protocol, oldest first, with sums of a split or subset.
-
-        Only of ``terms``: all of them of a thousand submissions are hundreds of megabytes.
-        """
-        here = (
-            BriefRow.benchmark == benchmark,
-            BriefRow.version == version,
-            BriefRow.protocol == protocol,
-        )
+    def briefs(self, benchmark: str, version: int, protocol: str) -> list[Brief]:
+        """Every submission to one protocol, oldest first."""
         names = ("id", "track", "protocol", "name", "status", "outcome", "created", "content")
         query = (
             select(*(getattr(BriefRow, name) for name in names), SubmissionRow.origin)
             .join(SubmissionRow, SubmissionRow.id == BriefRow.id)
-            .where(*here)
+            .where(*_of_board(benchmark, version, protocol))
             .order_by(BriefRow.created, BriefRow.id)
         )
-        names = ("split", "subset", "term", "units", "seeds", "content")
-        sums = (
-            select(BriefRow.id, *(getattr(SumsRow, name) for name in names))
-            .join(SumsRow, SumsRow.id == BriefRow.id)
-            .where(*here, SumsRow.split == split, SumsRow.subset == subset)
-            .where(SumsRow.term.in_(terms))
-        )
         with self._explained(), Session(self.engine) as session:
-            found: dict[str, list[_Term]] = {}
-            for submission, *rest in session.execute(sums) if terms else ():
-                found.setdefault(submission, []).append(_Term(*rest))
             return [
                 Brief(
                     submission=row.id,
@@ -400,10 +365,36 @@ class Store:
                     origin=row.origin,
                     created=row.created,
                     content=_content(row.content),
-                    sums=_sums_of(found.get(row.id, [])),
                 )
                 for row in session.execute(query)
             ]
+
+    def sums(
+        self,
+        benchmark: str,
+        version: int,
+        protocol: str,
+        *,
+        split: str,
+        subset: str,
+        terms: Sequence[str],
+    ) -> dict[str, UnitSums]:
+        """Sums over the units of a split or subset, by submission, of those that have any.
+
+        Only of ``terms``: all of them of a thousand submissions are hundreds of megabytes.
+        """
+        names = ("term", "units", "seeds", "content")
+        query = (
+            select(BriefRow.id, *(getattr(SumsRow, name) for name in names))
+            .join(SumsRow, SumsRow.id == BriefRow.id)
+            .where(*_of_board(benchmark, version, protocol))
+            .where(SumsRow.split == split, SumsRow.subset == subset, SumsRow.term.in_(terms))
+        )
+        with self._explained(), Session(self.engine) as session:
+            found: dict[str, list[Any]] = {}
+            for row in session.execute(query):
+                found.setdefault(row.id, []).append(row)
+            return {submission: _sums_of(rows, split, subset) for submission, rows in found.items()}
 
     def with_curves(self, benchmark: str, version: int) -> list[Entry]:
         """Those submissions whose record holds curves, oldest first."""
