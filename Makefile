@@ -14,13 +14,16 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dashboard lint test test-slow speed results clean
+BROWSER := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+
+.PHONY: help setup demo dashboard lint test test-slow test-browser speed speed-dashboard results clean
 
 help:
 	@echo "make setup      make $(VENV) and install etchmark with the tested versions"
 	@echo "make demo       setup, build, score two baselines, submit a file, show and serve the board"
 	@echo "make dashboard  serve the dashboard on localhost:$(PORT)"
 	@echo "make test       fast suite (make lint, make test-slow: the rest)"
+	@echo "make test-browser  the dashboard in headless Chromium; pictures in .cache/screenshots"
 	@echo "make speed      solver, peers and statistics side by side, as ratios"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
 
@@ -57,6 +60,16 @@ test: setup
 
 test-slow: setup
 	$(PYTEST) -n $(JOBS) -m slow
+
+# Chromium and its driver are found on the path, or Selenium fetches them.
+test-browser: setup
+	$(BROWSER)
+	$(PYTEST) -m browser tests/browser
+
+# A registry of 10,000 submissions, made in some minutes, and how long its pages take in Chromium.
+speed-dashboard: setup
+	$(BROWSER)
+	$(BIN)/python tests/performance/dashboard_speed.py .cache/large
 
 # Peers and GPU are measured if they are there; ratios in one run, so that the machine cancels out.
 speed: setup

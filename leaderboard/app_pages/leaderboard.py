@@ -197,7 +197,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
     optional += ["high", BAR]
     empty = [name for name in optional if not any(table[name].notna().tolist())]
     # The same word in every row says nothing.
-    return table.drop(columns=[*empty, *(["track"] if table["track"].nunique() == 1 else [])])
+    return table.drop(columns=[*empty, *(["track"] if len(set(table["track"])) == 1 else [])])
 
 
 def column_config(spec: BenchmarkSpec, metric: str, splits: Sequence[str]) -> dict[str, Any]:
