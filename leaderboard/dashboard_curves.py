@@ -15,7 +15,7 @@ from dashboard_plots import BLUE, CONFIG, GREEN, LAYOUT, ORANGE, PURPLE, SKY, VE
 from etchmark.present import number
 from etchmark.registry.standings import to_records
 from etchmark.registry.store import Store
-from etchmark.specs import BenchmarkSpec
+from etchmark.specs import BenchmarkSpec, ResultRecord
 
 STYLES = (
     (BLUE, "circle", "solid"),
@@ -78,6 +78,24 @@ def show(
     st.caption(caption(spec, points))
     with st.expander("As a table"):
         st.dataframe(table(lines), hide_index=True, key="curve-table")
+
+
+def show_one(spec: BenchmarkSpec, store: Store, record: ResultRecord) -> None:
+    """The curves of one model; nothing where its record holds none."""
+    if not record.curves:
+        return
+    frame = curves(spec, store, protocol=record.protocol, track=record.track)
+    points = [one for one in to_records(frame) if one["submission"] == record.submission]
+    if not points:
+        return
+    st.markdown("**What it takes**")
+    titles = {one["curve"]: one["title"] for one in points}
+    for name, column in zip(titles, st.columns(len(titles)), strict=True):
+        lines = {titles[name]: [one for one in points if one["curve"] == name]}
+        with column:
+            figure = curve_plot(lines, metric_label(spec, lines[titles[name]][0]["metric"]))
+            st.plotly_chart(figure, width="stretch", config=CONFIG, key=f"model-curve-{name}")
+            st.caption(caption(spec, lines[titles[name]]))
 
 
 def caption(spec: BenchmarkSpec, points: Sequence[Point]) -> str:

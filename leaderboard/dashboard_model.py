@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shlex
 
-import dashboard_rollouts
+import dashboard_curves
+import dashboard_errors
 import pandas as pd
 import streamlit as st
-from dashboard_compare import horizons_plot
 from dashboard_parts import literal, plain_lines, predicted, shortened, web_address
-from dashboard_plots import CONFIG, parity_plot
 
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.present import number
-from etchmark.registry import compare
-from etchmark.registry.standings import sample_scores
-from etchmark.registry.store import Entry
+from etchmark.registry.store import Entry, Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, Cost, ModelCard, ResultRecord
 
@@ -28,23 +25,24 @@ DISCLOSURE = {
 LONG = 600
 
 
-def show(spec: BenchmarkSpec, entry: Entry) -> None:
+def show(spec: BenchmarkSpec, store: Store, entry: Entry) -> None:
     record = entry.record
     st.subheader(literal(shortened(record.name, 80)), anchor=False)
     left, right = st.columns([1, 1], gap="large")
     with left:
         _card(record.card)
-        _facts(spec, record, entry.origin)
+        _reproduce(spec, record)
     with right:
         if record.outcome == "failed":
             st.error("This run failed and is not ranked. What it said:")
             st.text(shortened(record.reason or "nothing", 2000))
-        else:
-            _errors(spec, entry)
+        _facts(spec, record, entry.origin)
     if record.scores:
         st.markdown("**Scores**")
         st.dataframe(scores_table(spec, record), hide_index=True, key="model-scores")
-    _reproduce(spec, record)
+    if record.outcome == "ok":
+        dashboard_errors.show(spec, entry)
+        dashboard_curves.show_one(spec, store, record)
     st.download_button(
         "Result record (JSON)",
         record.model_dump_json(by_alias=True, indent=2),
@@ -149,29 +147,6 @@ def scores_table(spec: BenchmarkSpec, record: ResultRecord) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
-
-
-def _errors(spec: BenchmarkSpec, entry: Entry) -> None:
-    split = spec.protocols[entry.record.protocol].split
-    samples = sample_scores(entry, split)
-    if samples is None:
-        return
-    over_time = compare.horizons(compare.sides([entry]), split)
-    if len(over_time):
-        figure = horizons_plot(over_time, spec.target.unit)
-        st.plotly_chart(figure, width="stretch", config=CONFIG, key="horizon")
-        st.caption(
-            f"Error of each predicted frame of split `{split}`; the band is its 95 % interval over"
-            f" {spec.unit_names}."
-        )
-        if samples.rollout is not None:
-            dashboard_rollouts.show_one(samples.rollout, split)
-        return
-    figure = parity_plot(samples, spec.target.quantity, spec.target.unit)
-    if figure is None:
-        return
-    st.plotly_chart(figure, width="stretch", config=CONFIG, key="parity")
-    st.caption(f"One point per sample, mean over seeds; hover for its id and {spec.unit_name}.")
 
 
 def _reproduce(spec: BenchmarkSpec, record: ResultRecord) -> None:

@@ -27,8 +27,8 @@ SYMBOLS = {"run": "circle", "verified": "star", "scored": "circle-open", "report
 MAX_ROWS = 60
 DECADES = 20.0
 """Largest over smallest score from which an axis is logarithmic."""
-NAMED = 16
-"""Points up to which a plot writes their names beside them."""
+NAMED, BARRED = 16, 24
+"""Points up to which a plot writes their names beside them, and draws their intervals."""
 ROW_PX = 34
 BAR = (
     "<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
@@ -51,8 +51,9 @@ def label(text: str, width: int = 46) -> str:
     return html.escape(shortened(text, width), quote=False)
 
 
-def _dark() -> bool:
-    return st.context.theme.type == "dark"
+def colour() -> str:
+    """Of points and intervals: seen on the page's ground, light or dark."""
+    return SKY if st.context.theme.type == "dark" else BLUE
 
 
 def _extent(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -138,12 +139,12 @@ def interval_plot(
             name=f"within the uncertainty of the labels: {number(uncertainty)}",
             hoverinfo="skip",
         )
-    for (name, value), (dash, colour) in zip(references, DASHES, strict=False):
+    for (name, value), (dash, shade) in zip(references, DASHES, strict=False):
         figure.add_scatter(
             x=[value, value],
             y=[-0.6, len(shown) - 0.1],
             mode="lines",
-            line={"dash": dash, "color": colour, "width": 2},
+            line={"dash": dash, "color": shade, "width": 2},
             name=f"{label(name)}: {number(value)}",
             hoverinfo="skip",
         )
@@ -198,13 +199,13 @@ def _add_intervals(
         f"rank {row['rank']}, range {row['rank_low']}–{row['rank_high']}"
         for row in rows.to_dict("records")
     ]
-    colour = SKY if _dark() else BLUE
+    shade = colour()
     figure.add_scatter(
         x=at,
         y=rows["height"],
         mode="markers",
         name=f"{label(status)}, 95 % interval",
-        marker={"size": 9, "color": colour, "symbol": symbols.tolist()},
+        marker={"size": 9, "color": shade, "symbol": symbols.tolist()},
         error_x={
             "type": "data",
             "symmetric": False,
@@ -212,7 +213,7 @@ def _add_intervals(
             "arrayminus": np.maximum(at - low, 0),
             "thickness": 2,
             "width": 4,
-            "color": colour,
+            "color": shade,
         },
         text=hover,
         hovertemplate="%{text}<extra></extra>",
@@ -235,7 +236,7 @@ def cost_plot(
     low, high = _extent(frame)
     spent = frame[cost].to_numpy(dtype=float)
     ahead = front(spent, -score if higher else score)
-    colour = SKY if _dark() else BLUE
+    shade = colour()
     figure = go.Figure()
     steps = np.flatnonzero(ahead)[np.argsort(spent[ahead], kind="stable")]
     figure.add_scatter(
@@ -263,16 +264,16 @@ def cost_plot(
             y=score[at],
             mode="markers+text" if named else "markers",
             name=name,
-            marker={"size": 10 if len(frame) <= MAX_ROWS else 7, "symbol": symbol, "color": colour},
+            marker={"size": 10 if len(frame) <= MAX_ROWS else 7, "symbol": symbol, "color": shade},
             error_y={
                 "type": "data",
                 "symmetric": False,
                 "array": np.maximum(high - score, 0)[at],
                 "arrayminus": np.maximum(score - low, 0)[at],
-                "color": colour,
+                "color": shade,
                 "thickness": 1.2,
             }
-            if len(frame) <= MAX_ROWS
+            if len(frame) <= BARRED
             else None,
             text=[names[one] for one in at],
             textposition=np.where(spent[at] > middle, "top left", "top right").tolist(),
@@ -314,7 +315,7 @@ def parity_plot(samples: SampleScores, quantity: str, unit: str) -> go.Figure | 
         y=predicted,
         mode="markers",
         name="sample",
-        marker={"size": 7, "opacity": 0.65, "color": SKY if _dark() else BLUE},
+        marker={"size": 7, "opacity": 0.65, "color": colour()},
         text=[
             f"{label(sample, 80)}<br>{label(group, 80)}"
             for sample, group in zip(samples.ids, samples.units, strict=True)

@@ -393,7 +393,7 @@ def show_model(spec: BenchmarkSpec, store: Store, frame: pd.DataFrame) -> str | 
     if entry is None:
         raise UserError("that submission is no longer in the registry; reload the page")
     with st.container(border=True):
-        dashboard_model.show(spec, entry)
+        dashboard_model.show(spec, store, entry)
     return chosen[:12]
 
 

@@ -454,7 +454,8 @@ def test_model_in_full(board: dict[str, Entry]) -> None:
     assert scores["metric"].tolist() == ["mae", "rmse", "mape", "r2"]
     facts = next(one.value for one in app.dataframe if "what" in one.value.columns)
     assert dict(zip(facts["what"], facts["value"], strict=True))["status"] == "scored, local"
-    assert len(app.get("plotly_chart")) == 2
+    plots = [one.key for one in app.get("plotly_chart")]
+    assert plots == ["intervals", "parity", "residuals", "property"]
 
 
 def test_failed_model_shows_its_reason_as_text(board: dict[str, Entry]) -> None:
@@ -480,7 +481,7 @@ def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) ->
     )
     submissions.commit(Store(), prepared)
     app = fine(start(benchmark="toy-fields", model=prepared.record.submission[:12]))
-    assert len(app.get("plotly_chart")) == 1
+    assert "parity" not in [one.key for one in app.get("plotly_chart")]
 
 
 def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Path) -> None:
@@ -503,8 +504,8 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     assert line["name"] == "waves"
     assert _numbers(line["x"]) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(_numbers(line["y"]), 0.01 * np.arange(1, 7), rtol=0.05)
-    # One picture of the board's models, one of the model in full.
-    assert len(app.get("image")) == 2
+    # One picture of the board's models, one of the model in full, its worst and best samples.
+    assert len(app.get("image")) == 4
     said = [one.value for one in app.caption]
     assert sum("the same for every model" in one for one in said) == 2
 
@@ -524,6 +525,66 @@ def test_scores_that_span_decades_stand_on_a_logarithmic_axis(
     assert 10 ** axis["range"][0] < 1
     assert 10 ** axis["range"][1] > 50
     assert "reach beyond the axis" not in " ".join(one.value for one in app.caption)
+
+
+def test_a_model_shows_where_it_errs(board: dict[str, Entry]) -> None:
+    short = board["good"].record.submission[:12]
+    app = fine(start(benchmark=BENCHMARK, model=short))
+    said = [one.value for one in app.markdown]
+    assert "**Where it errs**" in said
+    assert "**Worst predicted**" in said
+    assert "**Best predicted**" in said
+    errors = np.abs(predictions(1.0)["prediction"] - truth().target).to_numpy()
+    ids = np.asarray(truth().ids)
+    worst = said[said.index("**Worst predicted**") + 1]
+    assert literal(f"{ids[errors.argmax()]}: mae {errors.max():.3f}") in worst
+    by = next(one for one in app.selectbox if one.label == "Spread by")
+    assert spread(app)["mean"].tolist() == pytest.approx([*by_unit(errors)])
+    by.set_value("all samples").run()
+    assert spread(fine(app))["mean"].tolist() == pytest.approx([errors.mean()])
+
+
+def literal(text: str) -> str:
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def spread(app: AppTest) -> pd.DataFrame:
+    """The table beside the boxes."""
+    return next(one.value for one in app.dataframe if "median" in one.value.columns)
+
+
+def by_unit(errors: np.ndarray) -> list[float]:
+    units = np.asarray(truth().units)
+    return [float(errors[units == one].mean()) for one in np.unique(units)]
+
+
+def test_a_model_of_volumes_shows_its_worst_samples(toy_volumes: Path, tmp_path: Path) -> None:
+    found = load_benchmark("toy-volumes").truth("test")
+    path = tmp_path / "p.csv"
+    off = np.linspace(0.0, 1.0, len(found.ids))
+    pd.DataFrame({"id": found.ids, "prediction": found.target + off}).to_csv(path, index=False)
+    prepared = submissions.prepare_file(
+        load_benchmark("toy-volumes"),
+        path,
+        name="mine",
+        card=ModelCard(),
+        track="volumes",
+        protocol="holdout",
+    )
+    submissions.commit(Store(), prepared)
+    app = fine(start(benchmark="toy-volumes", model=prepared.record.submission[:12]))
+    against = next(one for one in app.selectbox if one.label == "Error against")
+    assert len(against.options) > 1, "what the data say of the samples"
+    for one in against.options:
+        against.set_value(one).run()
+        fine(app)
+    shown = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
+    assert any(one["layout"]["xaxis"]["title"].get("text") == against.options[-1] for one in shown)
+    pictures = app.get("image")[-2:]
+    count = min(4, len(found.ids) // 2)
+    assert [len(one.proto.imgs) for one in pictures] == [count, count], "the worst and the best"
+    worst = str(found.ids[np.argmax(off / found.target)])
+    assert literal(worst) in pictures[0].proto.imgs[0].caption
 
 
 def test_filters_narrow_the_board_and_rank_anew(board: dict[str, Entry], tmp_path: Path) -> None:

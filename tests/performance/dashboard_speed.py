@@ -1,0 +1,140 @@
+"""How long the dashboard's pages take in Chromium with 10,000 submissions on 10 benchmarks.
+
+    python tests/performance/dashboard_speed.py FOLDER [--each 1000] [--repeat 3]
+
+makes the registry in FOLDER if there is none (``large_registry.py``), serves it, and prints a
+table. First paint: from asking for the address until what the page is for can be read. Change:
+from the click until the page shows what it led to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "browser")]
+
+import large_registry  # noqa: E402
+from chromium import Browser, dashboard  # noqa: E402
+
+PAINT_S, CHANGE_S = 2.0, 0.3
+# Polled at every frame; the clock of a page starts when its address is asked for.
+AWAIT = """
+const done = arguments[arguments.length - 1], start = performance.now();
+const act = arguments[1];
+if (act) { const e = document.evaluate(act, document, null, 9, null).singleNodeValue; e.click(); }
+const from = act ? start : 0;
+(function look() {
+  const here = [...document.querySelectorAll(arguments_selector)];
+  if (here.some(e => e.textContent.includes(arguments_text))) done(performance.now() - from);
+  else requestAnimationFrame(look);
+})();
+"""
+
+
+def until(browser: Browser, selector: str, text: str, click: str = "") -> float:
+    """Seconds until an element holds a text; from a click on an XPath, if one is given."""
+    code = AWAIT.replace("arguments_selector", repr(selector)).replace("arguments_text", repr(text))
+    browser.driver.set_script_timeout(60)
+    return float(browser.driver.execute_async_script(code, None, click or None)) / 1000
+
+
+def paint(address: str, selector: str, text: str = "") -> float:
+    """Seconds to the first useful paint in a browser of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        browser = Browser(Path(folder))
+        try:
+            browser.driver.get(address)
+            return until(browser, selector, text)
+        finally:
+            browser.close()
+
+
+def median(measure: Callable[[], float], repeat: int) -> float:
+    return statistics.median(measure() for _ in range(repeat))
+
+
+TABLE = "[data-testid=stDataFrame] canvas"
+VERDICT = "[data-testid=stMarkdown]"
+
+
+def pages(address: str, repeat: int) -> list[tuple[str, float, float]]:
+    found = [("overview, first visitor since the start", paint(address, VERDICT, "mape "), PAINT_S)]
+    board = f"{address}leaderboard?benchmark=composite-stiffness-3d"
+    named = (
+        ("leaderboard, first visitor", board, 1),
+        ("leaderboard, later visitors", board, repeat),
+    )
+    for name, link, times in named:
+        found.append((name, median(lambda link=link: paint(link, TABLE), times), PAINT_S))
+    later = median(lambda: paint(address, VERDICT, "may be first"), repeat)
+    found.append(("overview, later visitors", later, PAINT_S))
+    for name, path in (
+        ("compare", "compare?benchmark=composite-stiffness-3d"),
+        ("datasets", "data?dataset=superalloys"),
+        ("submit", "submit"),
+        ("how to read this", "how_to_read"),
+    ):
+        link = address + path
+        found.append((name, median(lambda link=link: paint(link, "h1, h2, h3"), repeat), PAINT_S))
+    return found
+
+
+def changes(address: str) -> list[tuple[str, float, float]]:
+    """Filters of a board of a thousand rows, each chosen for the first time."""
+    with tempfile.TemporaryDirectory() as folder:
+        browser = Browser(Path(folder))
+        try:
+            return _changes(browser, address)
+        finally:
+            browser.close()
+
+
+def _changes(browser: Browser, address: str) -> list[tuple[str, float, float]]:
+    found = []
+    for key, option, title in (
+        ("pick-tags", "classical statistics", "tag"),
+        ("pick-training", "the benchmark's data alone", "training data"),
+    ):
+        browser.open(f"{address}leaderboard?benchmark=composite-stiffness-3d-sections")
+        browser.click(browser.one("[data-testid=stPopover] button"))
+        browser.settle()
+        field = browser.one(f".st-key-{key} input")
+        browser.click(field)
+        field.send_keys(option)
+        time.sleep(1)
+        spot = f'//*[@role="option"][normalize-space()="{option}"]'
+        taken = until(browser, "[data-testid=stCaptionContainer]", "The filters leave", spot)
+        found.append((f"filter by {title}, 1,000 rows", taken, CHANGE_S))
+    browser.open(f"{address}leaderboard?benchmark=composite-stiffness-2d")
+    spot = "//button[normalize-space()='iid']"
+    taken = until(browser, VERDICT, "Not the headline protocol", spot)
+    found.append(("another protocol, for the first time", taken, CHANGE_S))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--each", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=3)
+    given = parser.parse_args()
+    folder = given.folder.absolute()
+    if not (folder / "home" / "registry.sqlite").is_file():
+        large_registry.build(folder, 10, given.each)
+    with dashboard(folder / "home", folder / "content") as address:
+        print(f"{'what':44} seconds  goal", flush=True)
+        for part in (lambda: pages(address, given.repeat), lambda: changes(address)):
+            for name, seconds, goal in part():
+                over = "" if seconds <= goal else "over"
+                print(f"{name:44} {seconds:7.2f} {goal:5.1f}  {over}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
