@@ -181,22 +181,27 @@ def rank_ranges(
     worst = np.where(np.isfinite(resampled), resampled, np.inf).T.copy()
     order = np.argsort(worst, axis=1)
     ordered = np.take_along_axis(worst, order, axis=1)
-    place = np.arange(models, dtype=np.int32)
-    new = np.ones(ordered.shape, dtype=bool)
-    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=new[:, 1:])
-    best_possible = np.maximum.accumulate(np.where(new, place, 0), axis=1) + 1
-    last = np.ones(ordered.shape, dtype=bool)
-    last[:, :-1] = new[:, 1:]
-    ends = np.where(last, place, models - 1)[:, ::-1]
-    worst_possible = np.minimum.accumulate(ends, axis=1)[:, ::-1] + 1
-    # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
-    first, final = (int(np.ceil(share * resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
-    found = []
-    for values, at in ((best_possible, first), (worst_possible, final)):
+    # Places of the first and of the last of every run of equals, in the order of the resample.
+    place = np.broadcast_to(np.arange(models, dtype=np.int32), ordered.shape)
+    first, last = place, place
+    same = ordered[:, 1:] == ordered[:, :-1]
+    if same.any():
+        apart = np.pad(~same, ((0, 0), (1, 1)), constant_values=True)
+        first = np.maximum.accumulate(np.where(apart[:, :-1], place, 0), axis=1)
+        ends = np.where(apart[:, 1:], place, models - 1)
+        last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+
+    def by_model(places: np.ndarray) -> np.ndarray:
         given = np.empty((resamples, models), dtype=np.int32)
-        np.put_along_axis(given, order, values.astype(np.int32), axis=1)
-        found.append(np.partition(given.T.copy(), at, axis=1)[:, at])
-    low, high = found
+        np.put_along_axis(given, order, places + 1, axis=1)
+        return given.T.copy()
+
+    best_possible = by_model(first)
+    worst_possible = best_possible if last is first else by_model(last)
+    # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
+    at, end = (int(np.ceil(share * resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
+    low = np.partition(best_possible, at, axis=1)[:, at]
+    high = np.partition(worst_possible, end, axis=1)[:, end]
     return rank, np.minimum(low, rank), np.maximum(high, rank)
 
 
