@@ -35,7 +35,11 @@ def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
         metric = parts.choose(
             st.selectbox, "Metric", "metric", list(spec.metrics), spec.primary_metric
         )
-    return spec, {"benchmark": spec.id, "protocol": protocol, "metric": metric}
+    chosen = {"benchmark": spec.id, "protocol": protocol, "metric": metric}
+    # Not looked at here, but still the board's on the way back.
+    if parts.view().get("track") in spec.tracks:
+        chosen["track"] = parts.view()["track"]
+    return spec, chosen
 
 
 def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
@@ -54,7 +58,7 @@ def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
         list(names),
         default=linked[:MOST] or list(names)[:2],
         max_selections=MOST,
-        key=f"compare-{'-'.join(chosen.values())}",
+        key=f"compare-{chosen['benchmark']}-{chosen['protocol']}-{chosen['metric']}",
         format_func=lambda one: names.get(one) or str(one),
     )
     return [one for one in names if one in picked]

@@ -261,15 +261,30 @@ def show_standing(spec: BenchmarkSpec, store: Store, entry: Entry) -> None:
     )
 
 
+def checks(spec: BenchmarkSpec, done: Preview) -> list[str]:
+    """What was checked, line by line."""
+    record = done.prepared.record
+    kind = done.suffix.removeprefix(".")
+    lines = [f"read as {kind}: {len(done.content):,} bytes"]
+    for score in record.scores:
+        seeds = f", for each of {score.seeds} seeds" if score.seeds > 1 else ""
+        over = "" if spec.unit_name == "sample" else f" of {parts.units_of(spec, score.units)}"
+        lines.append(
+            f"split {score.split}: all {score.n:,} ids{over}, each once{seeds}; every value finite"
+        )
+    absent = set(_splits(spec, record.protocol)) - {one.split for one in record.scores}
+    lines += [f"split {one}: no predictions, so no score there" for one in sorted(absent)]
+    return [f"- {parts.literal(line)}" for line in lines]
+
+
+def _splits(spec: BenchmarkSpec, protocol: str) -> list[str]:
+    chosen = spec.protocols[protocol]
+    return [chosen.split, *chosen.extra_splits]
+
+
 def show_checked(task: Task, done: Preview) -> None:
     record = done.prepared.record
-    head = record.scores[0]
-    seeds = f", {head.seeds} seeds" if head.seeds > 1 else ""
-    st.success(
-        f"The file is complete and finite: {head.n} predictions over"
-        f" {parts.units_of(task.spec, head.units)}{seeds}."
-        f" Splits: {', '.join(score.split for score in record.scores)}."
-    )
+    st.success("The file is complete and finite:\n" + "\n".join(checks(task.spec, done)))
     st.dataframe(scores_table(task.spec, record), hide_index=True, key="preview-scores")
 
 
