@@ -37,11 +37,13 @@ def show(
     spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str, track: str | None
 ) -> None:
     """Curves of the models on the board, in its order; nothing where there are none."""
-    board = {row["submission"]: row for row in ranked.to_dict("records")}
     frame = curves(spec, store, protocol=protocol, track=track)
-    points = [one for one in to_records(frame) if one["submission"] in board]
-    if not points:
+    frame = frame[frame["submission"].isin(ranked["submission"])]
+    if frame.empty:
         return
+    points = to_records(frame)
+    kept = ranked[ranked["submission"].isin(frame["submission"])]
+    board = {row["submission"]: row for row in kept.to_dict("records")}
     # One model may stand on several tracks.
     several = len({one["track"] for one in points}) > 1
     for one in (*points, *board.values()):

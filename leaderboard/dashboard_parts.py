@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,6 +57,7 @@ def literal(text: str) -> str:
     return _PUNCTUATION.sub(r"\\\1", broken)
 
 
+@lru_cache(maxsize=1 << 16)
 def shortened(text: str, width: int) -> str:
     """One line of at most ``width`` characters without any that steer the display."""
     one = plain(" ".join(text.split()))
@@ -353,10 +355,11 @@ def choose_benchmark() -> BenchmarkSpec:
 
 def row_names(frame: pd.DataFrame) -> dict[str, str]:
     """Rows of a board by submission: rank, model and track, which tell them apart."""
+    ranks = frame["rank"].astype(object).where(frame["rank"].notna(), None).tolist()
+    columns = (frame[name].tolist() for name in ("submission", "model", "track"))
     return {
-        str(row["submission"]): ("" if pd.isna(row["rank"]) else f"{row['rank']}. ")
-        + f"{shortened(row['model'], 60)} ({row['track']})"
-        for row in frame.to_dict("records")
+        submission: ("" if rank is None else f"{rank}. ") + f"{shortened(model, 60)} ({track})"
+        for rank, submission, model, track in zip(ranks, *columns, strict=True)
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -31,12 +31,12 @@ NAMED, BARRED = 16, 24
 """Points up to which a plot writes their names beside them, and draws their intervals."""
 ROW_PX = 34
 BAR = (
-    "<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
-    "<path d='M0 10H120' stroke='#8884'/>"
-    "<path d='M{0:.1f} 10H{2:.1f}' stroke='#56B4E9' stroke-width='5'/>"
-    "<circle cx='{1:.1f}' cy='10' r='4' fill='#0072B2' stroke='#fff'/></svg>"
+    "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
+    "<path d='M0 10H120' stroke='%%238884'/>"
+    "<path d='M%.0f 10H%.0f' stroke='%%2356B4E9' stroke-width='5'/>"
+    "<circle cx='%.0f' cy='10' r='4' fill='%%230072B2' stroke='%%23fff'/></svg>"
 )
-"""Low, score and high, in pixels; colours that are seen on light and on dark ground."""
+"""Pixels of low, high and score; colours that are seen on light and on dark ground."""
 LAYOUT: dict[str, Any] = {
     "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
     "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
@@ -89,8 +89,8 @@ def interval_bars(frame: pd.DataFrame) -> list[str | None]:
         return np.clip(14 + 92 * (given - ends[0]) / (ends[1] - ends[0]), 14, 106)
 
     return [
-        None if np.isnan(one[1]) else "data:image/svg+xml," + quote(BAR.format(*one), safe="")
-        for one in zip(at(low), at(score), at(high), strict=True)
+        None if isnan(one[2]) else BAR % one
+        for one in zip(at(low).tolist(), at(high).tolist(), at(score).tolist(), strict=True)
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 import dashboard_curves
@@ -144,16 +145,26 @@ def _most_parameters() -> int | None:
     )
 
 
-def _note(row: dict[Hashable, Any]) -> str | None:
-    if row["outcome"] != "ok":
-        return "failed: " + parts.shortened(str(row["reason"]), 200)
-    return "superseded" if row["superseded"] else None
+def _notes(frame: pd.DataFrame) -> list[str | None]:
+    """Why a row has no rank."""
+    columns = (frame[name].tolist() for name in ("outcome", "reason", "superseded"))
+    return [
+        "failed: " + parts.shortened(str(reason), 200)
+        if outcome != "ok"
+        else ("superseded" if superseded else None)
+        for outcome, reason, superseded in zip(*columns, strict=True)
+    ]
 
 
-def _folds(row: dict[Hashable, Any]) -> str | None:
-    if pd.isna(row["fold_mean"]):
-        return None
-    return f"{number(row['fold_mean'])} ± {number(row['fold_sd'])}"
+def _folds(frame: pd.DataFrame) -> list[str | None]:
+    mean, sd = (
+        frame[name].to_numpy(dtype=float, na_value=float("nan")).tolist()
+        for name in ("fold_mean", "fold_sd")
+    )
+    return [
+        None if isnan(one) else f"{number(one)} ± {number(spread)}"
+        for one, spread in zip(mean, sd, strict=True)
+    ]
 
 
 def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -163,8 +174,6 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
     """
     ranked = frame["rank"].notna()
     spans = frame["rank_low"].astype(str) + "–" + frame["rank_high"].astype(str)
-    folds = [_folds(row) for row in frame.to_dict("records")]
-    notes = [_note(row) for row in frame.to_dict("records")]
     table = pd.DataFrame(
         {
             "rank": frame["rank"],
@@ -180,7 +189,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
                 for split in elsewhere.columns
                 if elsewhere[split].notna().any()
             },
-            "folds": folds,
+            "folds": _folds(frame),
             "status": frame["status"],
             "fit s": frame["fit_seconds"],
             "predict s": frame["predict_seconds"],
@@ -190,7 +199,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "n": frame["n"].where(frame["score"].notna()),
             "units": frame["units"].where(frame["score"].notna()),
             "date": frame["date"].str[:10],
-            "note": notes,
+            "note": _notes(frame),
         }
     )
     optional = ["folds", "parameters", "fit s", "predict s", "ms each", "flops", "note", "low"]
@@ -347,8 +356,12 @@ def show_cost(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str])
 
 def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
     stem = f"{spec.id}-{spec.version}-{chosen['protocol']}-{chosen['track']}-{chosen['metric']}"
-    text = json.dumps(to_records(frame), indent=2, ensure_ascii=False, allow_nan=False)
-    forms = (("CSV", to_csv(frame), "text/csv"), ("JSON", text, "application/json"))
+
+    def as_json() -> str:
+        return json.dumps(to_records(frame), indent=2, ensure_ascii=False, allow_nan=False)
+
+    # Written when they are asked for: a thousand rows take longer than the rest of the page.
+    forms = (("CSV", lambda: to_csv(frame), "text/csv"), ("JSON", as_json, "application/json"))
     with st.container(horizontal=True):
         for name, content, kind in forms:
             st.download_button(

@@ -624,7 +624,7 @@ def test_a_row_shows_its_interval_as_a_picture(board: dict[str, Entry]) -> None:
     bars = table(fine(start(benchmark=BENCHMARK, all="1")))["bar"]
     shown = [one for one in bars if isinstance(one, str)]
     assert len(shown) == 4, "all that were scored"
-    assert all(one.startswith("data:image/svg+xml,%3Csvg") for one in shown)
+    assert all(one.startswith("data:image/svg+xml,<svg") for one in shown)
 
 
 def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callable) -> None:

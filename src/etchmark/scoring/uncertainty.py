@@ -192,7 +192,7 @@ def rank_ranges(
         last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
 
     def by_model(places: np.ndarray) -> np.ndarray:
-        given = np.empty((resamples, models), dtype=np.int32)
+        given = np.empty((resamples, models), dtype=np.int16 if models < 1 << 15 else np.int32)
         np.put_along_axis(given, order, places + 1, axis=1)
         return given.T.copy()
 
@@ -200,8 +200,8 @@ def rank_ranges(
     worst_possible = best_possible if last is first else by_model(last)
     # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
     at, end = (int(np.ceil(share * resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
-    low = np.partition(best_possible, at, axis=1)[:, at]
-    high = np.partition(worst_possible, end, axis=1)[:, end]
+    low = np.partition(best_possible, at, axis=1)[:, at].astype(int)
+    high = np.partition(worst_possible, end, axis=1)[:, end].astype(int)
     return rank, np.minimum(low, rank), np.maximum(high, rank)
 
 
