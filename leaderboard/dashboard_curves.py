@@ -33,6 +33,14 @@ SHOWN = len(STYLES)
 Point = dict[str, Any]
 
 
+def exist(
+    spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str, track: str | None
+) -> bool:
+    """Whether a model on the board has curves."""
+    frame = curves(spec, store, protocol=protocol, track=track)
+    return bool(frame["submission"].isin(ranked["submission"]).any())
+
+
 def show(
     spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str, track: str | None
 ) -> None:
@@ -48,7 +56,6 @@ def show(
     several = len({one["track"] for one in points}) > 1
     for one in (*points, *board.values()):
         one["line"] = f"{one['model']} ({one['track']})" if several else one["model"]
-    st.subheader("What it takes", anchor=False)
     titles = {one["curve"]: one["title"] for one in points}
     names = sorted(titles, key=lambda name: name != "training-size")
     chosen = st.segmented_control(

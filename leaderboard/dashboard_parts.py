@@ -31,7 +31,17 @@ from etchmark.specs import BenchmarkSpec, ReferenceLine
 log = logging.getLogger("etchmark.dashboard")
 
 FILTER_KEYS = ("status", "tags", "training", "parameters")
-BOARD_KEYS = ("benchmark", "protocol", "track", "metric", "all", "model", "cost", *FILTER_KEYS)
+BOARD_KEYS = (
+    "benchmark",
+    "protocol",
+    "track",
+    "metric",
+    "all",
+    "model",
+    "figure",
+    "cost",
+    *FILTER_KEYS,
+)
 DATA_KEYS = ("dataset", "config", "split", "sample")
 KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
 """A page's link says nothing of what is looked at on pages with other keys."""

@@ -36,7 +36,6 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
     if spec.frames is None:
         return
     rows = row_names(ranked)
-    st.subheader("What they predict", anchor=False)
     picked = st.multiselect(
         "Models",
         list(rows),

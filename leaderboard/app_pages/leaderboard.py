@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
+import dashboard_cost
 import dashboard_curves
+import dashboard_filters
 import dashboard_model
 import dashboard_parts as parts
 import dashboard_plots as plots
@@ -18,27 +20,19 @@ import streamlit as st
 
 from etchmark.errors import UserError
 from etchmark.present import number, to_csv
-from etchmark.registry.standings import Where, to_records
+from etchmark.registry.standings import to_records
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
 
 TALL = 24
-# Costs to choose from: title of the axis, and whether only what the harness measured is shown.
-COSTS = {
-    "seconds_each": ("prediction / seconds per {each}", True),
-    "fit_seconds": ("fitting / seconds", True),
-    "parameters": ("parameters", False),
-    "flops": ("operations per {each}", False),
-    "peak_memory_bytes": ("peak memory / bytes", True),
+FIGURES = {
+    "intervals": "Scores with intervals",
+    "needs": "What it takes",
+    "costs": "What it costs",
+    "predictions": "What they predict",
 }
 BAR, EXTRA = "bar", "on "
-STATUS = ("run", "verified", "scored", "reported")
-TRAINING = {
-    "none": "the benchmark's data alone",
-    "declared": "other data too",
-    "unknown": "not stated",
-}
 
 
 def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
@@ -82,67 +76,6 @@ def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
     if everything:
         chosen["all"] = "1"
     return spec, chosen
-
-
-def _some(key: str, options: Sequence[str], **more: Any) -> tuple[str, ...]:
-    """A choice of several that is part of the view; what a link names in vain is dropped."""
-    widget = f"pick-{key}"
-    if widget not in st.session_state:
-        asked = parts.view().get(key, "").split(",")
-        st.session_state[widget] = [one for one in options if one in asked]
-    else:
-        here = [one for one in st.session_state[widget] if one in options]
-        st.session_state[widget] = here
-    return tuple(st.multiselect(options=options, key=widget, **more))
-
-
-def filters(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
-    """What the board is narrowed to, kept in the link; ranks are made among what is left."""
-    # The same words whatever is set: another label would be another popover, and shut.
-    with st.popover("Filters", icon=":material/filter_list:"):
-        status = _some(
-            "status",
-            [one for one in STATUS if one in set(frame["status"])],
-            label="Status",
-            placeholder="any",
-        )
-        known = sorted({tag for tags in frame["tags"] for tag in tags})
-        tags = _some(
-            "tags",
-            [one for one in known if "," not in one],
-            label="Tags, all of them",
-            placeholder="any",
-            format_func=lambda one: parts.shortened(one, 60),
-        )
-        training = _some(
-            "training",
-            [one for one in TRAINING if one in set(frame["training_data"])],
-            label="Trained on",
-            placeholder="any",
-            format_func=lambda one: TRAINING[one],
-        )
-        most = _most_parameters()
-    for key, values in (("status", status), ("tags", tags), ("training", training)):
-        if values:
-            chosen[key] = ",".join(values)
-    if most is not None:
-        chosen["parameters"] = str(most)
-    return Where(status, tags, training, most)
-
-
-def _most_parameters() -> int | None:
-    if "pick-parameters" not in st.session_state:
-        asked = parts.view().get("parameters", "")
-        st.session_state["pick-parameters"] = int(asked) if asked.isdigit() else None
-    return st.number_input(
-        "Parameters at most",
-        value=None,
-        min_value=0,
-        max_value=10**15,
-        step=1,
-        key="pick-parameters",
-        placeholder="any number, also where it is not said",
-    )
 
 
 def _notes(frame: pd.DataFrame) -> list[str | None]:
@@ -312,46 +245,39 @@ def show_plot(
         st.caption(" ".join(notes))
 
 
-def show_cost(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> None:
-    """Score against a cost that at least two rows know; times only as the harness took them."""
-    timed = ranked["status"].isin(["run", "verified"])
-    costs: dict[str, pd.DataFrame] = {}
-    for name, (_, by_harness) in COSTS.items():
-        known = ranked[name].fillna(0) > 0
-        if by_harness:
-            known &= timed
-        if int(known.sum()) > 1:
-            costs[name] = pd.DataFrame(ranked[known])
-    if not costs:
-        return
-    st.subheader("What it costs", anchor=False)
-    first = next(iter(costs))
-    titles = {name: COSTS[name][0].format(each=parts.predicted(spec)) for name in costs}
+def show_figures(
+    spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, chosen: dict[str, str]
+) -> None:
+    """One figure at a time: drawing them all would keep the browser busy at every change."""
+    protocol = chosen["protocol"]
+    track = None if chosen["track"] == parts.ALL_TRACKS else chosen["track"]
+    there = {
+        "intervals": True,
+        "needs": dashboard_curves.exist(spec, store, ranked, protocol, track),
+        "costs": bool(dashboard_cost.known(ranked)),
+        "predictions": spec.frames is not None,
+    }
+    names = [name for name, yes in there.items() if yes]
     picked = parts.choose(
-        st.selectbox, "Cost", "cost", list(costs), first, format_func=lambda name: titles[name]
+        st.segmented_control,
+        "Figure",
+        "figure",
+        names,
+        names[0],
+        required=True,
+        format_func=lambda name: FIGURES[name],
+        label_visibility="collapsed",
     )
-    if picked != first:
-        chosen["cost"] = picked
-    shown = costs[picked]
-    metric = chosen["metric"]
-    figure = plots.cost_plot(
-        shown,
-        picked,
-        parts.metric_label(spec, metric),
-        titles[picked],
-        higher=metric_by_id(metric).higher_is_better,
-    )
-    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="cost")
-    notes = [f"{len(shown)} of {len(ranked)} rows say what they cost in this sense."]
-    if COSTS[picked][1]:
-        machines = sorted({parts.shortened(str(one), 80) for one in shown["hardware"].dropna()})
-        notes.append(f"Measured by the harness on: {'; '.join(machines)}.")
-    if picked == "seconds_each":
-        notes.append(
-            "Several are predicted together. Neither training is in it nor image features that"
-            " were computed in an earlier run."
-        )
-    st.caption(parts.literal(" ".join(notes)))
+    if picked != names[0]:
+        chosen["figure"] = picked
+    if picked == "intervals":
+        show_plot(spec, store, ranked, chosen)
+    elif picked == "needs":
+        dashboard_curves.show(spec, store, ranked, protocol, track)
+    elif picked == "costs":
+        dashboard_cost.show(spec, ranked, chosen)
+    else:
+        dashboard_rollouts.show(spec, store, ranked, protocol)
 
 
 def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, str]) -> None:
@@ -428,7 +354,7 @@ def main() -> None:
     store = parts.open_store()
     track = None if chosen["track"] == parts.ALL_TRACKS else chosen["track"]
     board = parts.board(spec, store, protocol=chosen["protocol"], metric=chosen["metric"])
-    where = filters(board.frame, chosen)
+    where = dashboard_filters.show(board.frame, chosen)
     frame = parts.standings(
         spec,
         store,
@@ -454,10 +380,7 @@ def main() -> None:
     show_downloads(spec, frame, chosen)
     if len(ranked):
         st.caption(parts.literal(caption(spec, ranked)))
-        show_plot(spec, store, ranked, chosen)
-        dashboard_curves.show(spec, store, ranked, chosen["protocol"], track)
-        show_cost(spec, ranked, chosen)
-        dashboard_rollouts.show(spec, store, ranked, chosen["protocol"])
+        show_figures(spec, store, ranked, chosen)
     model = show_model(spec, store, frame)
     parts.remember(chosen if model is None else chosen | {"model": model})
 

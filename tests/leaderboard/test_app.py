@@ -399,18 +399,25 @@ def with_curves(entry: Entry, better: float = 1.0) -> None:
     Store().add(Entry(record, entry.samples, entry.origin))
 
 
+def figures_of(app: AppTest) -> list[str]:
+    (control,) = [one for one in app.segmented_control if one.key == "pick-figure"]
+    return control.options
+
+
 def models_of(app: AppTest) -> list[str]:
     (models,) = [one for one in app.multiselect if one.label == "Models"]
     return models.value
 
 
 def test_curves_are_shown_where_records_hold_them(board: dict[str, Entry]) -> None:
-    assert not any(one.value == "What it takes" for one in start(benchmark=BENCHMARK).subheader)
+    assert figures_of(start(benchmark=BENCHMARK)) == ["Scores with intervals"]
     with_curves(board["good"])
     with_curves(board["worse"], 2.0)
     with_curves(board["old"])
     app = fine(start(benchmark=BENCHMARK))
-    assert any(one.value == "What it takes" for one in app.subheader)
+    assert figures_of(app) == ["Scores with intervals", "What it takes"]
+    app.segmented_control(key="pick-figure").set_value("needs").run()
+    assert app.query_params["figure"] == "needs"
     (models,) = [one for one in app.multiselect if one.label == "Models"]
     assert models.value == ["good", "worse"], "in the order of the board, without the superseded"
     assert any("mean of 2 draws" in one.value for one in app.caption)
@@ -419,7 +426,7 @@ def test_curves_are_shown_where_records_hold_them(board: dict[str, Entry]) -> No
     assert points["why not"][0] == "fewer than 10 training samples"
     assert points["mae"][1] == "7.000"
     assert points["from … to"][1] == "6.000 … 8.000"
-    app.segmented_control[1].set_value("degree").run()
+    app.segmented_control[-1].set_value("degree").run()
     assert len(fine(app).dataframe[1].value) == 4
     app.multiselect(key=models.key.replace("training-size", "degree")).set_value([]).run()
     assert any("Pick at least one" in one.value for one in fine(app).info)
@@ -430,7 +437,7 @@ def test_curves_of_one_model_on_two_tracks_are_told_apart(
 ) -> None:
     with_curves(board["good"])
     with_curves(submit(tmp_path, "good", 4.0, track="kinds"))
-    app = fine(start(benchmark=BENCHMARK))
+    app = fine(start(benchmark=BENCHMARK, figure="needs"))
     assert models_of(app) == ["good (features)", "good (kinds)"]
     app.selectbox(key="pick-track").set_value("kinds").run()
     assert models_of(fine(app)) == ["good"]
@@ -497,7 +504,8 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
         benchmark, path, name="waves", card=ModelCard(), track="frames", protocol="holdout"
     )
     submissions.commit(Store(), prepared)
-    app = fine(start(benchmark="toy-waves", model=prepared.record.submission[:12]))
+    short = prepared.record.submission[:12]
+    app = fine(start(benchmark="toy-waves", model=short, figure="predictions"))
     drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     (horizon,) = [one for one in drawn if one["layout"]["xaxis"]["title"]["text"] == "frames ahead"]
     line = horizon["data"][1]
@@ -629,7 +637,7 @@ def test_a_row_shows_its_interval_as_a_picture(board: dict[str, Entry]) -> None:
 
 def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callable) -> None:
     command("evaluate", "toy_last", "toy-waves").fine()
-    assert not [one for one in fine(start(benchmark="toy-waves")).subheader if "cost" in one.value]
+    assert "What it costs" not in figures_of(fine(start(benchmark="toy-waves")))
     other = toy_frames / "baselines" / "toy_later"
     shutil.copytree(toy_frames / "baselines" / "toy_last", other)
     card = (other / "card.yaml").read_text()
@@ -637,7 +645,7 @@ def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callab
     code = (other / "model.py").read_text()
     (other / "model.py").write_text(code.replace("offset=0.0", "offset=0.1"))
     command("evaluate", "toy_later", "toy-waves").fine()
-    app = fine(start(benchmark="toy-waves"))
+    app = fine(start(benchmark="toy-waves", figure="costs"))
     drawn = [json.loads(one.proto.spec) for one in app.get("plotly_chart")]
     title = "prediction / seconds per frame"
     (cost,) = [one for one in drawn if one["layout"]["xaxis"]["title"]["text"] == title]
@@ -832,7 +840,7 @@ def ready() -> AppTest:
 def test_submit_previews_before_it_stores(board: dict[str, Entry]) -> None:
     app = give(ready(), _csv(predictions(0.5)))
     fine(app)
-    assert "9 predictions over 3 sources" in app.success[0].value
+    assert "all 9 ids of 3 sources" in app.success[0].value
     near = next(one.value for one in app.dataframe if "rank range" in one.value.columns)
     assert near["model"].tolist()[0] == "mine"
     assert near[""].tolist() == ["▶", "", "", ""]
@@ -861,7 +869,7 @@ def test_parquet_and_another_protocol(board: dict[str, Entry], quick: None) -> N
     buffer = io.BytesIO()
     predictions(0.5, "folds").to_parquet(buffer, index=False)
     give(app, buffer.getvalue(), file="x.parquet")
-    assert "12 predictions" in fine(app).success[0].value
+    assert "all 12 ids" in fine(app).success[0].value
 
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {

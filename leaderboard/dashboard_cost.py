@@ -1,0 +1,68 @@
+"""Scores against what they cost, with the models that no other beats in both."""
+
+from __future__ import annotations
+
+import dashboard_parts as parts
+import pandas as pd
+import streamlit as st
+from dashboard_plots import CONFIG, cost_plot
+
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.specs import BenchmarkSpec
+
+COSTS = {
+    "seconds_each": ("prediction / seconds per {each}", True),
+    "fit_seconds": ("fitting / seconds", True),
+    "parameters": ("parameters", False),
+    "flops": ("operations per {each}", False),
+    "peak_memory_bytes": ("peak memory / bytes", True),
+}
+"""Costs to choose from: title of the axis, and whether only what the harness measured is shown."""
+
+
+def known(ranked: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of a board by the cost they tell, of costs that at least two rows tell."""
+    timed = ranked["status"].isin(["run", "verified"])
+    found: dict[str, pd.DataFrame] = {}
+    for name, (_, by_harness) in COSTS.items():
+        told = ranked[name].fillna(0) > 0
+        if by_harness:
+            told &= timed
+        if int(told.sum()) > 1:
+            found[name] = pd.DataFrame(ranked[told])
+    return found
+
+
+def show(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> None:
+    """Score against a cost that at least two rows know; times only as the harness took them."""
+    costs = known(ranked)
+    first = next(iter(costs))
+    titles = {name: COSTS[name][0].format(each=parts.predicted(spec)) for name in costs}
+    picked = parts.choose(
+        st.selectbox, "Cost", "cost", list(costs), first, format_func=lambda name: titles[name]
+    )
+    if picked != first:
+        chosen["cost"] = picked
+    shown = costs[picked]
+    metric = chosen["metric"]
+    figure = cost_plot(
+        shown,
+        picked,
+        parts.metric_label(spec, metric),
+        titles[picked],
+        higher=metric_by_id(metric).higher_is_better,
+    )
+    st.plotly_chart(figure, width="stretch", config=CONFIG, key="cost")
+    notes = [f"{len(shown)} of {len(ranked)} rows say what they cost in this sense."]
+    if COSTS[picked][1]:
+        machines = sorted({parts.shortened(str(one), 80) for one in shown["hardware"].dropna()})
+        notes.append(f"Measured by the harness on: {'; '.join(machines)}.")
+    if picked == "seconds_each":
+        notes.append(
+            "Several are predicted together. Neither training is in it nor image features that"
+            " were computed in an earlier run."
+        )
+    st.caption(parts.literal(" ".join(notes)))
+    with st.expander("As a table"):
+        columns = ["model", "score", "ci_low", "ci_high", picked]
+        st.dataframe(shown[columns], hide_index=True, key="cost-table")
