@@ -28,7 +28,7 @@ def known(ranked: pd.DataFrame) -> dict[str, pd.DataFrame]:
         told = ranked[name].fillna(0) > 0
         if by_harness:
             told &= timed
-        if int(told.sum()) > 1:
+        if told.tolist().count(True) > 1:
             found[name] = pd.DataFrame(ranked[told])
     return found
 

@@ -46,11 +46,11 @@ def show(
 ) -> None:
     """Curves of the models on the board, in its order; nothing where there are none."""
     frame = curves(spec, store, protocol=protocol, track=track)
-    frame = frame[frame["submission"].isin(ranked["submission"])]
+    frame = pd.DataFrame(frame[frame["submission"].isin(ranked["submission"].tolist())])
     if frame.empty:
         return
     points = to_records(frame)
-    kept = ranked[ranked["submission"].isin(frame["submission"])]
+    kept = pd.DataFrame(ranked[ranked["submission"].isin(frame["submission"].tolist())])
     board = {row["submission"]: row for row in kept.to_dict("records")}
     # One model may stand on several tracks.
     several = len({one["track"] for one in points}) > 1

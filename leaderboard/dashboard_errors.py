@@ -106,8 +106,9 @@ def _against_truth(spec: BenchmarkSpec, entry: Entry, found: SampleScores, split
 
 def _by_group(spec: BenchmarkSpec, table: pd.DataFrame, title: str) -> None:
     """Residuals of scalars, errors of frames, one box per group."""
-    few = 1 < table["unit"].nunique() < min(MOST_GROUPS + 1, len(table))
-    known = [one for one in groups(table) if one != "unit" and table[one].nunique() <= MOST_GROUPS]
+    counts = {one: len(set(table[one])) for one in {"unit", *groups(table)}}
+    few = 1 < counts["unit"] < min(MOST_GROUPS + 1, len(table))
+    known = [one for one in groups(table) if one != "unit" and counts[one] <= MOST_GROUPS]
     choices = {"all samples": "", **({spec.unit_name: "unit"} if few else {})}
     choices |= {one: one for one in known if one not in choices}
     names = list(choices)
@@ -160,14 +161,22 @@ def _by_property(table: pd.DataFrame, title: str, split: str) -> None:
 
 def medians(table: pd.DataFrame, column: str) -> pd.DataFrame:
     """Median of property and error in bins of equally many samples."""
-    both = table[[column, "error"]].dropna().astype(float)
-    if both[column].nunique() <= BINS:
-        parts = both.groupby(column)
-    else:
-        parts = both.groupby(pd.qcut(both[column], BINS, labels=False, duplicates="drop"))
+    values, errors = (
+        table[name].to_numpy(dtype=float, na_value=np.nan) for name in (column, "error")
+    )
+    there = np.isfinite(values) & np.isfinite(errors)
+    values, errors = values[there], errors[there]
+    ends = np.unique(values)
+    if len(ends) > BINS:
+        ends = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:], method="lower"))
+    bins = np.searchsorted(ends, values)
     rows = [
-        {column: part[column].median(), "median error": part["error"].median(), "n": len(part)}
-        for _, part in parts
+        {
+            column: np.median(values[bins == one]),
+            "median error": np.median(errors[bins == one]),
+            "n": int((bins == one).sum()),
+        }
+        for one in np.unique(bins)
     ]
     return pd.DataFrame(rows)
 
@@ -218,7 +227,7 @@ def _ends(spec: BenchmarkSpec, entry: Entry, table: pd.DataFrame, name: str, spl
     ):
         st.markdown(f"**{heading} predicted**")
         pictures: list[np.ndarray] = []
-        if data is not None and "row" in part and part["row"].notna().all():
+        if data is not None and "row" in part and all(part["row"].notna().tolist()):
             rows = tuple(int(one) for one in part["row"])
             pictures = dashboard_data.thumbnails(data, split, rows)
         said = [

@@ -120,7 +120,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             **{
                 f"{EXTRA}{split}": elsewhere[split].reindex(frame["submission"]).to_numpy()
                 for split in elsewhere.columns
-                if elsewhere[split].notna().any()
+                if any(elsewhere[split].notna().tolist())
             },
             "folds": _folds(frame),
             "status": frame["status"],

@@ -60,7 +60,7 @@ def unit_sums(samples: bytes) -> Iterator[UnitSums]:
 
 def _sums(one: SampleScores, subset: str) -> UnitSums:
     values = one.sums()
-    known = ~np.isnan(values).all(axis=(1, 2))
+    known = [not np.isnan(one).all() for one in values]
     labels = "\0".join(str(label) for label in np.unique(one.units))
     return UnitSums(
         split=one.split,

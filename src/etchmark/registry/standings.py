@@ -278,7 +278,7 @@ class Board:
 
     def leaders(self) -> pd.DataFrame:
         """The ranked rows, best first, without rank ranges: these take resampling."""
-        found = self._frame[self._ranked]
+        found = pd.DataFrame(self._frame[self._ranked])
         sign = metric_by_id(self.metric).sign()
         scores = sign * found["score"].to_numpy(dtype=float)
         order = np.lexsort((found["model"].to_numpy(dtype=str), scores))

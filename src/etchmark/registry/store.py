@@ -207,14 +207,15 @@ def _is_stored(session: Session, entry: Entry) -> bool:
 def _put(session: Session, rows: Sequence[Base]) -> None:
     """Insert or replace rows; sums of the same submissions that are not among them go."""
     for kind in (SubmissionRow, BriefRow, SumsRow):
-        names = kind.__table__.columns.keys()
+        table = Base.metadata.tables[kind.__tablename__]
+        names = table.columns.keys()
         given = [{name: getattr(row, name) for name in names} for row in rows if type(row) is kind]
         if kind is BriefRow and given:
             submissions = [{"gone": one["id"]} for one in given]
             connection = session.connection()
             connection.execute(delete(SumsRow).where(SumsRow.id == bindparam("gone")), submissions)
         if given:
-            session.execute(insert(kind.__table__).prefix_with("OR REPLACE"), given)
+            session.execute(insert(table).prefix_with("OR REPLACE"), given)
 
 
 def _content(text: str) -> dict[str, Any]:
