@@ -164,6 +164,10 @@ def build(
             file=sys.stderr,
         )
         raise typer.Exit(1)
+    elif made.released:
+        print("equal to the frozen release, row by row")
+    else:
+        print("nothing is frozen to compare it with")
 
 
 @app.command()

@@ -244,6 +244,22 @@ def test_a_limit_of_the_system_on_written_files(costly: Any, tmp_path: Path) -> 
     assert building.build(catalog(), "costly").labels == staging.LabelCounts(0, 0, 8)
 
 
+def test_frozen_shards_that_were_exchanged_or_lack_a_column(costly: Any, command: Command) -> None:
+    said = command("build", "costly", "--freeze").fine()
+    assert "frozen in" in said
+    assert "equal to the frozen release" in command("build", "costly").fine()
+    first, second = sorted(costly.labels.glob("train-*.parquet"))[:2]
+    kept = first.read_bytes()
+    shutil.copy(second, first)
+    line = command("build", "costly").refusal()
+    assert line.startswith(f"{first}: ")
+    first.write_bytes(kept)
+    table = pq.read_table(first)
+    pq.write_table(table.drop_columns("y"), first)
+    line = command("build", "costly").refusal()
+    assert line == f"{first}: lacks or adds columns beside its like (y); restore it"
+
+
 def test_another_microstructure_than_the_simulated_one(costly: Any, command: Command) -> None:
     command("build", "costly", "--freeze").fine()
     costly.edit("< 0.4", "< 0.5")

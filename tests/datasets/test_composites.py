@@ -101,6 +101,41 @@ def test_frozen_labels_are_those_of_the_plan(module, config):
         assert set(found) == set(planned)
 
 
+def test_frozen_tensors_are_those_of_the_volumes_and_within_bounds(module):
+    """Equal to the labels of `3d-full`, symmetric, definite, between Voigt's and Reuss's bounds."""
+    tensors, full = frozen("3d-tensors"), frozen("3d-full")
+    at = {name: row for row, name in enumerate(full["id"])}
+    rows = [at[name] for name in tensors["id"]]
+    assert len(set(rows)) == SPEC.configs["3d-tensors"].rows
+    for name in ("c11", "hash"):
+        assert tensors[name].tolist() == full[name][rows].tolist()
+    upper = np.triu_indices(6)
+    matrices = np.zeros((len(rows), 6, 6))
+    for i, j in zip(*upper, strict=True):
+        matrices[:, i, j] = matrices[:, j, i] = tensors[f"c{i + 1}{j + 1}"]
+    contrast = 50.0
+    soft, stiff = (isotropic(young, 0.3) for young in (1.0, contrast))
+    fraction = drawn(module, "3d-full")
+    known = [row for row, name in enumerate(tensors["id"]) if name in fraction]
+    assert len(known) == 1062 + 590
+    for row in known:
+        share = round(fraction[tensors["id"][row]] * 51**3) / 51**3
+        voigt = share * stiff + (1 - share) * soft
+        reuss = np.linalg.inv(share * np.linalg.inv(stiff) + (1 - share) * np.linalg.inv(soft))
+        assert np.linalg.eigvalsh(voigt - matrices[row]).min() > -1e-6
+        assert np.linalg.eigvalsh(matrices[row] - reuss).min() > -1e-6
+    assert np.linalg.eigvalsh(matrices).min() > 0
+
+
+def isotropic(young: float, nu: float) -> np.ndarray:
+    """Stiffness in Voigt's notation with engineering shear strains."""
+    shear = young / (2 * (1 + nu))
+    lame = young * nu / ((1 + nu) * (1 - 2 * nu))
+    found = np.diag([2 * shear] * 3 + [shear] * 3)
+    found[:3, :3] += lame
+    return found
+
+
 @pytest.mark.parametrize("config", ["3d-mini", "2d-mini"])
 def test_build_equals_the_release(config, home):
     made = building.build(Catalog(ROOT), "composites", config)

@@ -41,9 +41,11 @@ class Difference:
     def describe(self) -> str:
         shown = ", ".join(self.rows[:5]) + (", …" if len(self.rows) > 5 else "")
         largest = ", ".join(f"{name} {value:.6g}" for name, value in self.largest.items())
-        return (
-            f"{len(self.rows)} rows differ ({shown}); largest label difference: {largest or 'none'}"
-        )
+        said = f"{len(self.rows)} rows differ ({shown}); largest label difference: "
+        said += largest or "none"
+        # The release keeps the labels of boards; of other columns it knows a hash of each row.
+        alike = self.rows and not any(self.largest.values())
+        return f"{said}, so other columns differ" if alike else said
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Build:
     """Where costly labels came from; None where the dataset has none."""
     frozen: Path | None = None
     """The release this build was made, if it was."""
+    released: bool = False
+    """Whether there is a frozen release to compare with."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def build(
     else:
         manifest = packaging.write_config(target, spec, chosen, module.build(context))
     frozen = freeze(source, target, manifest, spec.label_columns) if freezing else None
-    return Build(target, manifest, compare(source, target, manifest), counts, frozen)
+    released = frozen_fingerprint(source, chosen) is not None
+    return Build(target, manifest, compare(source, target, manifest), counts, frozen, released)
 
 
 def label(

@@ -255,6 +255,17 @@ def read_labels(path: Path, shard: Shard) -> pa.Table:
     return table
 
 
+def read_released(path: Path, shard: Shard) -> frozenset[str]:
+    """Columns of a shard's frozen labels; UserError where they are damaged or another shard's."""
+    table = read_labels(path, shard)
+    if not is_planned(table, shard):
+        raise UserError(
+            f"{path}: holds the labels of another shard, or of another plan; restore it, or give"
+            " --recompute"
+        )
+    return frozenset(table.column_names)
+
+
 def is_planned(table: pa.Table, shard: Shard) -> bool:
     """Whether stored labels were made for the shard as it is planned now."""
     return (table.schema.metadata or {}).get(_SHARD) == shard.digest.encode()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -216,6 +217,20 @@ def _earlier(path: Path, shard: Shard) -> bool:
     return False
 
 
+def _check_columns(plan: Plan, stored: dict[str, frozenset[str]]) -> None:
+    """Frozen shards of a config all have the same columns."""
+    if not stored:
+        return
+    usual, _ = Counter(stored.values()).most_common(1)[0]
+    for name, columns in stored.items():
+        if columns != usual:
+            which = ", ".join(sorted(columns ^ usual)[:5])
+            path = plan.frozen / f"{name}.parquet"
+            raise UserError(
+                f"{path}: has not the columns of the other shards ({which}); restore it"
+            )
+
+
 def gather_labels(
     plan: Plan, executor: Executor, *, recompute: bool = False, into_content: bool = False
 ) -> tuple[dict[str, Path], LabelCounts]:
@@ -236,12 +251,13 @@ def gather_labels(
     frozen: list[Shard] = []
     earlier: list[Shard] = []
     todo: list[Shard] = []
+    stored: dict[str, frozenset[str]] = {}
     try:
         _check_folder(folder)
         for shard in plan.shards:
             file = f"{shard.name}.parquet"
             if not recompute and (plan.frozen / file).exists():
-                shards.read_labels(plan.frozen / file, shard)
+                stored[shard.name] = shards.read_released(plan.frozen / file, shard)
                 paths[shard.name] = plan.frozen / file
                 frozen.append(shard)
             elif _earlier(work / file, shard):
@@ -253,6 +269,7 @@ def gather_labels(
                 todo.append(shard)
     except OSError as error:
         raise UserError(shards.unwritable(error, folder)) from None
+    _check_columns(plan, stored)
     tasks = [plan.task(shard) for shard in todo]
     here = [*frozen, *earlier]
     results = _results(
