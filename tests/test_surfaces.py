@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etchmark.surfaces import Components, Data, GaussianProcess, PolynomialRidge, mape
+from etchmark.surfaces import PENALTIES, Components, Data, GaussianProcess, PolynomialRidge, mape
 
 
 def _problem(rows: int, seed: int, noise: float = 0.0) -> Data:
@@ -25,6 +25,22 @@ def test_quadratic_in_the_logarithm_is_recovered():
     assert mape(test.target, model.predict(test.features, test.scalars)) < 0.5
     # The scalar and three components carry everything.
     assert model.columns >= 4
+
+
+@pytest.mark.parametrize("samples", [12, 60])
+def test_coefficients_are_those_of_the_normal_equations(samples: int) -> None:
+    """With more terms than samples (12 of 30) and with fewer."""
+    generator = np.random.default_rng(4)
+    terms = generator.normal(size=(samples, 30)) * generator.uniform(0.1, 9, 30)
+    values = generator.normal(size=samples)
+    mean, scale, offset, slopes = PolynomialRidge._paths(terms, values)
+    scaled = (terms - terms.mean(axis=0)) / terms.std(axis=0)
+    np.testing.assert_allclose((mean, scale), (terms.mean(axis=0), terms.std(axis=0)))
+    assert offset == pytest.approx(values.mean())
+    for penalty, found in zip(PENALTIES, slopes, strict=True):
+        left = scaled.T @ scaled / samples + penalty * np.eye(30)
+        right = scaled.T @ (values - values.mean()) / samples
+        np.testing.assert_allclose(left @ found, right, atol=1e-9)
 
 
 def test_linear_target_cannot_represent_it():

@@ -167,7 +167,7 @@ class PolynomialRidge(_Surface):
             terms = self._terms(rows[:, :columns])
             errors = np.zeros(len(PENALTIES))
             for fit, held in _divisions(data, validation, self.seed):
-                _, paths = self._paths(terms[fit], self._forth(target[fit]))
+                paths = self._paths(terms[fit], self._forth(target[fit]))
                 for index, prediction in enumerate(self._apply(terms[held], paths)):
                     errors[index] += mape(target[held], self._back(prediction)) * len(held)
             index = int(np.argmin(errors))
@@ -175,23 +175,29 @@ class PolynomialRidge(_Surface):
         _, self.columns, self.penalty = best
         terms = self._terms(rows[: len(data), : self.columns])
         chosen = PENALTIES.index(self.penalty)
-        _, (mean, scale, offset, slopes) = self._paths(terms, self._forth(data.target))
+        mean, scale, offset, slopes = self._paths(terms, self._forth(data.target))
         self.fitted = (mean, scale, offset, slopes[chosen : chosen + 1])
         return self
 
     @staticmethod
     def _paths(
         terms: np.ndarray, values: np.ndarray
-    ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, float, np.ndarray]]:
-        """Ridge coefficients for every penalty (relative to the number of samples)."""
+    ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+        """Mean, scale, offset, and coefficients for every penalty.
+
+        Penalties are relative to the number of samples.
+        """
         mean, scale = terms.mean(axis=0), terms.std(axis=0)
         scale = np.where(scale > 1e-12, scale, 1.0)
         scaled, offset = (terms - mean) / scale, float(values.mean())
-        squares, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-        inner = axes.T @ (scaled.T @ (values - offset)) / len(scaled)
+        count, size = scaled.shape
+        # Among samples where they are fewer than terms: the same solution from a smaller matrix.
+        wide = size > count
+        squares, axes = np.linalg.eigh((scaled @ scaled.T if wide else scaled.T @ scaled) / count)
+        inner = axes.T @ ((values - offset) if wide else scaled.T @ (values - offset)) / count
         squares = np.maximum(squares, 0.0)
         slopes = np.stack([axes @ (inner / (squares + penalty)) for penalty in PENALTIES])
-        return squares, (mean, scale, offset, slopes)
+        return mean, scale, offset, slopes @ scaled if wide else slopes
 
     @staticmethod
     def _apply(
