@@ -15,6 +15,12 @@ from typing import Any
 
 import numpy as np
 
+# Not where they are used: every fold of an evaluation is a fork, which would import them anew.
+from sklearn.decomposition import PCA
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.preprocessing import PolynomialFeatures
+
 from etchmark.heads import Fold, inner_folds
 
 COMPONENTS = (2, 4, 8, 16, 24, 32, 48)
@@ -62,8 +68,6 @@ class Components:
     """
 
     def __init__(self, rows: np.ndarray, count: int, seed: int) -> None:
-        from sklearn.decomposition import PCA
-
         kept = min(count, min(rows.shape) - 1)
         self.pca = PCA(kept, svd_solver="randomized", random_state=seed).fit(rows)
         self.scale = float(np.sqrt(self.pca.explained_variance_[0])) or 1.0
@@ -154,8 +158,6 @@ class PolynomialRidge(_Surface):
         self.choices = components
 
     def _terms(self, rows: np.ndarray) -> np.ndarray:
-        from sklearn.preprocessing import PolynomialFeatures
-
         return PolynomialFeatures(self.degree, include_bias=False).fit_transform(rows)
 
     def fit(self, data: Data, validation: Data | None = None) -> PolynomialRidge:
@@ -227,9 +229,6 @@ class GaussianProcess(_Surface):
     choices = GP_COMPONENTS
 
     def _fit_one(self, rows: np.ndarray, values: np.ndarray) -> Fitted:
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-
         size = rows.shape[1]
         spread = np.maximum(rows.std(axis=0), 1e-3)
         kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
