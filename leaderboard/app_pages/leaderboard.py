@@ -25,7 +25,8 @@ from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
 
-TALL = 24
+# Rows that the table shows at once, and models that the list beside it holds.
+TALL, LISTED = 24, 200
 FIGURES = {
     "intervals": "Scores with intervals",
     "needs": "What it takes",
@@ -311,7 +312,12 @@ def show_model(spec: BenchmarkSpec, store: Store, frame: pd.DataFrame) -> str | 
             st.warning("The link names a submission that is not in this view.")
     if st.session_state.get("pick-model") not in ids:
         st.session_state["pick-model"] = None
-    names = parts.row_names(frame)
+    # A thousand choices would slow every change of the page; a row of the table reaches the others.
+    options = ids[:LISTED]
+    picked = st.session_state["pick-model"]
+    options += [picked] if picked is not None and picked not in options else []
+    listing = pd.DataFrame(frame[frame["submission"].isin(options)])
+    names = parts.row_names(listing)
 
     def listed() -> None:
         # The row marked in the table is no longer the one that is shown.
@@ -319,7 +325,7 @@ def show_model(spec: BenchmarkSpec, store: Store, frame: pd.DataFrame) -> str | 
 
     chosen = st.selectbox(
         "Model in full",
-        ids,
+        options,
         index=None,
         key="pick-model",
         format_func=lambda one: names.get(one) or str(one),

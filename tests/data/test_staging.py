@@ -257,7 +257,7 @@ def test_frozen_shards_that_were_exchanged_or_lack_a_column(costly: Any, command
     table = pq.read_table(first)
     pq.write_table(table.drop_columns("y"), first)
     line = command("build", "costly").refusal()
-    assert line == f"{first}: lacks or adds columns beside its like (y); restore it"
+    assert line == f"{first}: has not the columns of the other shards (y); restore it"
 
 
 def test_another_microstructure_than_the_simulated_one(costly: Any, command: Command) -> None:
