@@ -566,21 +566,23 @@ def by_unit(errors: np.ndarray) -> list[float]:
     return [float(errors[units == one].mean()) for one in np.unique(units)]
 
 
-def test_a_model_of_volumes_shows_its_worst_samples(toy_volumes: Path, tmp_path: Path) -> None:
-    found = load_benchmark("toy-volumes").truth("test")
-    path = tmp_path / "p.csv"
-    off = np.linspace(0.0, 1.0, len(found.ids))
-    pd.DataFrame({"id": found.ids, "prediction": found.target + off}).to_csv(path, index=False)
+def submit_volumes(folder: Path, predicted: np.ndarray) -> str:
+    """Predictions of the volumes' test split, stored; the submission's short id."""
+    path, benchmark = folder / "p.csv", load_benchmark("toy-volumes")
+    given = {"id": benchmark.truth("test").ids, "prediction": predicted}
+    pd.DataFrame(given).to_csv(path, index=False)
     prepared = submissions.prepare_file(
-        load_benchmark("toy-volumes"),
-        path,
-        name="mine",
-        card=ModelCard(),
-        track="volumes",
-        protocol="holdout",
+        benchmark, path, name="mine", card=ModelCard(), track="volumes", protocol="holdout"
     )
     submissions.commit(Store(), prepared)
-    app = fine(start(benchmark="toy-volumes", model=prepared.record.submission[:12]))
+    return prepared.record.submission[:12]
+
+
+def test_a_model_of_volumes_shows_its_worst_samples(toy_volumes: Path, tmp_path: Path) -> None:
+    found = load_benchmark("toy-volumes").truth("test")
+    off = np.linspace(0.0, 1.0, len(found.ids))
+    short = submit_volumes(tmp_path, found.target + off)
+    app = fine(start(benchmark="toy-volumes", model=short))
     against = next(one for one in app.selectbox if one.label == "Error against")
     assert len(against.options) > 1, "what the data say of the samples"
     for one in against.options:
@@ -668,18 +670,7 @@ def _numbers(given: list[float] | dict[str, str]) -> list[float]:
 
 def test_the_uncertainty_of_the_labels_is_shaded(toy_volumes: Path, tmp_path: Path) -> None:
     found = load_benchmark("toy-volumes").truth("test")
-    path = tmp_path / "p.csv"
-    given = {"id": found.ids, "prediction": found.target * 1.04}
-    pd.DataFrame(given).to_csv(path, index=False)
-    prepared = submissions.prepare_file(
-        load_benchmark("toy-volumes"),
-        path,
-        name="mine",
-        card=ModelCard(),
-        track="volumes",
-        protocol="holdout",
-    )
-    submissions.commit(Store(), prepared)
+    submit_volumes(tmp_path, found.target * 1.04)
     app = fine(start(benchmark="toy-volumes"))
     assert "within the uncertainty of the labels: 2.500" in _plots(app)
     assert "published network: 3.000" in _plots(app)

@@ -170,16 +170,9 @@ def _digest_rows(entry: Entry) -> list[Base]:
     record = entry.record
     rows: list[Base] = [
         BriefRow(
-            id=record.submission,
+            **_selected_by(record),
             form=VERSION,
-            benchmark=record.benchmark,
-            version=record.benchmark_version,
-            protocol=record.protocol,
-            track=record.track,
-            name=record.name,
             status=record.status,
-            outcome=record.outcome,
-            created=record.created.replace(tzinfo=None),
             content=json.dumps(brief(record)),
         )
     ]
@@ -241,20 +234,26 @@ def _of_board(benchmark: str, version: int, protocol: str) -> tuple[ColumnElemen
 
 
 def _row(entry: Entry) -> SubmissionRow:
-    record = entry.record
     return SubmissionRow(
-        id=record.submission,
-        benchmark=record.benchmark,
-        version=record.benchmark_version,
-        track=record.track,
-        protocol=record.protocol,
-        name=record.name,
-        outcome=record.outcome,
+        **_selected_by(entry.record),
         origin=entry.origin,
-        created=record.created.replace(tzinfo=None),
-        record=record.model_dump_json(by_alias=True),
+        record=entry.record.model_dump_json(by_alias=True),
         samples=entry.samples,
     )
+
+
+def _selected_by(record: ResultRecord) -> dict[str, Any]:
+    """What every table of submissions can be searched by."""
+    return {
+        "id": record.submission,
+        "benchmark": record.benchmark,
+        "version": record.benchmark_version,
+        "track": record.track,
+        "protocol": record.protocol,
+        "name": record.name,
+        "outcome": record.outcome,
+        "created": record.created.replace(tzinfo=None),
+    }
 
 
 def _entry(row: SubmissionRow) -> Entry:
