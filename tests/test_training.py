@@ -64,26 +64,21 @@ def test_the_steps_of_an_epoch_hold_every_row_once():
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"), [({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)]
+    ("has_tiles", "expected"), [(True, torch.bfloat16), (False, torch.float32)]
 )
-def test_bfloat16_only_where_the_processor_multiplies_it(monkeypatch, capabilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+def test_bfloat16_only_where_the_processor_multiplies_it(monkeypatch, has_tiles, expected):
+    monkeypatch.setattr(training, "cpu_multiplies_bfloat16", lambda: has_tiles)
     with training.autocast("cpu"):
         assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == expected
 
 
 def test_some_layers_keep_full_precision(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    monkeypatch.setattr(training, "cpu_multiplies_bfloat16", lambda: True)
     layers = training.FullPrecision(nn.Linear(2, 2), nn.SiLU())
     given = torch.ones(1, 2, dtype=torch.bfloat16)
     with training.autocast("cpu"):
         assert layers(given).dtype == torch.float32
         assert nn.Sequential(*layers)(given).dtype == torch.bfloat16
-
-
-def test_full_precision_where_torch_tells_no_capabilities(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not training.multiplies_bfloat16("cpu")
 
 
 # --- targets -----------------------------------------------------------------------------------

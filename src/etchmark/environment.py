@@ -53,13 +53,23 @@ def current() -> Environment:
     )
 
 
-def _processor() -> str:
+def _of_processor(name: str) -> str | None:
+    """What Linux says of the first core, None where nobody says."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return platform.processor() or platform.machine()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return " ".join(match.group(1).split()) if match else platform.machine()
+        return None
+    match = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return " ".join(match.group(1).split()) if match else None
+
+
+def _processor() -> str:
+    return _of_processor("model name") or platform.processor() or platform.machine()
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has tiles for bfloat16 (AMX); asked without importing torch."""
+    return "amx_bf16" in (_of_processor("flags") or "").split()
 
 
 def hardware(device: str) -> str:

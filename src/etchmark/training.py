@@ -15,7 +15,7 @@ import math
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch import nn
 from tqdm import tqdm
 
 from etchmark import files
+from etchmark.environment import cpu_multiplies_bfloat16
 
 CHECKPOINT = Path("checkpoint.pt")
 SMALLEST_SPAN = 1e-9
@@ -81,8 +82,7 @@ def multiplies_bfloat16(device: str | torch.device) -> bool:
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
-    return kind == "cpu" and bool(known().get("amx_bf16", False))
+    return kind == "cpu" and cpu_multiplies_bfloat16()
 
 
 def autocast(device: str | torch.device) -> AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,17 @@ def test_the_second_time_nothing_is_computed(tmp_path: Path, counted: list[int])
     assert (second.computed, sum(counted)) == (0, 30)
     np.testing.assert_array_equal(first.values, second.values)
     assert second.seconds == first.seconds > 0
+
+
+def test_a_full_store_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(SPEC, precision="auto")
+    first = features(pictures(3), spec, OUTPUTS, folder=tmp_path)
+    # An import of either fails from here on.
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "etchmark.training", raising=False)
+    monkeypatch.delitem(sys.modules, "etchmark.features.encoders")
+    second = features(pictures(3), spec, OUTPUTS, folder=tmp_path)
+    np.testing.assert_array_equal(first.values, second.values)
 
 
 def test_only_what_is_new_is_computed(tmp_path: Path, counted: list[int]) -> None:

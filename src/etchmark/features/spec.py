@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etchmark.environment import cpu_multiplies_bfloat16
 from etchmark.errors import CannotRun, UserError
 from etchmark.features import images, weights
 
@@ -92,6 +93,8 @@ class EncoderSpec:
         """What ``auto`` means on a device."""
         if self.precision != "auto":
             return self.precision
+        if device == "cpu":
+            return HALF if cpu_multiplies_bfloat16() else FULL
         from etchmark.training import multiplies_bfloat16
 
         return HALF if multiplies_bfloat16(device) else FULL
