@@ -34,7 +34,7 @@ def test_left_out_residuals_are_those_of_refits(kernel: str, grouped: bool, pena
     model = KernelRidge(kernel).fit(data)
     values = np.log(data.target) - np.log(data.target).mean()
     gram = model._gram(model.train, model.train, model.length)
-    path = Path(gram, values)
+    path = model._path(model.length, values)
     blocks = left_out_blocks(60, data.groups if grouped else None)
     found = path.left_out(penalty, blocks)
     for held in blocks or [np.array([row]) for row in range(60)]:
@@ -42,12 +42,27 @@ def test_left_out_residuals_are_those_of_refits(kernel: str, grouped: bool, pena
         np.testing.assert_allclose(found[held], expected, rtol=1e-6, atol=1e-10)
 
 
+def test_few_columns_are_the_kernel_matrix_of_them() -> None:
+    data = problem(90)
+    model = KernelRidge("linear").fit(data)
+    values = np.log(data.target) - np.log(data.target).mean()
+    short = Path.of_rows(model.train, values)
+    whole = Path.of_kernel(model.train @ model.train.T, values)
+    assert (short.axes.shape, whole.axes.shape) == ((90, 8), (90, 90))
+    assert short.unit == pytest.approx(whole.unit)
+    np.testing.assert_allclose(short.means, whole.means, atol=1e-12)
+    centred = model.train - model.train.mean(axis=0)
+    for penalty in (1e-6, 1.0):
+        slopes = [path.weights(penalty)[0] @ centred for path in (short, whole)]
+        np.testing.assert_allclose(*slopes, rtol=1e-8)
+
+
 def test_linear_kernel_is_ridge_regression() -> None:
     from sklearn.linear_model import Ridge
 
     data, test = problem(80), problem(20, 1)
     model = KernelRidge("linear").fit(data)
-    absolute = model.penalty * Path(model.train @ model.train.T, np.ones(80)).unit
+    absolute = model.penalty * Path.of_rows(model.train, np.ones(80)).unit
     peer = Ridge(alpha=absolute).fit(model.train, np.log(data.target))
     rows = model._rows(test.features, test.scalars)
     ours = np.log(model.predict(test.features, test.scalars))

@@ -10,6 +10,7 @@ the same identity.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class KernelRidge:
         unit = self._median(self.train) if self.kernel == "rbf" else 1.0
         best = (np.inf, 0.0, 0.0)
         for length in self.lengths:
-            path = Path(self._gram(self.train, self.train, length * unit), values - self.offset)
+            path = self._path(length * unit, values - self.offset)
             for penalty in PENALTIES:
                 residuals = path.left_out(penalty, blocks)
                 predicted = self._back(values - residuals)
@@ -96,6 +97,12 @@ class KernelRidge:
                     self.weights, self.means = path.weights(penalty)
         self.left_out_error, self.length, self.penalty = best
         return self
+
+    def _path(self, length: float, values: np.ndarray) -> Path:
+        rows, columns = self.train.shape
+        if self.kernel == "linear" and columns < rows:
+            return Path.of_rows(self.train, values)
+        return Path.of_kernel(self._gram(self.train, self.train, length), values)
 
     def _back(self, values: np.ndarray) -> np.ndarray:
         return np.exp(np.clip(values, -50, 50)) if self.log_target else values
@@ -118,18 +125,36 @@ class Path:
     """One eigendecomposition of a centred kernel matrix, good for every penalty.
 
     Args:
-        gram: shape (samples, samples).
+        squares: eigenvalues, shape (rank,); those left out are zero.
+        axes: their eigenvectors, shape (samples, rank).
+        means: of the kernel over training samples, shape (samples,).
         values: targets less their mean, shape (samples,).
     """
 
-    def __init__(self, gram: np.ndarray, values: np.ndarray) -> None:
-        self.means = gram.mean(axis=0)
-        centred = gram - self.means - self.means[:, None] + self.means.mean()
-        squares, self.axes = np.linalg.eigh(centred)
-        self.squares = np.maximum(squares, 0.0)
-        self.unit = float(self.squares.mean()) or 1.0
-        self.inner = self.axes.T @ values
+    def __init__(
+        self, squares: np.ndarray, axes: np.ndarray, means: np.ndarray, values: np.ndarray
+    ) -> None:
+        self.squares, self.axes, self.means = np.maximum(squares, 0.0), axes, means
+        self.unit = float(self.squares.sum() / len(values)) or 1.0
+        self.inner = axes.T @ values
         self.values = values
+
+    @classmethod
+    def of_kernel(cls, gram: np.ndarray, values: np.ndarray) -> Path:
+        """From a kernel matrix, shape (samples, samples)."""
+        means = gram.mean(axis=0)
+        centred = gram - means - means[:, None] + means.mean()
+        return cls(*np.linalg.eigh(centred), means, values)
+
+    @classmethod
+    def of_rows(cls, rows: np.ndarray, values: np.ndarray) -> Path:
+        """From samples of a linear kernel, shape (samples, columns) with fewer columns."""
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+        squares, turned = np.linalg.eigh(centred.T @ centred)
+        kept = squares > squares[-1] * len(rows) * np.finfo(float).eps
+        axes = centred @ turned[:, kept] / np.sqrt(squares[kept])
+        return cls(squares[kept], axes, rows @ mean, values)
 
     def _shrink(self, penalty: float) -> np.ndarray:
         return self.squares / (self.squares + penalty * self.unit)
@@ -143,14 +168,37 @@ class Path:
             hat = share + (self.axes**2) @ shrink
             return residuals / np.maximum(1.0 - hat, 1e-12)
         found = np.empty_like(residuals)
-        for rows in blocks:
-            part = self.axes[rows]
-            hat = share + (part * shrink) @ part.T
-            found[rows] = np.linalg.solve(np.eye(len(rows)) * (1 + 1e-12) - hat, residuals[rows])
+        for number, rows in enumerate(blocks):
+            if len(rows) <= len(shrink) + 1:
+                part = self.axes[rows]
+                hat = share + (part * shrink) @ part.T
+                left = np.eye(len(rows)) * (1 + 1e-12) - hat
+                found[rows] = np.linalg.solve(left, residuals[rows])
+            else:
+                found[rows] = self._without_many(number, rows, shrink, residuals[rows])
         return found
 
+    def _without_many(
+        self, number: int, rows: np.ndarray, shrink: np.ndarray, residuals: np.ndarray
+    ) -> np.ndarray:
+        """The same of a block larger than the rank, by the identity of Woodbury."""
+        if number not in self._blocks:
+            part = np.concatenate([self.axes[rows], np.ones((len(rows), 1))], axis=1)
+            self._blocks[number] = (part, part.T @ part)
+        part, inner = self._blocks[number]
+        weights = np.append(shrink, 1.0 / len(self.values))
+        left = np.eye(len(weights)) * (1 + 1e-12) - weights[:, None] * inner
+        return residuals + part @ np.linalg.solve(left, weights * (part.T @ residuals))
+
+    @cached_property
+    def _blocks(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        return {}
+
     def weights(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-        """Weights of the centred kernel, and the kernel's means over training samples."""
+        """Weights of the centred kernel, and the kernel's means over training samples.
+
+        What lies outside the rank is left out: no prediction depends on it.
+        """
         return self.axes @ (self.inner / (self.squares + penalty * self.unit)), self.means
 
 
