@@ -18,7 +18,7 @@ from etchmark.data.gallery import Gallery, groups, numbers
 from etchmark.present import number
 from etchmark.registry import compare
 from etchmark.registry.standings import sample_scores
-from etchmark.registry.store import Entry
+from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec

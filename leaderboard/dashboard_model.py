@@ -13,7 +13,8 @@ from dashboard_parts import literal, plain_lines, predicted, shortened, web_addr
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.present import number
-from etchmark.registry.store import Entry, Store
+from etchmark.registry.store import Store
+from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, Cost, ModelCard, ResultRecord
 

@@ -21,10 +21,11 @@ from etchmark.data.loading import find_config, read_manifest
 from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
 from etchmark.present import plain
-from etchmark.registry import standings as engine
+from etchmark.registry import curve_frame
 from etchmark.registry.references import reference_values as resolved
 from etchmark.registry.standings import Board, Where
-from etchmark.registry.store import Entry, Store
+from etchmark.registry.store import Store
+from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine
 
@@ -185,7 +186,7 @@ def standings(
 def _curves(
     _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, track: str | None
 ) -> pd.DataFrame:
-    return engine.curves(_spec, _store, protocol=protocol, track=track)
+    return curve_frame.curves(_spec, _store, protocol=protocol, track=track)
 
 
 def curves(spec: BenchmarkSpec, store: Store, *, protocol: str, track: str | None) -> pd.DataFrame:

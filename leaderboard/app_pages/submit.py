@@ -17,7 +17,8 @@ from etchmark.errors import UserError
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
 from etchmark.registry.preview import preview
-from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.registry.store import LOCAL, Store
+from etchmark.registry.tables import Entry
 from etchmark.scoring import template
 from etchmark.specs import BenchmarkSpec, ModelCard
 

@@ -27,7 +27,8 @@ from etchmark.catalog import catalog
 from etchmark.data import building
 from etchmark.data.loading import load_benchmark
 from etchmark.registry import preview, standings, submissions
-from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.registry.store import LOCAL, Store
+from etchmark.registry.tables import Entry
 from etchmark.scoring.predictions import write_frames
 from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard
 

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from etchmark.registry.store import LOCAL, Entry, Store, read_record
+from etchmark.registry.store import LOCAL, Store, read_record
+from etchmark.registry.tables import Entry
 from etchmark.specs import ResultRecord
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,8 @@ from etchmark.errors import UserError
 from etchmark.registry import compare, submissions
 from etchmark.registry.compare import Side
 from etchmark.registry.standings import sample_scores
-from etchmark.registry.store import LOCAL, Entry
+from etchmark.registry.store import LOCAL
+from etchmark.registry.tables import Entry
 from etchmark.scoring.predictions import write_frames
 from etchmark.specs import BenchmarkSpec, ModelCard
 

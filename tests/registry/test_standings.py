@@ -13,7 +13,8 @@ import etchmark
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.registry import standings, submissions
-from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.registry.store import LOCAL, Store
+from etchmark.registry.tables import Entry
 from etchmark.specs import Cost, ModelCard
 
 SPEC_ID = "toy-line"

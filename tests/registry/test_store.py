@@ -14,7 +14,8 @@ import pytest
 
 from etchmark import files
 from etchmark.errors import UserError
-from etchmark.registry.store import LOCAL, REVIEWED, Entry, Store, read_record
+from etchmark.registry.store import LOCAL, REVIEWED, Store, read_record
+from etchmark.registry.tables import Entry
 
 SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")
 

@@ -14,7 +14,8 @@ import etchmark
 from etchmark import files
 from etchmark.errors import UserError
 from etchmark.registry import submissions
-from etchmark.registry.store import REVIEWED, Entry, Store, read_record
+from etchmark.registry.store import REVIEWED, Store, read_record
+from etchmark.registry.tables import Entry
 from etchmark.scoring import predictions
 
 TRACK = ("--track", "features")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from etchmark.errors import UserError
 from etchmark.registry.standings import sample_scores, unit_sums
-from etchmark.registry.store import Entry
+from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import Metric, metric
 from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.uncertainty import evaluate, over_horizon, paired_difference

@@ -12,21 +12,13 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 from sqlalchemy import (
     URL,
-    ColumnElement,
-    Index,
-    LargeBinary,
-    String,
-    Text,
     bindparam,
     create_engine,
     delete,
@@ -38,14 +30,29 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from etchmark import files, settings
 from etchmark.catalog import content_root, explain
 from etchmark.errors import UserError
 from etchmark.patience import patiently
-from etchmark.registry.digests import VERSION, brief, unit_sums
+from etchmark.registry.digests import VERSION
+from etchmark.registry.tables import (
+    Base,
+    Brief,
+    BriefRow,
+    Entry,
+    MetaRow,
+    SubmissionRow,
+    SumsRow,
+    content_of,
+    digest_rows,
+    entry_of,
+    of_board,
+    rows_of,
+    sums_of,
+)
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
@@ -55,146 +62,9 @@ MAX_COUNT = 2**63 - 1
 LOCAL, REVIEWED = "local", "reviewed"
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class SubmissionRow(Base):
-    """One submission; the columns beside ``record`` are there to select by."""
-
-    __tablename__ = "submissions"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    benchmark: Mapped[str] = mapped_column(String(64), index=True)
-    version: Mapped[int]
-    track: Mapped[str] = mapped_column(String(64))
-    protocol: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(100))
-    outcome: Mapped[str] = mapped_column(String(16))
-    origin: Mapped[str] = mapped_column(String(16), index=True)
-    created: Mapped[datetime]
-    record: Mapped[str] = mapped_column(Text)
-    samples: Mapped[bytes | None] = mapped_column(LargeBinary)
-
-
-class BriefRow(Base):
-    """What boards show of a submission; made from it, and made anew when its form changes."""
-
-    __tablename__ = "briefs"
-    __table_args__ = (Index("briefs_of_board", "benchmark", "version", "protocol"),)
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    form: Mapped[int]
-    """``digests.VERSION`` when it was made."""
-    benchmark: Mapped[str] = mapped_column(String(64))
-    version: Mapped[int]
-    protocol: Mapped[str] = mapped_column(String(64))
-    track: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(100))
-    status: Mapped[str] = mapped_column(String(16))
-    outcome: Mapped[str] = mapped_column(String(16))
-    created: Mapped[datetime]
-    content: Mapped[str] = mapped_column(Text)
-
-
-class SumsRow(Base):
-    """Sums of one term over units, of one split or subset of a submission."""
-
-    __tablename__ = "sums"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    split: Mapped[str] = mapped_column(String(64), primary_key=True)
-    subset: Mapped[str] = mapped_column(String(64), primary_key=True)
-    term: Mapped[str] = mapped_column(String(64), primary_key=True)
-    units: Mapped[str] = mapped_column(String(64))
-    seeds: Mapped[int]
-    content: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class MetaRow(Base):
-    __tablename__ = "meta"
-
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A submission as stored."""
-
-    record: ResultRecord
-    samples: bytes | None
-    """Parquet bytes of the per-sample table."""
-    origin: str
-
-
-@dataclass(frozen=True)
-class Brief:
-    """A submission as boards show it."""
-
-    submission: str
-    track: str
-    protocol: str
-    name: str
-    status: str
-    outcome: str
-    origin: str
-    created: datetime
-    """UTC, without saying so."""
-    content: dict[str, Any]
-    """See ``digests.brief``."""
-
-
-def brief_of(entry: Entry) -> Brief:
-    """The same of a submission that is not stored."""
-    record = entry.record
-    return Brief(
-        submission=record.submission,
-        track=record.track,
-        protocol=record.protocol,
-        name=record.name,
-        status=record.status,
-        outcome=record.outcome,
-        origin=entry.origin,
-        created=record.created.replace(tzinfo=None),
-        content=brief(record),
-    )
-
-
-def _rows(entry: Entry) -> list[Base]:
-    """All that is stored of a submission."""
-    return [_row(entry), *_digest_rows(entry)]
-
-
-def _digest_rows(entry: Entry) -> list[Base]:
-    record = entry.record
-    rows: list[Base] = [
-        BriefRow(
-            **_selected_by(record),
-            form=VERSION,
-            status=record.status,
-            content=json.dumps(brief(record)),
-        )
-    ]
-    rows += [
-        SumsRow(
-            id=record.submission,
-            split=one.split,
-            subset=one.subset,
-            term=term,
-            units=one.units,
-            seeds=len(values),
-            content=values.astype("<f8").tobytes(),
-        )
-        for one in (() if entry.samples is None else unit_sums(entry.samples))
-        for term, values in zip(one.terms, one.values, strict=True)
-    ]
-    return rows
-
-
 def _is_stored(session: Session, entry: Entry) -> bool:
     row = session.get(SubmissionRow, entry.record.submission)
-    return row is not None and _entry(row) == entry
+    return row is not None and entry_of(row) == entry
 
 
 def _put(session: Session, rows: Sequence[Base]) -> None:
@@ -209,55 +79,6 @@ def _put(session: Session, rows: Sequence[Base]) -> None:
             connection.execute(delete(SumsRow).where(SumsRow.id == bindparam("gone")), submissions)
         if given:
             session.execute(insert(table).prefix_with("OR REPLACE"), given)
-
-
-def _content(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict) or not {"card", "cost", "reason", "scores"} <= set(found):
-        raise ValueError("what boards show of a submission is damaged")
-    return found
-
-
-def _sums_of(rows: Sequence[Any], split: str, subset: str) -> UnitSums:
-    """Sums of one submission from rows of term, units, seeds and content."""
-    values = [np.frombuffer(one.content, dtype="<f8").reshape(one.seeds, -1) for one in rows]
-    terms = tuple(one.term for one in rows)
-    return UnitSums(split, subset, rows[0].units, terms, np.stack(values))
-
-
-def _of_board(benchmark: str, version: int, protocol: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        BriefRow.benchmark == benchmark,
-        BriefRow.version == version,
-        BriefRow.protocol == protocol,
-    )
-
-
-def _row(entry: Entry) -> SubmissionRow:
-    return SubmissionRow(
-        **_selected_by(entry.record),
-        origin=entry.origin,
-        record=entry.record.model_dump_json(by_alias=True),
-        samples=entry.samples,
-    )
-
-
-def _selected_by(record: ResultRecord) -> dict[str, Any]:
-    """What every table of submissions can be searched by."""
-    return {
-        "id": record.submission,
-        "benchmark": record.benchmark,
-        "version": record.benchmark_version,
-        "track": record.track,
-        "protocol": record.protocol,
-        "name": record.name,
-        "outcome": record.outcome,
-        "created": record.created.replace(tzinfo=None),
-    }
-
-
-def _entry(row: SubmissionRow) -> Entry:
-    return Entry(ResultRecord.model_validate_json(row.record), row.samples, row.origin)
 
 
 def read_record(path: Path) -> ResultRecord:
@@ -342,7 +163,7 @@ class Store:
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
         with self._explained(), Session(self.engine) as session:
-            return [_entry(row) for row in session.scalars(query)]
+            return [entry_of(row) for row in session.scalars(query)]
 
     def briefs(self, benchmark: str, version: int, protocol: str) -> list[Brief]:
         """Every submission to one protocol, oldest first."""
@@ -350,7 +171,7 @@ class Store:
         query = (
             select(*(getattr(BriefRow, name) for name in names), SubmissionRow.origin)
             .join(SubmissionRow, SubmissionRow.id == BriefRow.id)
-            .where(*_of_board(benchmark, version, protocol))
+            .where(*of_board(benchmark, version, protocol))
             .order_by(BriefRow.created, BriefRow.id)
         )
         with self._explained(), Session(self.engine) as session:
@@ -364,7 +185,7 @@ class Store:
                     outcome=row.outcome,
                     origin=row.origin,
                     created=row.created,
-                    content=_content(row.content),
+                    content=content_of(row.content),
                 )
                 for row in session.execute(query)
             ]
@@ -387,14 +208,14 @@ class Store:
         query = (
             select(BriefRow.id, *(getattr(SumsRow, name) for name in names))
             .join(SumsRow, SumsRow.id == BriefRow.id)
-            .where(*_of_board(benchmark, version, protocol))
+            .where(*of_board(benchmark, version, protocol))
             .where(SumsRow.split == split, SumsRow.subset == subset, SumsRow.term.in_(terms))
         )
         with self._explained(), Session(self.engine) as session:
             found: dict[str, list[Any]] = {}
             for row in session.execute(query):
                 found.setdefault(row.id, []).append(row)
-            return {submission: _sums_of(rows, split, subset) for submission, rows in found.items()}
+            return {submission: sums_of(rows, split, subset) for submission, rows in found.items()}
 
     def with_curves(self, benchmark: str, version: int) -> list[Entry]:
         """Those submissions whose record holds curves, oldest first."""
@@ -409,7 +230,7 @@ class Store:
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
         with self._explained(), Session(self.engine) as session:
-            found = [_entry(row) for row in session.scalars(query)]
+            found = [entry_of(row) for row in session.scalars(query)]
         return [entry for entry in found if entry.record.curves]
 
     def counts(self) -> tuple[int, int]:
@@ -439,7 +260,7 @@ class Store:
     def get(self, submission: str) -> Entry | None:
         with self._explained(), Session(self.engine) as session:
             row = session.get(SubmissionRow, submission)
-            return None if row is None else _entry(row)
+            return None if row is None else entry_of(row)
 
     def names(self, benchmark: str) -> list[str]:
         query = select(SubmissionRow.name).where(SubmissionRow.benchmark == benchmark).distinct()
@@ -468,7 +289,7 @@ class Store:
     def add_many(self, entries: Iterable[Entry]) -> None:
         """The same of several, all of them or none."""
         with self._explained():
-            rows = [row for entry in entries for row in _rows(entry)]
+            rows = [row for entry in entries for row in rows_of(entry)]
             _patiently(lambda: self._write(lambda session: _put(session, rows)))
 
     def _write(self, work: Callable[[Session], object]) -> None:
@@ -493,7 +314,7 @@ class Store:
         with Session(self.engine) as session:
             new = [entry for entry in found if not _is_stored(session, entry)]
         # Made before the transaction, which keeps others from writing.
-        rows = [row for entry in new for row in _rows(entry)]
+        rows = [row for entry in new for row in rows_of(entry)]
 
         def upsert(session: Session) -> None:
             known = [entry.record.submission for entry in found]
@@ -501,7 +322,7 @@ class Store:
                 SubmissionRow.origin == REVIEWED, SubmissionRow.id.not_in(known)
             )
             for row in list(session.scalars(gone)):
-                if self._submitted_here(_entry(row).record):
+                if self._submitted_here(entry_of(row).record):
                     row.origin = LOCAL
                 else:
                     session.execute(delete(BriefRow).where(BriefRow.id == row.id))
@@ -521,7 +342,7 @@ class Store:
         for submission in missing:
             with Session(self.engine) as session:
                 row = session.get(SubmissionRow, submission)
-                rows = [] if row is None else _digest_rows(_entry(row))
+                rows = [] if row is None else digest_rows(entry_of(row))
             self._write(lambda session, rows=rows: _put(session, rows))
 
     def _submitted_here(self, record: ResultRecord) -> bool:

@@ -28,7 +28,8 @@ from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_model
 from etchmark.registry.curves import Curves, Say
-from etchmark.registry.store import LOCAL, Entry, Store
+from etchmark.registry.store import LOCAL, Store
+from etchmark.registry.tables import Entry
 from etchmark.scoring import predictions
 from etchmark.scoring.samples import table_bytes
 from etchmark.scoring.score import Scored, read_for, score_predictions
