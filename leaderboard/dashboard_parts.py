@@ -43,9 +43,12 @@ BOARD_KEYS = (
     "cost",
     *FILTER_KEYS,
 )
-DATA_KEYS = ("dataset", "config", "split", "sample")
+SAMPLE_KEYS = ("group", "show", "quantity", "between", "id")
+DATA_KEYS = ("dataset", "config", "split", "sample", *SAMPLE_KEYS)
 KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
 """A page's link says nothing of what is looked at on pages with other keys."""
+KEPT_APART = ("compare-", "page-", "sample-", *(f"{key}-" for key in SAMPLE_KEYS))
+"""Widgets that have a key for everything they depend on; a link sets them all anew."""
 VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
 ALL_TRACKS = "all"
 EVERYWHERE = Where()
@@ -312,7 +315,7 @@ def follow_link() -> None:
         for key in set(VIEW_KEYS) - set(_elsewhere(given)):
             st.session_state.pop(f"pick-{key}", None)
         for widget in [str(one) for one in st.session_state]:
-            if widget.startswith(("compare-", "sample-", "page-")):
+            if widget.startswith(KEPT_APART):
                 st.session_state.pop(widget, None)
 
 

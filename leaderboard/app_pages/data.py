@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dashboard_data as data
 import dashboard_parts as parts
+import dashboard_samples as samples
 import pandas as pd
 import streamlit as st
 
@@ -107,45 +108,6 @@ def show_downloads(found: Gallery) -> None:
         st.caption(f"Too large for this page: {', '.join(too_large)}. Use the commands above.")
 
 
-def choose_samples(found: Gallery) -> tuple[str, pd.DataFrame]:
-    """A split and the samples of it that pass the filters; the index is the row in the split."""
-    split = parts.choose(
-        st.segmented_control, "Split", "split", found.splits, found.splits[0], required=True
-    )
-    table = parts.samples(found, split)
-    sorts, ranges = groups(table), numbers(table)
-    columns = iter(st.columns(1 + bool(sorts) + bool(ranges)))
-    key = found.label(split)
-    if sorts:
-        with next(columns):
-            column = st.selectbox("Group by", sorts, key=f"sort-{key}")
-            texts = pd.Series(table[column]).astype(str)
-            values = sorted(texts.unique())
-            kept = st.multiselect("Show", values, default=values, key=f"values-{key}-{column}")
-            table = pd.DataFrame(table[texts.isin(kept)])
-    if ranges:
-        with next(columns):
-            column = st.selectbox("Between", ranges, key=f"range-{key}")
-            values = pd.Series(table[column])
-            low, high = float(values.min()), float(values.max())
-            chosen = st.slider(
-                parts.literal(column),
-                low,
-                high,
-                (low, high),
-                (high - low) / 200,
-                key=f"between-{key}-{column}",
-                format="%.4g",
-            )
-            table = pd.DataFrame(table[values.between(*chosen) | values.isna()])
-    with next(columns):
-        word = st.text_input("Id contains", key=f"word-{key}").strip()
-        if word:
-            ids = pd.Series(table["id"]).astype(str).str
-            table = pd.DataFrame(table[ids.contains(word, case=False, regex=False)])
-    return split, table
-
-
 def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
     """Some thumbnails and a choice among them; the row of the sample that is looked at."""
     if table.empty:
@@ -227,8 +189,11 @@ def main() -> None:
         return
     show_downloads(found)
     st.subheader("Samples", anchor=False)
-    split, table = choose_samples(found)
+    split = parts.choose(
+        st.segmented_control, "Split", "split", found.splits, found.splits[0], required=True
+    )
     chosen["split"] = split
+    table = samples.choose(found, split, chosen)
     row = show_gallery(found, split, table)
     if row is not None:
         show_sample(found, split, row)

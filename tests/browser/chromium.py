@@ -23,6 +23,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 WAIT_S = 60.0
+TALLEST = 4000
+"""Pixels of a picture: without a graphics card every one of them is drawn by the processor."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
     "--headless=new", "--no-sandbox", "--no-first-run", "--hide-scrollbars",
@@ -185,10 +187,10 @@ class Browser:
         return int(self.script("return document.documentElement.scrollWidth - window.innerWidth"))
 
     def shot(self, path: Path) -> None:
-        """A picture of the whole page."""
+        """A picture of the page, of its first ``TALLEST`` pixels at most."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.resize(self.width, min(self.height() + 80, 6000))
-        self.settle(0.8)
+        self.resize(self.width, min(self.height() + 80, TALLEST))
+        self.settle()
         self.driver.save_screenshot(str(path))
 
     def complaints(self) -> list[str]:

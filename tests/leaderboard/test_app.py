@@ -260,6 +260,31 @@ def test_a_link_leads_to_a_sample(toy_content: Path) -> None:
     assert not lost.exception
 
 
+def test_filters_of_samples_stand_in_the_link(toy_content: Path) -> None:
+    building.build(catalog(), "toy", "scalar-mini")
+    app = fine(page("data"))
+    fine(app.multiselect[0].set_value(["k1"]).run())
+    low, high = app.slider[0].value
+    fine(app.slider[0].set_value((low, (low + high) / 2)).run())
+    fine(app.text_input[0].set_value("-0").run())
+    link = query(app)
+    assert {"show", "between", "id"} <= set(link)
+    (said,) = [one for one in captions(app) if "are shown" in one]
+    other = fine(page("data", **link))
+    assert said in captions(other)
+    assert query(other) == link
+    assert other.multiselect[0].value == ["k1"]
+    fine(other.multiselect[0].set_value(["k0", "k1"]).run())
+    assert "show" not in query(other)
+
+
+@pytest.mark.parametrize("limits", ["nan,nan", "5,", "9e9,-1", "a,b", "-inf,inf"])
+def test_limits_that_no_sample_can_have_leave_all(toy_content: Path, limits: str) -> None:
+    building.build(catalog(), "toy", "scalar-mini")
+    app = fine(page("data", between=limits, show="no%2Fkind", group="x", quantity="y"))
+    assert "12 samples; train-00 to train-11 are shown." in captions(app)
+
+
 def test_the_view_of_a_board_outlives_a_look_at_the_data(toy_content: Path) -> None:
     app = fine(start(benchmark="toy-fields"))
     fine(app.switch_page("app_pages/data.py").run())
