@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etchmark.surfaces import PENALTIES, Components, Data, GaussianProcess, PolynomialRidge, mape
+from etchmark.surfaces import (
+    PENALTIES,
+    Components,
+    Data,
+    GaussianProcess,
+    PolynomialRidge,
+    mape,
+    ridge_path,
+)
 
 
 def _problem(rows: int, seed: int, noise: float = 0.0) -> Data:
@@ -41,6 +49,16 @@ def test_coefficients_are_those_of_the_normal_equations(samples: int) -> None:
         left = scaled.T @ scaled / samples + penalty * np.eye(30)
         right = scaled.T @ (values - values.mean()) / samples
         np.testing.assert_allclose(left @ found, right, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 40, 300])
+def test_one_reduction_solves_for_every_penalty(size: int) -> None:
+    rows = np.random.default_rng(size).normal(size=(size // 2 + 1, size))
+    matrix, vector = rows.T @ rows / size, np.arange(size) + 1.0
+    found = ridge_path(matrix, vector, PENALTIES)
+    for penalty, one in zip(PENALTIES, found, strict=True):
+        expected = np.linalg.solve(matrix + penalty * np.eye(size), vector)
+        np.testing.assert_allclose(one, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
 
 
 def test_linear_target_cannot_represent_it():

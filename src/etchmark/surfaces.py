@@ -14,6 +14,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
+from scipy.linalg import lapack
 
 # Not where they are used: every fold of an evaluation is a fork, which would import them anew.
 from sklearn.decomposition import PCA
@@ -93,6 +94,32 @@ def _divisions(data: Data, held_out: Data | None, seed: int) -> list[Fold]:
     held = [np.concatenate([rest for _, rest in folds[n::INNER_FOLDS]]) for n in range(INNER_FOLDS)]
     everything = np.arange(len(data))
     return [(np.setdiff1d(everything, rest), rest) for rest in held]
+
+
+def ridge_path(matrix: np.ndarray, vector: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Solutions of (matrix + penalty) x = vector for every penalty, shape (penalties, size).
+
+    One reduction to tridiagonal form serves all penalties, at a third of the work of eigenvectors.
+
+    Args:
+        matrix: symmetric, no eigenvalue below zero, shape (size, size).
+        vector: shape (size,).
+        penalties: above zero.
+    """
+    size = len(matrix)
+    if size == 1:
+        return vector / (matrix[0] + np.asarray(penalties)[:, None])
+    work = 64 * size
+    packed, diagonal, beside, scales, _ = lapack.dsytrd(matrix, lower=1, lwork=work)
+
+    def turned(block: np.ndarray, way: str) -> np.ndarray:
+        # The reflectors lie below the diagonal and leave the first row alone.
+        rest, _, _ = lapack.dormqr("L", way, packed[1:, :-1], scales, block[1:], lwork=work)
+        return np.concatenate([block[:1], rest])
+
+    inner = turned(vector[:, None], "T")[:, 0]
+    solved = [lapack.dptsv(diagonal + penalty, beside, inner)[2] for penalty in penalties]
+    return turned(np.stack(solved, axis=1), "N").T
 
 
 class _Surface:
@@ -193,13 +220,13 @@ class PolynomialRidge(_Surface):
         scale = np.where(scale > 1e-12, scale, 1.0)
         scaled, offset = (terms - mean) / scale, float(values.mean())
         count, size = scaled.shape
+        rest = (values - offset) / count
         # Among samples where they are fewer than terms: the same solution from a smaller matrix.
-        wide = size > count
-        squares, axes = np.linalg.eigh((scaled @ scaled.T if wide else scaled.T @ scaled) / count)
-        inner = axes.T @ ((values - offset) if wide else scaled.T @ (values - offset)) / count
-        squares = np.maximum(squares, 0.0)
-        slopes = np.stack([axes @ (inner / (squares + penalty)) for penalty in PENALTIES])
-        return mean, scale, offset, slopes @ scaled if wide else slopes
+        if size > count:
+            slopes = ridge_path(scaled @ scaled.T / count, rest, PENALTIES) @ scaled
+        else:
+            slopes = ridge_path(scaled.T @ scaled / count, scaled.T @ rest, PENALTIES)
+        return mean, scale, offset, slopes
 
     @staticmethod
     def _apply(
