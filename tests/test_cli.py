@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import etchmark
+
 LEADERBOARD_COLUMNS = {
     "rank", "rank_low", "rank_high", "model", "metric", "unit", "score", "ci_low", "ci_high", "n",
     "seeds", "protocol", "track", "split", "status", "parameters", "fit_seconds",
@@ -65,6 +67,9 @@ NAMES: list[tuple[tuple[str, ...], str]] = [
     (("leaderboard", "toy-line", "--split", "x"), "unknown split 'x'"),
     (("leaderboard", "toy-line", "--metric", "x"), "unknown metric of toy-line 'x'"),
     (("leaderboard", "toy-line", "--json", "--csv"), "exclude each other"),
+    (("leaderboard", "toy-line", "--status", "x"), "status 'x': give one of reported, scored"),
+    (("leaderboard", "toy-line", "--trained-on", "x"), "trained on 'x': give one of none"),
+    (("leaderboard", "toy-line", "--max-parameters", "-1"), "--max-parameters"),
     (("leaderboard", "toy-line", "--no"), "No such option"),
     (("leaderboard",), "Missing argument 'BENCHMARK'"),
     (("evaluate", "toy_man", "toy-line"), "unknown model 'toy_man'; did you mean: toy_mean"),
@@ -282,6 +287,26 @@ def test_json_forms(
     assert json.loads(command("leaderboard", "toy-fields", "--json").fine()) == []
     r2 = json.loads(command("leaderboard", "toy-line", "--metric", "r2", "--json").fine())
     assert {row["unit"] for row in r2} == {"1"}
+
+
+def test_a_board_is_narrowed(
+    submitted: Path, command: Command, toy_predictions: Predictions, tmp_path: Path
+) -> None:
+    (tmp_path / "card.yaml").write_text("title: Zwei\ntags: [a, b]\n", encoding="utf-8")
+    options = ("--protocol", "holdout", "--track", "features", "--card", tmp_path / "card.yaml")
+    command("submit", toy_predictions("two.parquet"), "toy-line", "--name", "two", *options).fine()
+
+    def shown(*filters: str) -> list[tuple[str, int]]:
+        board = json.loads(command("leaderboard", "toy-line", "--json", *filters).fine())
+        return [(row["model"], row["rank"]) for row in board]
+
+    assert shown("--tag", "b", "--tag", "a") == [("two", 1)]
+    assert shown("--tag", "a", "--tag", "c") == []
+    assert len(shown("--status", "scored", "--status", "run")) == 2
+    assert shown("--status", "run") == shown("--max-parameters", "5") == []
+    assert len(shown("--trained-on", "unknown")) == 2
+    assert etchmark.standings("toy-line", tags="a")["model"].tolist() == ["two"]
+    assert "give fewer filters" in command("leaderboard", "toy-line", "--tag", "x").stderr
 
 
 def test_csv_holds_no_formula(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +190,21 @@ def standings(
     split: str | None = None,
     metric: str | None = None,
     subset: str | None = None,
+    status: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    training_data: Sequence[str] = (),
+    max_parameters: int | None = None,
     everything: bool = False,
 ) -> pd.DataFrame:
-    """The board of a benchmark as a frame, best first; see ``etchmark leaderboard``."""
+    """The board of a benchmark as a frame, best first; see ``etchmark leaderboard``.
+
+    Args:
+        status: only rows with one of these.
+        tags: only rows with all of these.
+        training_data: only ``none`` (but the benchmark's), ``declared`` or ``unknown``.
+        max_parameters: only rows that say to have at most so many.
+        everything: also failed, incomplete and superseded submissions.
+    """
     spec = catalog().benchmark(benchmark)
     return board.standings(
         spec,
@@ -202,5 +214,6 @@ def standings(
         split=split,
         metric=metric,
         subset=subset,
+        where=board.Where.of(status, tags, training_data, max_parameters),
         everything=everything,
     )

@@ -337,13 +337,28 @@ def leaderboard(
     subset: Annotated[
         str | None, typer.Option("--subset", help="score and rank by these samples alone")
     ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help="only these (may be given again)")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="only with this tag, and every further one")
+    ] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained-on", help="only these: none (but the benchmark), declared, unknown"
+        ),
+    ] = None,
+    max_parameters: Annotated[
+        int | None, typer.Option("--max-parameters", min=0, help="only models up to this size")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="also failed, incomplete and superseded submissions")
     ] = False,
     as_json: JsonOpt = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,
 ) -> None:
-    """The standings, best first."""
+    """The standings, best first; ranks are made among the rows that are shown."""
     from etchmark import present
 
     if as_json and as_csv:
@@ -355,6 +370,12 @@ def leaderboard(
         split=split,
         metric=metric,
         subset=subset,
+        where={
+            "status": status,
+            "tags": tag,
+            "training_data": trained_on,
+            "max_parameters": max_parameters,
+        },
         everything=everything,
         form="json" if as_json else "csv" if as_csv else "text",
     )

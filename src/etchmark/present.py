@@ -6,7 +6,7 @@ import json
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -305,10 +305,12 @@ def leaderboard(
     split: str | None,
     metric: str | None,
     subset: str | None,
+    where: Mapping[str, Any],
     everything: bool,
     form: str,
 ) -> None:
     spec = catalog().benchmark(benchmark)
+    narrowed = board.Where.of(**where)
     store = Store()
     frame = board.standings(
         spec,
@@ -318,6 +320,7 @@ def leaderboard(
         split=split,
         metric=metric,
         subset=subset,
+        where=narrowed,
         everything=everything,
     )
     if form == "json":
@@ -327,8 +330,9 @@ def leaderboard(
         print(to_csv(frame), end="")
         return
     if frame.empty:
-        where = f" in track {track}" if track else ""
-        print(f"no submission to {spec.key}{where} here yet; see `etchmark list`", file=sys.stderr)
+        place = f" in track {track}" if track else ""
+        hint = "see `etchmark list`" if narrowed == board.Where() else "give fewer filters"
+        print(f"no submission to {spec.key}{place} here yet; {hint}", file=sys.stderr)
         return
     first = frame.iloc[0]
     print(f"{spec.key}: {spec.title}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import pandas as pd
@@ -93,6 +93,31 @@ class Where:
     training_data: tuple[str, ...] = ()
     max_parameters: int | None = None
     """Rows that do not say how many they have are left out."""
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ("status", self.status, get_args(specs.Status)),
+            ("trained on", self.training_data, get_args(specs.TrainingData)),
+        ):
+            for one in sorted(set(given) - set(known)):
+                raise UserError(f"{what} {one!r}: give one of {', '.join(known)}")
+        if self.max_parameters is not None and self.max_parameters < 0:
+            raise UserError(f"{self.max_parameters} parameters at most: give a number from 0 on")
+
+    @classmethod
+    def of(
+        cls,
+        status: Iterable[str] | None = None,
+        tags: Iterable[str] | None = None,
+        training_data: Iterable[str] | None = None,
+        max_parameters: int | None = None,
+    ) -> Where:
+        """The same from what a caller gives; a text alone is one value."""
+        given = (
+            (one,) if isinstance(one, str) else tuple(one or ())
+            for one in (status, tags, training_data)
+        )
+        return cls(*given, max_parameters)
 
     def keep(self, frame: pd.DataFrame) -> np.ndarray:
         """Truth value for each row of a board."""
