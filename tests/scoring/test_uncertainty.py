@@ -203,6 +203,27 @@ def test_rank_ranges_hold_the_rank(scores: list[int], noise: int) -> None:
     assert np.array_equal(high, expected_high)
 
 
+@given(
+    scores=st.lists(st.integers(0, 4), min_size=2, max_size=12),
+    seed=st.integers(0, 2**32 - 1),
+    steps=st.sampled_from([0, 1, 8]),
+)
+@settings(max_examples=60, deadline=None)
+def test_ranks_among_some_are_those_of_a_board_of_them(
+    scores: list[int], seed: int, steps: int
+) -> None:
+    values = np.array(scores, dtype=float)
+    generator = np.random.default_rng(seed)
+    # With few decimals many are equal, with many none.
+    resampled = values[:, None] + np.round(generator.normal(size=(len(values), 99)), steps)
+    resampled[generator.random(resampled.shape) < 0.05] = np.nan
+    whole = uncertainty.RankRanges(resampled)
+    chosen = np.flatnonzero(generator.random(len(values)) < 0.6)
+    expected = uncertainty.rank_ranges(values[chosen], resampled[chosen])
+    for found, alone in zip(whole.among(values[chosen], chosen), expected, strict=True):
+        assert np.array_equal(found, alone)
+
+
 def test_paired_difference() -> None:
     target, predictions, units = make(6, seeds=2)
     first, second = (sums_of(target, one[None], units) for one in predictions)

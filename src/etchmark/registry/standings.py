@@ -254,10 +254,10 @@ class Board:
         )
 
     @cached_property
-    def _resampled(self) -> np.ndarray:
-        """Resampled scores, smaller is better, shape (submissions, resamples).
+    def _ranges(self) -> uncertainty.RankRanges:
+        """Of all submissions of all tracks at once: what is shown is chosen later.
 
-        NaN where a submission is not ranked. All tracks at once: what is shown is chosen later.
+        Those that are not ranked have no resamples and are never chosen.
         """
         chosen = metric_by_id(self.metric)
         found = self._store.sums(
@@ -281,7 +281,7 @@ class Board:
         given = [
             found[one.submission] if one.submission in paired else None for one in self._briefs
         ]
-        return chosen.sign() * uncertainty.bootstrap_many(chosen, given)
+        return uncertainty.RankRanges(chosen.sign() * uncertainty.bootstrap_many(chosen, given))
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -332,7 +332,7 @@ class Board:
         if len(ranked):
             sign = metric_by_id(self.metric).sign()
             scores = sign * self._frame["score"].iloc[ranked].to_numpy(dtype=float)
-            found = uncertainty.rank_ranges(scores, self._resampled[ranked])
+            found = self._ranges.among(scores, ranked)
             at = np.searchsorted(shown, ranked)
             for name, values in zip(("rank", "rank_low", "rank_high"), found, strict=True):
                 column = frame[name].to_numpy(dtype=object, na_value=pd.NA)

@@ -162,47 +162,88 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.sort(scores), scores, side="left") + 1
 
 
+class RankRanges:
+    """Ranks over paired resamples, among all models or any of them; sorted once.
+
+    Args:
+        resampled: shape (models, resamples), smaller is better; non-finite counts as worst.
+    """
+
+    def __init__(self, resampled: np.ndarray) -> None:
+        self.models, self.resamples = resampled.shape
+        worst = np.where(np.isfinite(resampled), resampled, np.inf).T.copy()
+        order = np.argsort(worst, axis=1)
+        ordered = np.take_along_axis(worst, order, axis=1)
+        self.kind = np.int16 if self.models < 1 << 15 else np.int32
+        self.order = order.astype(self.kind)
+        """Models of each resample, best first, shape (resamples, models)."""
+        self.runs: np.ndarray | None = None
+        """Which run of equals each of them is in; None where there are no equals."""
+        apart = ordered[:, 1:] != ordered[:, :-1]
+        if not apart.all():
+            self.runs = np.zeros(order.shape, dtype=self.kind)
+            np.cumsum(apart, axis=1, out=self.runs[:, 1:])
+
+    def among(
+        self, scores: np.ndarray, chosen: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rank of each model and the 2.5-97.5 % range of its ranks.
+
+        Among equals a model's lowest and highest rank are those that it could be given.
+
+        Args:
+            scores: of the models that are ranked, smaller is better, shape (k,).
+            chosen: their places among all models, rising, shape (k,); all of them if None.
+
+        Returns:
+            rank, rank_low, rank_high, each of shape (k,).
+        """
+        rank = ranks(scores)
+        order, runs, models = self.order, self.runs, len(scores)
+        if chosen is not None and models < self.models:
+            place = np.full(self.models, -1, dtype=self.kind)
+            place[chosen] = np.arange(models, dtype=self.kind)
+            order = place[order]
+            kept = order >= 0
+            order = order[kept].reshape(self.resamples, models)
+            runs = None if runs is None else runs[kept].reshape(self.resamples, models)
+        first, last = _places(runs, order.shape)
+        # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
+        at, end = (int(np.ceil(share * self.resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
+        best_possible = self._by_model(order, first)
+        if last is first:
+            both = np.partition(best_possible, [at, end], axis=1)
+            low, high = both[:, at], both[:, end]
+        else:
+            low = np.partition(best_possible, at, axis=1)[:, at]
+            high = np.partition(self._by_model(order, last), end, axis=1)[:, end]
+        return rank, np.minimum(low, rank), np.maximum(high, rank)
+
+    def _by_model(self, order: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Rank of every model in every resample, shape (models, resamples)."""
+        given = np.empty(order.shape, dtype=self.kind)
+        rows = np.arange(len(order), dtype=np.int32)[:, None] * np.int32(order.shape[1])
+        given.ravel()[rows + order] = places + self.kind(1)
+        return given.T.copy()
+
+
+def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the first and of the last of every run of equals, from 0."""
+    models = shape[1]
+    place = np.broadcast_to(np.arange(models, dtype=np.int32), shape)
+    if runs is None or not (same := runs[:, 1:] == runs[:, :-1]).any():
+        return place, place
+    apart = np.pad(~same, ((0, 0), (1, 1)), constant_values=True)
+    first = np.maximum.accumulate(np.where(apart[:, :-1], place, 0), axis=1)
+    ends = np.where(apart[:, 1:], place, models - 1)
+    return first, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+
+
 def rank_ranges(
     scores: np.ndarray, resampled: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rank of each model and the 2.5-97.5 % range of its ranks over paired resamples.
-
-    Among equals a model's lowest and highest rank are those that it could be given.
-
-    Args:
-        scores: shape (models,), smaller is better.
-        resampled: shape (models, resamples), smaller is better; non-finite counts as worst.
-
-    Returns:
-        rank, rank_low, rank_high, each of shape (models,).
-    """
-    rank = ranks(scores)
-    models, resamples = resampled.shape
-    worst = np.where(np.isfinite(resampled), resampled, np.inf).T.copy()
-    order = np.argsort(worst, axis=1)
-    ordered = np.take_along_axis(worst, order, axis=1)
-    # Places of the first and of the last of every run of equals, in the order of the resample.
-    place = np.broadcast_to(np.arange(models, dtype=np.int32), ordered.shape)
-    first, last = place, place
-    same = ordered[:, 1:] == ordered[:, :-1]
-    if same.any():
-        apart = np.pad(~same, ((0, 0), (1, 1)), constant_values=True)
-        first = np.maximum.accumulate(np.where(apart[:, :-1], place, 0), axis=1)
-        ends = np.where(apart[:, 1:], place, models - 1)
-        last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-
-    def by_model(places: np.ndarray) -> np.ndarray:
-        given = np.empty((resamples, models), dtype=np.int16 if models < 1 << 15 else np.int32)
-        np.put_along_axis(given, order, places + 1, axis=1)
-        return given.T.copy()
-
-    best_possible = by_model(first)
-    worst_possible = best_possible if last is first else by_model(last)
-    # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
-    at, end = (int(np.ceil(share * resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
-    low = np.partition(best_possible, at, axis=1)[:, at].astype(int)
-    high = np.partition(worst_possible, end, axis=1)[:, end].astype(int)
-    return rank, np.minimum(low, rank), np.maximum(high, rank)
+    """``RankRanges.among`` all models."""
+    return RankRanges(resampled).among(scores)
 
 
 def paired_difference(
