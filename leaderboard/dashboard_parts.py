@@ -294,12 +294,22 @@ def units_of(spec: BenchmarkSpec, count: int) -> str:
     return f"{count} {spec.unit_name if count == 1 else spec.unit_names}"
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def _reference_values(
+    _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, metric: str
+) -> list[tuple[ReferenceLine, float]]:
+    frame = board(_spec, _store, protocol=protocol, metric=metric).leaders()
+    return resolved(catalog(), _spec, _store, protocol=protocol, metric=metric, frame=frame)
+
+
 def reference_values(
     spec: BenchmarkSpec, store: Store, protocol: str, metric: str
 ) -> list[tuple[ReferenceLine, float]]:
     """Reference lines that hold for this protocol and metric, with their values."""
-    frame = board(spec, store, protocol=protocol, metric=metric).leaders()
-    return resolved(catalog(), spec, store, protocol=protocol, metric=metric, frame=frame)
+    # A line may stand for a model's score on another benchmark, whose board would be read anew.
+    others = {line.benchmark for line in spec.reference_lines if line.benchmark}
+    cards = [str(_stamp(content_root() / "benchmarks" / f"{one}.yaml")) for one in sorted(others)]
+    return _reference_values(spec, store, (*_state(spec, store), *cards), protocol, metric)
 
 
 # --- the view in the link ----------------------------------------------------------------------

@@ -50,7 +50,7 @@ def until(browser: Browser, selector: str, text: str, click: str = "") -> float:
 def paint(address: str, selector: str, text: str = "", repeat: int = 1) -> float:
     """Seconds to the first useful paint, for one who never was here or, repeated, who was."""
     with tempfile.TemporaryDirectory() as folder:
-        browser = Browser(Path(folder))
+        browser = Browser(Path(folder), plain=True)
         # The browser has started; what follows is the page alone.
         time.sleep(2)
         try:
@@ -88,7 +88,7 @@ def pages(address: str, repeat: int) -> Iterator[tuple[str, float, float]]:
 def changes(address: str) -> Iterator[tuple[str, float, float]]:
     """Filters of a board of a thousand rows, each chosen for the first time."""
     with tempfile.TemporaryDirectory() as folder:
-        browser = Browser(Path(folder))
+        browser = Browser(Path(folder), plain=True)
         try:
             yield from _changes(browser, address)
         finally:
