@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from dashboard_curves import STYLES
-from dashboard_plots import BLUE, CONFIG, GREY, LAYOUT, label
+from dashboard_plots import BLUE, CONFIG, GREY, LAYOUT, label, log_axis
 
 __all__ = ["CONFIG", "MOST_GROUPS", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
 
@@ -67,7 +67,7 @@ def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.F
     """Error of every sample, one model against the other, on logarithmic axes if none is zero."""
     x, y = (frame[name].to_numpy(dtype=float) for name in (first, second))
     both = np.concatenate([x, y])
-    kind = "log" if len(both) and both.min() > 0 else "linear"
+    kind = log_axis(both.tolist()) if len(both) and both.min() > 0 else {"type": "linear"}
     ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
     figure = go.Figure()
     figure.add_scatter(
@@ -91,9 +91,9 @@ def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.F
         hovertemplate="%{text}<br>%{x:.4g} against %{y:.4g}<extra></extra>",
     )
     figure.update_layout(height=480, **LAYOUT)
-    figure.update_xaxes(title=f"{_title(named)} of {label(first)}", type=kind, zeroline=False)
+    figure.update_xaxes(title=f"{_title(named)} of {label(first)}", zeroline=False, **kind)
     figure.update_yaxes(
-        title=f"{_title(named)} of {label(second)}", type=kind, zeroline=False, showgrid=True
+        title=f"{_title(named)} of {label(second)}", zeroline=False, showgrid=True, **kind
     )
     return figure
 
@@ -147,10 +147,11 @@ def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
             line={"color": colour, "dash": dash, "width": 2},
             hovertemplate="frame %{x}: %{y:.4g}<extra></extra>",
         )
-    kind = "log" if frame["ci_low"].to_numpy(dtype=float).min() > 0 else "linear"
+    ends = np.concatenate([frame[one].to_numpy(dtype=float) for one in ("ci_low", "ci_high")])
+    kind = log_axis(ends.tolist()) if ends.min() > 0 else {"type": "linear"}
     figure.update_layout(height=400, **LAYOUT)
     figure.update_xaxes(title="frames ahead", zeroline=False)
     figure.update_yaxes(
-        title=_title("RMSE" if unit == "1" else f"RMSE / {unit}"), type=kind, showgrid=True
+        title=_title("RMSE" if unit == "1" else f"RMSE / {unit}"), showgrid=True, **kind
     )
     return figure

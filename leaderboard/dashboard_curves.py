@@ -10,7 +10,18 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from dashboard_parts import curves, metric_label, shortened
-from dashboard_plots import BLUE, CONFIG, GREEN, LAYOUT, ORANGE, PURPLE, SKY, VERMILION, label
+from dashboard_plots import (
+    BLUE,
+    CONFIG,
+    GREEN,
+    LAYOUT,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    label,
+    log_axis,
+)
 
 from etchmark.present import number
 from etchmark.registry.standings import to_records
@@ -28,6 +39,8 @@ STYLES = (
     (ORANGE, "square-open", "dot"),
 )
 SHOWN = len(STYLES)
+WIDE = 5.0
+"""Largest over smallest score from which their axis is logarithmic."""
 
 
 Point = dict[str, Any]
@@ -143,7 +156,7 @@ def table(lines: Mapping[str, Sequence[Point]]) -> pd.DataFrame:
 
 
 def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figure:
-    """Score against training samples or against the parameter, both axes logarithmic."""
+    """Score against training samples or against the parameter, on logarithmic axes."""
     figure = go.Figure()
     scored = {
         name: [one for one in points if one["score"] is not None] for name, points in lines.items()
@@ -172,11 +185,15 @@ def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figu
         **LAYOUT,
     )
     axis = next(iter(lines.values()))[0]["axis"]
-    drawn = [one["score"] for points in scored.values() for one in points]
-    figure.update_xaxes(title=html.escape(shortened(axis, 60), quote=False), type="log", dtick="D2")
+    drawn = [one for points in scored.values() for one in points]
+    values = [one["value"] if one["param"] else one["samples"] for one in drawn]
+    scores = [one["score"] for one in drawn]
+    across = log_axis(values) if values and min(values) > 0 else {"type": "linear"}
+    wide = bool(scores) and min(scores) > 0 and max(scores) > WIDE * min(scores)
+    figure.update_xaxes(title=html.escape(shortened(axis, 60), quote=False), **across)
     figure.update_yaxes(
         title=html.escape(axis_title, quote=False),
-        type="log" if drawn and min(drawn) > 0 else "linear",
+        **(log_axis(scores) if wide else {"type": "linear"}),
     )
     return figure
 

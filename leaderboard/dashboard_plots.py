@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from math import isnan
 from typing import Any
 
@@ -54,6 +55,31 @@ def label(text: str, width: int = 46) -> str:
 def colour() -> str:
     """Of points and intervals: seen on the page's ground, light or dark."""
     return SKY if st.context.theme.type == "dark" else BLUE
+
+
+def log_axis(values: Iterable[float]) -> dict[str, Any]:
+    """A logarithmic axis over positive values, with ticks in full: Plotly's own leave zeros off."""
+    given = list(values)
+    low, high = min(given), max(given)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[tuple[int, float]] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
+        ticks = [(power, step) for power in decades for step in steps]
+        inside = [one for one in ticks if low / 1.05 <= one[1] * 10.0 ** one[0] <= high * 1.05]
+        if len(inside) >= 4:
+            break
+    return {
+        "type": "log",
+        "tickvals": [step * 10.0**power for power, step in ticks],
+        "ticktext": [_tick(power, step) for power, step in ticks],
+    }
+
+
+def _tick(power: int, step: float) -> str:
+    if -4 < power < 5:
+        return f"{step * 10.0**power:,.6g}"
+    factor = "" if step == 1 else f"{step:g}·"
+    return f"{factor}10<sup>{power}</sup>"
 
 
 def _extent(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -169,8 +195,8 @@ def interval_plot(
     )
     figure.update_xaxes(
         title=html.escape(axis_title, quote=False),
-        type="log" if log else "linear",
         range=np.log10(limits).tolist() if log else limits,
+        **(log_axis(limits) if log else {"type": "linear"}),
         zeroline=False,
         showgrid=True,
     )
@@ -281,9 +307,12 @@ def cost_plot(
             hovertemplate="%{text}<br>%{y:.4g}, %{x:.3g}<extra></extra>",
         )
     figure.update_layout(height=460, **LAYOUT)
-    kinds = ["log" if float(one.min()) > 0 else "linear" for one in (spent, low)]
-    figure.update_xaxes(title=html.escape(cost_title, quote=False), type=kinds[0], zeroline=False)
-    figure.update_yaxes(title=html.escape(score_title, quote=False), type=kinds[1], showgrid=True)
+    across, up = (
+        log_axis(one.tolist()) if float(min(one)) > 0 else {"type": "linear"}
+        for one in (spent, np.concatenate([low, score]))
+    )
+    figure.update_xaxes(title=html.escape(cost_title, quote=False), zeroline=False, **across)
+    figure.update_yaxes(title=html.escape(score_title, quote=False), showgrid=True, **up)
     return figure
 
 

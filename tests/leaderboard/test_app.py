@@ -318,6 +318,28 @@ def test_the_surface_of_a_volume_closes_around_its_cells(toy_volumes: Path) -> N
     assert np.sum(a * np.cross(b, c)) / 6 == pytest.approx(2)
 
 
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((20, 120), "20 30 40 50 70 100"),
+        ((1, 64), "1 3 10 30"),
+        ((0.0003, 2000), "0.001 0.01 0.1 1 10 100 1,000"),
+        (
+            (1e6, 2e7),
+            "10<sup>6</sup> 2·10<sup>6</sup> 5·10<sup>6</sup> 10<sup>7</sup> 2·10<sup>7</sup>",
+        ),
+        ((5, 5), "5"),
+    ],
+)
+def test_logarithmic_axes_write_their_ticks_out(ends: tuple[float, float], expected: str) -> None:
+    dashboard_data()
+    from dashboard_plots import log_axis
+
+    axis = log_axis(ends)
+    ticks = zip(axis["tickvals"], axis["ticktext"], strict=True)
+    assert " ".join(text for at, text in ticks if ends[0] <= at <= ends[1]) == expected
+
+
 @pytest.mark.parametrize("shape", [(200, 3, 200), (1, 1, 1), (51, 51, 51), (60, 7, 130)])
 def test_a_volume_of_any_shape_is_drawn(shape: tuple[int, int, int]) -> None:
     for volume in (np.zeros(shape, np.uint8), np.ones(shape, np.uint8)):
