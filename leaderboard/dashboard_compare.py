@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from dashboard_curves import STYLES
-from dashboard_plots import BLUE, CONFIG, GREY, LAYOUT, label, log_axis
+from dashboard_plots import BLUE, CONFIG, GREY, LAYOUT, LINEAR, label, log_axis
 
 __all__ = ["CONFIG", "MOST_GROUPS", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
 
@@ -67,7 +67,7 @@ def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.F
     """Error of every sample, one model against the other, on logarithmic axes if none is zero."""
     x, y = (frame[name].to_numpy(dtype=float) for name in (first, second))
     both = np.concatenate([x, y])
-    kind = log_axis(both.tolist()) if len(both) and both.min() > 0 else {"type": "linear"}
+    kind = log_axis(both.tolist()) if len(both) and both.min() > 0 else LINEAR
     ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
     figure = go.Figure()
     figure.add_scatter(
@@ -148,7 +148,7 @@ def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
             hovertemplate="frame %{x}: %{y:.4g}<extra></extra>",
         )
     ends = np.concatenate([frame[one].to_numpy(dtype=float) for one in ("ci_low", "ci_high")])
-    kind = log_axis(ends.tolist()) if ends.min() > 0 else {"type": "linear"}
+    kind = log_axis(ends.tolist()) if ends.min() > 0 else LINEAR
     figure.update_layout(height=400, **LAYOUT)
     figure.update_xaxes(title="frames ahead", zeroline=False)
     figure.update_yaxes(

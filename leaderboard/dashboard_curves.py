@@ -15,6 +15,7 @@ from dashboard_plots import (
     CONFIG,
     GREEN,
     LAYOUT,
+    LINEAR,
     ORANGE,
     PURPLE,
     SKY,
@@ -188,12 +189,12 @@ def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figu
     drawn = [one for points in scored.values() for one in points]
     values = [one["value"] if one["param"] else one["samples"] for one in drawn]
     scores = [one["score"] for one in drawn]
-    across = log_axis(values) if values and min(values) > 0 else {"type": "linear"}
+    across = log_axis(values) if values and min(values) > 0 else LINEAR
     wide = bool(scores) and min(scores) > 0 and max(scores) > WIDE * min(scores)
     figure.update_xaxes(title=html.escape(shortened(axis, 60), quote=False), **across)
     figure.update_yaxes(
         title=html.escape(axis_title, quote=False),
-        **(log_axis(scores) if wide else {"type": "linear"}),
+        **(log_axis(scores) if wide else LINEAR),
     )
     return figure
 

@@ -208,7 +208,7 @@ def property_plot(table: pd.DataFrame, column: str, title: str) -> go.Figure:
     positive = bool(np.nanmin(errors) > 0) and float(np.nanmax(errors)) > plots.DECADES * float(
         np.nanmin(errors)
     )
-    up = plots.log_axis(errors[~np.isnan(errors)]) if positive else {"type": "linear"}
+    up = plots.log_axis(errors[~np.isnan(errors)]) if positive else plots.LINEAR
     figure.update_yaxes(title=html.escape(title, quote=False), showgrid=True, **up)
     return figure
 

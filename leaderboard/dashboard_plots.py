@@ -57,6 +57,9 @@ def colour() -> str:
     return SKY if st.context.theme.type == "dark" else BLUE
 
 
+LINEAR: dict[str, Any] = {"type": "linear"}
+
+
 def log_axis(values: Iterable[float]) -> dict[str, Any]:
     """A logarithmic axis over positive values, with ticks in full: Plotly's own leave zeros off."""
     given = list(values)
@@ -196,7 +199,7 @@ def interval_plot(
     figure.update_xaxes(
         title=html.escape(axis_title, quote=False),
         range=np.log10(limits).tolist() if log else limits,
-        **(log_axis(limits) if log else {"type": "linear"}),
+        **(log_axis(limits) if log else LINEAR),
         zeroline=False,
         showgrid=True,
     )
@@ -308,7 +311,7 @@ def cost_plot(
         )
     figure.update_layout(height=460, **LAYOUT)
     across, up = (
-        log_axis(one.tolist()) if float(min(one)) > 0 else {"type": "linear"}
+        log_axis(one.tolist()) if float(min(one)) > 0 else LINEAR
         for one in (spent, np.concatenate([low, score]))
     )
     figure.update_xaxes(title=html.escape(cost_title, quote=False), zeroline=False, **across)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote, unquote
 
 import dashboard_parts as parts
@@ -68,7 +69,8 @@ def _between(
     asked = _limits(parts.view().get("between", ""), whole)
     widget = _begin(f"between-{key}-{column}", asked)
     step = (whole[1] - whole[0]) / 200
-    limits = st.slider(parts.literal(column), *whole, step=step, key=widget, format="%.4g")
+    picked: Any = st.slider(parts.literal(column), *whole, step=step, key=widget, format="%.4g")
+    limits: tuple[float, float] = picked
     if limits != whole:
         chosen["between"] = f"{limits[0]:.9g},{limits[1]:.9g}"
     return pd.DataFrame(table[values.between(*limits) | values.isna()])

@@ -14,7 +14,7 @@ from math import comb
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 # Not where they are used: every fold of an evaluation is a fork, which would import them anew.
 from sklearn.decomposition import PCA
@@ -110,15 +110,16 @@ def ridge_path(matrix: np.ndarray, vector: np.ndarray, penalties: Sequence[float
     if size == 1:
         return vector / (matrix[0] + np.asarray(penalties)[:, None])
     work = 64 * size
-    packed, diagonal, beside, scales, _ = lapack.dsytrd(matrix, lower=1, lwork=work)
+    reduce, reflect, solve = get_lapack_funcs(("sytrd", "ormqr", "ptsv"), (matrix,))
+    packed, diagonal, beside, scales, _ = reduce(matrix, lower=1, lwork=work)
 
     def turned(block: np.ndarray, way: str) -> np.ndarray:
         # The reflectors lie below the diagonal and leave the first row alone.
-        rest, _, _ = lapack.dormqr("L", way, packed[1:, :-1], scales, block[1:], lwork=work)
+        rest, _, _ = reflect("L", way, packed[1:, :-1], scales, block[1:], lwork=work)
         return np.concatenate([block[:1], rest])
 
     inner = turned(vector[:, None], "T")[:, 0]
-    solved = [lapack.dptsv(diagonal + penalty, beside, inner)[2] for penalty in penalties]
+    solved = [solve(diagonal + penalty, beside, inner)[2] for penalty in penalties]
     return turned(np.stack(solved, axis=1), "N").T
 
 

@@ -113,11 +113,11 @@ class Where:
         max_parameters: int | None = None,
     ) -> Where:
         """The same from what a caller gives; a text alone is one value."""
-        given = (
+        some, every, trained = (
             (one,) if isinstance(one, str) else tuple(one or ())
             for one in (status, tags, training_data)
         )
-        return cls(*given, max_parameters)
+        return cls(some, every, trained, max_parameters)
 
     def keep(self, frame: pd.DataFrame) -> np.ndarray:
         """Truth value for each row of a board."""
