@@ -9,21 +9,25 @@ feature store.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import comb
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from etchmark import settings
+from etchmark.errors import UserError
 from etchmark.evaluation.model import Inputs, Samples
 from etchmark.features.extract import Features, features
 from etchmark.features.images import Views, grey
 from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
+from etchmark.features.weights import RANDOM
 from etchmark.ridge import KernelRidge
-from etchmark.surfaces import Data, GaussianProcess, PolynomialRidge
+from etchmark.surfaces import MAX_TERMS, Data, GaussianProcess, PolynomialRidge
 
 IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
 PIXELS = "pixels"
+SECTIONS = ("concatenate", "mean", "max")
 HEADS = ("pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process")
 ATOMIC_PERCENT = "_at"
 """How the columns of a composition end."""
@@ -69,10 +73,10 @@ class FoundationFeatures:
         """Shape (samples, features), float32."""
         columns = [name for name in IMAGES if name in inputs]
         if not columns:
-            raise ValueError(f"no image column among {', '.join(inputs)}")
+            raise UserError(f"no image column among {', '.join(inputs)}")
         for name in columns:
             if np.ndim(inputs[name]) == 4:
-                raise ValueError(f"{name} holds volumes; this model reads images or faces")
+                raise UserError(f"{name} holds volumes; this model reads images or faces")
         pictures = [one for name in columns for one in grey(name, inputs[name])]
         if self.encoder is None:
             flat = np.stack([_shrunk(one, self.pixels) for one in pictures])
@@ -100,7 +104,7 @@ class FoundationFeatures:
         if self.composition:
             elements = sorted(name for name in inputs if name.endswith(ATOMIC_PERCENT))
             if not elements:
-                raise ValueError(f"no composition among {', '.join(inputs)}")
+                raise UserError(f"composition: there is none among {', '.join(inputs)}")
             parts.append(np.stack([inputs[name] for name in elements], axis=1))
         return np.concatenate(parts, axis=1) if parts else np.empty((count, 0))
 
@@ -170,13 +174,18 @@ def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _head(name: str, log_target: bool, components: int | None, seed: int) -> Any:
+    if name not in HEADS:
+        raise UserError(f"head {name!r}: give one of {', '.join(HEADS)}")
     chosen: dict[str, Any] = {} if components is None else {"components": (components,)}
+    degree = 2 if name == "pca-quadratic" else 1
+    if components is not None and comb(int(components) + degree, degree) > MAX_TERMS:
+        raise UserError(f"components {components}: so many make over {MAX_TERMS} terms; give fewer")
     if name == "pca-linear":
         return PolynomialRidge(1, log_target=log_target, seed=seed, **chosen)
     if name == "pca-quadratic":
         return PolynomialRidge(2, log_target=log_target, seed=seed, **chosen)
     if components is not None:
-        raise ValueError(f"components is for the heads on principal components, not for {name}")
+        raise UserError(f"components {components}: {name} reads no principal components")
     if name == "gaussian-process":
         return GaussianProcess(log_target=log_target, seed=seed)
     return KernelRidge("rbf" if name == "kernel-ridge" else "linear", log_target=log_target)
@@ -195,7 +204,7 @@ def build(
     preprocessing: str = "timm",
     crop: float | None = None,
     precision: str = "auto",
-    layers: list[Layer] | None = None,
+    layers: Layer | list[Layer] | None = None,
     pooling: str = "class",
     sections: str = "concatenate",
     views: Mapping[str, Any] | None = None,
@@ -220,7 +229,7 @@ def build(
         preprocessing: ``timm`` or ``as-published`` (square, no normalisation).
         crop: share of the resized image that is kept, None for the encoder's own.
         precision: ``auto``, ``float32`` or ``bfloat16``.
-        layers: ``last`` or numbers of blocks, side by side.
+        layers: ``last`` or numbers of blocks, one or several side by side.
         pooling: ``class``, ``mean``, ``both`` or ``pyramid``.
         sections: ``concatenate``, ``mean`` or ``max``.
         views: averaged over: ``turns`` (1, 2, 4), ``flips``, ``shifts``.
@@ -230,12 +239,27 @@ def build(
         pixels: side of plain pixels.
         options: further arguments of timm's ``create_model``.
     """
-    if head not in HEADS:
-        raise ValueError(f"head is one of {', '.join(HEADS)}, not {head!r}")
-    if sections not in ("concatenate", "mean", "max"):
-        raise ValueError(f"sections is concatenate, mean or max, not {sections!r}")
+    if sections not in SECTIONS:
+        raise UserError(f"sections {sections!r}: give one of {', '.join(SECTIONS)}")
+    for name, given in (("composition", composition), ("log_target", log_target)):
+        if not isinstance(given, bool):
+            raise UserError(f"{name} {given!r}: give true or false")
+    for name, given in (("components", components), ("top", top), ("pixels", pixels)):
+        # Curves hand over their points as floating-point numbers.
+        if given is not None and (isinstance(given, bool | str) or given < 1 or given % 1):
+            raise UserError(f"{name} {given!r}: give a whole number from 1 on")
+    if not isinstance(views or {}, Mapping) or set(views or {}) - {"turns", "flips", "shifts"}:
+        raise UserError(f"views {views!r}: give turns, flips and shifts")
+    if isinstance(layers, int | str):
+        layers = [layers]
     spec = None
-    if encoder != PIXELS:
+    if encoder == PIXELS:
+        if weights_file is not None:
+            raise UserError("plain pixels have no weights; drop --weights")
+    else:
+        if weights == RANDOM and "." in encoder:
+            bare = encoder.partition(".")[0]
+            raise UserError(f"{encoder} names trained weights; random ones are of {bare!r} alone")
         spec = EncoderSpec(
             encoder,
             weights=weights,

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from etchmark.surfaces import Data, mape
+from etchmark.surfaces import Data, check_positive, mape
 
 PENALTIES = tuple(np.logspace(-7, 2, 28))
 """On the scale of the mean eigenvalue of the kernel matrix."""
@@ -80,6 +80,7 @@ class KernelRidge:
 
     def fit(self, data: Data, validation: Data | None = None) -> KernelRidge:
         """Fit on ``data``; left-out errors choose, so ``validation`` is not needed."""
+        check_positive(data.target, log=self.log_target)
         self.train = self._fit_rows(data)
         values = np.log(data.target) if self.log_target else np.asarray(data.target, np.float64)
         self.offset = float(values.mean())
@@ -134,9 +135,11 @@ class Path:
     def __init__(
         self, squares: np.ndarray, axes: np.ndarray, means: np.ndarray, values: np.ndarray
     ) -> None:
-        self.squares, self.axes, self.means = np.maximum(squares, 0.0), axes, means
-        self.unit = float(self.squares.sum() / len(values)) or 1.0
-        self.inner = axes.T @ values
+        self.unit = float(np.maximum(squares, 0.0).sum() / len(values)) or 1.0
+        # What is zero but for rounding would take a part in small penalties.
+        kept = squares > squares.max(initial=0.0) * len(values) * np.finfo(float).eps
+        self.squares, self.axes, self.means = squares[kept], axes[:, kept], means
+        self.inner = self.axes.T @ values
         self.values = values
 
     @classmethod
@@ -152,9 +155,8 @@ class Path:
         mean = rows.mean(axis=0)
         centred = rows - mean
         squares, turned = np.linalg.eigh(centred.T @ centred)
-        kept = squares > squares[-1] * len(rows) * np.finfo(float).eps
-        axes = centred @ turned[:, kept] / np.sqrt(squares[kept])
-        return cls(squares[kept], axes, rows @ mean, values)
+        axes = centred @ turned / np.sqrt(np.where(squares > 0, squares, 1.0))
+        return cls(squares, axes, rows @ mean, values)
 
     def _shrink(self, penalty: float) -> np.ndarray:
         return self.squares / (self.squares + penalty * self.unit)

@@ -83,6 +83,18 @@ def mape(target: np.ndarray, prediction: np.ndarray) -> float:
     return 100.0 * float(np.mean(np.abs(prediction / target - 1.0)))
 
 
+def check_positive(target: np.ndarray, *, log: bool) -> None:
+    """Errors are relative, and logarithms may be asked for.
+
+    Raises:
+        ValueError: a target is zero, or not above zero where its logarithm is regressed.
+    """
+    if log and not (target > 0).all():
+        raise ValueError(f"a target of {target.min():g} has no logarithm; set log_target to false")
+    if not np.all(target):
+        raise ValueError("a target is zero, where a relative error says nothing")
+
+
 def _divisions(data: Data, held_out: Data | None, seed: int) -> list[Fold]:
     """Rows to fit on and to choose on; rows of ``held_out`` are counted on from those of data."""
     if held_out is not None:
@@ -141,6 +153,7 @@ class _Surface:
 
     def _prepare(self, data: Data, held_out: Data | None) -> tuple[np.ndarray, np.ndarray]:
         """Scores with the scalars in front, and targets, of all rows at hand."""
+        check_positive(data.target, log=self.log_target)
         self.components = None
         if data.features.shape[1]:
             self.components = Components(data.features, max(self.choices), self.seed)

@@ -15,6 +15,7 @@ import yaml
 pytest.importorskip("torch", reason="torch (extra `features`) is not installed")
 pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
 
+from etchmark.errors import UserError
 from etchmark.evaluation.model import Samples
 from etchmark.evaluation.worker import load_build
 from etchmark.surfaces import mape
@@ -105,7 +106,7 @@ def test_micrographs_of_any_size_and_composition(build: Any) -> None:
     model = build(0, "cpu", **SMALL, head="ridge", composition=True).fit(given)
     assert model.predict(given.inputs).shape == (30,)
     assert len(model.head.centres) == 2
-    with pytest.raises(ValueError, match="no composition"):
+    with pytest.raises(UserError, match="composition: there is none"):
         build(0, "cpu", **SMALL, composition=True).fit(
             Samples(given.ids, {"micrograph": images}, given.target, given.groups)
         )
@@ -145,22 +146,48 @@ def test_what_it_was_made_with(build: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"head": "forest"}, "head is one of"),
-        ({"sections": "median"}, "sections is concatenate, mean or max"),
-        ({"head": "ridge", "components": 4}, "components is for the heads on principal"),
-        ({"views": {"turns": 3}}, "turns 3"),
+        ({"head": "forest"}, "head 'forest': give one of"),
+        ({"sections": "median"}, "sections 'median': give one of concatenate, mean, max"),
+        ({"head": "ridge", "components": 4}, "ridge reads no principal components"),
+        ({"components": 1000}, "so many make over 3300 terms"),
+        ({"components": 0}, "components 0: give a whole number"),
+        ({"top": -5}, "top -5: give a whole number"),
+        ({"top": 1.5}, "top 1.5: give a whole number"),
+        ({"encoder": "pixels", "pixels": 0}, "pixels 0"),
+        ({"encoder": "pixels", "weights_file": "x.safetensors"}, "drop --weights"),
+        ({"encoder": "vit_tiny_patch16_224.augreg_in21k"}, "names trained weights"),
+        ({"composition": "yes"}, "composition 'yes': give true or false"),
+        ({"views": {"turns": 3}}, "turns 3: give 1, 2 or 4"),
+        ({"views": {"flips": "no"}}, "flips 'no': give true or false"),
+        ({"views": {"shifts": 1.5}}, "shifts 1.5"),
+        ({"views": "all"}, "views 'all': give turns, flips and shifts"),
+        ({"layers": [True]}, "layer True"),
+        ({"options": {"num_classes": 0}}, "'num_classes' is not for a card to set"),
+        ({"options": {"pretrained_strict": False}}, "'pretrained_strict' is not for a card"),
+        ({"size": 20.5}, "size 20.5"),
     ],
 )
 def test_odd_options(build: Any, change: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UserError, match=said):
         build(0, "cpu", **{**SMALL, **change})
+
+
+def test_layers_may_stand_alone(build: Any) -> None:
+    for given, layers in (
+        (1, [1]),
+        ("last", ["last"]),
+        (None, ["last"]),
+        ([0, "last"], [0, "last"]),
+    ):
+        model = build(0, "cpu", **SMALL, layers=given)
+        assert [one.layer for one in model.outputs] == layers
 
 
 def test_volumes_are_refused(build: Any) -> None:
     volumes = Samples(
         np.array(["a"]), {"microstructure": np.zeros((1, 4, 4, 4), np.uint8)}, np.ones(1)
     )
-    with pytest.raises(ValueError, match="holds volumes; this model reads images or faces"):
+    with pytest.raises(UserError, match="holds volumes; this model reads images or faces"):
         build(0, "cpu", **SMALL).fit(volumes)
 
 
@@ -209,6 +236,16 @@ def test_without_weights_nothing_is_recorded(plain: Path, command: Callable[...,
     assert "about 23 MB" in said
     assert "--weights" in said
     assert not (plain / "registry.sqlite").exists()
+
+
+def test_a_wrong_setting_is_no_failure_of_the_model(
+    plain: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETCHMARK_WEIGHTS", str(plain / "nowhere"))
+    model = "foundation_features/vit-tiny-in21k"
+    said = command("evaluate", model, "composite-stiffness-2d", "--mini").refusal()
+    assert said.startswith("ETCHMARK_WEIGHTS: ")
+    assert "is not a folder" in said
 
 
 def test_a_wrong_file_is_the_callers_mistake(

@@ -199,7 +199,7 @@ def test_a_file_of_something_else_never_runs(stored: Path, change: str) -> None:
         content["norm.weight"] = torch.full((32,), torch.inf)
     save_file(content, stored)
     spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
-    with pytest.raises(CannotRun, match=r"^small.safetensors: holds"):
+    with pytest.raises(CannotRun, match=r"^small.safetensors: (does not fit|holds)"):
         Encoder(spec, spec.locate(stored))
 
 
@@ -208,8 +208,61 @@ def test_own_loaders_are_strict(tmp_path: Path) -> None:
     del content["conv3_2.weight"]
     save_file(content, tmp_path / "v.safetensors")
     spec = EncoderSpec("vgg19_16x")
-    with pytest.raises(CannotRun, match=r"holds no weights of vgg19_16x \(no tensor conv3_2"):
+    with pytest.raises(CannotRun, match=r"does not fit vgg19_16x \(it has no tensor conv3_2"):
         Encoder(spec, spec.locate(tmp_path / "v.safetensors"))
+
+
+SWIN = {"embed_dim": 12, "depths": (1, 1), "num_heads": (1, 2), "window_size": 4}
+KINDS = {
+    "swin_tiny_patch4_window7_224": (64, SWIN, 24),
+    "vit_base_patch16_siglip_224": (48, {"embed_dim": 24, "depth": 2, "num_heads": 2}, 24),
+    "deit3_small_patch16_224": (48, {"embed_dim": 24, "depth": 2, "num_heads": 2}, 24),
+    "eva02_tiny_patch14_224": (42, {"embed_dim": 24, "depth": 2, "num_heads": 2}, 24),
+    "beit_base_patch16_224": (48, {"embed_dim": 24, "depth": 2, "num_heads": 2}, 24),
+    "cait_xxs24_224": (48, {"embed_dim": 24, "depth": 1, "num_heads": 2}, 24),
+    "mixer_s32_224": (64, {}, 512),
+    "convnext_atto": (64, {"depths": (1, 1, 1, 1), "dims": (4, 8, 12, 16)}, 16),
+    "test_mambaout": (64, {}, None),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_features_have_the_width_of_the_network(name: str) -> None:
+    """Whatever the order of axes in which a family hands them out."""
+    size, options, width = KINDS[name]
+    encoder = load(EncoderSpec(name, weights="random", size=size, options=options))
+    if width is None:
+        width = encoder.network.num_features
+    given = pictures(3)
+    mean, pyramid = encoder(given, [Output("last", "mean"), Output("last", "pyramid")])
+    assert mean.shape == (3, width)
+    assert pyramid.shape == (3, 5 * width)
+    np.testing.assert_allclose(pyramid[:, :width], mean, atol=1e-6)
+    if "swin" in name:
+        with torch.inference_mode():
+            peer = encoder.network.forward_features(encoder.batch(given))
+        np.testing.assert_allclose(mean, peer.mean((1, 2)).numpy(), atol=1e-6)
+        assert encoder(given, [Output(0, "mean")])[0].shape == (3, 12)
+
+
+def test_what_does_not_go_through_is_said() -> None:
+    encoder = load(EncoderSpec("squeezenet1_1", weights="random", size=16))
+    with pytest.raises(UserError, match="fails on images of 16 pixels"):
+        encoder(pictures(1), [Output("last", "mean")])
+
+
+@pytest.mark.parametrize("change", ["quantised", "zeros"])
+def test_a_file_without_an_encoders_numbers(stored: Path, change: str) -> None:
+    from safetensors.torch import load_file
+
+    content = load_file(stored)
+    dtype = torch.int8 if change == "quantised" else torch.float32
+    save_file(
+        {name: torch.zeros(part.shape, dtype=dtype) for name, part in content.items()}, stored
+    )
+    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
+    with pytest.raises(CannotRun, match=r"quantised values|nothing but zeros"):
+        Encoder(spec, spec.locate(stored))
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "vgg19_16x"])
@@ -258,7 +311,9 @@ def test_real_weights(
         ({"preprocessing": "x"}, "give one of timm, as-published"),
         ({"precision": "int8"}, "give one of auto, float32, bfloat16"),
         ({"size": 8}, "between 16 and 4096"),
-        ({"crop": 0.0}, "above 0 and up to 1"),
+        ({"crop": 0.0}, "a share from 0.1 to 1"),
+        ({"crop": "x"}, "a share from 0.1 to 1"),
+        ({"options": {"checkpoint_path": "x"}}, "not for a card to set"),
     ],
 )
 def test_odd_settings(change: dict[str, Any], said: str) -> None:
@@ -279,7 +334,9 @@ def test_odd_outputs_and_names() -> None:
         load(EncoderSpec("vgg19_16x", weights="random", options=SMALL))
     with pytest.raises(UserError, match="has layers 0 to 2, not"):
         load(FAMILIES["clip"])(pictures(1), [Output(7, "mean")])
-    with pytest.raises(ValueError, match="turns 3"):
+    with pytest.raises(UserError, match=r"no weights 'vit_tiny_patch16_224.foo'; it has vit_tiny"):
+        load(EncoderSpec("vit_tiny_patch16_224.foo", weights="random"))
+    with pytest.raises(UserError, match="turns 3"):
         Views(turns=3)
 
 

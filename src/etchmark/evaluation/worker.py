@@ -32,7 +32,7 @@ import psutil
 import pyarrow as pa
 
 from etchmark import files
-from etchmark.errors import CannotRun
+from etchmark.errors import UserError
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
 from etchmark.evaluation.model import Samples
 from etchmark.evaluation.tables import Table, pick, write
@@ -218,7 +218,8 @@ def describe(error: BaseException, code: Path) -> str:
 
 
 def _fail(root: Path, code: Path, error: BaseException) -> None:
-    cannot = isinstance(error, CannotRun)
+    # What the caller can mend is no fault of the model's, and nothing to record.
+    cannot = isinstance(error, UserError)
     failure = {"reason": str(error) if cannot else describe(error, code), "cannot_run": cannot}
     (root / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
     # The model may have closed it.

@@ -7,7 +7,9 @@ VGG-19. ``plain pixels`` are no encoder; the baseline takes them as they are.
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from etchmark.features import images, weights
 from etchmark.features.spec import HALF, LAST, EncoderSpec, Layer, Output
 
 SQUEEZENET, PRUNED_VGG = "squeezenet1_1", "vgg19_16x"
+REFUSALS = (KeyError, ValueError, TypeError, AssertionError, AttributeError, RuntimeError, OSError)
+"""What timm and torch raise over a network or a file that they cannot take."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -75,29 +79,66 @@ class SqueezeNet(nn.Module):
 OWN: dict[str, Callable[[], nn.Module]] = {SQUEEZENET: SqueezeNet, PRUNED_VGG: PrunedVGG}
 
 
-def _skeleton(spec: EncoderSpec, **more: Any) -> nn.Module:
-    """The network with weights drawn by its own rules."""
+def check_name(spec: EncoderSpec) -> None:
+    """Refuse a name, or a tag of a name, that timm does not have."""
     if spec.name in OWN:
         if spec.options:
             raise UserError(f"{spec.name} takes no options")
+        return
+    import timm
+    from timm.models import get_arch_pretrained_cfgs
+
+    name, _, tag = spec.name.partition(".")
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=4)
+        hint = f"did you mean {', '.join(near)}" if near else "timm.list_models() tells what it has"
+        raise UserError(f"timm knows no model {spec.name!r}; {hint}")
+    known = get_arch_pretrained_cfgs(name)
+    if tag and spec.name not in known:
+        near = difflib.get_close_matches(spec.name, known, n=4, cutoff=0.0)
+        raise UserError(f"timm knows no weights {spec.name!r}; it has {', '.join(near) or 'none'}")
+
+
+def _create(spec: EncoderSpec, **more: Any) -> nn.Module:
+    """The network, by timm's own rules."""
+    if spec.name in OWN:
         return OWN[spec.name]()
     import timm
 
-    if not timm.is_model(spec.name.split(".")[0]):
-        near = difflib.get_close_matches(spec.name.split(".")[0], timm.list_models(), n=4)
-        hint = f"did you mean {', '.join(near)}" if near else "timm.list_models() tells what it has"
-        raise UserError(f"timm knows no model {spec.name!r}; {hint}")
     options = {**spec.options, **more}
-    if spec.size is not None and "vit" in spec.name:
-        options["img_size"] = spec.size
-    try:
+    if spec.size is None:
         return timm.create_model(spec.name, **options)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise UserError(f"{spec.name}: timm refuses {options} ({_short(error)})") from None
+    try:
+        return timm.create_model(spec.name, img_size=spec.size, **options)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        # Convolutions take any size as they are.
+        return timm.create_model(spec.name, **options)
+
+
+def _skeleton(spec: EncoderSpec, **more: Any) -> nn.Module:
+    """The network with weights drawn by its own rules."""
+    check_name(spec)
+    try:
+        return _create(spec, **more)
+    except (TypeError, ValueError, AssertionError, AttributeError, RuntimeError) as error:
+        asked = ", ".join(f"{name}={value}" for name, value in spec.options.items())
+        asked += "" if spec.size is None else f" size={spec.size}"
+        raise UserError(f"{spec.name}: timm refuses {asked or 'it'} ({_short(error)})") from None
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """A reason in a line; of a list of tensors that do not fit the first."""
+    text = " ".join(str(error).split())
+    for found, words in (
+        (re.search(r'Missing key\(s\) in state_dict: "([^"]+)"', text), "it has no tensor {}"),
+        (re.search(r'Unexpected key\(s\) in state_dict: "([^"]+)"', text), "it has a tensor {}"),
+        (re.search(r"size mismatch for (\S+?):", text), "its tensor {} has another shape"),
+    ):
+        if found:
+            return words.format(found[1])
+    return text[:200]
 
 
 def _load_own(network: nn.Module, path: Path) -> None:
@@ -108,7 +149,7 @@ def _load_own(network: nn.Module, path: Path) -> None:
     # Heads that the features do not pass through may stay in the file.
     missing = sorted(set(own) - set(found))
     if missing:
-        raise ValueError(f"no tensor {missing[0]}")
+        raise ValueError(f"it has no tensor {missing[0]}")
     network.load_state_dict({name: found[name] for name in own})
 
 
@@ -118,12 +159,28 @@ def _load_timm(spec: EncoderSpec, path: Path) -> nn.Module:
     timm insists on that only if the classifier's size is as in its configuration, and else leaves
     what it does not find at its random values: so the classifier stays, or is absent from both.
     """
+    import timm
+
     file = {"file": str(path)}
     try:
-        return _skeleton(spec, pretrained=True, pretrained_cfg_overlay=file)
-    except UserError:
+        return _create(spec, pretrained=True, pretrained_cfg_overlay=file)
+    except REFUSALS as first:
         bare = {**file, "num_classes": 0}
-        return _skeleton(spec, pretrained=True, pretrained_cfg_overlay=bare, num_classes=0)
+        try:
+            return _create(spec, pretrained=True, pretrained_cfg_overlay=bare, num_classes=0)
+        except REFUSALS:
+            head = getattr(timm.get_pretrained_cfg(spec.name), "classifier", None)
+            if isinstance(head, str) and f"{head}.weight" in _tensors(path):
+                # The file has a head, so what the network with a head missed is the reason.
+                raise first from None
+            raise
+
+
+def _tensors(path: Path) -> set[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as content:
+        return set(content.keys())
 
 
 def megabytes(spec: EncoderSpec) -> float:
@@ -146,13 +203,18 @@ class Encoder:
 
     def __init__(self, spec: EncoderSpec, found: weights.Weights, device: str = "cpu") -> None:
         self.spec, self.device = spec, device
+        check_name(spec)
         torch.manual_seed(spec.seed)
         if found.path is None:
             network = _skeleton(spec) if spec.name in OWN else _skeleton(spec, num_classes=0)
         else:
             network = self._filled(spec, found.path)
         self.network: Any = network.eval().to(device)
-        self.vit = hasattr(network, "num_prefix_tokens")
+        # Vision transformers hand out the tokens beside the map, others the map alone.
+        taken = getattr(network, "forward_intermediates", None)
+        self.vit = hasattr(network, "num_prefix_tokens") and (
+            taken is not None and "return_prefix_tokens" in inspect.signature(taken).parameters
+        )
         if not self.vit and spec.name not in OWN and hasattr(network, "conv1"):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.half = spec.precision_on(device) == HALF
@@ -162,16 +224,20 @@ class Encoder:
     def _filled(spec: EncoderSpec, path: Path) -> nn.Module:
         try:
             if spec.name in OWN:
-                network = _skeleton(spec)
+                network = _create(spec)
                 _load_own(network, path)
             else:
                 network = _load_timm(spec, path)
-        except (UserError, KeyError, ValueError, RuntimeError, OSError) as error:
+        except REFUSALS as error:
             raise CannotRun(
-                f"{path.name}: holds no weights of {spec.name} ({_short(error)})"
+                f"{path.name}: does not fit {spec.name} ({_short(error)}); give a file with exactly"
+                " its tensors, with or without the classifier"
             ) from None
-        if not all(torch.isfinite(one).all() for one in network.parameters()):
+        given = list(network.parameters())
+        if not all(torch.isfinite(one).all() for one in given):
             raise CannotRun(f"{path.name}: holds weights that are not finite; download it again")
+        if not any(one.any() for one in given):
+            raise CannotRun(f"{path.name}: holds nothing but zeros; download it again")
         return network
 
     def _preprocessing(self) -> Callable[[np.ndarray], Any]:
@@ -224,8 +290,14 @@ class Encoder:
         """
         given = self.batch(pictures).to(self.device)
         kind = torch.device(self.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=self.half):
-            maps = self._maps(given, list(dict.fromkeys(one.layer for one in outputs)))
+        try:
+            with torch.autocast(kind, torch.bfloat16, enabled=self.half):
+                maps = self._maps(given, list(dict.fromkeys(one.layer for one in outputs)))
+        except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise UserError(
+                f"{self.spec.name}: fails on images of {self.side} pixels ({_short(error)}); give"
+                " another size, layer or encoder"
+            ) from None
         return [_pooled(*maps[one.layer], one.pooling, self.spec.name) for one in outputs]
 
     def _maps(
@@ -234,29 +306,54 @@ class Encoder:
         """Class token (if there is one) and map (images, channels, height, width) per layer."""
         network = self.network
         if layers == [LAST] and not self.vit:
-            return {LAST: (None, network.forward_features(given))}
+            return {LAST: self._last(given)}
         if not hasattr(network, "forward_intermediates"):
             raise UserError(f"{self.spec.name}: only its last layer can be had")
         found: dict[Layer, tuple[torch.Tensor | None, torch.Tensor]] = {}
         blocks = [one for one in layers if one != LAST]
         if self.vit:
             wanted = [-1 if one == LAST else one for one in layers]
-            made = self._intermediates(given, wanted, return_prefix_tokens=True)
+            if not network.num_prefix_tokens:
+                made = [(one, None) for one in self._intermediates(given, wanted)]
+            else:
+                made = self._intermediates(given, wanted, return_prefix_tokens=True)
             for layer, (grid, prefix) in zip(layers, made, strict=True):
-                found[layer] = (
-                    prefix[:, 0] if prefix is not None and prefix.shape[1] else None,
-                    grid,
-                )
+                found[layer] = (None if prefix is None else prefix[:, 0], grid)
             return found
         if LAST in layers:
-            found[LAST] = (None, network.forward_features(given))
+            found[LAST] = self._last(given)
         for layer, grid in zip(blocks, self._intermediates(given, blocks), strict=True):
             found[layer] = (None, grid)
         return found
 
+    def _last(self, given: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """What comes out of the last layer, as token and map."""
+        network, token = self.network, None
+        made = network.forward_features(given)
+        channels = getattr(network, "num_features", made.shape[1])
+        if made.ndim == 3:
+            prefix = int(getattr(network, "num_prefix_tokens", 0))
+            token = made[:, 0] if prefix else None
+            # Patches in a row: where they lay is lost unless they fill a square.
+            rows = made[:, prefix:].transpose(1, 2)
+            side = math.isqrt(rows.shape[2])
+            made = rows.unflatten(2, (side, side) if side**2 == rows.shape[2] else (-1, 1))
+        elif str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC") or (
+            made.ndim == 4 and made.shape[1] != channels == made.shape[3]
+        ):
+            made = made.permute(0, 3, 1, 2)
+        if made.ndim != 4 or made.shape[1] != channels:
+            raise UserError(
+                f"{self.spec.name}: its features come in a shape {tuple(made.shape)} that is not"
+                " known here; choose another encoder"
+            )
+        return token, made
+
     def _intermediates(self, given: torch.Tensor, wanted: list[Any], **more: Any) -> list[Any]:
         network = self.network
-        count = len(network.blocks if hasattr(network, "blocks") else network.feature_info)
+        # Swin and its kin count stages, not blocks.
+        staged = not self.vit and getattr(network, "feature_info", None)
+        count = len(network.feature_info if staged else network.blocks)
         if not all(-count <= one < count for one in wanted):
             raise UserError(f"{self.spec.name}: has layers 0 to {count - 1}, not {wanted}")
         order = sorted({one % count for one in wanted})

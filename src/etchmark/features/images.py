@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etchmark.errors import UserError
+
 TIMM, AS_PUBLISHED = "timm", "as-published"
 PREPROCESSING = (TIMM, AS_PUBLISHED)
+MOST_SHIFTS = 64
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,12 @@ class Views:
     shifts: int = 0
 
     def __post_init__(self) -> None:
-        if self.turns not in (1, 2, 4) or self.shifts < 0:
-            raise ValueError(f"views: turns {self.turns} is not 1, 2 or 4, or shifts is negative")
+        if type(self.turns) is not int or self.turns not in (1, 2, 4):
+            raise UserError(f"views: turns {self.turns!r}: give 1, 2 or 4")
+        if not isinstance(self.flips, bool):
+            raise UserError(f"views: flips {self.flips!r}: give true or false")
+        if type(self.shifts) is not int or not 0 <= self.shifts <= MOST_SHIFTS:
+            raise UserError(f"views: shifts {self.shifts!r}: give a number from 0 to {MOST_SHIFTS}")
 
     def __len__(self) -> int:
         return self.turns * (2 if self.flips else 1) * max(1, self.shifts)

@@ -14,6 +14,12 @@ from etchmark.features import images, weights
 LAST = "last"
 POOLINGS = ("class", "mean", "both", "pyramid")
 FULL, HALF = "float32", "bfloat16"
+LEAST_CROP = 0.1
+# What decides which weights are loaded and what comes out, and is not for a card to change.
+OWN_OPTIONS = {
+    "cache_dir", "checkpoint_path", "exportable", "features_only", "global_pool", "img_size",
+    "in_chans", "num_classes", "scriptable",
+}  # fmt: skip
 
 Layer = int | str
 """``last``, or the index of a block from 0; negative counts from the end."""
@@ -29,7 +35,7 @@ class Output:
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise UserError(f"pooling {self.pooling!r}: give one of {', '.join(POOLINGS)}")
-        if not isinstance(self.layer, int) and self.layer != LAST:
+        if type(self.layer) is not int and self.layer != LAST:
             raise UserError(f"layer {self.layer!r}: give '{LAST}' or the number of a block")
 
 
@@ -71,10 +77,18 @@ class EncoderSpec:
         ):
             if value not in known:
                 raise UserError(f"{name} {value!r}: give one of {', '.join(known)}")
-        if self.size is not None and not 16 <= self.size <= 4096:
-            raise UserError(f"size {self.size}: give a side between 16 and 4096 pixels")
-        if self.crop is not None and not 0 < self.crop <= 1:
-            raise UserError(f"crop {self.crop}: give a share above 0 and up to 1")
+        if not isinstance(self.name, str):
+            raise UserError(f"encoder {self.name!r}: give a name of timm's, as text")
+        if self.size is not None and (type(self.size) is not int or not 16 <= self.size <= 4096):
+            raise UserError(f"size {self.size}: give a whole side between 16 and 4096 pixels")
+        crop = self.crop
+        if crop is not None and not (type(crop) in (int, float) and LEAST_CROP <= crop <= 1):
+            raise UserError(f"crop {crop}: give a share from {LEAST_CROP} to 1")
+        if not isinstance(self.options, Mapping):
+            raise UserError(f"options {self.options!r}: give names with values")
+        for one in self.options:
+            if one in OWN_OPTIONS or str(one).startswith("pretrained"):
+                raise UserError(f"options: {one!r} is not for a card to set")
 
     def locate(self, given: Path | None = None) -> weights.Weights:
         """The weights; ``given`` is a file that the caller names."""

@@ -13,7 +13,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,16 @@ class Found:
     seconds: float
 
 
+def _checked(vector: object, checksum: object, seconds: object) -> Found | None:
+    """A row that is as it was written; SQLite does not see flipped bits of a value."""
+    if not isinstance(vector, bytes) or not isinstance(seconds, float) or len(vector) % 4:
+        return None
+    if zlib.crc32(vector) != checksum:
+        return None
+    values = np.frombuffer(vector, dtype="<f4")
+    return Found(values, seconds) if len(values) and np.isfinite(values).all() else None
+
+
 class Shelf:
     """The stored features of one recipe.
 
@@ -82,10 +92,11 @@ class Shelf:
                 marks = ",".join("?" * len(some))
                 query = f"SELECT image, vector, sum, seconds FROM features WHERE image IN ({marks})"  # noqa: S608 (marks are question marks)
                 for image, vector, checksum, seconds in connection.execute(query, some):
-                    # SQLite does not see flipped bits of a value.
-                    if zlib.crc32(vector) == checksum:
-                        found[image] = Found(np.frombuffer(vector, dtype="<f4"), seconds)
-        return found
+                    one = _checked(vector, checksum, seconds)
+                    if one is not None:
+                        found[image] = one
+        # All vectors of a recipe are of one length; which is wrong cannot be told.
+        return found if len({len(one.vector) for one in found.values()}) < 2 else {}
 
     def put(self, hashes: Sequence[bytes], vectors: np.ndarray, seconds: float) -> None:
         """Store vectors, shape (images, features), with the seconds each took; all or none."""
@@ -126,6 +137,8 @@ class Shelf:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if str(error).startswith(("no such column", "table features has")):
+                raise Damaged(self.path, str(error)) from None
             raise CannotRun(
                 f"feature store {self.path}: {error}; make room or access, or set"
                 " ETCHMARK_FEATURES to another folder"
@@ -140,11 +153,22 @@ class Damaged(CannotRun):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"feature store {path}: {why}; remove the file, it is computed again")
         self.path = path
+        self.file = _file_number(path)
 
     def set_aside(self) -> Path:
         """Rename the file, so that its features are computed anew; where it lies now."""
         aside = self.path.with_suffix(".damaged")
-        self.path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        # Another process may have done so, and begun a new file, since the damage was seen.
+        if self.file is not None and _file_number(self.path) == self.file:
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                self.path.replace(aside)
         return aside
+
+
+def _file_number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None

@@ -20,6 +20,7 @@ from etchmark.errors import CannotRun
 
 HUB_FILE = "model.safetensors"
 PRETRAINED, RANDOM = "pretrained", "random"
+QUANTISED = {"I8", "U8", "F8_E4M3", "F8_E5M2"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,7 +51,9 @@ def from_file(path: Path) -> Weights:
     Raises:
         CannotRun: it is not there or is no safetensors file.
     """
-    if path.suffix != ".safetensors":
+    if path.is_dir():
+        raise CannotRun(f"{path}: is a folder; name the .safetensors file in it")
+    if path.suffix.lower() != ".safetensors":
         raise CannotRun(
             f"{path}: weights are read from .safetensors files only (a pickle could run code);"
             " convert it with safetensors.torch.save_file"
@@ -65,13 +68,18 @@ def _check_header(path: Path) -> None:
 
     try:
         with path.open("rb"), safe_open(path, framework="np") as content:
-            list(content.keys())
+            kinds = {content.get_slice(one).get_dtype() for one in content.keys()}  # noqa: SIM118 (no mapping)
     except OSError as error:
         raise CannotRun(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError as error:
         raise CannotRun(
             f"{path}: is not a whole safetensors file ({error}); download it again"
         ) from None
+    if few := sorted(kinds & QUANTISED):
+        raise CannotRun(
+            f"{path}: holds quantised values ({', '.join(few)}), which are not an encoder's"
+            " weights; give a file of floating-point numbers"
+        )
 
 
 def locate(name: str, *, given: Path | None, local: str | None, size: Callable[[], str]) -> Weights:
@@ -114,7 +122,8 @@ def _from_hub(name: str, size: Callable[[], str]) -> Path:
     what = f"pretrained weights of {name}"
     if settings.offline():
         raise CannotRun(
-            f"{what} ({size()}) are not on this machine and the network is off; {remedy}"
+            f"{what} ({size()}) are not on this machine and the network is off (ETCHMARK_OFFLINE or"
+            f" HF_HUB_OFFLINE); {remedy}"
         )
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
