@@ -19,11 +19,21 @@ TRAINING = {
 }
 
 
-def _some(key: str, options: Sequence[str], **more: Any) -> tuple[str, ...]:
-    """A choice of several that is part of the view; what a link names in vain is dropped."""
+def _some(
+    key: str, options: Sequence[str], known: Sequence[str] = (), **more: Any
+) -> tuple[str, ...]:
+    """A choice of several that is part of the view; what a link names in vain is said and dropped.
+
+    Of ``known`` values a link may name also those that no row has: then no row is left.
+    """
     widget = f"pick-{key}"
+    asked = [one for one in parts.view().get(key, "").split(",") if one]
+    options = [*options, *(one for one in known if one in asked and one not in options)]
     if widget not in st.session_state:
-        asked = parts.view().get(key, "").split(",")
+        for one in asked:
+            if one not in options:
+                named = parts.shortened(one, 60)
+                st.warning(parts.literal(f"No row here has {named!r}; that filter is left out."))
         st.session_state[widget] = [one for one in options if one in asked]
     else:
         here = [one for one in st.session_state[widget] if one in options]
@@ -38,6 +48,7 @@ def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
         status = _some(
             "status",
             [one for one in STATUS if one in set(frame["status"])],
+            STATUS,
             label="Status",
             placeholder="any",
         )
@@ -52,6 +63,7 @@ def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
         training = _some(
             "training",
             [one for one in TRAINING if one in set(frame["training_data"])],
+            list(TRAINING),
             label="Trained on",
             placeholder="any",
             format_func=lambda one: TRAINING[one],
@@ -68,7 +80,11 @@ def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
 def _most_parameters() -> int | None:
     if "pick-parameters" not in st.session_state:
         asked = parts.view().get("parameters", "")
-        st.session_state["pick-parameters"] = int(asked) if asked.isdigit() else None
+        most = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 16 else None
+        if asked and most is None:
+            named = parts.shortened(asked, 60)
+            st.warning(parts.literal(f"{named!r} is no number of parameters; it is left out."))
+        st.session_state["pick-parameters"] = most
     return st.number_input(
         "Parameters at most",
         value=None,

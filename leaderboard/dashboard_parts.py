@@ -47,8 +47,8 @@ SAMPLE_KEYS = ("group", "show", "quantity", "between", "id")
 DATA_KEYS = ("dataset", "config", "split", "sample", *SAMPLE_KEYS)
 KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
 """A page's link says nothing of what is looked at on pages with other keys."""
-KEPT_APART = ("compare-", "page-", "sample-", *(f"{key}-" for key in SAMPLE_KEYS))
-"""Widgets that have a key for everything they depend on; a link sets them all anew."""
+KEPT_APART = ("compare-", "filters-", "page-", "sample-")
+"""What is kept by what it depends on; a link sets it all anew."""
 VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
 ALL_TRACKS = "all"
 EVERYWHERE = Where()

@@ -65,24 +65,30 @@ def log_axis(values: Iterable[float]) -> dict[str, Any]:
     given = list(values)
     low, high = min(given), max(given)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[tuple[int, float]] = []
+    ticks: list[float] = []
     for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
-        ticks = [(power, step) for power in decades for step in steps]
-        inside = [one for one in ticks if low / 1.05 <= one[1] * 10.0 ** one[0] <= high * 1.05]
-        if len(inside) >= 4:
+        ticks = [float(f"{step}e{power}") for power in decades for step in steps]
+        if sum(low / 1.05 <= one <= high * 1.05 for one in ticks) >= 4:
             break
-    return {
-        "type": "log",
-        "tickvals": [step * 10.0**power for power, step in ticks],
-        "ticktext": [_tick(power, step) for power, step in ticks],
-    }
+    else:
+        ticks = _even_ticks(low / 1.1, high * 1.1)
+    return {"type": "log", "tickvals": ticks, "ticktext": [_tick(one) for one in ticks]}
 
 
-def _tick(power: int, step: float) -> str:
-    if -4 < power < 5:
-        return f"{step * 10.0**power:,.6g}"
-    factor = "" if step == 1 else f"{step:g}·"
-    return f"{factor}10<sup>{power}</sup>"
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Four to eight round numbers at equal distances, for less than a factor of some three."""
+    size = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step = next(one * size for one in (5.0, 2.5, 2.0, 1.0) if (high - low) / (one * size) >= 3)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(f"{one * step:.12g}") for one in range(first, last + 1)]
+
+
+def _tick(value: float) -> str:
+    if 1e-4 < value < 1e5:
+        return f"{value:,.6g}"
+    step, _, power = f"{value:e}".partition("e")
+    factor = "" if float(step) == 1 else f"{float(step):g}·"
+    return f"{factor}10<sup>{int(power)}</sup>"
 
 
 def _extent(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

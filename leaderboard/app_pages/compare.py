@@ -80,7 +80,8 @@ def show_differences(
 
 def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
     """One line on a pair."""
-    difference = f"{number(row['difference'])} ({number(row['ci_low'])} … {number(row['ci_high'])})"
+    value, low, high = (number(row[one]) for one in ("difference", "ci_low", "ci_high"))
+    difference = f"{value} ({low} … {high})".replace("-", "−")
     if not row["better"]:
         return (
             f"{row['first']} and {row['second']} are not told apart by these {spec.unit_names}:"
@@ -117,6 +118,8 @@ def show_samples(
             f" are samples on which {pair[0]} is better."
         )
     )
+    with st.expander("As a table"):
+        st.dataframe(found.frame, hide_index=True, key="error-table")
 
 
 def show_groups(spec: BenchmarkSpec, given: list[Side], chosen: dict[str, str]) -> None:
@@ -141,6 +144,8 @@ def show_horizon(spec: BenchmarkSpec, given: list[Side], split: str) -> None:
     figure = plots.horizons_plot(frame, spec.target.unit)
     st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="horizons")
     st.caption(f"Bands are 95 % intervals over {spec.unit_names}.")
+    with st.expander("As a table"):
+        st.dataframe(frame, hide_index=True, key="horizon-table")
 
 
 def show(spec: BenchmarkSpec, store: Store, chosen: dict[str, str]) -> None:

@@ -178,6 +178,7 @@ def show_distribution(found: Gallery, split: str, table: pd.DataFrame) -> None:
 def main() -> None:
     st.title("Datasets", anchor=False)
     parts.follow_link()
+    asked = dict(parts.view())
     spec, config = controls()
     chosen = {"dataset": spec.name, "config": config}
     found = parts.gallery(spec.name, config)
@@ -193,7 +194,7 @@ def main() -> None:
         st.segmented_control, "Split", "split", found.splits, found.splits[0], required=True
     )
     chosen["split"] = split
-    table = samples.choose(found, split, chosen)
+    table = samples.choose(found, split, chosen, asked)
     row = show_gallery(found, split, table)
     if row is not None:
         show_sample(found, split, row)

@@ -161,8 +161,11 @@ def column_config(spec: BenchmarkSpec, metric: str, splits: Sequence[str]) -> di
         "folds": config.TextColumn("mean ± sd over folds"),
         "units": config.NumberColumn(spec.unit_names),
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
-        "fit s": config.NumberColumn(format=real, help="wall time of fitting, all folds together"),
-        "predict s": config.NumberColumn(format=real),
+        # Wide enough for five figures: what does not fit would be cut off in front.
+        "fit s": config.NumberColumn(
+            format=real, width=90, help="wall time of fitting, all folds together"
+        ),
+        "predict s": config.NumberColumn(format=real, width=95),
         "ms each": config.NumberColumn(f"ms per {each}", format=real, help="time of prediction"),
         "flops": config.NumberColumn(f"flops per {each}", format="compact"),
         "parameters": config.NumberColumn(format="compact"),
