@@ -92,7 +92,7 @@ def show_downloads(found: Gallery) -> None:
             if size <= MOST_BYTES:
                 name = found.file_name(split)
                 st.download_button(
-                    f"{split} ({size / 2**20:.1f} MiB)",
+                    f"{split} ({_bytes(size)})",
                     # Read when it is clicked, not whenever the page is shown.
                     lambda split=split: found.packed(split),
                     file_name=name,
@@ -106,6 +106,10 @@ def show_downloads(found: Gallery) -> None:
     too_large = [split for split in found.splits if found.size(split) > MOST_BYTES]
     if too_large:
         st.caption(f"Too large for this page: {', '.join(too_large)}. Use the commands above.")
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 1 << 20 else f"{max(1, round(size / 1024))} KiB"
 
 
 def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
@@ -140,9 +144,13 @@ def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
 
 
 def show_sample(found: Gallery, split: str, row: int) -> None:
-    left, right = st.columns([1, 1], gap="large")
-    with left:
-        data.show_pictures(found, split, row)
+    # A configuration of numbers alone has nothing to look at beside them.
+    _, *to_see = found.kinds
+    right = st.container()
+    if any(to_see):
+        left, right = st.columns([1, 1], gap="large")
+        with left:
+            data.show_pictures(found, split, row)
     with right:
         values = parts.samples(found, split).loc[row].dropna()
         shown = [(str(name), _text(value)) for name, value in values.items()]
