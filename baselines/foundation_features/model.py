@@ -178,7 +178,7 @@ def _head(name: str, log_target: bool, components: int | None, seed: int) -> Any
         raise UserError(f"head {name!r}: give one of {', '.join(HEADS)}")
     chosen: dict[str, Any] = {} if components is None else {"components": (components,)}
     degree = 2 if name == "pca-quadratic" else 1
-    if components is not None and comb(int(components) + degree, degree) > MAX_TERMS:
+    if components is not None and comb(components + degree, degree) > MAX_TERMS:
         raise UserError(f"components {components}: so many make over {MAX_TERMS} terms; give fewer")
     if name == "pca-linear":
         return PolynomialRidge(1, log_target=log_target, seed=seed, **chosen)
@@ -245,8 +245,7 @@ def build(
         if not isinstance(given, bool):
             raise UserError(f"{name} {given!r}: give true or false")
     for name, given in (("components", components), ("top", top), ("pixels", pixels)):
-        # Curves hand over their points as floating-point numbers.
-        if given is not None and (isinstance(given, bool | str) or given < 1 or given % 1):
+        if given is not None and (type(given) is not int or given < 1):
             raise UserError(f"{name} {given!r}: give a whole number from 1 on")
     if not isinstance(views or {}, Mapping) or set(views or {}) - {"turns", "flips", "shifts"}:
         raise UserError(f"views {views!r}: give turns, flips and shifts")

@@ -10,7 +10,6 @@ the same identity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -141,6 +140,7 @@ class Path:
         self.squares, self.axes, self.means = squares[kept], axes[:, kept], means
         self.inner = self.axes.T @ values
         self.values = values
+        self._blocks: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     @classmethod
     def of_kernel(cls, gram: np.ndarray, values: np.ndarray) -> Path:
@@ -191,10 +191,6 @@ class Path:
         weights = np.append(shrink, 1.0 / len(self.values))
         left = np.eye(len(weights)) * (1 + 1e-12) - weights[:, None] * inner
         return residuals + part @ np.linalg.solve(left, weights * (part.T @ residuals))
-
-    @cached_property
-    def _blocks(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        return {}
 
     def weights(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the centred kernel, and the kernel's means over training samples.

@@ -155,7 +155,7 @@ def test_rank_ranges_of_models_that_are_clearly_apart_or_equal() -> None:
     generator = np.random.default_rng(0)
     common = generator.normal(size=(2000, 1))
     resampled = (common + np.array([1.0, 2.0, 2.0, 9.0])).T
-    rank, low, high = uncertainty.rank_ranges(np.array([1.0, 2.0, 2.0, 9.0]), resampled)
+    rank, low, high = uncertainty.RankRanges(resampled).among(np.array([1.0, 2.0, 2.0, 9.0]))
     assert rank.tolist() == [1, 2, 2, 4]
     assert low.tolist() == [1, 2, 2, 4]
     # Equals could stand in either place.
@@ -170,17 +170,17 @@ def test_pairing_shows_a_difference_that_intervals_hide() -> None:
     assert first is not None
     assert second is not None
     assert first[1] > second[0]
-    _, low, high = uncertainty.rank_ranges(np.array([50.0, 50.5]), resampled)
+    _, low, high = uncertainty.RankRanges(resampled).among(np.array([50.0, 50.5]))
     assert (low.tolist(), high.tolist()) == ([1, 2], [1, 2])
     apart = generator.permuted(resampled, axis=1)
-    _, low, high = uncertainty.rank_ranges(np.array([50.0, 50.5]), apart)
+    _, low, high = uncertainty.RankRanges(apart).among(np.array([50.0, 50.5]))
     assert (low.tolist(), high.tolist()) == ([1, 1], [2, 2])
 
 
 def test_a_resample_without_a_score_counts_as_worst() -> None:
     resampled = np.tile([[1.0], [2.0]], (1, 100))
     resampled[0, :10] = np.nan
-    rank, low, high = uncertainty.rank_ranges(np.array([1.0, 2.0]), resampled)
+    rank, low, high = uncertainty.RankRanges(resampled).among(np.array([1.0, 2.0]))
     assert (rank.tolist(), low.tolist(), high.tolist()) == ([1, 2], [1, 1], [2, 2])
 
 
@@ -193,7 +193,7 @@ def test_rank_ranges_hold_the_rank(scores: list[int], noise: int) -> None:
     values = np.array(scores, dtype=float)
     generator = np.random.default_rng(noise)
     resampled = values + np.round(generator.normal(size=(200, len(values))), 1)
-    rank, low, high = uncertainty.rank_ranges(values, resampled.T)
+    rank, low, high = uncertainty.RankRanges(resampled.T).among(values)
     assert ((low >= 1) & (low <= rank) & (rank <= high) & (high <= len(values))).all()
     by_hand_low = np.array([[1 + (row < own).sum() for own in row] for row in resampled])
     by_hand_high = np.array([[(row <= own).sum() for own in row] for row in resampled])
@@ -219,7 +219,7 @@ def test_ranks_among_some_are_those_of_a_board_of_them(
     resampled[generator.random(resampled.shape) < 0.05] = np.nan
     whole = uncertainty.RankRanges(resampled)
     chosen = np.flatnonzero(generator.random(len(values)) < 0.6)
-    expected = uncertainty.rank_ranges(values[chosen], resampled[chosen])
+    expected = uncertainty.RankRanges(resampled[chosen]).among(values[chosen])
     for found, alone in zip(whole.among(values[chosen], chosen), expected, strict=True):
         assert np.array_equal(found, alone)
 

@@ -167,9 +167,10 @@ class Store:
 
     def briefs(self, benchmark: str, version: int, protocol: str) -> list[Brief]:
         """Every submission to one protocol, oldest first."""
-        names = ("id", "track", "protocol", "name", "status", "outcome", "created", "content")
+        names = ("track", "protocol", "name", "status", "outcome", "created")
+        columns = [BriefRow.id, BriefRow.content, *(getattr(BriefRow, name) for name in names)]
         query = (
-            select(*(getattr(BriefRow, name) for name in names), SubmissionRow.origin)
+            select(*columns, SubmissionRow.origin)
             .join(SubmissionRow, SubmissionRow.id == BriefRow.id)
             .where(*of_board(benchmark, version, protocol))
             .order_by(BriefRow.created, BriefRow.id)
@@ -178,14 +179,8 @@ class Store:
             return [
                 Brief(
                     submission=row.id,
-                    track=row.track,
-                    protocol=row.protocol,
-                    name=row.name,
-                    status=row.status,
-                    outcome=row.outcome,
-                    origin=row.origin,
-                    created=row.created,
                     content=content_of(row.content),
+                    **{name: getattr(row, name) for name in (*names, "origin")},
                 )
                 for row in session.execute(query)
             ]

@@ -239,13 +239,6 @@ def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray
     return first, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
 
 
-def rank_ranges(
-    scores: np.ndarray, resampled: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``RankRanges.among`` all models."""
-    return RankRanges(resampled).among(scores)
-
-
 def paired_difference(
     metric: Metric, first: np.ndarray, second: np.ndarray
 ) -> tuple[float, float, float]:
