@@ -13,6 +13,7 @@ from etchmark.specs import BenchmarkSpec
 COSTS = {
     "seconds_each": ("prediction / seconds per {each}", True),
     "fit_seconds": ("fitting / seconds", True),
+    "feature_seconds": ("image features of all samples / seconds", True),
     "parameters": ("parameters", False),
     "flops": ("operations per {each}", False),
     "peak_memory_bytes": ("peak memory / bytes", True),
@@ -59,9 +60,11 @@ def show(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> N
         notes.append(f"Measured by the harness on: {'; '.join(machines)}.")
     if picked == "seconds_each":
         notes.append(
-            "Several are predicted together. Neither training is in it nor image features that"
-            " were computed in an earlier run."
+            "Several are predicted together. Training is not in it; the image features of what is"
+            " predicted are, whenever they were computed."
         )
+    if picked == "fit_seconds":
+        notes.append("Image features are not in it; they are a cost of their own.")
     st.caption(parts.literal(" ".join(notes)))
     with st.expander("As a table"):
         columns = ["model", "score", "ci_low", "ci_high", picked]

@@ -93,6 +93,10 @@ def _facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
         "fit, predict": f"{number(cost.fit_seconds)} s, {number(cost.predict_seconds)} s"
         if cost.fit_seconds is not None or cost.predict_seconds is not None
         else None,
+        "image features": f"{number(cost.feature_seconds)} s for all samples, whenever computed;"
+        " fit is without them"
+        if cost.feature_seconds is not None
+        else None,
         f"per {predicted(spec)}": _each(cost),
         "peak memory": f"{memory / 2**20:.0f} MiB" if memory is not None else None,
         "parameters": f"{cost.parameters:,}" if cost.parameters is not None else None,

@@ -8,6 +8,7 @@ feature store.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from math import comb
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from etchmark import settings
 from etchmark.errors import UserError
-from etchmark.evaluation.model import Inputs, Samples
+from etchmark.evaluation.model import FeatureSeconds, Inputs, Samples
 from etchmark.features.extract import Features, features
 from etchmark.features.images import Views, grey
 from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
@@ -64,7 +65,8 @@ class FoundationFeatures:
         self.encoder, self.outputs, self.head = encoder, outputs, head
         self.sections, self.composition, self.top = sections, composition, top
         self.pixels, self.device, self.weights = pixels, device, weights
-        self.seconds = 0.0
+        self.seconds = FeatureSeconds()
+        self.began: float | None = None
         self.made: Features | None = None
 
     # --- inputs ---
@@ -81,6 +83,7 @@ class FoundationFeatures:
         if self.encoder is None:
             flat = np.stack([_shrunk(one, self.pixels) for one in pictures])
         else:
+            self.began = time.perf_counter()
             self.made = features(
                 pictures,
                 self.encoder,
@@ -89,7 +92,7 @@ class FoundationFeatures:
                 device=self.device,
                 given=self.weights,
             )
-            self.seconds += self.made.seconds
+            self.began, self.seconds = None, self.seconds + self.made.seconds
             flat = self.made.values
         faces = flat.reshape(len(columns), -1, flat.shape[1])
         if self.sections == "concatenate":
@@ -138,9 +141,11 @@ class FoundationFeatures:
         """What was fitted here; the encoder's own parameters were not."""
         return self.head.parameter_count()
 
-    def feature_seconds(self) -> float:
-        """What computing the features took, whenever that was."""
-        return self.seconds
+    def feature_seconds(self) -> FeatureSeconds:
+        """What the features read so far took, and what those being read have taken."""
+        began = self.began
+        running = 0.0 if began is None else time.perf_counter() - began
+        return self.seconds + FeatureSeconds(now=running)
 
     def made_with(self) -> dict[str, str]:
         """For the record: which weights, which precision."""

@@ -499,10 +499,10 @@ class Manifest(Record):
 class Cost(Record):
     """What a run took; unknown parts are null.
 
-    ``feature_seconds`` is what computing frozen features took whenever that was; it is part of the
-    other times only where it was during this run. ``seconds_each`` is the time of prediction of one
-    sample, or of one frame where frames are predicted; ``flops`` are the floating-point operations
-    of the same, as the model counts them.
+    ``feature_seconds`` is what computing the frozen features of all samples took, whenever that
+    was; ``fit_seconds`` is without it, ``predict_seconds`` with the part of the predicted samples.
+    ``seconds_each`` is the time of prediction of one sample, or of one frame where frames are
+    predicted; ``flops`` are the floating-point operations of the same, as the model counts them.
     """
 
     fit_seconds: float | None = Field(default=None, ge=0)

@@ -424,6 +424,38 @@ def test_cost_is_recorded_and_plausible(hub):
     assert row["hardware"].endswith(" cores")
 
 
+KEEPS_FEATURES = """
+    def read(self, ever, now):
+        from etchmark.evaluation.model import FeatureSeconds
+        self.read_so_far = self.feature_seconds() + FeatureSeconds(ever, now)
+
+    def feature_seconds(self):
+        from etchmark.evaluation.model import FeatureSeconds
+        return getattr(self, "read_so_far", FeatureSeconds())
+"""
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_kept_features_count_alike_whether_they_were_there(hub, stored):
+    now = 0.0 if stored else 0.4
+    code = mean(
+        fit=f"time.sleep({now}); self.read(1000.0, {now})",
+        predict=f"time.sleep({now}); self.read(500.0, {now})",
+        extra=KEEPS_FEATURES.strip(),
+    )
+    hub.fine(code)
+    (row,) = hub.board()
+    assert row["fit_seconds"] < 0.3
+    # Two splits are predicted.
+    assert 1000 <= row["predict_seconds"] < 1000.3
+    assert row["feature_seconds"] == 2000
+
+
+def test_feature_seconds_of_another_kind(hub):
+    said = hub.refused(mean(extra="def feature_seconds(self): return 3.0"))
+    assert "feature_seconds returned float, not FeatureSeconds" in said
+
+
 def test_a_failed_run_has_no_cost_but_its_hardware(hub):
     hub.refused(mean(fit="1 / 0"))
     (row,) = hub.board(everything=True)

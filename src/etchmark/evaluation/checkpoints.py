@@ -18,7 +18,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,10 +123,15 @@ class Stopwatch:
     """Times a block; where a file is given, together with what earlier attempts noted in it.
 
     The note is renewed while the block runs, so that a process that is killed loses a second.
+
+    Args:
+        note: the file.
+        less: seconds of the block so far that do not count.
     """
 
-    def __init__(self, note: Path | None = None) -> None:
+    def __init__(self, note: Path | None = None, less: Callable[[], float] = lambda: 0.0) -> None:
         self._note = note
+        self._less = less
         self._earlier = _noted(note)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -135,8 +140,9 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        now = time.perf_counter() if self._ended is None else self._ended
-        return self._earlier + now - self._started
+        if self._ended is not None:
+            return self._ended
+        return self._earlier + max(0.0, time.perf_counter() - self._started - self._less())
 
     def __enter__(self) -> Stopwatch:
         self._started = time.perf_counter()
@@ -146,7 +152,7 @@ class Stopwatch:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._ended = time.perf_counter()
+        self._ended = self.seconds
         if self._thread is not None:
             self._stop.set()
             self._thread.join()

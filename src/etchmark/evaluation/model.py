@@ -47,13 +47,33 @@ class Samples:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class FeatureSeconds:
+    """What the features that a model has read so far took.
+
+    Attributes:
+        ever: their computation, whenever that was.
+        now: wall time spent on computing those that were not stored, in this process.
+    """
+
+    ever: float = 0.0
+    now: float = 0.0
+
+    def __add__(self, other: FeatureSeconds) -> FeatureSeconds:
+        return FeatureSeconds(self.ever + other.ever, self.now + other.now)
+
+    def __sub__(self, other: FeatureSeconds) -> FeatureSeconds:
+        return FeatureSeconds(self.ever - other.ever, self.now - other.now)
+
+
 @runtime_checkable
 class Model(Protocol):
     """Fits on labelled samples, then predicts from inputs alone.
 
     Optional methods: ``parameter_count() -> int | None`` tells the number of fitted parameters,
     ``flops() -> float | None`` the floating-point operations of predicting one sample, or one frame
-    where frames are predicted.
+    where frames are predicted, ``feature_seconds() -> FeatureSeconds`` the time of features that
+    are kept between runs, so that a run from the store and one without it tell the same times.
     """
 
     def fit(self, train: Samples, validation: Samples | None) -> Any: ...

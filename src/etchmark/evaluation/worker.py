@@ -34,7 +34,7 @@ import pyarrow as pa
 from etchmark import files
 from etchmark.errors import UserError
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
-from etchmark.evaluation.model import Samples
+from etchmark.evaluation.model import FeatureSeconds, Samples
 from etchmark.evaluation.tables import Table, pick, write
 
 TARGET = "etchmark_target"
@@ -106,6 +106,13 @@ def _checked(given: Any, rows: int, shape: list[int]) -> np.ndarray:
     return values
 
 
+def _features_of(model: Any) -> FeatureSeconds:
+    found = model.feature_seconds() if hasattr(model, "feature_seconds") else FeatureSeconds()
+    if not isinstance(found, FeatureSeconds):
+        raise TypeError(f"feature_seconds returned {type(found).__name__}, not FeatureSeconds")
+    return found
+
+
 def run_fold(
     build: Callable[..., Any],
     run: dict[str, Any],
@@ -124,8 +131,11 @@ def run_fold(
     train = _labelled(folder / TRAIN, run["inputs"])
     validation = _labelled(folder / VALIDATION, run["inputs"])
     model = build(seed=seed, device=device, **run["params"])
-    with Stopwatch(noted) as fitting:
+    # What is kept between runs counts alike whether it was there or not: features never in fitting
+    # (each fold reads the same ones), those of predicted samples always in predicting.
+    with Stopwatch(noted, lambda: _features_of(model).now) as fitting:
         model.fit(train, validation)
+    read = _features_of(model)
     predict_seconds = 0.0
     for split in run["splits"]:
         inputs = Table(folder / inputs_file(split), run["inputs"])
@@ -143,12 +153,13 @@ def run_fold(
         raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
     flops = model.flops() if hasattr(model, "flops") else None
     used = model.made_with() if hasattr(model, "made_with") else {}
-    spent = model.feature_seconds() if hasattr(model, "feature_seconds") else None
+    total = _features_of(model)
+    predicted = total - read
     result = {
         "made_with": {str(name): str(value) for name, value in used.items()},
-        "feature_seconds": None if spent is None else float(spent),
+        "feature_seconds": float(total.ever) if hasattr(model, "feature_seconds") else None,
         "fit_seconds": fitting.seconds,
-        "predict_seconds": predict_seconds,
+        "predict_seconds": max(0.0, predict_seconds - predicted.now) + predicted.ever,
         "parameters": count,
         "flops": None if flops is None else float(flops),
         "device": device,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etchmark.errors import CannotRun
+from etchmark.evaluation.model import FeatureSeconds
 from etchmark.features.spec import EncoderSpec, Output
 from etchmark.features.store import Damaged, Found, Shelf, image_hash
 from etchmark.features.weights import Weights
@@ -34,14 +35,15 @@ class Features:
 
     Attributes:
         values: shape (images, features), float32; the outputs side by side.
-        seconds: what computing them took, now or when they were stored; each image counts once.
+        seconds: what computing them took: whenever that was, each image counting once, and just
+            now, with the loading of the encoder.
         computed: number of images the encoder was run on just now.
         recipe: everything but the images that decided them, of the first output.
         weights: where the weights come from, with their hash.
     """
 
     values: np.ndarray
-    seconds: float
+    seconds: FeatureSeconds
     computed: int
     recipe: dict[str, Any]
     weights: str
@@ -96,15 +98,17 @@ def _features(
     shelves = [None if folder is None else Shelf(folder, one) for one in recipes]
     known = [{} if one is None else _known(one, list(first)) for one in shelves]
     missing = [one for one in first if any(one not in part for part in known)]
+    started = time.perf_counter()
     if missing:
         job = _Job(pictures, first, spec, found, outputs, shelves, known, device)
         job.run(missing, say)
+    now = time.perf_counter() - started
     values = np.concatenate(
         [np.stack([part[one].vector for one in hashes]) for part in known], axis=1
     )
     # All outputs of an image come from one pass and carry its time.
-    seconds = sum(known[0][one].seconds for one in first)
-    return Features(values, seconds, len(missing), recipes[0], found.source)
+    ever = sum(known[0][one].seconds for one in first)
+    return Features(values, FeatureSeconds(ever, now), len(missing), recipes[0], found.source)
 
 
 def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:

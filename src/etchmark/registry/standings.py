@@ -28,8 +28,8 @@ COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
     "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
     "split", "subset", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
-    "predict_seconds", "seconds_each", "flops", "peak_memory_bytes", "hardware", "training_data",
-    "tags", "origin", "date", "submission", "benchmark",
+    "predict_seconds", "seconds_each", "feature_seconds", "flops", "peak_memory_bytes", "hardware",
+    "training_data", "tags", "origin", "date", "submission", "benchmark",
 )  # fmt: skip
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
 
@@ -417,6 +417,7 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
         "fit_seconds",
         "predict_seconds",
         "seconds_each",
+        "feature_seconds",
         "flops",
     )
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
