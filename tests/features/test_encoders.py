@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,19 @@ from etchmark.features.images import Views  # noqa: E402
 from etchmark.features.spec import EncoderSpec, Output  # noqa: E402
 
 WEIGHTS = os.environ.get("ETCHMARK_WEIGHTS", "").strip()
+exact = partial(EncoderSpec, precision="float32")
+"""What is compared with a peer is computed as it computes, whatever this processor gains by."""
 SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 3, "num_heads": 2}
 FAMILIES = {
-    "clip": EncoderSpec(
-        "vit_base_patch16_clip_224.openai", weights="random", size=48, options=SMALL
-    ),
-    "dinov2": EncoderSpec(
-        "vit_small_patch14_dinov2.lvd142m", weights="random", size=56, options=SMALL
-    ),
-    "sam": EncoderSpec(
+    "clip": exact("vit_base_patch16_clip_224.openai", weights="random", size=48, options=SMALL),
+    "dinov2": exact("vit_small_patch14_dinov2.lvd142m", weights="random", size=56, options=SMALL),
+    "sam": exact(
         "samvit_base_patch16.sa1b",
         weights="random",
         size=64,
         options={**SMALL, "neck_chans": 16, "global_attn_indexes": (1,)},
     ),
-    "resnet": EncoderSpec(
+    "resnet": exact(
         "resnet50.a1_in1k", weights="random", size=64, options={"layers": (1, 1, 1, 1)}
     ),
 }
@@ -97,7 +96,7 @@ def test_a_batch_gives_what_one_by_one_gives(family: str) -> None:
 
 
 def test_preprocessing_is_timms() -> None:
-    spec = EncoderSpec("vit_base_patch16_clip_224.openai", weights="random", options=SMALL)
+    spec = exact("vit_base_patch16_clip_224.openai", weights="random", options=SMALL)
     image = pictures(1)[0]
     batch = load(spec).batch([image])
     assert batch.shape == (1, 3, 224, 224)
@@ -111,7 +110,7 @@ def test_preprocessing_is_timms() -> None:
 
 
 def test_as_published_is_not_normalised() -> None:
-    spec = EncoderSpec(
+    spec = exact(
         "vit_base_patch16_clip_224.openai",
         weights="random",
         preprocessing="as-published",
@@ -166,7 +165,7 @@ def stored(tmp_path: Path) -> Path:
 
 
 def test_weights_of_a_file_are_used(stored: Path) -> None:
-    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
+    spec = exact("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
     encoder = Encoder(spec, spec.locate(stored))
     torch.manual_seed(5)
     peer = timm.create_model(spec.name, img_size=48, num_classes=0, **SMALL).eval()
@@ -177,7 +176,7 @@ def test_weights_of_a_file_are_used(stored: Path) -> None:
 
 
 def test_another_input_size_resamples_positions(stored: Path) -> None:
-    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=64, options=SMALL)
+    spec = exact("vit_base_patch16_clip_224.openai", size=64, options=SMALL)
     encoder = Encoder(spec, spec.locate(stored))
     assert encoder(pictures(1), [Output()])[0].shape == (1, 32)
     assert encoder.batch(pictures(1)).shape[-1] == 64
@@ -198,7 +197,7 @@ def test_a_file_of_something_else_never_runs(stored: Path, change: str) -> None:
     else:
         content["norm.weight"] = torch.full((32,), torch.inf)
     save_file(content, stored)
-    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
+    spec = exact("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
     with pytest.raises(CannotRun, match=r"^small.safetensors: (does not fit|holds)"):
         Encoder(spec, spec.locate(stored))
 
@@ -207,7 +206,7 @@ def test_own_loaders_are_strict(tmp_path: Path) -> None:
     content = PrunedVGG().state_dict()
     del content["conv3_2.weight"]
     save_file(content, tmp_path / "v.safetensors")
-    spec = EncoderSpec("vgg19_16x")
+    spec = exact("vgg19_16x")
     with pytest.raises(CannotRun, match=r"does not fit vgg19_16x \(it has no tensor conv3_2"):
         Encoder(spec, spec.locate(tmp_path / "v.safetensors"))
 
@@ -246,7 +245,7 @@ def test_features_have_the_width_of_the_network(name: str) -> None:
 
 
 def test_what_does_not_go_through_is_said() -> None:
-    encoder = load(EncoderSpec("squeezenet1_1", weights="random", size=16))
+    encoder = load(exact("squeezenet1_1", weights="random", size=16))
     with pytest.raises(UserError, match="fails on images of 16 pixels"):
         encoder(pictures(1), [Output("last", "mean")])
 
@@ -260,7 +259,7 @@ def test_a_file_without_an_encoders_numbers(stored: Path, change: str) -> None:
     save_file(
         {name: torch.zeros(part.shape, dtype=dtype) for name, part in content.items()}, stored
     )
-    spec = EncoderSpec("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
+    spec = exact("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
     with pytest.raises(CannotRun, match=r"quantised values|nothing but zeros"):
         Encoder(spec, spec.locate(stored))
 
@@ -318,7 +317,7 @@ def test_real_weights(
 )
 def test_odd_settings(change: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        EncoderSpec("x", **change)
+        exact("x", **change)
 
 
 def test_odd_outputs_and_names() -> None:
@@ -327,15 +326,15 @@ def test_odd_outputs_and_names() -> None:
     with pytest.raises(UserError, match="layer 'first'"):
         Output("first")
     with pytest.raises(UserError, match=r"no model 'vit_tiny_patch_16'; did you mean vit_tiny_"):
-        load(EncoderSpec("vit_tiny_patch_16", weights="random"))
+        load(exact("vit_tiny_patch_16", weights="random"))
     with pytest.raises(UserError, match="timm refuses"):
-        load(EncoderSpec("vit_tiny_patch16_224", weights="random", options={"nonsense": 1}))
+        load(exact("vit_tiny_patch16_224", weights="random", options={"nonsense": 1}))
     with pytest.raises(UserError, match="takes no options"):
-        load(EncoderSpec("vgg19_16x", weights="random", options=SMALL))
+        load(exact("vgg19_16x", weights="random", options=SMALL))
     with pytest.raises(UserError, match="has layers 0 to 2, not"):
         load(FAMILIES["clip"])(pictures(1), [Output(7, "mean")])
     with pytest.raises(UserError, match=r"no weights 'vit_tiny_patch16_224.foo'; it has vit_tiny"):
-        load(EncoderSpec("vit_tiny_patch16_224.foo", weights="random"))
+        load(exact("vit_tiny_patch16_224.foo", weights="random"))
     with pytest.raises(UserError, match="turns 3"):
         Views(turns=3)
 
@@ -347,7 +346,7 @@ def test_random_weights_take_no_file(stored: Path) -> None:
 
 def test_size_of_what_is_not_here() -> None:
     # 86 million parameters in single precision; nothing is allocated for the answer.
-    spec = EncoderSpec("vit_base_patch16_clip_224.openai")
+    spec = exact("vit_base_patch16_clip_224.openai")
     assert megabytes(spec) == pytest.approx(345, abs=5)
 
 
@@ -373,3 +372,4 @@ def test_recipes_tell_apart_what_changes_features() -> None:
 
 def test_batches_are_smaller_for_larger_inputs() -> None:
     assert [batch_size(side) for side in (32, 224, 518, 1024)] == [128, 32, 5, 1]
+    assert [batch_size(side, half=True) for side in (32, 224, 1024)] == [128, 16, 1]

@@ -143,10 +143,10 @@ class _Job:
         self.shelves, self.known = shelves, known
 
     def run(self, missing: list[bytes], say: Callable[[str], None]) -> None:
-        from etchmark.features.encoders import Encoder, batch_size
+        from etchmark.features.encoders import Encoder
 
         encoder = Encoder(self.spec, self.found, self.device)
-        size = max(1, batch_size(encoder.side) // len(self.spec.views))
+        size = max(1, encoder.at_once // len(self.spec.views))
         # Two processes on the same images begin at different ones and take over from each other.
         batches = [missing[at : at + size] for at in range(0, len(missing), size)]
         random.Random(os.getpid()).shuffle(batches)  # noqa: S311
