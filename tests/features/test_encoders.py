@@ -229,7 +229,7 @@ KINDS = {
 def test_features_have_the_width_of_the_network(name: str) -> None:
     """Whatever the order of axes in which a family hands them out."""
     size, options, width = KINDS[name]
-    encoder = load(EncoderSpec(name, weights="random", size=size, options=options))
+    encoder = load(exact(name, weights="random", size=size, options=options))
     if width is None:
         width = encoder.network.num_features
     given = pictures(3)
@@ -266,7 +266,7 @@ def test_a_file_without_an_encoders_numbers(stored: Path, change: str) -> None:
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "vgg19_16x"])
 def test_own_networks(name: str) -> None:
-    encoder = load(EncoderSpec(name, weights="random", size=64))
+    encoder = load(exact(name, weights="random", size=64))
     assert encoder(pictures(2), [Output("last", "mean")])[0].shape[0] == 2
     with pytest.raises(UserError, match="only its last layer"):
         encoder(pictures(1), [Output(0, "mean")])
