@@ -834,6 +834,33 @@ def test_links(parts) -> None:
     assert parts.web_address("https://a.example/b?c=d") == "https://a.example/b?c=d"
 
 
+def test_names_beside_points_do_not_cover_each_other() -> None:
+    dashboard_data()
+    from dashboard_plots import LETTER_PX, PLOT_PX, _pixels, name_places
+
+    generator = np.random.default_rng(0)
+    for count in (1, 2, 12):
+        across, up = generator.uniform(1, 1.2, (2, count))
+        across[0], up[0] = 1e9, 1e9
+        names = ["a name of some letters"] * count
+        wanted = np.arange(count)
+        found = name_places(across, up, wanted, names)
+        assert found[0]
+        wide, high = LETTER_PX[0] * len(names[0]), LETTER_PX[1]
+        spots = np.stack([_pixels(across, PLOT_PX[0]), _pixels(up, PLOT_PX[1])], axis=1)
+        boxes = [
+            (x - wide * place.endswith("left"), y - high * place.startswith("bottom"))
+            for (x, y), place in zip(spots.tolist(), found, strict=True)
+            if place
+        ]
+        for at, (left, low) in enumerate(boxes):
+            assert 0 <= left <= PLOT_PX[0] - wide
+            for other, below in boxes[:at]:
+                assert abs(left - other) >= wide or abs(low - below) >= high
+    # Eleven points lie on a spot that four names fit around.
+    assert sum(map(bool, found)) <= 5
+
+
 def test_plot_labels_are_escaped(parts) -> None:
     import dashboard_plots
 
