@@ -56,6 +56,29 @@ def _diffusing(rows: int, frames: int, side: int = 8, seed: int = 0) -> np.ndarr
     return np.stack(seen, 1).astype(np.float16)
 
 
+def test_mixed_precision_makes_the_gradients_of_full_precision():
+    # Kernels of their own, which have been wrong before: see PaddedConv.
+    kinds = [
+        {"kernel": kernel, "dilation": dilation, "groups": groups, "periodic": periodic}
+        for kernel in (3, 5, 7)
+        for dilation in (1, 3)
+        for groups in (1, 16)
+        for periodic in (True, False)
+    ]
+    for kind in kinds:
+        conv = PaddedConv(16, 16, **kind).to(memory_format=torch.channels_last)
+        given = torch.randn(2, 16, 32, 32).to(memory_format=torch.channels_last)
+        found = []
+        for half in (False, True, True):
+            conv.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                made = conv(given)
+            made.float().square().mean().backward()
+            found.append(torch.cat([part.grad.flatten() for part in conv.parameters()]))
+        for half in found[1:]:
+            assert torch.linalg.norm(half - found[0]) < 0.05 * torch.linalg.norm(found[0]), kind
+
+
 def _samples(frames: np.ndarray, known: int = 2) -> Samples:
     rows, count = frames.shape[:2]
     horizon = np.full(rows, count - known, np.int32)

@@ -297,7 +297,7 @@ def train(
         progress: show a bar while an epoch runs, if the error stream is a terminal.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss or a gradient is no longer finite.
         ValueError: ``patience`` without ``validate``, or less than 1.
     """
     if patience is not None and (validate is None or patience < 1):
@@ -363,8 +363,10 @@ def _epoch(
                 raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}")
             optimizer.zero_grad()
             value.backward()
-            if schedule.clip is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), schedule.clip)
+            limit = math.inf if schedule.clip is None else schedule.clip
+            norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(f"a gradient is {norm.item()} in epoch {epoch + 1}")
             optimizer.step()
             total += value.item() * len(chosen)
     return total / rows
