@@ -32,8 +32,11 @@ class CoarseSolver:
     """
 
     def __init__(self, steps: int, mobility_factor: float, device: str) -> None:
-        if steps < 1 or not mobility_factor > 0:
-            raise ValueError(f"steps {steps} and mobility_factor {mobility_factor} are positive")
+        if type(steps) is not int or steps < 1 or not mobility_factor > 0:
+            raise ValueError(
+                f"steps {steps!r} must be a whole number from 1 on, and mobility_factor"
+                f" {mobility_factor!r} positive"
+            )
         self.steps, self.mobility_factor, self.device = steps, mobility_factor, device
         self._pixels: int | None = None
 

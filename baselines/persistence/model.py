@@ -35,8 +35,12 @@ class Persistence:
             raise ValueError(
                 f"context of shape {context.shape} is not (samples, {needed} or more, n, n)"
             )
-        if len(horizons) != 1 or horizons[0] < 1:
-            raise ValueError(f"horizon must be one positive number, not {horizons[:5].tolist()}")
+        if not np.isfinite(context).all():
+            raise ValueError("context holds values that are not finite")
+        if len(horizons) != 1 or horizons.dtype.kind not in "iu" or horizons[0] < 1:
+            raise ValueError(
+                f"horizon must be one positive whole number, not {horizons[:5].tolist()}"
+            )
         rows, _, *side = context.shape
         self._pixels = side[0] * side[1]
         made = np.empty((rows, int(horizons[0]), *side), np.float16)

@@ -138,11 +138,13 @@ def _grain_growth(payload: Mapping[str, Any], finer: int) -> Simulated:
     """Allen–Cahn; a frame is sum eta² averaged over the cells of each pixel."""
     from etchmark.simulation.grain_growth import GrainGrowth, voronoi
 
-    cells = payload["cells_per_pixel"] * finer
-    n = payload["pixels"] * cells
+    coarse = payload["pixels"] * payload["cells_per_pixel"]
     start = np.stack(
-        [voronoi(n, payload["grains"], generator) for generator in _generators(payload)]
+        [voronoi(coarse, payload["grains"], generator) for generator in _generators(payload)]
     )
+    # Refined, the very same grains are cut finer: a map drawn anew on finer cells is another start.
+    start = start.repeat(finer, axis=1).repeat(finer, axis=2)
+    n, cells = coarse * finer, payload["cells_per_pixel"] * finer
     solver = GrainGrowth(
         n,
         spacing=1 / cells,

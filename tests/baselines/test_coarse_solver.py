@@ -156,7 +156,7 @@ def test_inputs_that_make_no_sense_are_refused(frames, changed, message):
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": 1, "mobility_factor": 0.0}])
 def test_parameters_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="are positive"):
+    with pytest.raises(ValueError, match="whole number from 1 on, and mobility_factor"):
         coarse_solver.build(0, "cpu", **wrong)
 
 

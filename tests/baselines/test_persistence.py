@@ -65,7 +65,7 @@ def test_what_cannot_be_read_is_refused(kind):
     with pytest.raises(ValueError, match=r"shape \(2, 4, 4\) is not \(samples, "):
         model.predict({**inputs, "context": inputs["context"][:, 0]})
     for horizon in ([4, 5], [0, 0]):
-        with pytest.raises(ValueError, match="horizon must be one positive number"):
+        with pytest.raises(ValueError, match="horizon must be one positive whole number"):
             model.predict({**inputs, "horizon": np.array(horizon)})
 
 

@@ -103,6 +103,27 @@ def test_another_processor_builds_the_release(cli: Any, home: Path, config: str)
     assert not list((home / "work").rglob("*.npy"))
 
 
+def test_refined_grains_are_the_same_grains(module: Any, monkeypatch: Any) -> None:
+    """What the finer grid changes is measured, not what another start does."""
+    from etchmark.simulation import grain_growth
+
+    seen = []
+
+    class Seen(grain_growth.GrainGrowth):
+        def evolve(self, labels: np.ndarray, times: Any) -> Any:
+            seen.append(labels)
+            return super().evolve(labels, times)
+
+    monkeypatch.setattr(grain_growth, "GrainGrowth", Seen)
+    payload = shard_of(module, "grain-growth-mini", "validation-000").payload
+    short = {**payload, "frames": 2, "rows": 1}
+    made = [module._grain_growth(short, finer) for finer in (1, 2)]
+    assert seen[1].shape[1] == 2 * seen[0].shape[1]
+    assert (seen[1][:, ::2, ::2] == seen[0]).all()
+    assert (seen[1][:, 1::2, 1::2] == seen[0]).all()
+    assert np.sqrt(np.square(made[0].frames - made[1].frames).mean()) < 0.02
+
+
 # --- frames ------------------------------------------------------------------------------------
 
 

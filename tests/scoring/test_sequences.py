@@ -207,6 +207,11 @@ def test_files_that_are_none(waves: Benchmark, truth: Frames, write: Write, tmp_
     pq.write_table(pa.table({"id": waves.truth("test").ids, "prediction": empty}), path)
     with pytest.raises(UserError, match="empty cells"):
         scores(waves, path)
+    for kind in (pa.list_(pa.float32()), pa.list_(pa.float32(), 384)):
+        missing = pa.array([[0.5] * 384] * 4 + [None], kind)
+        pq.write_table(pa.table({"id": waves.truth("test").ids, "prediction": missing}), path)
+        with pytest.raises(UserError, match="empty cells"):
+            scores(waves, path)
     damaged = write({"test": truth["test"]})
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 0x40

@@ -287,6 +287,23 @@ def test_energy_that_rises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         solver.evolve(start(), [2.0, 4.0])
 
 
+def test_rounding_at_equilibrium_is_no_rise_of_the_energy() -> None:
+    generator = np.random.default_rng(0)
+    fields = [noise(32, generator, mean=1.0, amplitude=size) for size in (0.05, 1e-3, 0.0)]
+    made = CahnHilliard(32, WELL).evolve(np.stack(fields), np.arange(4.0, 400.0, 12.0))
+    assert abs(made.energy[:, -1]).max() < 1e-10
+    CahnHilliard(33, WELL, boundary="no-flux").evolve(np.full((33, 33), 0.99999), [20.0, 40.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"energy": None}, "energy None must have"), ({"device": "nope"}, "device 'nope' must be")],
+)
+def test_what_is_no_argument_is_refused_at_once(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        CahnHilliard(8, **{"energy": WELL, **arguments})
+
+
 def test_a_run_beyond_memory_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     from etchmark.simulation import checks
 

@@ -7,6 +7,7 @@ git, and tells a rebuild that differs *where* it differs.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,11 @@ def build(
     if shards.is_sharded(module):
         plan = staging.plan(catalog, spec, module, context)
         using = executors or Executors()
+        if wait and progress is None and not sys.stderr.isatty():
+            # Nobody asked for a build by name, and no bar is shown.
+            print(
+                f"building {dataset}:{chosen}; this can take minutes", file=sys.stderr, flush=True
+            )
         with staging.alone(plan, wait=wait):
             manifest, counts = staging.build(
                 plan, target, using.labels, using.rows, recompute=recompute, freezing=freezing

@@ -50,7 +50,7 @@ class FramesFile:
                 for batch in file.iter_batches(size, columns=["prediction"], use_threads=False):
                     column = batch.column(0)
                     flat = column.flatten()
-                    if flat.null_count:
+                    if flat.null_count or column.null_count:
                         raise refuse(self.path, "predictions hold empty cells", "fill every value")
                     everything = flat.to_numpy(zero_copy_only=False)
                     lengths = column.value_lengths().to_numpy(zero_copy_only=False)

@@ -57,6 +57,16 @@ def reals(values: object, name: str) -> np.ndarray:
     raise ValueError(f"{name} {reprlib.repr(values)} must hold real numbers only")
 
 
+def device(name: Any) -> Any:
+    """A device that torch knows."""
+    import torch
+
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device {name!r} must be one of torch's, such as cpu or cuda") from None
+
+
 def memory(shape: Sequence[int], needed: int) -> None:
     """Refuses what needs more bytes than are free, since the system would end the process."""
     free = psutil.virtual_memory().available

@@ -116,7 +116,7 @@ class GrainGrowth:
         self.anisotropy = checks.number(anisotropy, "anisotropy", 0.0, 0.999, ends=True)
         self.tolerance = checks.number(tolerance, "tolerance", 0.0, 0.01, ends=True)
         self.rebox = checks.whole(rebox, "rebox", 1)
-        self.device = torch.device(device)
+        self.device = checks.device(device)
         self.compiled = compiled and self.device.type == "cpu"
         limit = longest_step(
             spacing=self.spacing,
@@ -378,8 +378,8 @@ def longest_step(
 ) -> float:
     """The longest time step that is stable; the arguments are those of ``GrainGrowth``."""
     # The stencil's largest eigenvalue is 16 / (3 h²); the reaction adds 2 gamma - 1 and 2.
-    stiff = 16 * gradient_energy / (3 * spacing**2) + max(2 * gamma - 1, 2.0)
-    return 2 / (mobility * (1 + anisotropy) * stiff)
+    diffusion = 16 * gradient_energy / 3 / spacing / spacing
+    return 2 / (mobility * (1 + anisotropy) * (diffusion + max(2 * gamma - 1, 2.0)))
 
 
 def _unstable(time: float) -> Unstable:

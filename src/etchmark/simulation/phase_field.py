@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ BOUNDARIES = ("periodic", "no-flux")
 MAX_CELLS = 8192
 ROUNDING = 1e-10
 """Relative rise of the free energy between frames that is put down to rounding."""
+RESIDUE = 1e-14
+"""Rounding of the free energy per area, in units of its curvature."""
 COPIES = 12
 """Fields of the size of the state that a run holds at once, complex ones counted as two."""
 
@@ -53,6 +55,7 @@ class Unstable(ArithmeticError):
 # --- free energies -----------------------------------------------------------------------------
 
 
+@runtime_checkable
 class FreeEnergy(Protocol):
     """A homogeneous free energy per area as a function of composition."""
 
@@ -113,6 +116,9 @@ def _horner(coefficients: Sequence[float], at: Tensor) -> Tensor:
 
 class RegularSolution:
     """Free energy theta (c ln c + (1 - c) ln(1 - c)) + omega c (1 - c), for 0 < c < 1.
+
+    Its slope is infinite at 0 and 1, so that deep quenches (omega far above 2 theta) want a
+    stabiliser, or steps ten times smaller than the default ones.
 
     Args:
         theta: thermal energy.
@@ -216,6 +222,8 @@ class CahnHilliard:
         device: str = "cpu",
     ) -> None:
         self.n = checks.whole(n, "n", 4, MAX_CELLS)
+        if not isinstance(energy, FreeEnergy):
+            raise ValueError(f"energy {energy!r} must have a density, a derivative and a curvature")
         self.energy = energy
         self.spacing = checks.number(spacing, "spacing", 0.0, math.inf)
         self.gradient_energy = checks.number(gradient_energy, "gradient_energy", 0.0, math.inf)
@@ -225,7 +233,7 @@ class CahnHilliard:
         self._dt = 0.0 if callable(dt) else checks.number(dt, "dt", 0.0, math.inf)
         if boundary not in BOUNDARIES:
             raise ValueError(f"boundary {boundary!r} must be one of {', '.join(BOUNDARIES)}")
-        self.device = torch.device(device)
+        self.device = checks.device(device)
         kind = _Periodic if boundary == "periodic" else _NoFlux
         self.basis = kind(self.n, self.spacing, self.device)
         squares = self.basis.squares
@@ -261,10 +269,14 @@ class CahnHilliard:
         run = _Run(self, values)
         frames, energies = [], []
         highest = self.free_energy(run.values, run.spectrum)
+        # Near equilibrium all that is left of the energy is the rounding of its terms.
+        area, middle = (self.n * self.spacing) ** 2, values.mean((1, 2)).tolist()
+        scales = [abs(self.energy.curvature(one)) * max(1.0, one * one) for one in middle]
+        floor = area * RESIDUE * torch.tensor(scales, device=highest.device)
         for moment in wanted:
             run.until(moment)
             energy = self.free_energy(run.values, run.spectrum)
-            if bool((energy > highest + ROUNDING * highest.abs()).any()):
+            if bool((energy > highest + ROUNDING * highest.abs() + floor).any()):
                 # Too long a step can be wrong without ever leaving the range of numbers.
                 raise Unstable(
                     f"Cahn–Hilliard: the free energy rose before t = {moment:g}; take a smaller dt"
@@ -278,7 +290,7 @@ class CahnHilliard:
         )
 
     def _start(self, field: np.ndarray | Tensor, count: int) -> Tensor:
-        given = field.cpu().numpy() if isinstance(field, Tensor) else field
+        given = field.detach().cpu().numpy() if isinstance(field, Tensor) else field
         values = checks.reals(given, "field")
         values = values[None] if values.ndim == 2 else values
         if values.ndim != 3 or values.shape[1:] != (self.n, self.n) or not len(values):
@@ -405,5 +417,7 @@ def noise(
     n: int, generator: np.random.Generator, *, mean: float = 0.0, amplitude: float = 0.05
 ) -> np.ndarray:
     """Normal noise of a standard deviation around an exact mean, shape (n, n)."""
+    checks.number(mean, "mean", -math.inf, math.inf)
+    checks.number(amplitude, "amplitude", 0.0, math.inf, ends=True)
     values = generator.standard_normal((n, n))
     return mean + amplitude * (values - values.mean())
