@@ -59,12 +59,14 @@ def show(spec: BenchmarkSpec, ranked: pd.DataFrame, chosen: dict[str, str]) -> N
         machines = sorted({parts.shortened(str(one), 80) for one in shown["hardware"].dropna()})
         notes.append(f"Measured by the harness on: {'; '.join(machines)}.")
     if picked == "seconds_each":
-        notes.append(
-            "Several are predicted together. Training is not in it; the image features of what is"
-            " predicted are, whenever they were computed."
-        )
-    if picked == "fit_seconds":
-        notes.append("Image features are not in it; they are a cost of their own.")
+        notes.append("Several are predicted together. Training is not in it.")
+    if picked == "feature_seconds":
+        notes.append("What a frozen encoder took for every image of the benchmark, once.")
+    elif any(ranked["feature_seconds"].notna().tolist()):
+        notes += {
+            "seconds_each": ["Image features of what is predicted are, whenever computed."],
+            "fit_seconds": ["Image features are not in it; they are a cost of their own."],
+        }.get(picked, [])
     st.caption(parts.literal(" ".join(notes)))
     with st.expander("As a table"):
         columns = ["model", "score", "ci_low", "ci_high", picked]

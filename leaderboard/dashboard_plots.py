@@ -284,7 +284,10 @@ def cost_plot(
         name="Pareto front",
         hoverinfo="skip",
     )
-    names = [label(one, 30) for one in frame["model"]]
+    # Variants differ in their ends, which are what has room beside a point.
+    ends = [str(one).rpartition("/")[2] for one in frame["model"]]
+    names = [label(one, 30) for one in (ends if len(set(ends)) == len(ends) else frame["model"])]
+    whole = [label(one, 100) for one in frame["model"]]
     for name, rows, symbol in (
         ("on the front", ahead, "circle"),
         ("others", ~ahead, "circle-open"),
@@ -314,7 +317,7 @@ def cost_plot(
             text=[names[one] if place else "" for one, place in zip(at, where, strict=True)],
             textposition=[place or "top right" for place in where],
             textfont={"size": 11},
-            customdata=[names[one] for one in at],
+            customdata=[whole[one] for one in at],
             hovertemplate="%{customdata}<br>%{y:.4g}, %{x:.3g}<extra></extra>",
         )
     figure.update_layout(height=460, **LAYOUT)

@@ -6,11 +6,16 @@ import dashboard_parts as parts
 import pandas as pd
 import streamlit as st
 
+from etchmark.present import number
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
 from etchmark.specs import BenchmarkSpec
 
 STATUSES = (
+    (
+        "verified",
+        "The harness ran the model, also on samples drawn after it was submitted. None has it yet.",
+    ),
     ("run", "The harness ran the model: predictions, scores and cost are from that run."),
     (
         "scored",
@@ -38,8 +43,9 @@ def about(spec: BenchmarkSpec) -> None:
     target = spec.target
     st.text(" ".join(spec.summary.split()))
     st.markdown(
-        f"Target: **{parts.literal(target.quantity)}**, in {parts.literal(target.unit)}."
-        f" Benchmark `{spec.key}`, licence {parts.literal(spec.licence)}."
+        f"Target: **{parts.literal(target.quantity)}**"
+        + ("." if target.unit == "1" else f", in {parts.literal(target.unit)}.")
+        + f" Benchmark `{spec.key}`, licence {parts.literal(spec.licence)}."
     )
     # The benchmark's own card is reviewed content; HTML in it is not rendered.
     st.markdown(spec.description)
@@ -89,6 +95,19 @@ def uncertainty(spec: BenchmarkSpec) -> None:
 - **Reference lines** in the plot are trivial predictors. A model that does not get past them has
   not shown that it learnt anything.
 """
+    )
+    declared = spec.label_uncertainty
+    if declared is not None:
+        st.markdown(
+            f"- **Uncertainty of the labels** ({declared.metric} {number(declared.value)}, split"
+            f" {declared.split or 'all'}): {parts.literal(' '.join(declared.description.split()))}"
+            " That is the floor: nearer to the truth than this no score can be told, whatever its"
+            " interval. It is the grey band of the plots and the measure of the overview."
+        )
+    st.markdown(
+        "- **Times** are wall times as the harness took them, fitting over all folds together."
+        " Frozen image features are no part of fitting and a cost of their own; those of predicted"
+        " samples are part of predicting, whenever they were computed."
     )
     if any(protocol.fold_statistics for protocol in spec.protocols.values()):
         st.markdown(

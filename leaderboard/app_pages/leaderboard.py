@@ -163,7 +163,9 @@ def column_config(spec: BenchmarkSpec, metric: str, splits: Sequence[str]) -> di
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
         # Wide enough for five figures: what does not fit would be cut off in front.
         "fit s": config.NumberColumn(
-            format=real, width=90, help="wall time of fitting, all folds together"
+            format=real,
+            width=90,
+            help="wall time of fitting, all folds together, without image features",
         ),
         "predict s": config.NumberColumn(format=real, width=95),
         "ms each": config.NumberColumn(f"ms per {each}", format=real, help="time of prediction"),

@@ -47,6 +47,7 @@ class Preview:
     prepared: submissions.Prepared
     content: bytes
     suffix: str
+    file: str
 
 
 # --- what for ----------------------------------------------------------------------------------
@@ -109,20 +110,35 @@ def show_template(task: Task) -> None:
     st.subheader("1. Fill the template", anchor=False)
     spec, config = task.spec, task.spec.tracks[task.track].config
     quantity, unit = parts.literal(spec.target.quantity), parts.literal(spec.target.unit)
+    measured = "" if spec.target.unit == "1" else f" in {unit}"
     st.markdown(
-        f"Predict **{quantity}** in {unit} for every id. Columns: `id`, `prediction`, and `seed` if"
+        f"Predict **{quantity}**{measured} for every id. Columns: `id`, `prediction`, and `seed` if"
         " the model was run with several."
     )
+    if spec.frames is not None:
+        st.markdown(
+            "A prediction is a list of floats, all values of its frames, time first: as many frames"
+            " as `horizon` says, each as large as those of `context`. Parquet holds lists, CSV does"
+            " not; float16 is precise enough."
+        )
     if spec.protocols[task.protocol].fold_column is not None:
         st.markdown(
             "The inputs hold the fold of each sample: predict the samples of a fold with a model"
             f" trained on all others. `etchmark download {spec.id} --track {task.track}` has the"
             " labels."
         )
+    else:
+        st.markdown(
+            f"What to learn from: `etchmark download {spec.id} --track {task.track}`, or the page"
+            " *Datasets*."
+        )
     folder = find_config(catalog(), spec.dataset, config)
     size = 0 if folder is None else sum(file.bytes for file in read_manifest(folder).files)
     if folder is None and not st.button("Build the data for this track", icon=":material/build:"):
-        st.caption("These data are not on this machine yet. In a terminal the same is:")
+        st.caption(
+            "These data are not on this machine yet; simulated ones of full size take from a minute"
+            " to a quarter of an hour. In a terminal the same is:"
+        )
         st.code(f"etchmark template {task.options}", language="bash", wrap_lines=True)
         return
     if size > INLINE_BYTES:
@@ -161,6 +177,9 @@ def read_form() -> tuple[Any, str, dict[str, Any]] | None:
         pressed = st.form_submit_button("Check and preview", type="primary")
     if not pressed:
         return None
+    # What was checked before is not what the form holds now, whatever becomes of this try.
+    st.session_state.pop("preview", None)
+    st.session_state.pop("receipt", None)
     if file is None:
         raise UserError("no file was given; drop a predictions file into the box above")
     if not name.strip():
@@ -200,6 +219,11 @@ def card_of(fields: dict[str, Any]) -> ModelCard:
 
 def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
     """Score an upload in a process of its own; the message names the upload, not its copy."""
+    if find_config(catalog(), task.spec.dataset, task.spec.tracks[task.track].config) is None:
+        raise UserError(
+            "the data to score with are not on this machine; press the button that builds them"
+            " above, then check again"
+        )
     content = file.getvalue()
     suffix = ".csv" if str(file.name).lower().endswith(".csv") else ".parquet"
     with submissions.temporary_folder() as folder:
@@ -212,7 +236,9 @@ def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
         except UserError as error:
             shown = parts.shortened(str(file.name), 60)
             raise UserError(str(error).replace(str(path.absolute()), shown)) from None
-    return Preview((task.spec.key, task.track, task.protocol), prepared, content, suffix)
+    return Preview(
+        (task.spec.key, task.track, task.protocol), prepared, content, suffix, str(file.name)
+    )
 
 
 # --- preview and commit ------------------------------------------------------------------------
@@ -300,7 +326,25 @@ def store_it(store: Store, done: Preview) -> bool:
 def show_preview(task: Task, store: Store, done: Preview) -> None:
     st.subheader("3. Preview: nothing is stored yet", anchor=False)
     record = done.prepared.record
+    card = record.card
+    told = ", ".join([*card.authors, *([card.paper] if card.paper else [])])
+    st.markdown(
+        f"What is stored: **{parts.literal(record.name)}**, from"
+        f" {parts.literal(parts.shortened(done.file, 60))}"
+        + (f" ({parts.literal(parts.shortened(told, 200))})" if told else "")
+        + ". Whatever is changed in the form from here on is not in it; check again."
+    )
     show_checked(task, done)
+    earlier = submissions.earlier(store, record)
+    if earlier:
+        st.warning(
+            f"It takes the place of {earlier[-1].submission[:12]}, which has the same name, track"
+            " and protocol."
+        )
+    same = submissions.same_predictions(store, record)
+    if same:
+        names = ", ".join(parts.literal(parts.shortened(one.name, 60)) for one in same[:3])
+        st.warning(f"The very same predictions are stored already, as {names}.")
     show_standing(task.spec, store, Entry(record, done.prepared.samples, LOCAL))
     with st.container(horizontal=True):
         confirmed = st.button("Store this submission", type="primary", icon=":material/save:")
@@ -337,6 +381,8 @@ def show_receipt(store: Store, submission: str, new: bool) -> None:
             "benchmark": record.benchmark,
             "protocol": record.protocol,
             "model": submission[:12],
+            # Should a newer one of its name be there, it is not among the ranked.
+            **({"all": "1"} if submissions.superseded(store, record) else {}),
         }
         st.page_link(
             "app_pages/leaderboard.py",
@@ -359,8 +405,6 @@ def main() -> None:
     with parts.guarded():
         given = read_form()
         if given is not None:
-            st.session_state.pop("preview", None)
-            st.session_state.pop("receipt", None)
             file, name, fields = given
             card = card_of(fields)
             with st.spinner("Checking and scoring"):
@@ -369,7 +413,8 @@ def main() -> None:
     if done is not None and done.task == (task.spec.key, task.track, task.protocol):
         show_preview(task, store, done)
     elif done is not None:
-        st.info("The preview below was for another benchmark, track or protocol; check again.")
+        del st.session_state["preview"]
+        st.info("What was checked was for another benchmark, track or protocol; check again.")
     receipt = st.session_state.get("receipt")
     if receipt is not None:
         show_receipt(store, *receipt)

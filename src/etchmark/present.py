@@ -283,13 +283,7 @@ def _standing(spec: BenchmarkSpec, store: Store, record: ResultRecord) -> str:
     if row.empty:
         return ""
     one = row.iloc[0]
-    earlier = [
-        entry.record
-        for entry in store.entries(spec.id, spec.version)
-        if entry.record.submission != record.submission
-        and (entry.record.name, entry.record.track, entry.record.protocol, entry.record.outcome)
-        == (record.name, record.track, record.protocol, "ok")
-    ]
+    earlier = submissions.earlier(store, record)
     place = f"rank {one['rank']} of {len(frame)} (95 % range {one['rank_low']}–{one['rank_high']})"
     return f": {place}" + (f", in the place of {earlier[-1].submission[:12]}" if earlier else "")
 

@@ -24,7 +24,7 @@ pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
 from etchmark.catalog import catalog
-from etchmark.data import building
+from etchmark.data import building, loading
 from etchmark.data.loading import load_benchmark
 from etchmark.registry import preview, standings, submissions
 from etchmark.registry.store import LOCAL, Store
@@ -955,6 +955,35 @@ def test_submit_previews_before_it_stores(board: dict[str, Entry]) -> None:
     assert table(fine(app))["model"].tolist()[0] == "mine"
 
 
+def test_the_preview_says_what_is_stored_and_in_whose_place(
+    board: dict[str, Entry], quick: None
+) -> None:
+    app = give(ready(), _csv(predictions(0.5)))
+    assert any("**mine**, from mine" in one.value for one in app.markdown)
+    assert not app.warning
+    press(app, "Store this submission")
+    again = give(ready(), _csv(predictions(0.4)))
+    assert "takes the place of" in again.warning[0].value
+    other = give(ready(), _csv(predictions(0.5)), name="another")
+    assert "very same predictions are stored already, as mine" in other.warning[0].value
+
+
+def test_a_preview_does_not_outlive_another_check(board: dict[str, Entry], quick: None) -> None:
+    app = give(ready(), _csv(predictions(0.5)))
+    assert any(one.label == "Store this submission" for one in app.button)
+    give(app, _csv(predictions(0.5)), name="  ")
+    assert "no name was given" in app.error[0].value
+    assert not any(one.label == "Store this submission" for one in app.button)
+
+
+def test_nothing_is_built_while_a_file_is_checked(
+    board: dict[str, Entry], quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "find_config", lambda *_: None)
+    app = give(ready(), _csv(predictions(0.5)))
+    assert "the data to score with are not on this machine" in app.error[0].value
+
+
 def test_discard_stores_nothing(board: dict[str, Entry], quick: None) -> None:
     app = give(ready(), _csv(predictions(0.5)))
     press(app, "Discard")
@@ -1064,4 +1093,4 @@ def test_settings_keep_tracebacks_and_statistics_away() -> None:
     config = tomllib.loads((FOLDER / ".streamlit" / "config.toml").read_text("utf-8"))
     assert config["client"]["showErrorDetails"] == "none"
     assert config["browser"]["gatherUsageStats"] is False
-    assert config["server"]["maxUploadSize"] <= 64
+    assert config["server"]["maxUploadSize"] <= 1024

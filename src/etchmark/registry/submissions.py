@@ -170,6 +170,33 @@ def prepare_file(
     return Prepared(record, table_bytes(scored.samples), [path])
 
 
+def earlier(store: Store, record: ResultRecord) -> list[ResultRecord]:
+    """Other submissions of the same name, track and protocol, which the newest one supersedes."""
+    return [
+        entry.record
+        for entry in store.entries(record.benchmark, record.benchmark_version)
+        if entry.record.submission != record.submission
+        and (entry.record.name, entry.record.track, entry.record.protocol, entry.record.outcome)
+        == (record.name, record.track, record.protocol, "ok")
+    ]
+
+
+def superseded(store: Store, record: ResultRecord) -> bool:
+    """Whether a newer submission of the same name, track and protocol is there."""
+    return any(other.created > record.created for other in earlier(store, record))
+
+
+def same_predictions(store: Store, record: ResultRecord) -> list[ResultRecord]:
+    """Submissions under other names that were scored from the very same files."""
+    return [
+        entry.record
+        for entry in store.entries(record.benchmark, record.benchmark_version)
+        if entry.record.name != record.name
+        and entry.record.protocol == record.protocol
+        and entry.record.fingerprints.predictions == record.fingerprints.predictions
+    ]
+
+
 def _taken(catalog: Catalog, name: str) -> bool:
     """Is it, or does it look like, the name of a baseline?"""
     return _folded(name) in map(_folded, [*catalog.model_names(), *catalog.baseline_names()])
