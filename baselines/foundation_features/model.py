@@ -92,7 +92,8 @@ class FoundationFeatures:
                 device=self.device,
                 given=self.weights,
             )
-            self.began, self.seconds = None, self.seconds + self.made.seconds
+            took = FeatureSeconds(self.made.seconds, self.made.spent)
+            self.began, self.seconds = None, self.seconds + took
             flat = self.made.values
         faces = flat.reshape(len(columns), -1, flat.shape[1])
         if self.sections == "concatenate":

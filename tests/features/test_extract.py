@@ -60,8 +60,8 @@ def test_the_second_time_nothing_is_computed(tmp_path: Path, counted: list[int])
     second = features(given, SPEC, OUTPUTS, folder=tmp_path)
     assert (second.computed, sum(counted)) == (0, 30)
     np.testing.assert_array_equal(first.values, second.values)
-    assert second.seconds.ever == first.seconds.ever > 0
-    assert first.seconds.now >= first.seconds.ever > second.seconds.now
+    assert second.seconds == first.seconds > 0
+    assert first.spent >= first.seconds > second.spent
 
 
 def test_a_full_store_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

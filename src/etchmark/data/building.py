@@ -27,6 +27,9 @@ from etchmark.data.staging import LabelCounts
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec, Manifest
 
+LONG_ROWS = 500
+"""Rows of a simulated config from which on its build takes minutes."""
+
 _FINGERPRINT = b"etchmark.fingerprint"
 
 
@@ -140,7 +143,8 @@ def build(
     if shards.is_sharded(module):
         plan = staging.plan(catalog, spec, module, context)
         using = executors or Executors()
-        if wait and progress is None and not sys.stderr.isatty():
+        long = spec.configs[chosen].rows > LONG_ROWS
+        if wait and progress is None and long and not sys.stderr.isatty():
             # Nobody asked for a build by name, and no bar is shown.
             print(
                 f"building {dataset}:{chosen}; this can take minutes", file=sys.stderr, flush=True

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etchmark.errors import CannotRun
-from etchmark.evaluation.model import FeatureSeconds
 from etchmark.features.spec import EncoderSpec, Output
 from etchmark.features.store import Damaged, Found, Shelf, image_hash
 from etchmark.features.weights import Weights
@@ -35,15 +34,16 @@ class Features:
 
     Attributes:
         values: shape (images, features), float32; the outputs side by side.
-        seconds: what computing them took: whenever that was, each image counting once, and just
-            now, with the loading of the encoder.
+        seconds: what computing them took, whenever that was; each image counts once.
+        spent: wall time of what was computed just now, with the loading of the encoder.
         computed: number of images the encoder was run on just now.
         recipe: everything but the images that decided them, of the first output.
         weights: where the weights come from, with their hash.
     """
 
     values: np.ndarray
-    seconds: FeatureSeconds
+    seconds: float
+    spent: float
     computed: int
     recipe: dict[str, Any]
     weights: str
@@ -102,13 +102,13 @@ def _features(
     if missing:
         job = _Job(pictures, first, spec, found, outputs, shelves, known, device)
         job.run(missing, say)
-    now = time.perf_counter() - started
+    spent = time.perf_counter() - started
     values = np.concatenate(
         [np.stack([part[one].vector for one in hashes]) for part in known], axis=1
     )
     # All outputs of an image come from one pass and carry its time.
-    ever = sum(known[0][one].seconds for one in first)
-    return Features(values, FeatureSeconds(ever, now), len(missing), recipes[0], found.source)
+    seconds = sum(known[0][one].seconds for one in first)
+    return Features(values, seconds, spent, len(missing), recipes[0], found.source)
 
 
 def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:
