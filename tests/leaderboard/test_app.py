@@ -733,7 +733,7 @@ def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callab
     title = "prediction / seconds per frame"
     (cost,) = [one for one in drawn if one["layout"]["xaxis"]["title"]["text"] == title]
     assert cost["data"][0]["name"] == "Pareto front"
-    shown = [one for part in cost["data"][1:] for one in part["text"]]
+    shown = [one for part in cost["data"][1:] for one in part["customdata"]]
     assert sorted(shown) == ["toy_last", "toy_later"]
     front = _numbers(cost["data"][0]["x"])
     assert front == sorted(front)
