@@ -95,6 +95,12 @@ def test_the_line_says_where(card: Callable[[str | bytes], Path]) -> None:
         read_record(card("tittle: x"), ModelCard)
     with pytest.raises(UserError, match=r"a: unknown key \(and 1 more\)"):
         read_record(card("a: 1\nb: 2"), ModelCard)
+    with pytest.raises(UserError, match=r"title: is longer than 200 characters; correct"):
+        read_record(card(f"title: {'x' * 201}"), ModelCard)
+    with pytest.raises(UserError, match=r"training_data: must be 'none', 'declared' or 'unknown'"):
+        read_record(card("training_data: much"), ModelCard)
+    with pytest.raises(UserError, match=r"title: must be text; correct"):
+        read_record(card("title: [1]"), ModelCard)
 
 
 def test_cards_that_cannot_be_read(tmp_path: Path) -> None:

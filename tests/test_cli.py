@@ -128,17 +128,17 @@ BAD_ROWS: list[tuple[str, Callable[[pa.Table], pa.Table], str]] = [
     ("missing", lambda table: table.slice(2), "2 of 9 predictions of split 'test' are missing"),
     ("none", lambda table: table.slice(0, 0), "9 of 9 predictions"),
     ("extra", lambda table: pa.concat_tables([table, pa.table({"id": ["x"], "prediction": [1.0]})]),
-     "1 ids are not of this benchmark (ids 'x')"),
+     "1 id is not of this benchmark (ids 'x')"),
     ("duplicate", lambda table: pa.concat_tables([table, table.slice(0, 1)]),
-     "1 rows repeat an id and seed (ids 'test-00')"),
-    ("nan", edit(3, "prediction", float("nan")), "test-03|not a number|1 empty cells"),
-    ("inf", edit(3, "prediction", float("inf")), "1 predictions are not finite (ids 'test-03')"),
+     "1 row repeats an id and seed (ids 'test-00')"),
+    ("nan", edit(3, "prediction", float("nan")), "test-03|prediction is empty|1 empty cells"),
+    ("inf", edit(3, "prediction", float("inf")), "1 prediction is not finite (ids 'test-03')"),
     ("too large", edit(3, "prediction", 1e200), "rmse of split 'test' is not finite"),
     ("wrong shape", lambda table: pa.table({"id": table["id"], "prediction": [[1.0, 2.0]] * 9}),
      "not numbers|not a number"),
     ("column", lambda table: table.append_column("more", table["id"]), "unknown columns 'more'"),
-    ("no id", lambda table: table.select(["prediction"]), "0 columns named 'id'"),
-    ("control", edit(0, "id", "\x1b[2J"), "1 ids are not of this benchmark"),
+    ("no id", lambda table: table.select(["prediction"]), "no column named 'id'"),
+    ("control", edit(0, "id", "\x1b[2J"), "1 id is not of this benchmark"),
 ]  # fmt: skip
 
 

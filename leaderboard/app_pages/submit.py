@@ -56,40 +56,37 @@ class Preview:
 def choose_task() -> Task:
     names = parts.benchmark_names()
     first, second, third = st.columns([2, 1, 1])
-    asked = parts.view()
     with first:
-        start = asked.get("benchmark", names[0])
-        name = st.selectbox(
-            "Benchmark",
-            names,
-            index=names.index(start) if start in names else 0,
-            format_func=parts.benchmark_title,
-            key="submit-benchmark",
-        )
+        name = _pick("Benchmark", "benchmark", names, names[0], "submit-benchmark")
     spec = parts.benchmark(name)
+    # What a link says of another benchmark is not meant for this one.
+    linked = parts.view().get("benchmark", name) == name
     protocols, tracks = list(spec.protocols), list(spec.tracks)
     with second:
-        start = asked.get("protocol", spec.headline)
-        protocol = st.selectbox(
-            "Protocol",
-            protocols,
-            index=protocols.index(start) if start in protocols else 0,
-            key=f"submit-protocol-{name}",
-        )
+        key = f"submit-protocol-{name}"
+        protocol = _pick("Protocol", "protocol", protocols, spec.headline, key, linked)
     with third:
-        start = asked.get("track", tracks[0])
-        track = st.selectbox(
-            "Track: what the model reads",
-            tracks,
-            index=tracks.index(start) if start in tracks else 0,
-            key=f"submit-track-{name}",
-        )
+        key, label = f"submit-track-{name}", "Track: what the model reads"
+        track = _pick(label, "track", tracks, tracks[0], key, linked)
     chosen = spec.protocols[protocol]
     st.markdown(
         f"**{parts.literal(chosen.title)}.** {parts.literal(chosen.description)}"
         f" Track {parts.literal(track)}: {parts.literal(spec.tracks[track].title)}."
     )
     return Task(spec, track, protocol)
+
+
+def _pick(
+    label: str, key: str, options: list[str], default: str, widget: str, linked: bool = True
+) -> str:
+    """A choice that starts from the link and leaves it as it is."""
+    if widget not in st.session_state:
+        every = key == "track" and parts.view().get(key) == parts.ALL_TRACKS
+        asked = linked and not every
+        what = label.partition(":")[0].lower()
+        st.session_state[widget] = parts.wanted(key, options, default, what) if asked else default
+    title = parts.benchmark_title if key == "benchmark" else str
+    return st.selectbox(label, options, format_func=title, key=widget)
 
 
 # --- template ----------------------------------------------------------------------------------
@@ -225,7 +222,9 @@ def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
             " above, then check again"
         )
     content = file.getvalue()
-    suffix = ".csv" if str(file.name).lower().endswith(".csv") else ".parquet"
+    # What it is, not what it is called: parquet begins with these four letters.
+    named = str(file.name).lower().endswith(".csv")
+    suffix = ".csv" if named and not content.startswith(b"PAR1") else ".parquet"
     with submissions.temporary_folder() as folder:
         path = Path(folder) / f"predictions{suffix}"
         path.write_bytes(content)
@@ -320,7 +319,7 @@ def store_it(store: Store, done: Preview) -> bool:
         path = Path(folder) / f"predictions{done.suffix}"
         path.write_bytes(done.content)
         prepared = submissions.Prepared(done.prepared.record, done.prepared.samples, [path])
-        return submissions.commit(store, prepared)
+        return submissions.commit(store, submissions.dated_now(prepared))
 
 
 def show_preview(task: Task, store: Store, done: Preview) -> None:

@@ -47,6 +47,29 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_IN_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "string_pattern_mismatch": "not of the form {pattern}",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_too_short": "is shorter than {min_length} characters",
+    "too_long": "has {actual_length} entries, more than {max_length}",
+    "too_short": "has {actual_length} entries, less than {min_length}",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of keys",
+    "literal_error": "must be {expected}",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+}
+"""What the validator says, as somebody who writes a card would."""
+
+
 def explain(error: ValidationError) -> str:
     """A validation error as one line: where, what, and how many more."""
     problems = error.errors(include_url=False, include_input=False)
@@ -55,8 +78,8 @@ def explain(error: ValidationError) -> str:
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = "unknown key"
-    elif first["type"] == "string_pattern_mismatch":
-        what = f"not of the form {first.get('ctx', {}).get('pattern')}"
+    elif first["type"] in _IN_WORDS:
+        what = _IN_WORDS[first["type"]].format(**first.get("ctx", {}))
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{where}: {what}{more}"
 

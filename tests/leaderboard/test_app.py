@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -930,10 +931,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview, "preview", inline)
 
 
-def ready() -> AppTest:
+def ready(**view: str) -> AppTest:
     """The submit page with the toy's data built."""
     load_benchmark(BENCHMARK).truth("test", "holdout")
-    return fine(page("submit", benchmark=BENCHMARK))
+    return fine(page("submit", **{"benchmark": BENCHMARK, **view}))
 
 
 def test_submit_previews_before_it_stores(board: dict[str, Entry]) -> None:
@@ -966,6 +967,38 @@ def test_the_preview_says_what_is_stored_and_in_whose_place(
     assert "takes the place of" in again.warning[0].value
     other = give(ready(), _csv(predictions(0.5)), name="another")
     assert "very same predictions are stored already, as mine" in other.warning[0].value
+
+
+def test_what_is_stored_last_is_the_newest(
+    board: dict[str, Entry], quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2031, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(submissions, "_now", lambda: now)
+    first = give(ready(), _csv(predictions(0.5)))
+    now = datetime(2031, 1, 2, tzinfo=UTC)
+    press(give(ready(), _csv(predictions(0.4))), "Store this submission")
+    now = datetime(2031, 1, 3, tzinfo=UTC)
+    press(first, "Store this submission")
+    dates = [
+        entry.record.created.day
+        for entry in Store().entries(BENCHMARK, 1)
+        if entry.record.name == "mine"
+    ]
+    assert dates == [2, 3], "dated when stored, not when looked at"
+
+
+def test_what_a_link_names_in_vain_is_said(board: dict[str, Entry], quick: None) -> None:
+    app = ready(benchmark=BENCHMARK, protocol="holdouts", track="all")
+    assert [one.value.replace("\\", "") for one in fine(app).warning] == [
+        "There is no protocol 'holdouts' here; showing holdout."
+    ]
+
+
+def test_a_file_is_what_it_holds(board: dict[str, Entry], quick: None) -> None:
+    buffer = io.BytesIO()
+    predictions(0.5).to_parquet(buffer, index=False)
+    app = give(ready(), buffer.getvalue(), file="x.csv")
+    assert "read as parquet" in fine(app).success[0].value
 
 
 def test_a_preview_does_not_outlive_another_check(board: dict[str, Entry], quick: None) -> None:
@@ -1010,7 +1043,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "text": (lambda: b"id,prediction\ntest-00,<b>high</b>\n", "is not a number"),
     "nan": (lambda: _csv(predictions().assign(prediction=np.nan)), "finite"),
     "binary": (lambda: b"\x80\x04\x95" + b"\0" * 99, ""),
-    "columns": (lambda: b"a,b\n1,2\n", "columns named"),
+    "columns": (lambda: b"a,b\n1,2\n", "no column named"),
 }
 
 

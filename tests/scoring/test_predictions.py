@@ -428,8 +428,8 @@ def test_more_rows_than_there_can_be(at: Path) -> None:
 # --- parquet with other columns than asked for -------------------------------------------------
 
 ODD: list[tuple[dict[str, object], str]] = [
-    ({"prediction": VALUES}, "0 columns named 'id'"),
-    ({"id": IDS}, "0 columns named 'prediction'"),
+    ({"prediction": VALUES}, "no column named 'id'"),
+    ({"id": IDS}, "no column named 'prediction'"),
     ({"id": IDS, "prediction": VALUES, "target": VALUES}, "unknown columns 'target'"),
     ({"id": IDS, "prediction": [str(value) for value in VALUES]}, "not numbers"),
     ({"id": IDS, "prediction": [True] * 12}, "not numbers"),
@@ -540,14 +540,18 @@ def test_csv_seeds_that_are_no_integers(text: Callable[[str | bytes], Path], cel
     ("content", "message"),
     [
         ("", "is empty (0 bytes)"),
-        ("\n", "0 columns named 'id'"),
-        ("a,1\nb,2\n", "0 columns named 'id'"),
-        ("id;prediction\na;1\n", "0 columns named 'id'"),
-        ("id\tprediction\na\t1\n", "0 columns named 'id'"),
+        ("\n", "no column named 'id'"),
+        ("a,1\nb,2\n", "no column named 'id'"),
+        ("id;prediction\na;1\n", "no column named 'id'"),
+        ("id;prediction\na;1,5\n", "separated by semicolons; separate them by commas"),
+        ("id\tprediction\na\t1\n", "separated by tabs"),
+        ('id,prediction\na,"1,5"\n', "decimal point"),
+        ("id,prediction\na,\n", "line 2: prediction is empty"),
         (",id,prediction\n0,a,1\n", "unknown columns ''"),
         ("id,id,prediction\na,a,1\n", "2 columns named 'id'"),
         ("id,prediction,seed,seed\na,1,0,0\n", "'seed (twice)'"),
-        ("ID,Prediction\na,1\n", "0 columns named 'id'"),
+        ("ID,Prediction\na,1\n", "no column named 'id'"),
+        ("ID,Prediction\na,1\n", "write the names in lower case"),
         ("id,prediction\na\n", "line 2 has 1 cells, not 2"),
         ("id,prediction\na,1,2\n", "line 2 has 3 cells, not 2"),
         ("id,prediction\na,1,000\n", "line 2 has 3 cells"),
@@ -617,6 +621,7 @@ def test_only_the_headline_split_is_required() -> None:
     assert "8 of 8 predictions of split 'test' are missing" in message
     message = complaint(given_rows(IDS[:9], VALUES[:9]))
     assert "3 of 4 predictions of split 'hard' are missing (ids 's09', 's10', 's11')" in message
+    assert message.endswith("or leave this split out altogether")
 
 
 @given(kept=st.sets(st.sampled_from(IDS[:8]), max_size=7))
@@ -624,7 +629,9 @@ def test_only_the_headline_split_is_required() -> None:
 def test_missing_ids(kept: set[str]) -> None:
     message = complaint(given_rows(sorted(kept), [1.0] * len(kept)))
     absent = [name for name in IDS[:8] if name not in kept]
-    assert f"{len(absent)} of 8 predictions of split 'test' are missing" in message
+    verb = "is" if len(absent) == 1 else "are"
+    assert f"{len(absent)} of 8 predictions of split 'test' {verb} missing" in message
+    assert message.endswith("; predict every sample of it")
     assert f"(ids {', '.join(map(repr, absent[:5]))})" in message
 
 
@@ -652,7 +659,7 @@ def test_values_that_are_not_finite(bad: float) -> None:
     assert "2 predictions are not finite (ids 's02', 's05')" in message
     arrays = np.ones((8, 2, 2))
     arrays[3, 1, 0] = bad
-    assert "1 predictions are not finite (ids 's03')" in complaint(given_rows(IDS[:8], arrays))
+    assert "1 prediction is not finite (ids 's03')" in complaint(given_rows(IDS[:8], arrays))
 
 
 @pytest.mark.parametrize("shape", [(), (3, 2)])

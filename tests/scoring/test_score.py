@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,11 +48,9 @@ def test_splits_are_whole_or_left_out(line: Benchmark, score: Score) -> None:
     assert alone.n == both.scores[0].n
     with pytest.raises(UserError, match=r"9 of 9 predictions of split 'test' are missing"):
         score(line, "holdout", ["hard"])
-    with pytest.raises(
-        UserError, match=r"1 of 6 predictions of split 'hard' are missing .*hard-00"
-    ):
+    with pytest.raises(UserError, match=r"1 of 6 predictions of split 'hard' is missing .*hard-00"):
         score(line, "holdout", ["test", "hard"], keep=lambda ids: ids != "hard-00")
-    with pytest.raises(UserError, match=r"1 of 9 predictions of split 'test' are missing"):
+    with pytest.raises(UserError, match=r"1 of 9 predictions of split 'test' is missing"):
         score(line, "holdout", ["test", "hard"], keep=lambda ids: ids != "test-08")
     with pytest.raises(UserError, match=r"12 ids are not of this benchmark"):
         score(line, "holdout", ["test", "train"])
@@ -111,8 +110,11 @@ def test_predictions_too_large_to_score(toy_content: Path, score: Score, name: s
     scale = 1e200 if name == "toy-line" else 1e36
     benchmark = load_benchmark(name)
     if name == "toy-line":
-        with pytest.raises(UserError, match=r"rmse of split 'test' is not finite; .* too large"):
+        with pytest.raises(
+            UserError, match=r"rmse of split 'test' is not finite .* too large"
+        ) as said:
             score(benchmark, "holdout", ["test"], scale=scale)
+        assert re.search(r"largest error: 'test-0\d'", str(said.value))
     else:
         assert score(benchmark, "holdout", ["test"], scale=scale).scores[0].n == 9
 

@@ -25,7 +25,7 @@ def test_a_holdout(toy_content: Path, tmp_path: Path) -> None:
     assert [path.name for path in written.predictions] == ["predictions.parquet", "predictions.csv"]
     for path, message in zip(
         written.predictions,
-        ("15 predictions are not finite", "prediction '' is not a number"),
+        ("15 predictions are not finite", "prediction is empty"),
         strict=True,
     ):
         with pytest.raises(UserError, match=message):

@@ -212,6 +212,33 @@ class Store:
                 found.setdefault(row.id, []).append(row)
             return {submission: sums_of(rows, split, subset) for submission, rows in found.items()}
 
+    def records(
+        self,
+        benchmark: str,
+        version: int,
+        protocol: str,
+        *,
+        name: str | None = None,
+        naming: Sequence[str] = (),
+    ) -> list[ResultRecord]:
+        """Records of one protocol, oldest first: those of a name, or whose text holds all of these.
+
+        Neither other records nor per-sample tables are read.
+        """
+        query = (
+            select(SubmissionRow.record)
+            .where(
+                SubmissionRow.benchmark == benchmark,
+                SubmissionRow.version == version,
+                SubmissionRow.protocol == protocol,
+                *([] if name is None else [SubmissionRow.name == name]),
+                *(SubmissionRow.record.contains(text, autoescape=True) for text in naming),
+            )
+            .order_by(SubmissionRow.created, SubmissionRow.id)
+        )
+        with self._explained(), Session(self.engine) as session:
+            return [ResultRecord.model_validate_json(text) for text in session.scalars(query)]
+
     def with_curves(self, benchmark: str, version: int) -> list[Entry]:
         """Those submissions whose record holds curves, oldest first."""
         query = (

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def check_name(name: str) -> str:
     except ValidationError:
         raise UserError(
             f"name {name[:40]!r}: must be one line of 1 to 100 characters without control"
-            " characters or outer blanks; give another --name"
+            " characters or outer blanks; give another name"
         ) from None
 
 
@@ -109,7 +109,8 @@ def agree(
     ):
         if said and asked and said != asked:
             raise UserError(
-                f"the file says {what} {said!r} but --{what} says {asked!r}; make them agree"
+                f"the file says {what} {said!r} but {asked!r} was chosen; choose what the file says"
+                " or make it anew from the template"
             )
     chosen = pick_protocol(spec, protocol or declared.protocol, default=False)
     named = track or declared.track
@@ -151,7 +152,7 @@ def prepare_file(
     _official(benchmark)
     check_name(name)
     if _taken(benchmark.catalog, name):
-        raise UserError(f"name {name!r} is a baseline of this hub; give another --name")
+        raise UserError(f"name {name!r} is a baseline of this hub; give another name")
     stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
     chosen, _ = pick_track(benchmark.spec, stated.track, " what the model reads")
     hashes = [files.sha256_of(path)]
@@ -172,12 +173,14 @@ def prepare_file(
 
 def earlier(store: Store, record: ResultRecord) -> list[ResultRecord]:
     """Other submissions of the same name, track and protocol, which the newest one supersedes."""
+    found = store.records(
+        record.benchmark, record.benchmark_version, record.protocol, name=record.name
+    )
     return [
-        entry.record
-        for entry in store.entries(record.benchmark, record.benchmark_version)
-        if entry.record.submission != record.submission
-        and (entry.record.name, entry.record.track, entry.record.protocol, entry.record.outcome)
-        == (record.name, record.track, record.protocol, "ok")
+        other
+        for other in found
+        if other.submission != record.submission
+        and (other.track, other.outcome) == (record.track, "ok")
     ]
 
 
@@ -188,12 +191,14 @@ def superseded(store: Store, record: ResultRecord) -> bool:
 
 def same_predictions(store: Store, record: ResultRecord) -> list[ResultRecord]:
     """Submissions under other names that were scored from the very same files."""
+    hashes = record.fingerprints.predictions
+    found = store.records(
+        record.benchmark, record.benchmark_version, record.protocol, naming=hashes
+    )
     return [
-        entry.record
-        for entry in store.entries(record.benchmark, record.benchmark_version)
-        if entry.record.name != record.name
-        and entry.record.protocol == record.protocol
-        and entry.record.fingerprints.predictions == record.fingerprints.predictions
+        other
+        for other in found
+        if other.name != record.name and other.fingerprints.predictions == hashes
     ]
 
 
@@ -249,8 +254,17 @@ def _record(
         curves=list(curves),
         cost=cost,
         environment=environment.current(),
-        created=datetime.now(UTC).replace(microsecond=0),
+        created=_now(),
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def dated_now(prepared: Prepared) -> Prepared:
+    """The same with the time of storing, which decides what supersedes what."""
+    return replace(prepared, record=prepared.record.model_copy(update={"created": _now()}))
 
 
 def commit(store: Store, prepared: Prepared) -> bool:

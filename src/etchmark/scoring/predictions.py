@@ -75,10 +75,14 @@ def check(
     }
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count} {what} is" if count == 1 else f"{count} {what}s are"
+
+
 def not_finite(path: Path, ids: np.ndarray) -> UserError:
     return refuse(
         path,
-        f"{len(ids)} predictions are not finite (ids {listing(ids)})",
+        f"{counted(len(ids), 'prediction')} not finite (ids {listing(ids)})",
         "NaN and infinity are refused; predict a number for every sample",
     )
 
@@ -107,7 +111,7 @@ def arrange(
     if extra:
         raise refuse(
             path,
-            f"{len(extra)} ids are not of this benchmark (ids {listing(extra)})",
+            f"{counted(len(extra), 'id')} not of this benchmark (ids {listing(extra)})",
             "`etchmark template` writes the ids that are asked for",
         )
     seeds = sorted({int(seed) for seed in numbers})
@@ -122,7 +126,8 @@ def arrange(
     if doubled:
         raise refuse(
             path,
-            f"{len(doubled)} rows repeat an id and seed (ids {listing(doubled)})",
+            f"{len(doubled)} row{'s repeat' if len(doubled) > 1 else ' repeats'} an id and seed"
+            f" (ids {listing(doubled)})",
             "give each sample one row per seed",
         )
     present = {split_of[value] for value in given} | {headline}
@@ -132,11 +137,13 @@ def arrange(
             continue
         missing = [value for seed in seeds or [0] for value in ids if (value, seed) not in rows]
         if missing:
+            whole = "predict every sample of it" + (", for every seed" if len(seeds) > 1 else "")
             raise refuse(
                 path,
                 f"{len(missing)} of {len(ids) * max(len(seeds), 1)} predictions of split {name!r}"
-                f" are missing (ids {listing(dict.fromkeys(missing))})",
-                "give a split whole, for every seed, or leave it out (not the headline split)",
+                f" {'is' if len(missing) == 1 else 'are'} missing"
+                f" (ids {listing(dict.fromkeys(missing))})",
+                whole if name == headline else f"{whole}, or leave this split out altogether",
             )
         order = np.array([[rows[(value, seed)] for value in ids] for seed in seeds])
         chosen[name] = (seeds, order)

@@ -166,10 +166,12 @@ def unreadable(path: Path, error: Exception) -> UserError:
 def _check_names(path: Path, names: Sequence[str]) -> None:
     for name in ("id", "prediction"):
         if names.count(name) != 1:
+            count = names.count(name)
             raise refuse(
                 path,
-                f"has {names.count(name)} columns named {name!r} (columns: {listing(names)})",
-                "the columns are id, prediction and optionally seed",
+                f"has {count or 'no'} column{'s' if count > 1 else ''} named {name!r}"
+                f" (columns: {listing(names)})",
+                _remedy_for(names),
             )
     extra = [name for name in names if name not in {"id", "prediction", "seed"}]
     if extra or names.count("seed") > 1:
@@ -178,6 +180,33 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
             f"has unknown columns {listing(extra or ['seed (twice)'])}",
             "the columns are id, prediction and optionally seed; drop the others (index=False)",
         )
+
+
+def _remedy_for(names: Sequence[str]) -> str:
+    """What to do about columns that are not the ones asked for."""
+    lone = names[0] if len(names) == 1 else ""
+    if ";" in lone or "\t" in lone:
+        separator = "semicolons" if ";" in lone else "tabs"
+        return (
+            f"its columns seem to be separated by {separator}; separate them by commas and write"
+            " numbers with a decimal point (pandas' to_csv(index=False) does)"
+        )
+    lower = [name.lower() for name in names]
+    if lower.count("id") == lower.count("prediction") == 1:
+        return "write the names in lower case: id, prediction and optionally seed"
+    return "the columns are id, prediction and optionally seed"
+
+
+def _value_of(path: Path, line: str, text: str) -> float:
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if not text:
+        remedy = "write a number in every row (a template comes empty)"
+        raise refuse(path, f"{line}: prediction is empty", remedy)
+    remedy = "write numbers"
+    if re.fullmatch(r"[+-]?\d+,\d+", text, re.ASCII):
+        remedy = "write numbers with a decimal point"
+    raise refuse(path, f"{line}: prediction {text[:40]!r} is not a number", remedy)
 
 
 def _read_csv(path: Path, rows: int) -> Predictions:
@@ -200,18 +229,14 @@ def _read_csv(path: Path, rows: int) -> Predictions:
                     )
                 if len(ids) >= rows * MAX_SEEDS:
                     raise _too_many(path, rows)
-                text = cells[at["prediction"]].strip()
-                if not _NUMBER.fullmatch(text):
-                    raise refuse(
-                        path, f"{line}: prediction {text[:40]!r} is not a number", "write numbers"
-                    )
+                value = _value_of(path, line, cells[at["prediction"]].strip())
                 seed = cells[at["seed"]].strip() if "seed" in at else "0"
                 if not _INTEGER.fullmatch(seed):
                     raise refuse(
                         path, f"{line}: seed {seed[:40]!r} is not an integer", "write integers"
                     )
                 ids.append(cells[at["id"]])
-                values.append(float(text))
+                values.append(value)
                 seeds.append(int(seed))
     except UnicodeDecodeError:
         raise refuse(path, "is not UTF-8 text", "save the CSV as UTF-8") from None

@@ -72,6 +72,12 @@ def _metric_score(chosen: Metric, sums: np.ndarray) -> dict[str, float | None] |
     }
 
 
+def _worst(samples: SampleScores) -> str:
+    """The id whose terms are largest, those that left the range of numbers first."""
+    size = np.max([np.abs(term).max(axis=0) for term in samples.terms.values()], axis=0)
+    return repr(str(samples.ids[int(np.argmax(np.nan_to_num(size, nan=np.inf)))]))
+
+
 def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> SplitScore:
     """Scores, intervals and counts of one split."""
     sums = samples.sums()
@@ -83,8 +89,9 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
         score = _metric_score(chosen, sums)
         if score is None:
             raise UserError(
-                f"{name} of split {samples.split!r} is not finite; the predictions are too large to"
-                " be scored or the metric is undefined for these targets"
+                f"{name} of split {samples.split!r} is not finite (largest error:"
+                f" {_worst(samples)}); the predictions are too large to be scored or the metric is"
+                " undefined for these targets"
             )
         over = [fold.values[name] for fold in folds]
         finite = np.array([value for value in over if value is not None])
