@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
@@ -26,19 +25,7 @@ DESIGNS = ("sections", "images")
 TINY = {"epochs": 2, "batch": 4, "pool": 3, "widths": [4, 4], "blocks": [1, 1]}
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "cnn2d" / "model.py"
-    spec = importlib.util.spec_from_file_location("cnn2d_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-cnn2d = _module()
+cnn2d = model_module("cnn2d")
 
 
 @pytest.fixture(autouse=True)

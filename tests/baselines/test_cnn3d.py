@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
@@ -24,16 +24,7 @@ YANG = (16, 32, 64, 128, 256)
 TINY = {"design": "periodic", "epochs": 2, "batch": 4, "widths": [4, 4], "blocks": [1, 1]}
 
 
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cnn3d_model", FOLDER / "model.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cnn3d = _module()
+cnn3d = model_module("cnn3d")
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
@@ -29,17 +28,7 @@ TINY = {
 }
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "cnn_frames" / "model.py"
-    spec = importlib.util.spec_from_file_location("cnn_frames_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-cnn_frames = _module()
+cnn_frames = model_module("cnn_frames")
 
 
 @pytest.fixture(autouse=True)

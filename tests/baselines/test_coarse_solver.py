@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
@@ -19,17 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPACING, KNOWN, FRAMES = 4.0, 2, 6
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "coarse_solver" / "model.py"
-    spec = importlib.util.spec_from_file_location("coarse_solver_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-coarse_solver = _module()
+coarse_solver = model_module("coarse_solver")
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 from torch.nn import functional  # noqa: E402
@@ -28,17 +27,7 @@ TINY = {
 }
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "convlstm" / "model.py"
-    spec = importlib.util.spec_from_file_location("convlstm_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-convlstm = _module()
+convlstm = model_module("convlstm")
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
@@ -28,17 +27,7 @@ TINY = {
 }
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "fcn" / "model.py"
-    spec = importlib.util.spec_from_file_location("fcn_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fcn = _module()
+fcn = model_module("fcn")
 
 
 @pytest.fixture(autouse=True)

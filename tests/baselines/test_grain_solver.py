@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 pytest.importorskip("torch")
 pytest.importorskip("numba")
@@ -21,17 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIDE, KNOWN, FRAMES = 32, 2, 8
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "grain_solver" / "model.py"
-    spec = importlib.util.spec_from_file_location("grain_solver_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-grain_solver = _module()
+grain_solver = model_module("grain_solver")
 
 
 def _true(mobility: float, anisotropy: float, seed: int) -> tuple[np.ndarray, tuple[int, int]]:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 from etchmark.evaluation.model import Model, Samples
 
 CODE = Path(__file__).resolve().parents[2] / "baselines" / "persistence" / "model.py"
 
 
-def _module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("persistence_model", CODE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-persistence = _module()
+persistence = model_module("persistence")
 
 
 def _inputs(rows: int = 2, frames: int = 3, side: int = 4, horizon: int = 5) -> dict:

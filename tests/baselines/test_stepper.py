@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
@@ -24,17 +23,7 @@ TINY = {
 }
 
 
-def _module() -> ModuleType:
-    path = ROOT / "baselines" / "stepper" / "model.py"
-    spec = importlib.util.spec_from_file_location("stepper_model", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stepper = _module()
+stepper = model_module("stepper")
 
 
 @pytest.fixture(autouse=True)
