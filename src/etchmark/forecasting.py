@@ -179,7 +179,7 @@ class PaddedConv(nn.Module):
             given, missing = wrap(given, width), missing - width
         if self.mixed:
             return self.conv(given)
-        with torch.autocast(given.device.type, enabled=False):
+        with training.full_precision(given):
             return self.conv(given.float())
 
 

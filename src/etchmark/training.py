@@ -92,11 +92,17 @@ def autocast(device: str | torch.device) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def full_precision(given: torch.Tensor) -> AbstractContextManager[Any]:
+    """What ``autocast`` leaves alone, on the device of ``given``."""
+    # Tensors without values, by which operations are counted, know no precision but their own.
+    return nullcontext() if given.is_meta else torch.autocast(given.device.type, enabled=False)
+
+
 class FullPrecision(nn.Sequential):
     """Layers that ``autocast`` leaves alone: a last bit of bfloat16 is 0.4 % of an output."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (its name in torch)
-        with torch.autocast(input.device.type, enabled=False):
+        with full_precision(input):
             return super().forward(input.float())
 
 

@@ -130,6 +130,23 @@ def test_it_learns_and_goes_on_longer_and_on_larger_frames():
         assert np.square(found - truth).mean() < 0.2 * still
 
 
+def test_operations_are_those_of_its_layers_and_grow_with_the_area():
+    context = np.zeros((1, 4, 12, 12), np.float32)
+    network = _built().network
+    pairs = []
+    for part in network.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            # Each value made is a sum over a kernel and the channels of a group.
+            each = part.weight[0].numel()
+            part.register_forward_hook(
+                lambda _, given, found, each=each: pairs.append(each * found.numel())
+            )
+    forecasting.forecast(network, context, 4)
+    counted = forecasting.flops_per_frame(network, shown=4, frames=4, side=12)
+    assert counted == 2 * sum(pairs) / 4
+    assert forecasting.flops_per_frame(network, shown=4, frames=4, side=24) == 4 * counted
+
+
 def _random(**params) -> forecasting.FrameNetwork:
     """A network that changes frames at every place."""
     model = _built(**params)
