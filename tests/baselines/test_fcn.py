@@ -133,6 +133,7 @@ def test_it_learns_and_goes_on_longer_and_on_larger_frames():
 def test_operations_are_those_of_its_layers_and_grow_with_the_area():
     context = np.zeros((1, 4, 12, 12), np.float32)
     network = _built().network
+    counted = forecasting.flops_per_frame(network, shown=4, frames=4, side=12)
     pairs = []
     for part in network.modules():
         if isinstance(part, torch.nn.Conv2d):
@@ -142,7 +143,6 @@ def test_operations_are_those_of_its_layers_and_grow_with_the_area():
                 lambda _, given, found, each=each: pairs.append(each * found.numel())
             )
     forecasting.forecast(network, context, 4)
-    counted = forecasting.flops_per_frame(network, shown=4, frames=4, side=12)
     assert counted == 2 * sum(pairs) / 4
     assert forecasting.flops_per_frame(network, shown=4, frames=4, side=24) == 4 * counted
 
