@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from etchmark.catalog import ModelSource
     from etchmark.data.loading import Benchmark
 
+ENGINE = ("forecasting.py", "periodic.py", "training.py")
+"""Modules of etchmark that models train with."""
 NOTE_EVERY_S = 1.0
 PEAK = "peak.json"
 
@@ -45,8 +47,11 @@ def folder_of(
         if path.is_file() and not _passed_over(path.relative_to(source.folder))
     }
     spec = benchmark.spec
+    package = Path(__file__).resolve().parents[1]
     parts = {
         "code": code,
+        # What was learnt by a faulty loop is not to be gone on with by one that was mended.
+        "engine": [files.sha256_of(package / name) for name in ENGINE],
         "params": source.params,
         "benchmark": spec.key,
         "track": [track, spec.tracks[track].inputs],
