@@ -61,14 +61,16 @@ GENERIC_ERROR = (
 # --- text from strangers -----------------------------------------------------------------------
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
-_AUTOLINKS = re.compile(r"(https?(?=://)|www(?=\.)|@)", re.IGNORECASE)
+_ACTIVE = re.compile(r"(https?(?=://)|www(?=\.)|@|:(?=[\w+-]+:))", re.IGNORECASE)
 
 
 def literal(text: str) -> str:
     """Markdown that shows ``text`` and does nothing else."""
-    # Bare addresses become links even when escaped; a word joiner stops that and shows nothing.
-    broken = _AUTOLINKS.sub("\\1\N{WORD JOINER}", plain(" ".join(text.split())))
-    return _PUNCTUATION.sub(r"\\\1", broken)
+    # Bare addresses become links and names between colons pictures even when escaped, unless an
+    # element ends in them. This one, of a colour without a colour, shows and copies as its text.
+    parts = _ACTIVE.split(plain(" ".join(text.split())))
+    escaped = [_PUNCTUATION.sub(r"\\\1", part) for part in parts]
+    return "".join(f":color[{one}]" if at % 2 else one for at, one in enumerate(escaped))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -234,3 +235,21 @@ def test_a_link_to_what_is_not_there_is_said(served: str, window: Callable) -> N
     assert any("no-such-board" in one for one in browser.alerts())
     assert "Traceback" not in browser.text()
     assert browser.all("[data-testid=stDataFrame]")
+
+
+@pytest.mark.parametrize("page", ["leaderboard?benchmark=", "data?dataset="])
+def test_text_from_strangers_copies_as_it_is_and_links_nowhere(
+    served: str, window: Callable, page: str
+) -> None:
+    asked = "https://evil.example/?q=1 (www.evil.example) mailto:w@v.example :smile: :red[x] **b**"
+    browser = window()
+    browser.open(served + page + quote(asked, safe=""))
+    (alert,) = browser.all("[data-testid=stAlert]")
+    copied = browser.script(
+        "window.getSelection().selectAllChildren(arguments[0]);"
+        "return window.getSelection().toString()",
+        alert,
+    )
+    assert asked[:50] in copied
+    assert not set(copied) & {"\u200b", "\u2060", "\ufeff"}
+    assert not browser.script("return arguments[0].querySelectorAll('a, img, strong').length", alert)
