@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
@@ -218,19 +219,24 @@ def counts(store: Store) -> tuple[int, int]:
     return _counts(store, registry_state(store))
 
 
-def newest(store: Store, limit: int) -> pd.DataFrame:
-    """The last submissions, as a table to show."""
-    rows = [
-        {
-            "date": one["created"].strftime("%Y-%m-%d"),
-            "model": shortened(one["name"], 80),
-            "benchmark": one["benchmark"],
-            "track": one["track"],
-            "protocol": one["protocol"],
-        }
-        for one in store.newest(limit)
-    ]
-    return pd.DataFrame(rows)
+class Told(NamedTuple):
+    """A submission in one line of Markdown, and the view that shows it in full."""
+
+    label: str
+    link: dict[str, str]
+
+
+def newest(store: Store, limit: int) -> list[Told]:
+    """The last submissions."""
+    found = []
+    for one in store.newest(limit):
+        where = f"{benchmark_title(one['benchmark'])} ({one['track']}, {one['protocol']})"
+        date = one["created"].strftime("%Y-%m-%d")
+        label = f"**{literal(shortened(one['name'], 60))}**  {literal(f'{where}, {date}')}"
+        link = {name: one[name] for name in ("benchmark", "protocol")}
+        link["model"] = one["id"][:12]
+        found.append(Told(label, link | ({"all": "1"} if one["superseded"] else {})))
+    return found
 
 
 # --- datasets ----------------------------------------------------------------------------------

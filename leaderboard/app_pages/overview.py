@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Hashable
+from typing import Any
 
 import dashboard_parts as parts
-import numpy as np
+import dashboard_pictures as pictures
 import pandas as pd
 import streamlit as st
-from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from etchmark.catalog import catalog
-from etchmark.errors import UserError
 from etchmark.present import number
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
@@ -20,8 +19,12 @@ from etchmark.specs import BenchmarkSpec
 
 NEWEST = 8
 IN_A_ROW = 3
-# Height of a picture over its width. No text may stand alone in a page: it would be shown.
-HIGHEST = 0.5
+# Models that were run here. No text may stand alone in a page: it would be shown.
+RUN = ("run", "verified")
+UNCHECKED = {
+    "scored": "from a predictions file; nobody reran the model",
+    "reported": "as its submitter reports it; nothing was checked",
+}
 
 
 def main() -> None:
@@ -67,11 +70,9 @@ def show_counts(store: Store, benchmarks: int) -> None:
 
 def show_benchmark(spec: BenchmarkSpec, store: Store, places: dict[str, DeltaGenerator]) -> None:
     st.markdown(f"**{parts.literal(spec.title)}**")
-    picture = picture_of(spec)
-    if picture is not None:
-        st.image(banner(*picture), alt=picture[2], width="stretch")
     found = parts.board(spec, store, protocol=spec.headline, metric=spec.primary_metric)
     ranked = found.leaders()
+    pictures.show(spec, store, str(ranked["submission"].iloc[0]) if len(ranked) else None)
     if len(ranked):
         st.markdown("  \n".join(leader(spec, ranked)))
         places[spec.id] = st.empty()
@@ -85,43 +86,15 @@ def show_benchmark(spec: BenchmarkSpec, store: Store, places: dict[str, DeltaGen
     )
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def banner(path: str, changed: int, caption: str) -> bytes | np.ndarray:
-    """A picture not much higher than its card allows: of a tall one its upper part."""
-    with Image.open(path) as image:
-        if getattr(image, "is_animated", False) or image.height <= HIGHEST * image.width:
-            return Path(path).read_bytes()
-        upper = image.convert("RGB").crop((0, 0, image.width, int(HIGHEST * image.width)))
-        return np.asarray(upper)
-
-
-def picture_of(spec: BenchmarkSpec) -> tuple[str, int, str] | None:
-    """File, time of its last change and caption of the picture of what the benchmark reads."""
-    try:
-        dataset = catalog().dataset(spec.dataset)
-        folder = catalog().dataset_folder(spec.dataset)
-    except UserError:
-        # The dataset's page says what is wrong with its card.
-        return None
-    found = [dataset.picture_of(track.config) for track in spec.tracks.values()]
-    for one in found:
-        if one is not None and (folder / one.file).is_file():
-            path = folder / one.file
-            return str(path), path.stat().st_mtime_ns, one.caption
-    return None
-
-
 def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """Who is first, and how far that is from what the labels can tell."""
-    first = ranked.to_dict("records")[0]
-    unit = metric_by_id(spec.primary_metric).unit_for(spec.target.unit)
-    score = number(first["score"]) + ("" if unit == "1" else f" {unit}")
-    interval = f"{number(first['ci_low'])} … {number(first['ci_high'])}"
-    lines = [
-        f"{parts.literal(parts.shortened(first['model'], 60))}: "
-        f"{parts.literal(spec.primary_metric)} **{parts.literal(score)}**"
-        f" ({parts.literal(interval)})"
-    ]
+    """Who is first and whether the model was run, and how far that is from what labels can tell."""
+    first, *others = ranked.to_dict("records")
+    lines = [scored(spec, first)]
+    if first["status"] in UNCHECKED:
+        lines.append(f":material/info: **{first['status']}**: {UNCHECKED[first['status']]}")
+        run = next((one for one in others if one["status"] in RUN), None)
+        if run is not None:
+            lines.append(f"First of those run here: {scored(spec, run)}")
     floor = spec.label_uncertainty
     split = spec.protocols[spec.headline].split
     if floor is not None and floor.holds_for(spec.primary_metric, split):
@@ -130,22 +103,46 @@ def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
     return lines
 
 
+def scored(spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:
+    """A model with its score and interval."""
+    unit = metric_by_id(spec.primary_metric).unit_for(spec.target.unit)
+    score = number(row["score"]) + ("" if unit == "1" else f" {unit}")
+    interval = f"{number(row['ci_low'])} … {number(row['ci_high'])}"
+    return (
+        f"{parts.literal(parts.shortened(row['model'], 60))}: "
+        f"{parts.literal(spec.primary_metric)} **{parts.literal(score)}**"
+        f" ({parts.literal(interval)})"
+    )
+
+
 def contenders(spec: BenchmarkSpec, store: Store) -> str:
     """How many there are, and how many of them the data do not keep from the first place."""
     ranked = parts.standings(
         spec, store, track=None, protocol=spec.headline, metric=spec.primary_metric
     )
     count = f"{len(ranked):,} {'submission' if len(ranked) == 1 else 'submissions'} ranked"
-    tied = ranked["rank_low"].tolist().count(1)
-    return count if len(ranked) == 1 else f"{count}, {tied} may be first"
+    if len(ranked) == 1:
+        return count
+    level = ranked["rank_low"].tolist().count(1) - 1
+    if level == 0:
+        return f"{count}; the first is told apart from all others"
+    return f"{count}; not told apart from the first: {level:,}"
 
 
 def show_newest(store: Store) -> None:
+    """One line each, which leads to the model in full."""
     newest = parts.newest(store, NEWEST)
-    if newest.empty:
+    if not newest:
         return
     st.subheader("Newest submissions", anchor=False)
-    st.dataframe(newest, hide_index=True, key="newest")
+    with st.container(gap="xsmall"):
+        for one in newest:
+            st.page_link(
+                "app_pages/leaderboard.py",
+                label=one.label,
+                icon=":material/article:",
+                query_params=one.link,
+            )
 
 
 main()

@@ -252,4 +252,6 @@ def test_text_from_strangers_copies_as_it_is_and_links_nowhere(
     )
     assert asked[:50] in copied
     assert not set(copied) & {"\u200b", "\u2060", "\ufeff"}
-    assert not browser.script("return arguments[0].querySelectorAll('a, img, strong').length", alert)
+    assert not browser.script(
+        "return arguments[0].querySelectorAll('a, img, strong').length", alert
+    )

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pandas as pd
@@ -171,9 +172,50 @@ def test_the_overview_tells_who_leads(submit_raised: Callable[[str, float], str]
     assert [one.value for one in app.metric] == ["2", "1", "2", "2"]
     said = [one.value for one in app.markdown]
     (card,) = [one for one in said if one.startswith("near: ")]
-    assert len(card.splitlines()) == 1, "no uncertainty of labels is declared"
-    assert said.count("2 submissions ranked\\, 1 may be first") == 1
-    assert set(app.dataframe[0].value["model"]) == {"near", "far"}
+    _, status = card.splitlines()
+    assert "**scored**: from a predictions file; nobody reran the model" in status
+    assert said.count(literal("2 submissions ranked; the first is told apart from all others")) == 1
+    links = {one.proto.label: one.proto.query_string for one in app.get("page_link")}
+    assert sum(label == "Leaderboard" for label in links) == 1
+    (near,) = [query for label, query in links.items() if "**near**" in label]
+    assert "benchmark=toy-line" in near
+    assert "all=1" not in near
+
+
+def test_a_card_without_a_picture_shows_how_its_labels_lie(
+    submit_raised: Callable[[str, float], str],
+) -> None:
+    assert not fine(page("overview")).get("image")
+    submit_raised("near", 0.0)
+    (drawn,) = fine(page("overview")).get("image")
+    assert "height" in drawn.proto.imgs[0].alt
+
+
+def test_a_card_says_who_is_first_of_those_run_here(
+    submit_raised: Callable[[str, float], str], command: Callable
+) -> None:
+    command("evaluate", "toy_mean", "toy-line").fine()
+    submit_raised("near", 0.0)
+    app = fine(page("overview"))
+    (card,) = [one.value for one in app.markdown if one.value.startswith("near: ")]
+    _, _, run = card.splitlines()
+    assert run.startswith(r"First of those run here: toy\_mean: mae **")
+
+
+def test_the_newest_submissions_lead_to_their_models(
+    submit_raised: Callable[[str, float], str],
+) -> None:
+    old = submit_raised("[x](javascript:alert(1)) <b>", 3.0)[:12]
+    new = submit_raised("[x](javascript:alert(1)) <b>", 2.0)[:12]
+    app = fine(page("overview"))
+    links = [one.proto for one in app.get("page_link") if "x" in one.proto.label]
+    for one in links:
+        assert not re.search(r"(?<!\\)(\[x\]|<b>)", one.label)
+        asked = dict(parse_qsl(one.query_string.removeprefix("?")))
+        shown = fine(start(**asked))
+        assert not shown.warning, [one.value for one in shown.warning]
+        assert query(shown)["model"] in (old, new)
+    assert sorted("all=1" in one.query_string for one in links) == [False, True], "one is hidden"
 
 
 def test_a_broken_benchmark_leaves_the_others_on_the_overview(toy_content: Path) -> None:

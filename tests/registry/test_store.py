@@ -56,6 +56,7 @@ def test_a_submission_is_read_back_as_it_was_stored(submitted, home):
     (newest,) = Store().newest(3)
     assert newest["created"] == record.created.replace(tzinfo=None)
     assert (newest["id"], newest["name"]) == (record.submission, "mine")
+    assert newest["superseded"] is False
     assert Store().newest(0) == []
     board = ("toy-line", 1, "holdout")
     assert Store().records(*board, name="mine") == [record]

@@ -265,19 +265,29 @@ class Store:
         return int(submissions), int(models)
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
-        """The last submissions that were scored, newest first: what to tell of each."""
-        columns = [
-            getattr(SubmissionRow, name)
-            for name in ("created", "name", "benchmark", "track", "protocol", "id")
-        ]
+        """The last submissions that were scored, newest first: what to tell of each.
+
+        ``superseded`` says whether a later one of its name stands in its place on the board.
+        """
+        told = SubmissionRow
+        place = (told.name, told.benchmark, told.version, told.track, told.protocol)
+        scored = told.outcome == "ok"
         query = (
-            select(*columns)
-            .where(SubmissionRow.outcome == "ok")
-            .order_by(SubmissionRow.created.desc(), SubmissionRow.id)
+            select(told.id, told.created, *place)
+            .where(scored)
+            .order_by(told.created.desc(), told.id)
             .limit(limit)
         )
         with self._explained(), Session(self.engine) as session:
-            return [dict(row._mapping) for row in session.execute(query)]
+            rows = [dict(row._mapping) for row in session.execute(query)]
+            same = scored & told.name.in_([row["name"] for row in rows])
+            order = told.created, told.id
+            found = session.execute(select(told.id, *place).where(same).order_by(*order))
+            # The last of each place is what is left.
+            standing = {tuple(places): one for one, *places in found}
+        for row in rows:
+            row["superseded"] = row["id"] != standing[tuple(row[one.key] for one in place)]
+        return rows
 
     def get(self, submission: str) -> Entry | None:
         with self._explained(), Session(self.engine) as session:
