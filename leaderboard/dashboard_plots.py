@@ -36,10 +36,12 @@ ROW_PX = 34
 BAR = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
     "<path d='M0 10H120' stroke='%%238884'/>"
-    "<path d='M%.0f 10H%.0f' stroke='%%2356B4E9' stroke-width='5'/>"
-    "<circle cx='%.0f' cy='10' r='4' fill='%%230072B2' stroke='%%23fff'/></svg>"
+    "<path d='M%.1f 10H%.1f' stroke='%%2356B4E9' stroke-width='8'/>"
+    "<path d='M%.1f 3V17' stroke='%%230072B2' stroke-width='1.6'/></svg>"
 )
 """Pixels of low, high and score; colours that are seen on light and on dark ground."""
+LEAST = 1.5
+"""Pixels to either side of the score below which an interval would not be seen."""
 LAYOUT: dict[str, Any] = {
     "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
     "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
@@ -123,11 +125,13 @@ def interval_bars(frame: pd.DataFrame) -> list[str | None]:
         ends, given = np.array(limits), values
         if log:
             ends, given = np.log(ends), np.log(np.maximum(values, 1e-300))
-        return np.clip(14 + 92 * (given - ends[0]) / (ends[1] - ends[0]), 14, 106)
+        return np.clip(16 + 88 * (given - ends[0]) / (ends[1] - ends[0]), 16, 104)
 
+    middle = at(score)
+    drawn = (np.fmin(at(low), middle - LEAST), np.fmax(at(high), middle + LEAST), middle)
     return [
         None if isnan(one[2]) else BAR % one
-        for one in zip(at(low).tolist(), at(high).tolist(), at(score).tolist(), strict=True)
+        for one in zip(*(values.tolist() for values in drawn), strict=True)
     ]
 
 
@@ -242,14 +246,20 @@ def _add_intervals(
         y=rows["height"],
         mode="markers",
         name=f"{label(status)}, 95 % interval",
-        marker={"size": 9, "color": shade, "symbol": symbols.tolist()},
+        marker={
+            "size": np.where(score == at, 7, 10).tolist(),
+            "opacity": 1,
+            "color": shade,
+            "symbol": symbols.tolist(),
+        },
+        # Ends higher than the marker: a narrow interval lies under it on a logarithmic axis.
         error_x={
             "type": "data",
             "symmetric": False,
             "array": np.maximum(high - at, 0),
             "arrayminus": np.maximum(at - low, 0),
             "thickness": 2,
-            "width": 4,
+            "width": 7,
             "color": shade,
         },
         text=hover,

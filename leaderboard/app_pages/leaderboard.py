@@ -110,12 +110,13 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
     spans = frame["rank_low"].astype(str) + "–" + frame["rank_high"].astype(str)
     table = pd.DataFrame(
         {
+            # On a phone the first three are seen without scrolling, names that are long in part.
             "rank": frame["rank"],
-            "range": spans.where(ranked, None),
-            "model": [parts.shortened(name, 100) for name in frame["model"]],
-            "track": frame["track"],
             metric: frame["score"],
+            "model": [parts.shortened(name, 100) for name in frame["model"]],
             BAR: plots.interval_bars(frame),
+            "range": spans.where(ranked, None),
+            "track": frame["track"],
             "low": frame["ci_low"],
             "high": frame["ci_high"],
             **{
@@ -153,7 +154,7 @@ def column_config(spec: BenchmarkSpec, metric: str, splits: Sequence[str]) -> di
         "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
         "model": config.TextColumn(width=310),
         "track": config.TextColumn(width=130),
-        metric: config.NumberColumn(head, format=real),
+        metric: config.NumberColumn(head, format=real, width=90),
         "low": config.NumberColumn("95 % low", format=real),
         "high": config.NumberColumn("95 % high", format=real),
         BAR: config.ImageColumn("95 % interval", width=130, help="all rows on one scale"),

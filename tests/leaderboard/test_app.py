@@ -446,6 +446,7 @@ def test_board_is_the_engines(board: dict[str, Entry]) -> None:
     frame = standings.standings(spec, Store())
     assert shown["model"].tolist() == frame["model"].tolist() == ["good", "kinds only", "worse"]
     assert shown["rank"].tolist() == [1, 2, 3]
+    assert list(shown.columns)[:3] == ["rank", "mae", "model"], "what a phone has room for"
     np.testing.assert_array_equal(shown["mae"].to_numpy(float), frame["score"].to_numpy(float))
     np.testing.assert_array_equal(shown["low"].to_numpy(float), frame["ci_low"].to_numpy(float))
     first = frame.iloc[0]
@@ -653,6 +654,12 @@ def test_scores_that_span_decades_stand_on_a_logarithmic_axis(
         axis = drawn["layout"]["xaxis"]
         kinds.append(axis.get("type", "linear"))
     assert kinds == ["linear", "linear", "log"]
+    # Intervals are seen however narrow they are: in the rows beside the score, in the plot above it.
+    for one in table(app)["bar"]:
+        low, high, score = map(float, re.search(r"M(\S+) 10H(\S+)'.*M(\S+) 3V", one[100:]).groups())
+        assert low <= score - 1.5 < score + 1.5 <= high
+    (points,) = [one for one in drawn["data"] if "error_x" in one]
+    assert all(2 * points["error_x"]["width"] > size for size in points["marker"]["size"])
     # Every score lies on the axis.
     assert 10 ** axis["range"][0] < 1
     assert 10 ** axis["range"][1] > 50
