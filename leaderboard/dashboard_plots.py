@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from dashboard_labels import name_places
 from dashboard_parts import shortened
 
 from etchmark.present import number
@@ -30,8 +31,6 @@ DECADES = 20.0
 """Largest over smallest score from which an axis is logarithmic."""
 NAMED, BARRED = 16, 24
 """Points up to which a plot writes their names beside them, and draws their intervals."""
-PLOT_PX, LETTER_PX = (640.0, 340.0), (6.2, 15.0)
-"""About the size of a plot's inside and of a letter of a name in it."""
 ROW_PX = 34
 BAR = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
@@ -307,7 +306,10 @@ def cost_plot(
         at = np.flatnonzero(rows)
         if not len(at):
             continue
-        where = name_places(spent, score, at, names) if named else [""] * len(at)
+        where = [""] * len(at)
+        if named:
+            ends = (low, high) if len(frame) <= BARRED else (score, score)
+            where = name_places(spent, score, at, names, ends)
         figure.add_scatter(
             x=spent[at],
             y=score[at],
@@ -338,48 +340,6 @@ def cost_plot(
     figure.update_xaxes(title=html.escape(cost_title, quote=False), zeroline=False, **across)
     figure.update_yaxes(title=html.escape(score_title, quote=False), showgrid=True, **up)
     return figure
-
-
-def name_places(
-    across: np.ndarray, up: np.ndarray, wanted: np.ndarray, names: Sequence[str]
-) -> list[str]:
-    """Where names stand beside their points so that none covers another: "" for one without room.
-
-    Args:
-        across: of all points, shape (points,).
-        up: of all points, shape (points,).
-        wanted: numbers of the points to be named, the most important ones first.
-        names: of all points.
-    """
-    spots = np.stack([_pixels(across, PLOT_PX[0]), _pixels(up, PLOT_PX[1])], axis=1)
-    taken: list[tuple[float, float, float, float]] = []
-    found = []
-    for one in wanted:
-        x, y = spots[one]
-        width = LETTER_PX[0] * len(names[one])
-        # Names point inwards first, so that none leaves the plot.
-        sides = ("left", "right") if x > PLOT_PX[0] / 2 else ("right", "left")
-        chosen = ""
-        for place in (f"{row} {side}" for side in sides for row in ("top", "bottom")):
-            left = x - width if place.endswith("left") else x
-            low = y if place.startswith("top") else y - LETTER_PX[1]
-            box = (left, low, left + width, low + LETTER_PX[1])
-            free = all(
-                box[2] <= b[0] or b[2] <= box[0] or box[3] <= b[1] or b[3] <= box[1] for b in taken
-            )
-            if free and left >= 0 and left + width <= PLOT_PX[0]:
-                chosen = place
-                taken.append(box)
-                break
-        found.append(chosen)
-    return found
-
-
-def _pixels(values: np.ndarray, size: float) -> np.ndarray:
-    """Places on an axis of so many pixels, logarithmic where it can be, as the plot has it."""
-    shown = np.log(values) if values.min() > 0 else values
-    spread = np.ptp(shown)
-    return size * (shown - shown.min()) / spread if spread > 0 else np.full(len(shown), size / 2)
 
 
 def beyond(frame: pd.DataFrame, limits: tuple[float, float]) -> int:

@@ -654,7 +654,7 @@ def test_scores_that_span_decades_stand_on_a_logarithmic_axis(
         axis = drawn["layout"]["xaxis"]
         kinds.append(axis.get("type", "linear"))
     assert kinds == ["linear", "linear", "log"]
-    # Intervals are seen however narrow they are: in the rows beside the score, in the plot above it.
+    # Intervals are seen however narrow they are: in a row beside the score, in the plot above it.
     for one in table(app)["bar"]:
         low, high, score = map(float, re.search(r"M(\S+) 10H(\S+)'.*M(\S+) 3V", one[100:]).groups())
         assert low <= score - 1.5 < score + 1.5 <= high
@@ -888,29 +888,31 @@ def test_links(parts) -> None:
 
 def test_names_beside_points_do_not_cover_each_other() -> None:
     dashboard_data()
-    from dashboard_plots import LETTER_PX, PLOT_PX, _pixels, name_places
+    from dashboard_labels import PLOT_PX, POINT_PX, name_box, name_places, pixels
 
     generator = np.random.default_rng(0)
-    for count in (1, 2, 12):
-        across, up = generator.uniform(1, 1.2, (2, count))
-        across[0], up[0] = 1e9, 1e9
+    for count, spread in ((1, 1.2), (2, 1.2), (12, 1.2), (12, 1e9), (40, 1e9)):
+        across, up = np.exp(generator.uniform(0, np.log(spread), (2, count)))
+        across[0], up[0] = 1e10, 1e10
+        ends = (up / 3, up * 3)
         names = ["a name of some letters"] * count
-        wanted = np.arange(count)
-        found = name_places(across, up, wanted, names)
+        found = name_places(across, up, np.arange(count), names, ends)
         assert found[0]
-        wide, high = LETTER_PX[0] * len(names[0]), LETTER_PX[1]
-        spots = np.stack([_pixels(across, PLOT_PX[0]), _pixels(up, PLOT_PX[1])], axis=1)
-        boxes = [
-            (x - wide * place.endswith("left"), y - high * place.startswith("bottom"))
-            for (x, y), place in zip(spots.tolist(), found, strict=True)
-            if place
-        ]
-        for at, (left, low) in enumerate(boxes):
-            assert 0 <= left <= PLOT_PX[0] - wide
-            for other, below in boxes[:at]:
-                assert abs(left - other) >= wide or abs(low - below) >= high
-    # Eleven points lie on a spot that four names fit around.
-    assert sum(map(bool, found)) <= 5
+        x = pixels(across, PLOT_PX[0])
+        low, y, high = pixels(np.stack([ends[0], up, ends[1]]), PLOT_PX[1])
+        boxes = {
+            at: name_box(x[at], y[at], place, names[at]) for at, place in enumerate(found) if place
+        }
+        for at, box in boxes.items():
+            assert box[0] >= 0
+            assert box[2] <= PLOT_PX[0]
+            for other in set(range(count)) - {at}:
+                r = POINT_PX
+                bar = np.array([x[other] - r, low[other] - r, x[other] + r, high[other] + r])
+                for thing in (bar, *([boxes[other]] if other in boxes else [])):
+                    assert not ((box[:2] < thing[2:]) & (thing[:2] < box[2:])).all()
+        # All but the first lie on a spot that few names fit around, or have room.
+        assert sum(map(bool, found)) <= 5 if spread < 2 else sum(map(bool, found)) >= 4
 
 
 def test_plot_labels_are_escaped(parts) -> None:
