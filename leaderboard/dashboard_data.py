@@ -218,7 +218,9 @@ def _finite(column: pd.Series | pd.DataFrame) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def histogram(table: pd.DataFrame, column: str, by: str | None) -> go.Figure:
+def histogram(
+    table: pd.DataFrame, column: str, by: str | None, unit: str | None = None
+) -> go.Figure:
     """How often each range of values occurs, one line of steps per group."""
     values = _finite(table[column])
     edges = np.histogram_bin_edges(values, bins=min(40, max(5, int(np.sqrt(len(values))))))
@@ -238,25 +240,28 @@ def histogram(table: pd.DataFrame, column: str, by: str | None) -> go.Figure:
         showlegend=by is not None,
         **LAYOUT,
     )
-    figure.update_xaxes(title=html.escape(column, quote=False), zeroline=False)
-    figure.update_yaxes(title="samples", rangemode="tozero", showgrid=True)
+    title = column if unit is None else f"{column} / {unit}"
+    figure.update_xaxes(title=html.escape(title, quote=False), zeroline=False)
+    figure.update_yaxes(title="number of samples", rangemode="tozero", showgrid=True)
     return figure
 
 
-def summary(table: pd.DataFrame, column: str, by: str | None) -> pd.DataFrame:
+def summary(
+    table: pd.DataFrame, column: str, by: str | None, unit: str | None = None
+) -> pd.DataFrame:
     """Number, mean, spread and range of a quantity, by group."""
-    rows = []
+    rows, of = [], "" if unit is None else f" / {unit}"
     for name, part in _parts(table, by):
         values = pd.Series(_finite(part[column]))
         rows.append(
             {
                 "group": name,
                 "samples": len(values),
-                "mean": values.mean(),
-                "sd": values.std(),
-                "least": values.min(),
-                "median": values.median(),
-                "greatest": values.max(),
+                f"mean{of}": values.mean(),
+                f"sd{of}": values.std(),
+                f"least{of}": values.min(),
+                f"median{of}": values.median(),
+                f"greatest{of}": values.max(),
             }
         )
     return pd.DataFrame(rows)

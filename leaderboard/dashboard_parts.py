@@ -74,6 +74,15 @@ def literal(text: str) -> str:
     return "".join(f":color[{one}]" if at % 2 else one for at, one in enumerate(escaped))
 
 
+def prose(text: str) -> str:
+    """Markdown that shows a card's text, with what stands between backticks as code."""
+    pieces = re.split(r"`([^`]+)`", text)
+    # Blanks at the ends of a piece are kept, which ``literal`` drops.
+    return "".join(
+        f"`{plain(one)}`" if at % 2 else literal(f"|{one}|")[2:-2] for at, one in enumerate(pieces)
+    )
+
+
 @lru_cache(maxsize=1 << 16)
 def shortened(text: str, width: int) -> str:
     """One line of at most ``width`` characters without any that steer the display."""

@@ -43,7 +43,7 @@ def controls() -> tuple[DatasetSpec, str]:
 def about(spec: DatasetSpec, config: str, found: Gallery | None) -> None:
     st.subheader(parts.literal(spec.title), anchor=False)
     st.text(" ".join(spec.summary.split()))
-    st.markdown(f"**{parts.literal(config)}.** " + parts.literal(spec.configs[config].description))
+    st.markdown(f"**{parts.literal(config)}.** " + parts.prose(spec.configs[config].description))
     picture = spec.picture_of(config)
     if picture is not None:
         path = catalog().dataset_folder(spec.name) / picture.file
@@ -85,7 +85,13 @@ def how_to_have(spec: DatasetSpec, config: str) -> None:
     st.code(data.commands(spec, config), language="bash", wrap_lines=True)
 
 
-def show_downloads(found: Gallery) -> None:
+def show_downloads(spec: DatasetSpec, config: str, found: Gallery) -> None:
+    if spec.configs[config].own_use:
+        st.caption(
+            "This page hands these files out to nobody: their sources state no licence. The command"
+            " above fetches them from there, for your own use."
+        )
+        return
     with st.container(horizontal=True):
         for split in found.splits:
             size = found.size(split)
@@ -163,7 +169,7 @@ def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else parts.shortened(str(value), 200)
 
 
-def show_distribution(found: Gallery, split: str, table: pd.DataFrame) -> None:
+def show_distribution(spec: DatasetSpec, found: Gallery, split: str, table: pd.DataFrame) -> None:
     ranges = numbers(table)
     if not ranges:
         return
@@ -177,10 +183,12 @@ def show_distribution(found: Gallery, split: str, table: pd.DataFrame) -> None:
         by = st.selectbox(
             "By", sorts, key=f"by-{key}", format_func=lambda one: one or "all samples together"
         )
-    figure = data.histogram(table, column, by or None)
+    unit = spec.unit_of(column)
+    figure = data.histogram(table, column, by or None, unit)
     st.plotly_chart(figure, width="stretch", config=data.CONFIG, key="spread")
     with st.expander("As a table"):
-        st.dataframe(data.summary(table, column, by or None), hide_index=True, key="spread-table")
+        shown = data.summary(table, column, by or None, unit)
+        st.dataframe(shown, hide_index=True, key="spread-table")
 
 
 def main() -> None:
@@ -196,7 +204,7 @@ def main() -> None:
         parts.remember(chosen)
         st.info("This configuration is not on this machine yet; the first command above builds it.")
         return
-    show_downloads(found)
+    show_downloads(spec, config, found)
     st.subheader("Samples", anchor=False)
     split = parts.choose(
         st.segmented_control, "Split", "split", found.splits, found.splits[0], required=True
@@ -207,7 +215,7 @@ def main() -> None:
     if row is not None:
         show_sample(found, split, row)
         chosen["sample"] = str(parts.samples(found, split)["id"].loc[row])
-        show_distribution(found, split, table)
+        show_distribution(spec, found, split, table)
     parts.remember(chosen)
 
 

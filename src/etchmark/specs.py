@@ -78,6 +78,8 @@ class DatasetConfig(Record):
     splits: list[SplitName] = Field(min_length=1)
     network: bool = False
     """True if building it needs files that must be downloaded first."""
+    own_use: bool = False
+    """True if its sources grant no licence: whoever builds it does not hand it on."""
     rows: int = Field(gt=0)
 
 
@@ -96,6 +98,8 @@ class DatasetSpec(Record):
     label_columns: list[str] = Field(min_length=1)
     """Columns kept in the frozen release of the configs that have them, to tell how far a rebuild
     that differs is off."""
+    units: dict[Line, list[str]] = {}
+    """Columns of numbers by their unit; one that is not named has none."""
     pictures: list[Picture] = []
     parameters: dict[str, Any] = {}
     """Generator parameters and seeds, handed to ``build.py`` and kept in the manifest."""
@@ -104,10 +108,17 @@ class DatasetSpec(Record):
     def _default_exists(self) -> DatasetSpec:
         if self.default_config not in self.configs:
             raise ValueError(f"default_config {self.default_config!r} is not among configs")
+        columns = [column for named in self.units.values() for column in named]
+        if twice := [column for column in columns if columns.count(column) > 1]:
+            raise ValueError(f"units: column {twice[0]!r} is named twice")
         for picture in self.pictures:
             if unknown := [name for name in picture.configs if name not in self.configs]:
                 raise ValueError(f"{picture.file} shows {unknown[0]!r}, which is not among configs")
         return self
+
+    def unit_of(self, column: str) -> str | None:
+        """The unit of a column; None if it has none."""
+        return next((unit for unit, columns in self.units.items() if column in columns), None)
 
     def picture_of(self, config: str) -> Picture | None:
         """The first picture of a config."""

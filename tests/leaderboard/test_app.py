@@ -292,6 +292,38 @@ def test_samples_filters_and_their_spread(toy_content: Path) -> None:
     assert app.info[0].value == "No sample passes these filters. Widen them."
 
 
+def change_toy(content: Path, change: Callable[[str], str]) -> None:
+    card = content / "datasets" / "toy" / "dataset.yaml"
+    card.write_text(change(card.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def test_a_distribution_names_its_unit(toy_content: Path) -> None:
+    change_toy(toy_content, lambda text: text + "units: {HV: [a], mm: [y]}\n")
+    building.build(catalog(), "toy", "scalar-mini")
+    app = fine(page("data"))
+    app.selectbox(key="spread-toy-scalar-mini-train").set_value("a").run()
+    assert "a / HV" in _plots(fine(app))
+    assert "mean / HV" in spread_of(app).columns
+
+
+def spread_of(app: AppTest) -> pd.DataFrame:
+    return next(one.value for one in app.dataframe if "group" in one.value.columns)
+
+
+def test_what_may_not_be_handed_on_has_no_download(toy_content: Path) -> None:
+    described = "description: A line of `x`, [y](z) by"
+    change_toy(
+        toy_content,
+        lambda text: text.replace("description: A line", f"own_use: true\n    {described} w", 1),
+    )
+    building.build(catalog(), "toy", "scalar-mini")
+    app = fine(page("data"))
+    assert not app.get("download_button")
+    assert any("hands these files out to nobody" in one for one in captions(app))
+    said = "**scalar\\-mini.** A line of `x`\\, \\[y\\]\\(z\\) by w\\."
+    assert said in [one.value for one in app.markdown]
+
+
 def test_a_link_leads_to_a_sample(toy_content: Path) -> None:
     building.build(catalog(), "toy", "scalar-mini")
     link = {"dataset": "toy", "config": "scalar-mini", "split": "hard", "sample": "hard-04"}
