@@ -34,14 +34,14 @@ def name_places(
     drawn = np.stack([x, low, x, high], axis=1) + POINT_PX * np.array([-1, -1, 1, 1])
     taken = np.empty((0, 4))
     found = []
-    for one in wanted:
+    for one in map(int, wanted):
         # Its own point and interval lie beside a name wherever it stands.
         others = np.concatenate([np.delete(drawn, one, axis=0), taken])
         # Names point inwards first, so that none leaves the plot.
         sides = ("left", "right") if x[one] > PLOT_PX[0] / 2 else ("right", "left")
         chosen = ""
         for place in (f"{row} {side}" for side in sides for row in ("top", "bottom")):
-            box = name_box(x[one], y[one], place, names[one])
+            box = name_box(float(x[one]), float(y[one]), place, names[one])
             covers = (box[:2] < others[:, 2:]) & (others[:, :2] < box[2:])
             if not covers.all(axis=1).any() and box[0] >= 0 and box[2] <= PLOT_PX[0]:
                 chosen = place
