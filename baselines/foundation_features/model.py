@@ -75,7 +75,11 @@ class FoundationFeatures:
         """Shape (samples, features), float32."""
         columns = [name for name in IMAGES if name in inputs]
         if not columns:
-            raise UserError(f"no image column among {', '.join(inputs)}")
+            shown = ", ".join(list(inputs)[:5]) + (", …" if len(inputs) > 5 else "")
+            raise UserError(
+                f"this track has no images, faces or micrographs (its inputs: {shown}); give a"
+                " --track that has some"
+            )
         for name in columns:
             if np.ndim(inputs[name]) == 4:
                 raise UserError(f"{name} holds volumes; this model reads images or faces")

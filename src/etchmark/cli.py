@@ -229,7 +229,11 @@ def evaluate(
         bool, typer.Option("--mini", help="on the small config if there is one; store nothing")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="go on where an interrupted run stopped")
+        bool,
+        typer.Option(
+            "--resume",
+            help="keep what is done, and go on where a run with --resume was interrupted",
+        ),
     ] = False,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="safetensors file for a model that takes one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import signal
 import tempfile
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from etchmark.evaluation import evaluate
 from etchmark.evaluation.evaluate import LOG_TAIL_BYTES, MAX_REASON, Limits, one_line, run_model
 
 FOLDS = ("--protocol", "folds")
@@ -461,6 +463,30 @@ def test_a_failed_run_has_no_cost_but_its_hardware(hub):
     (row,) = hub.board(everything=True)
     assert row["hardware"]
     assert (row["fit_seconds"], row["peak_memory_bytes"], row["parameters"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ([], ""),
+        ([b"epoch 1/9: loss 0.2\n"], "epoch 1/9: loss 0.2"),
+        ([b"one\ntw", b"o, 37% of 20 images\n\n"], "two, 37% of 20 images"),
+        ([b"\r10%|#  |\r20%|## |"], "20%|## |"),
+        ([b"\x1b[2Jclear\xff\n"], "\ufffd[2Jclear\ufffd"),
+        ([b"x" * 9000], "x" * 499 + "…"),
+    ],
+)
+def test_what_a_model_printed_last_stands_beside_the_bar(printed, shown):
+    assert evaluate._last_line(collections.deque(printed)) == shown
+
+
+def test_a_terminal_shows_how_far_a_fold_is(hub, capsys):
+    tail = collections.deque([b"encoder: 37% of 20 images, 88 s left\n"])
+    with evaluate._bar(3, True, tail) as advance:
+        advance(0)
+        time.sleep(0.2)
+        advance(1)
+    assert "1/3 folds [00:00], encoder: 37% of 20 images, 88 s left" in capsys.readouterr().err
 
 
 def test_mini_stores_nothing(hub):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from etchmark.errors import CannotRun
 from etchmark.evaluation import worker
 from etchmark.evaluation.tables import Table
 
@@ -198,6 +199,21 @@ def test_parameters_of_a_variant_reach_build(hub):
     assert row["model"] == "constant/low"
     assert row["score"] > 50
     assert "name one of: constant/low" in hub.command("evaluate", folder, "toy-line").refusal()
+    # A slip in the card is its writer's to mend, and no failure of the model.
+    card["variants"]["low"]["params"] = {"valeu": 0.0}
+    (folder / "card.yaml").write_text(json.dumps(card))
+    line = hub.command("evaluate", f"{folder}/low", "toy-line").refusal()
+    assert "card.yaml: build() takes no 'valeu'; did you mean 'value'?" in line
+    assert len(hub.board(everything=True)) == 1
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    assert worker.resolve_device("cpu") == "cpu"
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert worker.resolve_device("auto") == "cpu"
+    with pytest.raises(CannotRun, match=r"'cuda:1'.*no CUDA device here; give --device cpu"):
+        worker.resolve_device("cuda:1")
 
 
 # --- the pieces --------------------------------------------------------------------------------

@@ -198,8 +198,18 @@ def test_a_file_of_something_else_never_runs(stored: Path, change: str) -> None:
         content["norm.weight"] = torch.full((32,), torch.inf)
     save_file(content, stored)
     spec = exact("vit_base_patch16_clip_224.openai", size=48, options=SMALL)
-    with pytest.raises(CannotRun, match=r"^small.safetensors: (does not fit|holds)"):
+    with pytest.raises(CannotRun, match=r"/small.safetensors: (does not fit|holds)"):
         Encoder(spec, spec.locate(stored))
+
+
+def test_a_name_without_a_tag_means_no_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETCHMARK_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("ETCHMARK_WEIGHTS", raising=False)
+    with pytest.raises(UserError, match=r"with its tag: resnet50\.a1_in1k, .*--weights"):
+        EncoderSpec("resnet50").locate()
 
 
 def test_own_loaders_are_strict(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -276,6 +277,16 @@ def test_a_blow_up_is_told_with_its_time() -> None:
     """Nothing that is not finite is ever a frame."""
     with pytest.raises(Unstable, match=r"not finite at t = .*smaller dt"):
         CahnHilliard(32, WELL, dt=50.0).evolve(40 * start(), [5000.0])
+    # A free energy without a lower bound: values grow without limit, however short a step.
+    endless = CahnHilliard(16, Polynomial([0.0, 0.0, -0.5, 0.0, -0.25]))
+    told = []
+    for times in ([50.0], list(np.arange(0.5, 50.5, 0.5))):
+        with pytest.raises(Unstable) as error:
+            endless.evolve(noise(16, np.random.default_rng(0)), times)
+        told.append(re.search(r"not finite at t = ([\d.]+);", str(error.value)))
+    first, second = (float(found[1]) for found in told if found)
+    assert first == pytest.approx(second, abs=0.5), "whatever frames are asked for"
+    assert 5 < first < 20
 
 
 def test_energy_that_rises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ from etchmark.specs import BenchmarkSpec, Cost
 
 DEFAULT_TIME_LIMIT_S = 4 * 3600.0
 LOG_TAIL_BYTES = 64 * 1024
+LAST_LINE_BYTES = 4096
 LOG_FILE_BYTES = 64 << 20
 MAX_REASON = 500
 POLL_S = 0.05
@@ -252,7 +253,7 @@ def _watch(
     started = time.monotonic()
     try:
         watched = psutil.Process(process.pid)
-        with _bar(len(results), progress) as advance:
+        with _bar(len(results), progress, tail) as advance:
             while process.poll() is None:
                 begun = time.monotonic()
                 if begun - started > limits.seconds:
@@ -276,18 +277,31 @@ def _watch(
 
 
 @contextmanager
-def _bar(steps: int, progress: bool) -> Iterator[Any]:
+def _bar(steps: int, progress: bool, tail: collections.deque[bytes]) -> Iterator[Any]:
+    """Finished folds, and what the model printed last: a fold may take an hour."""
     if not progress:
         yield lambda done: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=steps, unit="fold", leave=False) as bar:
+    form = "{n_fmt}/{total_fmt} folds [{elapsed}]{postfix}"
+    with tqdm(total=steps, leave=False, dynamic_ncols=True, bar_format=form) as bar:
 
         def advance(done: int) -> None:
-            bar.update(done - bar.n)
+            bar.set_postfix_str(_last_line(tail), refresh=False)
+            bar.n = done
+            # Drawn a few times in a second at most.
+            bar.update(0)
 
         yield advance
+
+
+def _last_line(tail: collections.deque[bytes]) -> str:
+    """What was printed last, harmless to a terminal; of lines drawn over, the last one."""
+    # Another thread appends to it meanwhile; a line is never longer than what is left of it.
+    text = b"".join(list(tail)[-2:])[-LAST_LINE_BYTES:].decode("utf-8", "replace")
+    lines = [line for line in map(one_line, re.split(r"[\r\n]", text)) if line]
+    return lines[-1] if lines else ""
 
 
 def run_model(

@@ -13,7 +13,9 @@ accident or by a look around; it is no sandbox against a model that searches the
 from __future__ import annotations
 
 import ctypes
+import difflib
 import importlib.util
+import inspect
 import json
 import os
 import random
@@ -22,7 +24,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ import psutil
 import pyarrow as pa
 
 from etchmark import files
-from etchmark.errors import UserError
+from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
 from etchmark.evaluation.model import FeatureSeconds, Samples
 from etchmark.evaluation.tables import Table, pick, write
@@ -74,10 +76,26 @@ def seed_everything(seed: int) -> None:
 
 
 def resolve_device(device: str) -> str:
-    if device != "auto":
-        return device
     torch = sys.modules.get("torch")
-    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
+    cuda = torch is not None and torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if cuda else "cpu"
+    if device.startswith("cuda") and torch is not None and not cuda:
+        raise CannotRun(f"device {device!r}: torch finds no CUDA device here; give --device cpu")
+    return device
+
+
+def _check_params(build: Callable[..., Any], params: Mapping[str, Any]) -> None:
+    """Refuse what ``build`` does not take: a card's mistake, which is no failure of the model."""
+    taken = inspect.signature(build).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
+        return
+    for name in params:
+        if name not in taken:
+            known = [one for one in taken if one not in {"seed", "device"}]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}"
+            raise UserError(f"params in card.yaml: build() takes no {name!r}{hint}")
 
 
 def _labelled(path: Path, inputs: list[str]) -> Samples | None:
@@ -130,6 +148,7 @@ def run_fold(
     seed_everything(seed + 1000 * fold)
     train = _labelled(folder / TRAIN, run["inputs"])
     validation = _labelled(folder / VALIDATION, run["inputs"])
+    _check_params(build, run["params"])
     model = build(seed=seed, device=device, **run["params"])
     # What is kept between runs counts alike whether it was there or not: features never in fitting
     # (each fold reads the same ones), those of predicted samples always in predicting.

@@ -99,6 +99,21 @@ def check_name(spec: EncoderSpec) -> None:
         raise UserError(f"timm knows no weights {spec.name!r}; it has {', '.join(near) or 'none'}")
 
 
+def check_tag(spec: EncoderSpec) -> None:
+    """Refuse a timm model whose name does not say which of its weights are meant."""
+    if spec.name in OWN or "." in spec.name:
+        return
+    check_name(spec)
+    from timm.models import get_arch_pretrained_cfgs
+
+    known = [one for one in get_arch_pretrained_cfgs(spec.name) if "." in one]
+    which = f"name it with its tag: {', '.join(known[:6])}" if known else "timm has none of it"
+    raise UserError(
+        f"{spec.name} does not say which pretrained weights; {which}; or name a file with"
+        " --weights, or set weights: random"
+    )
+
+
 def _create(spec: EncoderSpec, **more: Any) -> nn.Module:
     """The network, by timm's own rules."""
     if spec.name in OWN:
@@ -230,12 +245,12 @@ class Encoder:
                 network = _load_timm(spec, path)
         except REFUSALS as error:
             raise CannotRun(
-                f"{path.name}: does not fit {spec.name} ({_short(error)}); give a file with exactly"
+                f"{path}: does not fit {spec.name} ({_short(error)}); give a file with exactly"
                 " its tensors, with or without the classifier"
             ) from None
         given = list(network.parameters())
         if not all(torch.isfinite(one).all() for one in given):
-            raise CannotRun(f"{path.name}: holds weights that are not finite; download it again")
+            raise CannotRun(f"{path}: holds weights that are not finite; download it again")
         if not any(one.any() for one in given):
             raise CannotRun(f"{path.name}: holds nothing but zeros; download it again")
         return network

@@ -150,6 +150,7 @@ class _Job:
         # Two processes on the same images begin at different ones and take over from each other.
         batches = [missing[at : at + size] for at in range(0, len(missing), size)]
         random.Random(os.getpid()).shuffle(batches)  # noqa: S311
+        say(f"{self.spec.name}: {len(missing)} images to encode")
         started = told = time.perf_counter()
         for count, batch in enumerate(batches):
             self._batch(encoder, batch)

@@ -99,8 +99,10 @@ class EncoderSpec:
         return weights.locate(self.name, given=given, local=self.local, size=self._size_in_words)
 
     def _size_in_words(self) -> str:
-        from etchmark.features.encoders import megabytes
+        """For the message where weights cannot be had; refuses a name that means none."""
+        from etchmark.features.encoders import check_tag, megabytes
 
+        check_tag(self)
         return f"about {megabytes(self):.0f} MB"
 
     def precision_on(self, device: str) -> str:

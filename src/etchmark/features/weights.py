@@ -70,7 +70,9 @@ def _check_header(path: Path) -> None:
         with path.open("rb"), safe_open(path, framework="np") as content:
             kinds = {content.get_slice(one).get_dtype() for one in content.keys()}  # noqa: SIM118 (no mapping)
     except OSError as error:
-        raise CannotRun(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise CannotRun(
+            f"{path}: cannot be read ({error.strerror or error}); give a safetensors file"
+        ) from None
     except SafetensorError as error:
         raise CannotRun(
             f"{path}: is not a whole safetensors file ({error}); download it again"
