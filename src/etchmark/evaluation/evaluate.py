@@ -285,7 +285,9 @@ def _bar(steps: int, progress: bool, tail: collections.deque[bytes]) -> Iterator
     from tqdm import tqdm
 
     form = "{n_fmt}/{total_fmt} folds [{elapsed}]{postfix}"
-    with tqdm(total=steps, leave=False, dynamic_ncols=True, bar_format=form) as bar:
+    # A terminal that says it has no columns would be shown nothing.
+    width = shutil.get_terminal_size().columns
+    with tqdm(total=steps, leave=False, ncols=width, bar_format=form) as bar:
 
         def advance(done: int) -> None:
             bar.set_postfix_str(_last_line(tail), refresh=False)
