@@ -240,11 +240,19 @@ def test_wrong_parameters_are_refused(changed: dict[str, Any], why: str) -> None
         (np.zeros((0, 64, 64), dtype=int), r"\(0, 64, 64\)"),
         (np.zeros((64, 64)), "whole numbers"),
         (np.full((64, 64), -1), "at least 0"),
+        ([[1, 2], [3]], "every row has to be as long as n"),
     ],
 )
 def test_wrong_labels_are_refused(labels: np.ndarray, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         GrainGrowth(64).evolve(labels, [1.0])
+
+
+def test_cells_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="n 0 must be a whole number from 2"):
+        voronoi(0, 2, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="seeds 5 must be"):
+        voronoi(2, 5, np.random.default_rng(0))
 
 
 def test_wrong_times_are_refused() -> None:

@@ -58,13 +58,16 @@ def reals(values: object, name: str) -> np.ndarray:
 
 
 def device(name: Any) -> Any:
-    """A device that torch knows."""
+    """A device that torch knows and that is there."""
     import torch
 
     try:
-        return torch.device(name)
+        found = torch.device(name)
     except (RuntimeError, TypeError):
         raise ValueError(f"device {name!r} must be one of torch's, such as cpu or cuda") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: torch finds no CUDA device here; take cpu")
+    return found
 
 
 def memory(shape: Sequence[int], needed: int) -> None:

@@ -140,7 +140,10 @@ class GrainGrowth:
             ValueError: an argument is wrong.
             Unstable: a value is no longer finite.
         """
-        given = np.asarray(labels)
+        try:
+            given = np.asarray(labels)
+        except ValueError:
+            raise ValueError("labels must be an array: every row has to be as long as n") from None
         cells = given[None] if given.ndim == 2 else given
         if cells.ndim != 3 or cells.shape[1:] != (self.n, self.n) or not len(cells):
             raise ValueError(
@@ -441,6 +444,7 @@ def voronoi(n: int, seeds: int, generator: np.random.Generator) -> np.ndarray:
 
     The same generator gives the same grains on any number of cells.
     """
+    checks.whole(n, "n", 2, 2**15)
     checks.whole(seeds, "seeds", 2, n * n)
     # The first cell reaches from 0 to 1, and its centre counts.
     points = generator.random((seeds, 2)) * n - 0.5

@@ -421,6 +421,7 @@ def noise(
     n: int, generator: np.random.Generator, *, mean: float = 0.0, amplitude: float = 0.05
 ) -> np.ndarray:
     """Normal noise of a standard deviation around an exact mean, shape (n, n)."""
+    checks.whole(n, "n", 1, 2**15)
     checks.number(mean, "mean", -math.inf, math.inf)
     checks.number(amplitude, "amplitude", 0.0, math.inf, ends=True)
     values = generator.standard_normal((n, n))
