@@ -7,8 +7,8 @@ import html
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from dashboard_curves import STYLES
-from dashboard_plots import BLUE, CONFIG, GREY, LAYOUT, LINEAR, label, log_axis
+from dashboard_curves import styles
+from dashboard_plots import CONFIG, GREY, LAYOUT, LINEAR, colour, label, log_axis
 
 __all__ = ["CONFIG", "MOST_GROUPS", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
 
@@ -34,7 +34,7 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
         mode="markers",
         marker={
             "size": 11,
-            "color": BLUE,
+            "color": colour(),
             "symbol": ["circle" if row["better"] else "circle-open" for row in rows],
         },
         error_x={
@@ -42,7 +42,7 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
             "symmetric": False,
             "array": np.maximum(high - value, 0),
             "arrayminus": np.maximum(value - low, 0),
-            "color": BLUE,
+            "color": colour(),
             "thickness": 2,
         },
         hovertemplate="%{x:.4g}<extra></extra>",
@@ -83,7 +83,7 @@ def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.F
         y=y,
         mode="markers",
         name="sample",
-        marker={"size": 6, "opacity": 0.5, "color": BLUE},
+        marker={"size": 6, "opacity": 0.5, "color": colour()},
         text=[
             f"{label(sample, 60)}<br>{label(unit, 60)}"
             for sample, unit in zip(frame["id"], frame["unit"], strict=True)
@@ -106,13 +106,13 @@ def group_plot(frame: pd.DataFrame, names: list[str], title: str) -> go.Figure:
         for kind, group in zip(shown["kind"], shown["group"], strict=True)
     ]
     figure = go.Figure()
-    for name, (colour, symbol, _) in zip(names, STYLES, strict=False):
+    for name, (hue, symbol, _) in zip(names, styles(), strict=False):
         figure.add_scatter(
             x=shown[name].to_numpy(dtype=float),
             y=texts,
             mode="markers",
             name=label(name),
-            marker={"size": 10, "color": colour, "symbol": symbol},
+            marker={"size": 10, "color": hue, "symbol": symbol},
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
         )
     figure.update_layout(height=110 + 24 * len(shown), **LAYOUT)
@@ -124,8 +124,8 @@ def group_plot(frame: pd.DataFrame, names: list[str], title: str) -> go.Figure:
 def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
     """RMSE over the horizon of every model, with bands, on a logarithmic axis where it can be."""
     figure = go.Figure()
-    for (name, part), (colour, _, dash) in zip(
-        frame.groupby("model", sort=False), STYLES, strict=False
+    for (name, part), (hue, _, dash) in zip(
+        frame.groupby("model", sort=False), styles(), strict=False
     ):
         ahead = part["ahead"].to_numpy()
         low, high = part["ci_low"].to_numpy(), part["ci_high"].to_numpy()
@@ -133,7 +133,7 @@ def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
             x=np.concatenate([ahead, ahead[::-1]]),
             y=np.concatenate([high, low[::-1]]),
             fill="toself",
-            fillcolor=colour,
+            fillcolor=hue,
             opacity=0.2,
             line={"width": 0},
             hoverinfo="skip",
@@ -144,7 +144,7 @@ def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
             y=part["value"],
             mode="lines",
             name=label(str(name)),
-            line={"color": colour, "dash": dash, "width": 2},
+            line={"color": hue, "dash": dash, "width": 2},
             hovertemplate="frame %{x}: %{y:.4g}<extra></extra>",
         )
     ends = np.concatenate([frame[one].to_numpy(dtype=float) for one in ("ci_low", "ci_high")])

@@ -20,6 +20,7 @@ from dashboard_plots import (
     PURPLE,
     SKY,
     VERMILION,
+    colour,
     label,
     log_axis,
 )
@@ -40,6 +41,14 @@ STYLES = (
     (ORANGE, "square-open", "dot"),
 )
 SHOWN = len(STYLES)
+
+
+def styles() -> list[tuple[str, str, str]]:
+    """Of several models; the two blues change places on dark ground."""
+    other = {BLUE: SKY, SKY: BLUE} if colour() == SKY else {}
+    return [(other.get(hue, hue), symbol, dash) for hue, symbol, dash in STYLES]
+
+
 WIDE = 5.0
 """Largest over smallest score from which their axis is logarithmic."""
 
@@ -162,14 +171,14 @@ def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figu
     scored = {
         name: [one for one in points if one["score"] is not None] for name, points in lines.items()
     }
-    for (name, points), (colour, symbol, dash) in zip(scored.items(), STYLES, strict=False):
+    for (name, points), (hue, symbol, dash) in zip(scored.items(), styles(), strict=False):
         figure.add_scatter(
             x=[one["value"] if one["param"] else one["samples"] for one in points],
             y=[one["score"] for one in points],
             mode="lines+markers",
             name=label(name),
-            line={"color": colour, "width": 2, "dash": dash},
-            marker={"size": 8, "color": colour, "symbol": symbol},
+            line={"color": hue, "width": 2, "dash": dash},
+            marker={"size": 8, "color": hue, "symbol": symbol},
             error_y={
                 "type": "data",
                 "symmetric": False,
@@ -177,7 +186,7 @@ def curve_plot(lines: Mapping[str, Sequence[Point]], axis_title: str) -> go.Figu
                 "arrayminus": [_beyond(one["score"], one["low"]) for one in points],
                 "thickness": 1.2,
                 "width": 3,
-                "color": colour,
+                "color": hue,
             },
             hovertemplate=f"{label(name, 80)}<br>%{{x:,}}: %{{y:.4g}}<extra></extra>",
         )

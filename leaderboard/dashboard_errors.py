@@ -58,7 +58,7 @@ def show(spec: BenchmarkSpec, entry: Entry) -> None:
     with right:
         _by_group(spec, table, title)
     _by_property(table, title, split)
-    _ends(spec, entry, table, measured.metric, split)
+    _ends(spec, entry, table, (measured.metric, unit), split)
 
 
 def joined(
@@ -213,13 +213,16 @@ def property_plot(table: pd.DataFrame, column: str, title: str) -> go.Figure:
     return figure
 
 
-def _ends(spec: BenchmarkSpec, entry: Entry, table: pd.DataFrame, name: str, split: str) -> None:
+def _ends(
+    spec: BenchmarkSpec, entry: Entry, table: pd.DataFrame, measured: tuple[str, str], split: str
+) -> None:
     """The best and the worst predicted samples, as pictures where there are any."""
     ordered = table.dropna(subset=["error"]).sort_values(["error", "id"], kind="stable")
     count = min(ENDS, len(ordered) // 2)
     if not count:
         return
     data = _gallery(spec, entry)
+    name, unit = measured[0], "" if measured[1] == "1" else f" {measured[1]}"
     for heading, part in (
         ("Worst", ordered.iloc[::-1].head(count)),
         ("Best", ordered.head(count)),
@@ -230,7 +233,7 @@ def _ends(spec: BenchmarkSpec, entry: Entry, table: pd.DataFrame, name: str, spl
             rows = tuple(int(one) for one in part["row"])
             pictures = dashboard_data.thumbnails(data, split, rows)
         said = [
-            f"{shortened(str(row['id']), 40)}: {name} {number(row['error'])}"
+            f"{shortened(str(row['id']), 40)}: {name} {number(row['error'])}{unit}"
             for row in part.to_dict("records")
         ]
         if pictures:

@@ -20,9 +20,14 @@ TRAINING = {
 
 
 def _some(
-    key: str, options: Sequence[str], known: Sequence[str] = (), **more: Any
+    key: str,
+    options: Sequence[str],
+    known: Sequence[str] = (),
+    *,
+    vain: list[str],
+    **more: Any,
 ) -> tuple[str, ...]:
-    """A choice of several that is part of the view; what a link names in vain is said and dropped.
+    """A choice of several that is part of the view; what a link names in vain goes to ``vain``.
 
     Of ``known`` values a link may name also those that no row has: then no row is left.
     """
@@ -33,7 +38,7 @@ def _some(
         for one in asked:
             if one not in options:
                 named = parts.shortened(one, 60)
-                st.warning(parts.literal(f"No row here has {named!r}; that filter is left out."))
+                vain.append(f"No row here has {named!r}; that filter is left out.")
         st.session_state[widget] = [one for one in options if one in asked]
     else:
         here = [one for one in st.session_state[widget] if one in options]
@@ -43,12 +48,14 @@ def _some(
 
 def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
     """What the board is narrowed to, kept in the link; ranks are made among what is left."""
+    vain: list[str] = []
     # The same words whatever is set: another label would be another popover, and shut.
     with st.popover("Filters", icon=":material/filter_list:"):
         status = _some(
             "status",
             [one for one in STATUS if one in set(frame["status"])],
             STATUS,
+            vain=vain,
             label="Status",
             placeholder="any",
         )
@@ -56,6 +63,7 @@ def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
         tags = _some(
             "tags",
             [one for one in known if "," not in one],
+            vain=vain,
             label="Tags, all of them",
             placeholder="any",
             format_func=lambda one: parts.shortened(one, 60),
@@ -64,11 +72,15 @@ def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
             "training",
             [one for one in TRAINING if one in set(frame["training_data"])],
             list(TRAINING),
+            vain=vain,
             label="Trained on",
             placeholder="any",
             format_func=lambda one: TRAINING[one],
         )
-        most = _most_parameters()
+        most = _most_parameters(vain)
+    # Inside, they would be seen by whoever opens the filters alone.
+    for text in vain:
+        st.warning(parts.literal(text))
     for key, values in (("status", status), ("tags", tags), ("training", training)):
         if values:
             chosen[key] = ",".join(values)
@@ -77,13 +89,13 @@ def show(frame: pd.DataFrame, chosen: dict[str, str]) -> Where:
     return Where(status, tags, training, most)
 
 
-def _most_parameters() -> int | None:
+def _most_parameters(vain: list[str]) -> int | None:
     if "pick-parameters" not in st.session_state:
         asked = parts.view().get("parameters", "")
         most = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 16 else None
         if asked and most is None:
             named = parts.shortened(asked, 60)
-            st.warning(parts.literal(f"{named!r} is no number of parameters; it is left out."))
+            vain.append(f"{named!r} is no number of parameters; it is left out.")
         st.session_state["pick-parameters"] = most
     return st.number_input(
         "Parameters at most",
@@ -92,5 +104,5 @@ def _most_parameters() -> int | None:
         max_value=10**15,
         step=1,
         key="pick-parameters",
-        placeholder="any number, also where it is not said",
+        placeholder="any, also unknown",
     )

@@ -46,13 +46,15 @@ def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
     """Submissions that are compared, best first."""
     names = parts.row_names(ranked)
     asked = parts.view().get("models", "").split(",")
-    linked = []
+    linked, vain = [], []
     for short in filter(None, asked):
         found = [one for one in names if len(short) >= 8 and one.startswith(short)]
         linked += found
         # Not where another benchmark was picked since.
         if not found and st.query_params.get("benchmark") == chosen["benchmark"]:
-            st.warning("The link names a submission that is not ranked here.")
+            vain.append(parts.shortened(short, 20))
+    if vain:
+        st.warning(parts.literal(f"The link names what is not ranked here: {', '.join(vain)}."))
     picked = st.multiselect(
         f"Models, up to {MOST}",
         list(names),

@@ -10,6 +10,7 @@ import streamlit as st
 
 from etchmark.catalog import catalog
 from etchmark.data.gallery import Gallery, groups, numbers
+from etchmark.data.loading import find_config
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec
 
@@ -34,10 +35,17 @@ def controls() -> tuple[DatasetSpec, str]:
             "Configuration",
             "config",
             list(spec.configs),
-            spec.default_config,
+            _to_begin_with(spec),
             format_func=lambda one: f"{one}: {spec.configs[one].title}",
         )
     return spec, config
+
+
+def _to_begin_with(spec: DatasetSpec) -> str:
+    """The configuration that is looked at first: one that is on this machine, if any is."""
+    ordered = [spec.default_config, *spec.configs]
+    here = (one for one in ordered if find_config(catalog(), spec.name, one) is not None)
+    return next(here, spec.default_config)
 
 
 def about(spec: DatasetSpec, config: str, found: Gallery | None) -> None:
@@ -139,6 +147,7 @@ def show_gallery(found: Gallery, split: str, table: pd.DataFrame) -> int | None:
     if pictures:
         captions = [parts.literal(one) for one in ids]
         st.image(pictures, caption=captions, width=THUMBNAIL, alt=[f"sample {one}" for one in ids])
+        st.caption("0 is black, 1 (of micrographs 255) is white.")
     chosen = st.selectbox(
         "Sample",
         ids,

@@ -27,14 +27,10 @@ STATUSES = (
 
 def choose_benchmark() -> BenchmarkSpec:
     names = parts.benchmark_names()
-    start = parts.view().get("benchmark", names[0])
-    name = st.selectbox(
-        "Benchmark",
-        names,
-        index=names.index(start) if start in names else 0,
-        format_func=parts.benchmark_title,
-        key="read-benchmark",
-    )
+    if "read-benchmark" not in st.session_state:
+        start = parts.wanted("benchmark", names, names[0], "benchmark")
+        st.session_state["read-benchmark"] = start
+    name = st.selectbox("Benchmark", names, format_func=parts.benchmark_title, key="read-benchmark")
     return parts.benchmark(name)
 
 
@@ -77,23 +73,24 @@ def protocols(spec: BenchmarkSpec) -> None:
 
 def uncertainty(spec: BenchmarkSpec) -> None:
     st.subheader("Interval and rank range", anchor=False)
-    unit = spec.unit_name
+    units = spec.unit_names
     percent = f"{100 * LEVEL:g} %"
     st.markdown(
         f"""
 - **Score**: computed over all samples of the test data together, from the predictions alone, by
   one function for everybody.
-- **Interval**: the {unit}s are drawn {RESAMPLES:,} times with replacement and every score is
+- **Interval**: the {units} are drawn {RESAMPLES:,} times with replacement and every score is
   computed again; the interval holds the middle {percent}. It answers: how much of this score is
-  owed to which {unit}s happen to be in the data?
+  owed to which {units} happen to be in the data?
 - **Rank**: the order of the scores, 1 is best; equal scores share a rank. It is made among the rows
   that are shown, so a filter changes it.
-- **Rank range**: in each of those draws all models are ranked on the same {unit}s; the range holds
+- **Rank range**: in each of those draws all models are ranked on the same {units}; the range holds
   the middle {percent} of a model's ranks. Because the draws are shared, two models can be told
   apart even where their intervals overlap. If their *rank ranges* overlap, these data do not settle
   which one is better.
-- **Reference lines** in the plot are trivial predictors. A model that does not get past them has
-  not shown that it learnt anything.
+- **Reference lines** in the plot say what to compare with. A model that does not get past a trivial
+  predictor (a mean, the last frame repeated) has not shown that it learnt anything; a formula or a
+  solver is the rival to beat at what it costs.
 """
     )
     declared = spec.label_uncertainty

@@ -99,7 +99,8 @@ def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
     split = spec.protocols[spec.headline].split
     if floor is not None and floor.holds_for(spec.primary_metric, split):
         times = float(f"{first['score'] / floor.value:.2g}")
-        lines.append(f"{times:,g} times the uncertainty of the labels")
+        word = "" if times >= 1 else ": nothing nearer can be told"
+        lines.append(f"{times:,g} times the uncertainty of the labels{word}")
     return lines
 
 

@@ -131,7 +131,8 @@ def show_template(task: Task) -> None:
         )
     folder = find_config(catalog(), spec.dataset, config)
     size = 0 if folder is None else sum(file.bytes for file in read_manifest(folder).files)
-    if folder is None and not st.button("Build the data for this track", icon=":material/build:"):
+    build = folder is None and st.button("Build the data for this track", icon=":material/build:")
+    if folder is None and not build:
         st.caption(
             "These data are not on this machine yet; simulated ones of full size take from a minute"
             " to a quarter of an hour. In a terminal the same is:"
@@ -148,6 +149,9 @@ def show_template(task: Task) -> None:
         # Predictions that were made elsewhere can be submitted all the same.
         st.warning(parts.literal(str(error)))
         return
+    if build:
+        # They are here now: without the button.
+        st.rerun()
     with st.container(horizontal=True):
         for name, content in found:
             st.download_button(

@@ -791,6 +791,12 @@ def test_a_link_restores_the_filters(board: dict[str, Entry], tmp_path: Path) ->
     assert app.query_params["tags"] == "trees"
     assert app.query_params["status"] == "scored"
     assert "parameters" not in app.query_params
+    # Seen without opening the filters.
+    popovers = [one for one in app.main.children.values() if one.type == "popover"]
+    assert not [one for part in popovers for one in part.get("warning")]
+    said = " ".join(one.value.replace("\\", "") for one in app.warning)
+    assert "No row here has 'gone'" in said
+    assert "'x' is no number of parameters" in said
 
 
 def test_a_row_shows_its_interval_as_a_picture(board: dict[str, Entry]) -> None:
@@ -798,6 +804,69 @@ def test_a_row_shows_its_interval_as_a_picture(board: dict[str, Entry]) -> None:
     shown = [one for one in bars if isinstance(one, str)]
     assert len(shown) == 4, "all that were scored"
     assert all(one.startswith("data:image/svg+xml,<svg") for one in shown)
+
+
+def test_a_score_beyond_the_scale_is_told_from_one_at_its_end() -> None:
+    dashboard_data()
+    import dashboard_plots as plots
+
+    scores = [10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 90.0, 150.0]
+    frame = pd.DataFrame(
+        {"score": scores, "ci_low": np.array(scores) - 1, "ci_high": np.array(scores) + 1}
+    )
+    bars = plots.interval_bars(frame)
+    assert bars[6] == bars[7] == plots.BEYOND
+    assert plots.BEYOND not in bars[:6]
+    assert len(set(bars[:6])) == 6
+
+
+def test_differences_are_drawn_on_a_scale_on_which_they_are_seen() -> None:
+    dashboard_data()
+    import dashboard_rollouts as rollouts
+
+    from etchmark.scoring.rollouts import rollout
+
+    truth = np.full((3, 8, 8), 0.5)
+    for added, full in ((0.0, 0.05), (0.02, 0.05), (0.07, 0.1), (0.4, 0.5)):
+        one = rollout("a", truth, truth + added)
+        assert rollouts.fullest([one]) == full
+        drawn = rollouts.picture([("m", one)], full)
+        assert f"full colour from {full:g};" in rollouts.caption(one, "test", full)
+        cell = rollouts.LINE * 4 + (rollouts.SIDE + rollouts.GAP) * 2 + rollouts.SIDE // 2 - 26
+        red, _, blue, _ = drawn.getpixel((rollouts.SIDE // 2, cell))
+        assert (red > blue + 60) == (added > 0)
+    far = rollout("a", truth * 0, truth * 0 + 1)
+    assert rollouts.fullest([rollout("a", truth, truth), far]) == 0.5
+
+
+def test_the_cost_that_is_shown_first_is_one_that_the_first_model_tells() -> None:
+    dashboard_data()
+    import dashboard_cost as cost
+
+    ranked = pd.DataFrame(
+        {
+            "submission": list("abcd"),
+            "status": "run",
+            "seconds_each": [None, 1.0, 2.0, 3.0],
+            "fit_seconds": [1.0, 2.0, 3.0, 4.0],
+            **dict.fromkeys(("feature_seconds", "parameters", "flops", "peak_memory_bytes")),
+        }
+    )
+    assert cost._to_begin_with(cost.known(ranked), ranked) == "fit_seconds"
+    ranked.loc[0, "seconds_each"] = 0.5
+    assert cost._to_begin_with(cost.known(ranked), ranked) == "seconds_each"
+
+
+def test_two_blues_change_places_on_dark_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard_data()
+    import dashboard_curves as curves
+
+    light = curves.styles()
+    monkeypatch.setattr(curves, "colour", lambda: curves.SKY)
+    dark = curves.styles()
+    assert light[0][0] == dark[5][0] == curves.BLUE
+    assert dark[0][0] == light[5][0] == curves.SKY
+    assert [one[1:] for one in light] == [one[1:] for one in dark]
 
 
 def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callable) -> None:

@@ -88,7 +88,7 @@ def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
     raise refuse(
         path,
         "is neither parquet (by its first bytes) nor a .csv file",
-        "write it with pandas' to_parquet(index=False) or to_csv(index=False)",
+        "write it with pandas' to_parquet(index=False) or to_csv(index=False), named .csv",
     )
 
 
@@ -239,7 +239,7 @@ def _read_csv(path: Path, rows: int) -> Predictions:
                 values.append(value)
                 seeds.append(int(seed))
     except UnicodeDecodeError:
-        raise refuse(path, "is not UTF-8 text", "save the CSV as UTF-8") from None
+        raise refuse(path, "is not UTF-8 text", "save a CSV as UTF-8, or give parquet") from None
     except csv.Error as error:
         raise refuse(
             path, f"is not well-formed CSV ({error})", "write it with a CSV writer"
