@@ -94,6 +94,8 @@ def _against_truth(spec: BenchmarkSpec, entry: Entry, found: SampleScores, split
             f"Error of each predicted frame of split `{split}`; the band is its 95 % interval over"
             f" {spec.unit_names}."
         )
+        with st.expander("As a table"):
+            st.dataframe(over_time, hide_index=True, key="horizon-table")
         if found.rollout is not None:
             dashboard_rollouts.show_one(found.rollout, split)
         return
@@ -102,6 +104,21 @@ def _against_truth(spec: BenchmarkSpec, entry: Entry, found: SampleScores, split
         st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="parity")
         unit = "" if spec.unit_name == "sample" else f" and {spec.unit_name}"
         st.caption(f"One point per sample, mean over seeds; hover for its id{unit}.")
+        with st.expander("As a table"):
+            st.dataframe(parity_table(spec, found), hide_index=True, key="parity-table")
+
+
+def parity_table(spec: BenchmarkSpec, found: SampleScores) -> pd.DataFrame:
+    """The points of the plot: one row per sample of a scalar target."""
+    unit = "" if spec.target.unit == "1" else f" / {spec.target.unit}"
+    assert found.target is not None and found.prediction is not None  # noqa: S101, PT018
+    columns = {
+        "id": [shortened(str(one), 60) for one in found.ids],
+        spec.unit_name: [shortened(str(one), 60) for one in found.units],
+        f"measured{unit}": found.target,
+        f"predicted{unit}": found.prediction.mean(axis=0),
+    }
+    return pd.DataFrame({name: column for name, column in columns.items() if name != "sample"})
 
 
 def _by_group(spec: BenchmarkSpec, table: pd.DataFrame, title: str) -> None:

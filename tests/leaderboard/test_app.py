@@ -620,6 +620,10 @@ def test_model_in_full(board: dict[str, Entry]) -> None:
     assert dict(zip(facts["what"], facts["value"], strict=True))["status"] == "scored, local"
     plots = [one.key for one in app.get("plotly_chart")]
     assert plots == ["intervals", "parity", "residuals", "property"]
+    points = next(one.value for one in app.dataframe if "measured / mm" in one.value.columns)
+    assert len(points) == 9
+    assert points.columns.tolist() == ["id", "source", "measured / mm", "predicted / mm"]
+    assert (points["predicted / mm"] - points["measured / mm"]).tolist() == pytest.approx([1.0] * 9)
 
 
 def test_failed_model_shows_its_reason_as_text(board: dict[str, Entry]) -> None:
