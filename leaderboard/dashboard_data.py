@@ -24,6 +24,8 @@ SIDE = 256
 CELLS = 52
 """Cells per side of a volume that is drawn: more would take the browser seconds."""
 FILM_MS = 60
+STRIP = 5
+"""Frames of a sample that stand side by side where it does not play."""
 MOST_FRAMES = 220
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 
@@ -63,6 +65,24 @@ def _thumbnails(
 def thumbnails(found: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
     """Samples at a glance; none where the config has nothing to look at."""
     return _thumbnails(found, f"{found.folder} {found.manifest.fingerprint}", split, rows)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _strips(
+    _found: Gallery, fingerprint: str, split: str, rows: tuple[int, ...]
+) -> list[np.ndarray]:
+    made = []
+    for row in rows:
+        film = _found.film(split, row)
+        shown = film[np.linspace(0, len(film) - 1, STRIP).round().astype(int)]
+        parts = [_apart(sized(one, 112)) for one in shown]
+        made.append(np.concatenate(parts, axis=1))
+    return made
+
+
+def strips(found: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
+    """Samples of a config with films as some of their frames, from the first to the last."""
+    return _strips(found, f"{found.folder} {found.manifest.fingerprint}", split, rows)
 
 
 def sized(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -240,6 +240,7 @@ def _ends(
         return
     data = _gallery(spec, entry)
     name, unit = measured[0], "" if measured[1] == "1" else f" {measured[1]}"
+    films = data is not None and bool(data.kinds.films)
     for heading, part in (
         ("Worst", ordered.iloc[::-1].head(count)),
         ("Best", ordered.head(count)),
@@ -248,15 +249,18 @@ def _ends(
         pictures: list[np.ndarray] = []
         if data is not None and "row" in part and all(part["row"].notna().tolist()):
             rows = tuple(int(one) for one in part["row"])
-            pictures = dashboard_data.thumbnails(data, split, rows)
+            drawn = dashboard_data.strips if films else dashboard_data.thumbnails
+            pictures = drawn(data, split, rows)
         said = [
             f"{shortened(str(row['id']), 40)}: {name} {number(row['error'])}{unit}"
             for row in part.to_dict("records")
         ]
         if pictures:
             captions = [literal(one) for one in said]
-            st.image(pictures, caption=captions, width=140, alt=said)
+            st.image(pictures, caption=captions, width=560 if films else 140, alt=said)
         else:
             st.markdown(literal("; ".join(said)))
+    if films:
+        st.caption("The truth, from the first frame that is given to the last that is asked for.")
     if data is None:
         st.caption("Build the data on this machine to see these samples as pictures.")

@@ -678,6 +678,28 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     assert len(app.get("image")) == 4
     said = [one.value for one in app.caption]
     assert sum("the same for every model" in one for one in said) == 2
+    assert any(one.startswith("The truth, from the first frame") for one in said)
+    points = next(one.value for one in app.dataframe if "ahead" in one.value.columns)
+    assert points["ahead"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_strip_shows_a_sample_from_its_first_frame_to_its_last(toy_frames: Path) -> None:
+    data = dashboard_data()
+    load_benchmark("toy-waves").truth("test")
+    import dashboard_parts as parts
+
+    spec = load_benchmark("toy-waves").spec
+    found = parts.gallery(spec.dataset, spec.tracks["frames"].config)
+    assert found is not None
+    film = found.film("test", 0)
+    (strip,) = data.strips(found, "test", (0,))
+    width = strip.shape[1] // data.STRIP
+    cells = [strip[:, at * width : (at + 1) * width, 0] for at in range(data.STRIP)]
+    assert strip.shape[1] == data.STRIP * width
+    first, last = (data._apart(data.sized(one, 112))[..., 0] for one in (film[0], film[-1]))
+    np.testing.assert_array_equal(cells[0], first)
+    np.testing.assert_array_equal(cells[-1], last)
+    assert any((one != first).any() for one in cells)
 
 
 def test_scores_that_span_decades_stand_on_a_logarithmic_axis(
