@@ -39,12 +39,13 @@ BAR = (
     "<path d='M%.1f 3V17' stroke='%%230072B2' stroke-width='1.6'/></svg>"
 )
 """Pixels of low, high and score; colours that are seen on light and on dark ground."""
-BEYOND = (
+BELOW, BEYOND = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='120' height='20'>"
     "<path d='M0 10H120' stroke='%238884'/>"
-    "<path d='M96 4l7 6l-7 6' fill='none' stroke='%230072B2' stroke-width='1.6'/></svg>"
+    f"<path d='{arrow}' fill='none' stroke='%230072B2' stroke-width='1.6'/></svg>"
+    for arrow in ("M24 4l-7 6l7 6", "M96 4l7 6l-7 6")
 )
-"""The same of a score to the right of the scale."""
+"""The same of a score to the left of the scale, and to its right."""
 LEAST = 1.5
 """Pixels to either side of the score below which an interval would not be seen."""
 LAYOUT: dict[str, Any] = {
@@ -134,11 +135,15 @@ def interval_bars(frame: pd.DataFrame) -> list[str | None]:
 
     middle = at(score)
     drawn = (np.fmin(at(low), middle - LEAST), np.fmax(at(high), middle + LEAST), middle)
-    out = (score > limits[1]).tolist()
-    return [
-        None if isnan(one[2]) else BEYOND if far else BAR % tuple(one)
-        for *one, far in zip(*(values.tolist() for values in drawn), out, strict=True)
-    ]
+    bars: list[str | None] = []
+    for own, *one in zip(score.tolist(), *(values.tolist() for values in drawn), strict=True):
+        if isnan(own):
+            bars.append(None)
+        elif own < limits[0] or own > limits[1]:
+            bars.append(BELOW if own < limits[0] else BEYOND)
+        else:
+            bars.append(BAR % tuple(one))
+    return bars
 
 
 def axis_range(frame: pd.DataFrame, references: Sequence[float]) -> tuple[float, float]:

@@ -845,6 +845,9 @@ def test_a_score_beyond_the_scale_is_told_from_one_at_its_end() -> None:
     assert bars[6] == bars[7] == plots.BEYOND
     assert plots.BEYOND not in bars[:6]
     assert len(set(bars[:6])) == 6
+    # Of metrics that are better when higher, the far ones lie to the left.
+    frame = -frame.rename(columns={"ci_low": "ci_high", "ci_high": "ci_low"})
+    assert plots.interval_bars(frame)[5:] == [plots.interval_bars(frame)[5], *[plots.BELOW] * 2]
 
 
 def test_differences_are_drawn_on_a_scale_on_which_they_are_seen() -> None:
