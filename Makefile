@@ -1,12 +1,20 @@
 # make demo: from nothing to a served leaderboard. make test: the fast suite. Needs Python >= 3.11.
+# The demo and the dashboard use a small environment of their own; the tests need everything.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_VENV := .venv-demo
+DEMO_BIN := $(DEMO_VENV)/bin
+DEMO_READY := $(DEMO_VENV)/.ready
+CORE_VENV := .venv-core
+# A Python newer than the oldest one supported; the fast suite's core part runs on it too.
+CORE_PYTHON ?= $(shell .ci/newer-python)
 # The demo's own hub folder: your user-wide one stays as it is.
 DEMO_HOME := $(CURDIR)/.cache/demo
-DEMO := ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/etchmark
+DEMO := ETCHMARK_HOME=$(DEMO_HOME) $(DEMO_BIN)/etchmark
+DEMO_LIMIT_MB := 1000
 DASHBOARD ?= 1
 PORT ?= 8501
 # Two workers and one numerical thread each suit small machines best.
@@ -14,41 +22,54 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-BROWSER := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+BROWSER := $(BIN)/python $(INSTALL) -e '.[browser]'
+CHECK_PYTHON := -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 
-.PHONY: help setup demo dashboard lint test test-slow test-browser speed speed-dashboard results clean
+.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser speed speed-dashboard results clean
 
 help:
-	@echo "make setup      make $(VENV) and install etchmark with the tested versions"
-	@echo "make demo       setup, build, score two baselines, submit a file, show and serve the board"
+	@echo "make demo       install into $(DEMO_VENV), build, score two baselines, submit a file, serve the board"
 	@echo "make dashboard  serve the dashboard on localhost:$(PORT)"
+	@echo "make setup      make $(VENV) with everything that tests and training need (6 GB with CUDA)"
 	@echo "make test       fast suite (make lint, make test-slow: the rest)"
+	@echo "make test-core  the fast suite without PyTorch and the other extras, on a newer Python"
 	@echo "make test-browser  the dashboard in headless Chromium; pictures in .cache/screenshots"
 	@echo "make speed      solver, peers and statistics side by side, as ratios"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
+	@$(PYTHON) $(CHECK_PYTHON)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulate,features,dashboard,pipeline,dev]'
+	$(BIN)/python $(INSTALL) -e '.[simulate,features,dashboard,pipeline,dev]'
+	@touch $@
+
+$(DEMO_READY): pyproject.toml constraints.txt
+	@$(PYTHON) $(CHECK_PYTHON)
+	@test -x $(DEMO_BIN)/python || $(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_BIN)/python $(INSTALL) -e '.[dashboard]'
 	@touch $@
 
 setup: $(READY)
 
-demo: setup
+demo: $(DEMO_READY)
 	$(DEMO) build superalloys --config composition
 	$(DEMO) evaluate training_mean superalloy-hardness
 	$(DEMO) evaluate composition_regression/ridge superalloy-hardness
-	ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/python leaderboard/example_submission.py $(DEMO_HOME)/my-predictions.parquet
+	ETCHMARK_HOME=$(DEMO_HOME) $(DEMO_BIN)/python leaderboard/example_submission.py $(DEMO_HOME)/my-predictions.parquet
 	$(DEMO) submit $(DEMO_HOME)/my-predictions.parquet superalloy-hardness --name my-random-forest --track composition --protocol leave-paper-out
 	$(DEMO) leaderboard superalloy-hardness
 	$(DEMO) build composites --config 3d-mini
 	$(DEMO) evaluate two_point_statistics/quadratic-log composite-stiffness-3d --mini
 	$(DEMO) leaderboard composite-stiffness-3d
-	@if [ "$(DASHBOARD)" = 1 ]; then echo "dashboard: http://localhost:$(PORT) (Ctrl-C ends it)"; exec env ETCHMARK_HOME=$(DEMO_HOME) $(BIN)/etchmark dashboard --port $(PORT); fi
+	@if [ "$(DASHBOARD)" = 1 ]; then echo "dashboard: http://localhost:$(PORT) (Ctrl-C ends it)"; exec env ETCHMARK_HOME=$(DEMO_HOME) $(DEMO_BIN)/etchmark dashboard --port $(PORT); fi
 
-dashboard: setup
-	$(BIN)/etchmark dashboard --port $(PORT)
+# What the demo installs stays small.
+demo-size: $(DEMO_READY)
+	@size=$$(du -sm $(DEMO_VENV) | cut -f1); echo "$(DEMO_VENV): $$size MB of $(DEMO_LIMIT_MB) allowed"; test $$size -lt $(DEMO_LIMIT_MB)
+
+dashboard: $(DEMO_READY)
+	$(DEMO_BIN)/etchmark dashboard --port $(PORT)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -57,6 +78,13 @@ lint: setup
 
 test: setup
 	$(PYTEST) -n $(JOBS)
+
+# Tests of what the other extras bring skip themselves here.
+test-core:
+	@test -n "$(CORE_PYTHON)" || { echo "no Python newer than the oldest one supported was found; set CORE_PYTHON"; exit 1; }
+	@$(CORE_PYTHON) -m venv --clear $(CORE_VENV)
+	$(CORE_VENV)/bin/python $(INSTALL) -e '.[dashboard,test]'
+	OMP_NUM_THREADS=1 $(CORE_VENV)/bin/python -m pytest -n $(JOBS)
 
 test-slow: setup
 	$(PYTEST) -n $(JOBS) -m slow
@@ -73,11 +101,11 @@ speed-dashboard: setup
 
 # Peers and GPU are measured if they are there; ratios in one run, so that the machine cancels out.
 speed: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[speed]'
+	$(BIN)/python $(INSTALL) -e '.[speed]'
 	$(BIN)/python -m pytest tests/performance -m speed -s
 
 results: setup
 	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections spinodal-forecast spinodal-forecast-10 grain-growth-forecast grain-growth-forecast-10; do $(BIN)/etchmark results run $$benchmark || exit; done
 
 clean:
-	rm -rf $(VENV) .cache runs dist
+	rm -rf $(VENV) $(DEMO_VENV) $(CORE_VENV) .cache runs dist

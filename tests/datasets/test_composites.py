@@ -163,6 +163,7 @@ def test_build_equals_the_release(config, home):
 )
 def test_labels_are_made_again(module, config, name):
     """Three samples of a frozen shard: same voxels, same label to 1e-6."""
+    pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
     shard = next(one for one in module.shards(context(config)) if one.name == name)
     few = type(shard)(shard.name, shard.split, 3, {**shard.payload, "rows": 3})
     again = module.labels(context(config), few)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("safetensors", reason="safetensors (extra `features`) is not installed")
+pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
+
 from etchmark.errors import CannotRun
 from etchmark.features import weights
 

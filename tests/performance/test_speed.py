@@ -13,12 +13,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 from scipy.sparse.linalg import LinearOperator, cg
 
-from etchmark.descriptors import two_point_statistics
-from etchmark.simulation.homogenization import Homogenizer, lame_constants
-from etchmark.simulation.microstructures import generator_of, random_field
+torch = pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
+
+from etchmark.descriptors import two_point_statistics  # noqa: E402
+from etchmark.simulation.homogenization import Homogenizer, lame_constants  # noqa: E402
+from etchmark.simulation.microstructures import generator_of, random_field  # noqa: E402
 
 pytestmark = [pytest.mark.speed, pytest.mark.timeout(1200)]
 

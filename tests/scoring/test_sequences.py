@@ -11,16 +11,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from skimage.metrics import structural_similarity
 
-import etchmark
-from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.errors import UserError
-from etchmark.registry.submissions import score_file
-from etchmark.scoring import predictions, sequences, template
-from etchmark.scoring.samples import from_table, table_bytes, to_table
-from etchmark.scoring.score import score_samples
-from etchmark.specs import SplitScore
+metrics = pytest.importorskip(
+    "skimage.metrics", reason="scikit-image (extra `simulate`) is not installed"
+)
+
+import etchmark  # noqa: E402
+from etchmark.data.loading import Benchmark, load_benchmark  # noqa: E402
+from etchmark.errors import UserError  # noqa: E402
+from etchmark.registry.submissions import score_file  # noqa: E402
+from etchmark.scoring import predictions, sequences, template  # noqa: E402
+from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: E402
+from etchmark.scoring.score import score_samples  # noqa: E402
+from etchmark.specs import SplitScore  # noqa: E402
 
 Frames = dict[str, np.ndarray]
 Write = Callable[..., Path]
@@ -80,7 +83,7 @@ def test_scores_are_those_of_all_values_together(
         assert values["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
         assert values["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-12)
         pairs = zip(truth[split].reshape(-1, 8, 8), given[split].reshape(-1, 8, 8), strict=True)
-        alike = [structural_similarity(one, two, data_range=1.0) for one, two in pairs]
+        alike = [metrics.structural_similarity(one, two, data_range=1.0) for one, two in pairs]
         assert values["ssim"] == pytest.approx(np.mean(alike), rel=1e-9)
         last = truth[split][:, :1].mean(axis=(2, 3))  # waves keep their mean
         drift = np.abs(given[split].mean(axis=(2, 3)) - last)

@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, cg
 
-from etchmark.simulation import bounds, homogenization
-from etchmark.simulation.homogenization import (
+torch = pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
+
+from etchmark.simulation import bounds, homogenization  # noqa: E402
+from etchmark.simulation.homogenization import (  # noqa: E402
     VOIGT,
     Homogenizer,
     NotConverged,
@@ -29,7 +30,7 @@ from etchmark.simulation.homogenization import (
     isotropic,
     lame_constants,
 )
-from etchmark.simulation.microstructures import generator_of, random_field
+from etchmark.simulation.microstructures import generator_of, random_field  # noqa: E402
 
 POISSON = 0.3
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from etchmark.simulation.spectral import (
+torch = pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
+
+from etchmark.simulation.spectral import (  # noqa: E402
     VOIGT,
     FourierTransform,
     MatrixTransform,
