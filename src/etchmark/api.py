@@ -116,9 +116,11 @@ def submit(
             track=track,
             protocol=protocol,
         )
+        store = Store()
+        submissions.check_stored(name, store.names())
         if export is not None:
             submissions.export(prepared, Path(export))
-        submissions.commit(Store(), prepared)
+        submissions.commit(store, prepared)
     return prepared.record
 
 
@@ -160,6 +162,8 @@ def evaluate(
     if mini:
         track = check_inputs(source, chosen, track)
         chosen = mini_of(chosen, track) or chosen
+    registry = Store() if store and not mini and not chosen.unofficial else None
+    submissions.check_source(registry, chosen.catalog, source)
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
             chosen,
@@ -176,8 +180,8 @@ def evaluate(
             ),
             say=(lambda _: None) if curves else None,
         )
-        if store and not mini and not chosen.unofficial:
-            submissions.commit(Store(), done.prepared)
+        if registry is not None:
+            submissions.commit(registry, done.prepared)
         done.forget()
     return done.prepared.record
 

@@ -385,14 +385,26 @@ def leaderboard(
     )
 
 
+BaselineOpt = Annotated[
+    bool,
+    typer.Option("--baseline", help="it is a baseline, exported by `results run` (maintainers)"),
+]
+IntoOpt = Annotated[
+    Path | None,
+    typer.Option("--into", help="checkout or content folder to write to; the one in use if left"),
+]
+
+
 @results_app.command("check")
-def results_check(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> None:
-    """Rescore an exported submission and compare everything it says."""
+def results_check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")], baseline: BaselineOpt = False
+) -> None:
+    """Rescore an exported submission, compare everything it says, and tell what `add` would do."""
     from etchmark.catalog import catalog
     from etchmark.registry import review
 
-    record = review.check(catalog(), folder).record
-    print(f"ok: {record.name} on {record.benchmark}@{record.benchmark_version}, {record.protocol}")
+    for line in review.check(catalog(), folder, baseline=baseline).report():
+        print(line)
 
 
 @results_app.command("add")
@@ -401,12 +413,15 @@ def results_add(
     replace: Annotated[
         bool, typer.Option("--replace", help="in place of the model's older record")
     ] = False,
+    into: IntoOpt = None,
+    baseline: BaselineOpt = False,
 ) -> None:
     """Check an exported submission and take it into leaderboard/results (by review)."""
     from etchmark.catalog import catalog
     from etchmark.registry import review
 
-    print(f"wrote {review.add(catalog(), folder, replace=replace)}")
+    path = review.add(catalog(), folder, replace=replace, into=into, baseline=baseline)
+    print(f"wrote {path}")
 
 
 @results_app.command("run")
@@ -419,6 +434,7 @@ def results_run(
     out: Annotated[
         Path | None, typer.Option("--out", help="export folders instead of leaderboard/results")
     ] = None,
+    into: IntoOpt = None,
     again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
     time_limit: TimeLimitOpt = 4 * 3600.0,
 ) -> None:
@@ -430,11 +446,14 @@ def results_run(
     from etchmark.registry import campaign
 
     _check_limit("--time-limit", time_limit)
+    if out is not None and into is not None:
+        raise UserError("--out and --into exclude each other; give one")
     campaign.run(
         benchmark,
         only=only.split(","),
         protocol=protocol,
         out=out,
+        into=into,
         again=again,
         limits=Limits(time_limit),
     )

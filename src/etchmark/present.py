@@ -184,6 +184,7 @@ def evaluate(
         loaded = _mini(loaded, track, export, sys.stderr if as_json else sys.stdout)
     # Opened first: a registry that cannot be written is found before the model has run.
     store = Store() if keep else None
+    submissions.check_source(store, loaded.catalog, source)
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
             loaded,
@@ -263,6 +264,7 @@ def submit(
         track=track,
         protocol=protocol,
     )
+    submissions.check_stored(name, store.names())
     if export is not None:
         submissions.export(prepared, export)
     new = submissions.commit(store, prepared)

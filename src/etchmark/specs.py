@@ -10,7 +10,16 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 ID_PATTERN = r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
@@ -239,6 +248,9 @@ class ReferenceLine(Record):
 
     label: Line
     model: str | None = None
+    """A baseline; only what this hub ran or reviewed under that name counts."""
+    track: Identifier | None = None
+    """Track on which the model stands; the one that the baseline's card names if not given."""
     best: bool = False
     """The best ranked submission of another benchmark: a limit set by what can be seen there."""
     benchmark: Identifier | None = None
@@ -261,6 +273,8 @@ class ReferenceLine(Record):
             raise ValueError("a reference value belongs to no other benchmark; use note")
         if self.best and self.benchmark is None:
             raise ValueError("best needs the benchmark that it is best on")
+        if self.track is not None and self.value is not None:
+            raise ValueError("a reference value has no track; use note")
         return self
 
 
@@ -369,6 +383,11 @@ class BenchmarkSpec(Record):
             raise ValueError("a target whose first axis is null has frames, and no other has")
         if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
             raise ValueError("label_uncertainty is of a metric that is not among metrics")
+        for line in self.reference_lines:
+            if line.benchmark in {None, self.id} and line.track not in {None, *self.tracks}:
+                raise ValueError(
+                    f"reference line {line.label!r} names the unknown track {line.track!r}"
+                )
         return self
 
     @property
@@ -618,6 +637,16 @@ class Fingerprints(Record):
 Status = Literal["reported", "scored", "run", "verified"]
 
 
+class Claims(Record):
+    """What a submission says of itself and this hub did not measure: shown as claims only."""
+
+    params: dict[str, Any] = {}
+    made_with: dict[str, str] = {}
+    cost: Cost = Cost()
+    environment: Environment | None = None
+    curves: list[Curve] = []
+
+
 class ResultRecord(Record):
     """One submission: who, on what, with which scores, at what cost."""
 
@@ -641,8 +670,10 @@ class ResultRecord(Record):
     curves: list[Curve] = []
     cost: Cost = Cost()
     environment: Environment | None = None
+    claims: Claims | None = None
+    """What the submitter states beside the predictions; absent if nothing is claimed."""
     created: datetime
-    """UTC."""
+    """UTC; of a submission from outside, when this hub accepted it."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
@@ -657,6 +688,14 @@ class ResultRecord(Record):
         if self.outcome == "failed" and (self.scores or not self.reason):
             raise ValueError("a failed record has a reason and no scores")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_claims(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Records from before there were claims keep their bytes.
+        dumped = serialize(self)
+        if dumped.get("claims", ...) is None:
+            del dumped["claims"]
+        return dumped
 
     def score_of(self, split: str) -> SplitScore | None:
         return next((score for score in self.scores if score.split == split), None)

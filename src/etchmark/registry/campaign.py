@@ -13,8 +13,8 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation.evaluate import Limits, Options
-from etchmark.registry import review, submissions
-from etchmark.registry.store import read_record
+from etchmark.registry import reviewed, submissions
+from etchmark.registry.reviewed import read_record
 
 
 def models(catalog: Catalog, benchmark: str, only: Sequence[str]) -> Iterator[ModelSource]:
@@ -36,6 +36,7 @@ def run(
     only: Sequence[str] = ("*",),
     protocol: str | None = None,
     out: Path | None = None,
+    into: Path | None = None,
     again: bool = False,
     limits: Limits = Limits(),
 ) -> None:
@@ -48,7 +49,10 @@ def run(
         benchmark: its id.
         only: names or patterns of the models.
         protocol: only this protocol; all of them if None.
-        out: write export folders here; the reviewed results if None.
+        out: write export folders here; the reviewed results if None. What an export becomes on
+            its way through ``results add`` is ``scored``, as of anybody; only results that are
+            written from here have the status ``run`` and a measured cost.
+        into: content folder whose reviewed results are written; the content in use if None.
         again: also run what has a record.
         limits: time and memory of each run.
 
@@ -59,7 +63,9 @@ def run(
     loaded: Benchmark = load_benchmark(benchmark, catalog=catalog)
     spec = loaded.spec
     chosen = [pick_protocol(spec, protocol, default=True)] if protocol else list(spec.protocols)
-    done = set() if again or out else _done(catalog.root / "leaderboard" / "results" / spec.id)
+    # Asked before anything runs: hours of work must not end at a folder that may not be written.
+    results = None if out else reviewed.results_to_write(catalog, into)
+    done = set() if again or results is None else _done(results / spec.id)
     found = list(models(catalog, spec.id, only))
     if not found:
         raise UserError(f"no baseline of {spec.id} matches {', '.join(only)}; see `etchmark list`")
@@ -70,7 +76,7 @@ def run(
                 continue
             label = f"{source.name} {name}"
             try:
-                line = _one(catalog, loaded, source, name, out, limits)
+                line = _one(loaded, source, name, out, results, limits)
             except (SourcesUnavailable, CannotRun) as error:
                 print(f"{label}: left out: {error}", file=sys.stderr)
                 failures.append(label)
@@ -85,11 +91,11 @@ def run(
 
 
 def _one(
-    catalog: Catalog,
     loaded: Benchmark,
     source: ModelSource,
     protocol: str,
     out: Path | None,
+    results: Path | None,
     limits: Limits,
 ) -> str:
     with submissions.temporary_folder() as folder:
@@ -111,8 +117,8 @@ def _one(
                 raise UserError(f"{target}: exists; remove it or give another --out")
             out.mkdir(parents=True, exist_ok=True)
             submissions.export(done.prepared, target)
-        else:
-            review.write_reviewed(catalog, record, done.prepared.samples, replace=True)
+        elif results is not None:
+            reviewed.write(results, record, done.prepared.samples, replacing=True)
         done.forget()
     head = record.scores[0].metrics[loaded.spec.primary_metric]
     return f"{loaded.spec.primary_metric} {head.value:.4g}, fit {record.cost.fit_seconds:.1f} s"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from etchmark.catalog import Catalog
 from etchmark.errors import UserError
+from etchmark.registry.reviewed import HUB_RAN
 from etchmark.registry.standings import Board
-from etchmark.registry.store import Store
+from etchmark.registry.store import REVIEWED, Store
 from etchmark.specs import BenchmarkSpec, Protocol, ReferenceLine
 
 
@@ -30,7 +32,7 @@ def reference_values(
         protocol: what the board shows.
         metric: what the board shows.
         split: what the board shows; the protocol's headline split if None.
-        frame: the ranked rows of all tracks, best first, if they are at hand.
+        frame: the ranked rows of all tracks, best first, if they are known already.
     """
     chosen = spec.protocols[protocol]
     split = split or chosen.split
@@ -46,7 +48,7 @@ def reference_values(
             if frame is None:
                 board = Board(spec, store, protocol=protocol, split=split, metric=metric)
                 frame = board.leaders()
-            value = _score(frame, line.model)
+            value = _score(frame, line.model, _track(catalog, spec, line))
         if value is not None:
             found.append((line, value))
     return found
@@ -57,9 +59,28 @@ def _place(protocol: Protocol, split: str) -> str | None:
     return None if split == protocol.split else split
 
 
-def _score(frame: pd.DataFrame, model: str | None) -> float | None:
-    """Score of a model, or of the best one."""
-    scores = frame["score"] if model is None else frame.loc[frame["model"] == model, "score"]
+def _track(catalog: Catalog, spec: BenchmarkSpec, line: ReferenceLine) -> str | None:
+    """The track on which a line's model stands; None where neither line nor card names one."""
+    if line.track is not None or line.model is None:
+        return line.track
+    try:
+        return catalog.model(line.model).uses.get(spec.id)
+    except UserError:
+        # A model that is no baseline here, or whose card is broken, is still found by its name.
+        return None
+
+
+def _score(frame: pd.DataFrame, model: str | None, track: str | None) -> float | None:
+    """Score of a model, or of the best one; the best row on the track comes first."""
+    rows = np.ones(len(frame), dtype=bool)
+    if track is not None:
+        rows &= (frame["track"] == track).to_numpy(dtype=bool)
+    if model is not None:
+        # Nobody becomes the line that others are compared with by taking a name: what is neither
+        # run here nor reviewed does not count.
+        trusted = frame["status"].isin(HUB_RAN) | (frame["origin"] == REVIEWED)
+        rows &= ((frame["model"] == model) & trusted).to_numpy(dtype=bool)
+    scores = frame.loc[rows, "score"]
     return None if scores.empty else float(scores.iloc[0])
 
 
@@ -75,4 +96,5 @@ def _elsewhere(
     headline = other.protocols[other.headline]
     if metric not in other.metrics or split not in {None, headline.split, *headline.extra_splits}:
         return None
-    return _score(Board(other, store, split=split, metric=metric).leaders(), line.model)
+    frame = Board(other, store, split=split, metric=metric).leaders()
+    return _score(frame, line.model, _track(catalog, other, line))

@@ -7,7 +7,6 @@ after its transaction is on disk; before that nothing of it is visible.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from pydantic import ValidationError
 from sqlalchemy import (
     URL,
     bindparam,
@@ -34,10 +31,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from etchmark import files, settings
-from etchmark.catalog import content_root, explain
+from etchmark.catalog import content_root
 from etchmark.errors import UserError
 from etchmark.patience import patiently
+from etchmark.registry import reviewed
 from etchmark.registry.digests import VERSION
+from etchmark.registry.reviewed import read_record as read_record
 from etchmark.registry.tables import (
     Base,
     Brief,
@@ -53,12 +52,10 @@ from etchmark.registry.tables import (
     rows_of,
     sums_of,
 )
-from etchmark.scoring.samples import from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
 BUSY_TIMEOUT_S = 30.0
-MAX_COUNT = 2**63 - 1
 LOCAL, REVIEWED = "local", "reviewed"
 
 
@@ -79,22 +76,6 @@ def _put(session: Session, rows: Sequence[Base]) -> None:
             connection.execute(delete(SumsRow).where(SumsRow.id == bindparam("gone")), submissions)
         if given:
             session.execute(insert(table).prefix_with("OR REPLACE"), given)
-
-
-def read_record(path: Path) -> ResultRecord:
-    """A result record from its JSON file."""
-    try:
-        if path.stat().st_size > 16 << 20:
-            raise UserError(f"{path}: is too large for a result record")
-        record = ResultRecord.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}; it is no valid result record") from None
-    for name in ("parameters", "peak_memory_bytes"):
-        if (getattr(record.cost, name) or 0) > MAX_COUNT:
-            raise UserError(f"{path}: cost.{name} is more than a board can hold; correct it")
-    return record
 
 
 class Store:
@@ -294,8 +275,11 @@ class Store:
             row = session.get(SubmissionRow, submission)
             return None if row is None else entry_of(row)
 
-    def names(self, benchmark: str) -> list[str]:
-        query = select(SubmissionRow.name).where(SubmissionRow.benchmark == benchmark).distinct()
+    def names(self, benchmark: str | None = None) -> list[str]:
+        """Names of the models that were scored on a benchmark, or on any of them."""
+        query = select(SubmissionRow.name).where(SubmissionRow.outcome == "ok").distinct()
+        if benchmark is not None:
+            query = query.where(SubmissionRow.benchmark == benchmark)
         with self._explained(), Session(self.engine) as session:
             return list(session.scalars(query))
 
@@ -382,34 +366,16 @@ class Store:
         return bool(hashes) and all(self.prediction_path(one).is_file() for one in hashes)
 
     def _reviewed(self) -> Iterable[Entry]:
-        for path in sorted(self.results.glob("*/*.json")):
-            table = path.with_suffix(".parquet")
-            try:
-                record = read_record(path)
-                if record.submission != path.stem:
-                    raise UserError(f"{path}: the file is not named after its submission")
-                samples = _read_samples(table) if record.outcome == "ok" else None
-            except UserError as error:
+        for read in reviewed.read_all(self.results):
+            if isinstance(read, UserError):
                 # One damaged record must not close the whole board.
-                warnings.warn(f"left out: {error}", stacklevel=2)
-                continue
-            yield Entry(record, samples, REVIEWED)
+                warnings.warn(f"left out: {read}", stacklevel=2)
+            else:
+                yield Entry(*read, REVIEWED)
 
 
 def _patiently(work: Callable[[], object]) -> None:
     patiently(work, OperationalError, BUSY_TIMEOUT_S)
-
-
-def _read_samples(path: Path) -> bytes:
-    """A per-sample table, seen to be readable."""
-    try:
-        content = path.read_bytes()
-        from_table(pq.read_table(io.BytesIO(content)))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or 'damaged'})") from None
-    except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError):
-        raise UserError(f"{path}: is no table of per-sample results") from None
-    return content
 
 
 def _listing(folder: Path) -> Sequence[Any]:

@@ -6,8 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from etchmark.catalog import (
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_model
+from etchmark.names import first_alike
 from etchmark.registry.curves import Curves, Say
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
@@ -151,8 +151,7 @@ def prepare_file(
     """Check and score somebody's predictions file."""
     _official(benchmark)
     check_name(name)
-    if _taken(benchmark.catalog, name):
-        raise UserError(f"name {name!r} is a baseline of this hub; give another name")
+    check_baselines(benchmark.catalog, name)
     stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
     chosen, _ = pick_track(benchmark.spec, stated.track, " what the model reads")
     hashes = [files.sha256_of(path)]
@@ -202,14 +201,46 @@ def same_predictions(store: Store, record: ResultRecord) -> list[ResultRecord]:
     ]
 
 
-def _taken(catalog: Catalog, name: str) -> bool:
-    """Is it, or does it look like, the name of a baseline?"""
-    return _folded(name) in map(_folded, [*catalog.model_names(), *catalog.baseline_names()])
+def check_baselines(catalog: Catalog, name: str) -> None:
+    """Refuse a name that is a baseline's, or that a reader could take for one."""
+    baselines = [*catalog.model_names(), *catalog.baseline_names()]
+    other = name if name in baselines else first_alike(name, baselines)
+    if other is not None:
+        looks = "is" if other == name else f"looks like {other!r}, which is"
+        raise UserError(f"name {name!a} {looks} a baseline of this hub; give another name")
 
 
-def _folded(name: str) -> str:
-    text = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(char for char in text if unicodedata.category(char) != "Cf").strip()
+def check_stored(name: str, stored: Iterable[str]) -> None:
+    """Refuse a name that a reader could take for another stored one.
+
+    The very same name stands for the same model and is fine.
+    """
+    stored = set(stored)
+    other = None if name in stored else first_alike(name, sorted(stored))
+    if other is not None:
+        raise UserError(
+            f"name {name!a} looks like {other!a}, which is on the board; give that name if it is"
+            " the same model, else another"
+        )
+
+
+def check_source(store: Store | None, catalog: Catalog, source: ModelSource) -> None:
+    """Refuse the name of a model in somebody's folder before the model is run.
+
+    Args:
+        store: where its result is kept; None where nothing is.
+        catalog: the content in use, whose baselines have their names to themselves.
+        source: the model.
+    """
+    if (catalog.root / "baselines").resolve() in source.folder.resolve().parents:
+        return
+    try:
+        check_baselines(catalog, source.name)
+        if store is not None:
+            check_stored(source.name, store.names())
+    except UserError as error:
+        hint = "(its folder's, or `name` in its card.yaml)"
+        raise UserError(f"{source.folder}: {error} {hint}") from None
 
 
 def _official(benchmark: Benchmark) -> None:
@@ -272,7 +303,12 @@ def commit(store: Store, prepared: Prepared) -> bool:
 
     Files come first and the row last, so whatever moment the process dies at, a row that is
     there is complete.
+
+    Raises:
+        UserError: the name can be taken for a stored one, or the predictions file has changed.
     """
+    if prepared.record.status == "scored":
+        check_stored(prepared.record.name, store.names())
     existing = store.get(prepared.record.submission)
     kept = [store.keep_prediction(path) for path in prepared.predictions]
     if kept != prepared.record.fingerprints.predictions:
@@ -351,14 +387,7 @@ def evaluate_model(
     chosen_track = check_inputs(source, benchmark, track)
     chosen = pick_protocol(benchmark.spec, protocol, default=True)
     check_name(source.name)
-    own = benchmark.catalog.root / "baselines"
-    if own.resolve() not in source.folder.resolve().parents and _taken(
-        benchmark.catalog, source.name
-    ):
-        raise UserError(
-            f"{source.folder}: {source.name!r} is a baseline of this hub; give the model another"
-            " name (its folder's, or `name` in its card.yaml)"
-        )
+    check_source(None, benchmark.catalog, source)
     path = folder / f"{PREDICTIONS}.parquet"
     run = run_model(source, benchmark, chosen_track, chosen, path, options)
     failure, scored = run.failure, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _worst(samples: SampleScores) -> str:
 def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> SplitScore:
     """Scores, intervals and counts of one split."""
     sums = samples.sums()
-    folds = _fold_scores(spec, samples)
+    folds = fold_scores(spec.metrics, samples)
     spread = spec.protocols[protocol].fold_statistics
     scores: dict[str, MetricScore] = {}
     for name in spec.metrics:
@@ -93,11 +93,8 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
                 f" {_worst(samples)}); the predictions are too large to be scored or the metric is"
                 " undefined for these targets"
             )
-        over = [fold.values[name] for fold in folds]
-        finite = np.array([value for value in over if value is not None])
-        if spread and len(finite):
-            score["fold_mean"] = float(finite.mean())
-            score["fold_sd"] = float(finite.std(ddof=1)) if len(finite) > 1 else None
+        if spread:
+            score["fold_mean"], score["fold_sd"] = fold_statistics(folds, name)
         scores[name] = MetricScore.model_validate(score)
     return SplitScore(
         split=samples.split,
@@ -127,7 +124,8 @@ def _subset_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[SubsetSco
     return scores
 
 
-def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
+def fold_scores(metrics: Sequence[str], samples: SampleScores) -> list[FoldScore]:
+    """Point values of each fold; none where the split has no folds."""
     if samples.folds is None:
         return []
     scores = []
@@ -137,10 +135,18 @@ def _fold_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[FoldScore]:
         absent = np.full(len(samples.seeds), np.nan)
         sums = np.stack([terms[name].sum(axis=1) if name in terms else absent for name in TERMS])
         values = {
-            name: _finite(uncertainty.evaluate(metric(name), sums).mean()) for name in spec.metrics
+            name: _finite(uncertainty.evaluate(metric(name), sums).mean()) for name in metrics
         }
         scores.append(FoldScore(fold=int(fold), n=int(member.sum()), values=values))
     return scores
+
+
+def fold_statistics(folds: Sequence[FoldScore], name: str) -> tuple[float | None, float | None]:
+    """Mean and standard deviation of a metric over the folds on which it is defined."""
+    values = np.array([fold.values[name] for fold in folds if fold.values[name] is not None])
+    if not len(values):
+        return None, None
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def score_predictions(

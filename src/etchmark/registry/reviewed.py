@@ -1,0 +1,294 @@
+"""The folder of reviewed results: ``leaderboard/results`` of a checkout, or of a wheel.
+
+A folder per benchmark holds ``<id>.json`` and ``<id>.parquet`` of each submission, and a file
+``SHA256SUMS`` with the digest of every table: one line each, in the order of names, so that
+changes to different records merge. ``sha256sum --check SHA256SUMS`` reads it as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from etchmark import files, settings
+from etchmark.catalog import Catalog, content_root, explain
+from etchmark.errors import UserError
+from etchmark.scoring.samples import from_table
+from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
+from etchmark.specs import ResultRecord
+
+INDEX = "SHA256SUMS"
+MAX_RECORD_BYTES = 16 << 20
+MAX_COUNT = 2**63 - 1
+_LINE = re.compile(r"([0-9a-f]{64})  ([0-9a-f]{64}\.parquet)")
+HUB_RAN = frozenset({"run", "verified"})
+"""Statuses of which this hub measured the cost itself."""
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
+    """A result record from its JSON file.
+
+    Raises:
+        UserError: it cannot be read, is larger than ``max_bytes`` or no valid record.
+    """
+    try:
+        if path.stat().st_size > max_bytes:
+            raise UserError(f"{path}: is too large for a result record")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        record = ResultRecord.model_validate_json(content)
+        # The validator takes the last of two equal keys, and numbers that are none where a value
+        # is of any kind; somebody who reads the file sees something else.
+        json.loads(
+            content,
+            object_pairs_hook=_each_key_once,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}; it is no valid result record") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {error}; it is no valid result record") from None
+    for name in ("parameters", "peak_memory_bytes"):
+        if (getattr(record.cost, name) or 0) > MAX_COUNT:
+            raise UserError(f"{path}: cost.{name} is more than a board can hold; correct it")
+    if record.outcome == "ok" and record.reason is not None:
+        raise UserError(f"{path}: reason belongs to a run that failed; remove it")
+    return record
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice[:40]!r} stands twice")
+
+
+def _finite(text: str) -> None:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+
+
+def read_index(folder: Path) -> dict[str, str]:
+    """SHA-256 by file name, from a folder's index; empty if there is none.
+
+    Raises:
+        UserError: it cannot be read, or a line is not of the form "digest, two blanks, name".
+    """
+    path = folder / INDEX
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); restore it") from None
+    index: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _LINE.fullmatch(line)
+        if match is None or match[2] in index:
+            raise UserError(
+                f"{path}, line {number}: is not one digest, two blanks and one table's name; make"
+                " the file again with `sha256sum *.parquet` in its folder"
+            )
+        index[match[2]] = match[1]
+    return index
+
+
+def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | UserError]:
+    """Every reviewed record with its per-sample table, or why a file is left out."""
+    for folder in sorted({path.parent for path in results.glob("*/*.json")}):
+        try:
+            index = read_index(folder)
+        except UserError as error:
+            yield error
+            continue
+        for path in sorted(folder.glob("*.json")):
+            try:
+                yield read_reviewed(path, index)
+            except UserError as error:
+                yield error
+
+
+def read_reviewed(path: Path, index: Mapping[str, str]) -> tuple[ResultRecord, bytes | None]:
+    """A reviewed record and its table, which must give the scores that the record states.
+
+    Raises:
+        UserError: record or table is damaged, or was changed by other means than a review.
+    """
+    record = read_record(path)
+    if record.submission != path.stem:
+        raise UserError(f"{path}: the file is not named after its submission")
+    if record.outcome != "ok":
+        return record, None
+    table = path.with_suffix(".parquet")
+    content = _content(table)
+    if index.get(table.name) != hashlib.sha256(content).hexdigest():
+        known = "not the one" if table.name in index else "missing"
+        raise UserError(
+            f"{table}: its SHA-256 is {known} in {INDEX} beside it; restore the file, or have the"
+            " submission reviewed again"
+        )
+    try:
+        rows = sum(score.n * score.seeds for score in record.scores)
+        samples = from_table(read_table(content, rows=rows))
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise UserError(f"{table}: is no table of per-sample results ({error})") from None
+    fault = disagreement(record.scores, samples)
+    if fault is not None:
+        raise UserError(f"{path}: {fault}; restore the file")
+    return record, content
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UserError(f"{path}: is too large for a table of per-sample results")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or 'damaged'})") from None
+
+
+def names(results: Path) -> set[str]:
+    """Names of all models with a reviewed record."""
+    found = set()
+    for path in results.glob("*/*.json"):
+        try:
+            found.add(read_record(path).name)
+        except UserError:
+            # A damaged record is reported where records are taken in.
+            continue
+    return found
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def results_of(root: Path) -> Path:
+    """The folder of reviewed results below a content root."""
+    return root / "leaderboard" / "results"
+
+
+def results_to_write(catalog: Catalog, into: Path | None = None) -> Path:
+    """The results folder that a review may change.
+
+    Args:
+        catalog: the content in use.
+        into: a content folder, such as a checkout, that the caller named.
+
+    Raises:
+        UserError: none was named and the content in use is an installed one, or what was named is
+            no content folder.
+    """
+    if into is not None:
+        if not (into / "benchmarks").is_dir():
+            raise UserError(
+                f"{into}: has no benchmarks/ folder; give a checkout or another content folder"
+            )
+        return results_of(into)
+    root = catalog.root
+    named = settings.content() is not None and root == content_root()
+    if not named and not (root / ".git").exists() and not (root / "pyproject.toml").is_file():
+        raise UserError(
+            f"{root}: is installed content, not a checkout; name the checkout (or content folder)"
+            " to write to with --into DIR"
+        )
+    return results_of(root)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What writing a record would do to a folder of reviewed results."""
+
+    path: Path
+    """Where the record goes."""
+    present: bool
+    """The very same record, whatever its date, is there already."""
+    older: list[Path]
+    """Records of the same model on the same track and protocol, which it replaces."""
+    obstacle: str | None
+    """Why it cannot be written even where replacing is asked for."""
+
+
+def plan(results: Path, record: ResultRecord) -> Plan:
+    """See ``Plan``."""
+    folder = results / record.benchmark
+    path = folder / f"{record.submission}.json"
+    others = [(other, read_record(other)) for other in sorted(folder.glob("*.json"))]
+    older = [(other, old) for other, old in others if other == path or _same_place(old, record)]
+    present = any(
+        other == path and old.model_copy(update={"created": record.created}) == record
+        for other, old in older
+    )
+    ran = [other for other, old in older if old.status in HUB_RAN]
+    obstacle = None
+    if ran and record.status not in HUB_RAN:
+        obstacle = (
+            f"{ran[0]}: is a run of {record.name!r} by this hub, which no predictions file"
+            " replaces; choose another name, or run it again with `etchmark results run --again`"
+        )
+    return Plan(path, present, [other for other, _ in older], obstacle)
+
+
+def _same_place(old: ResultRecord, new: ResultRecord) -> bool:
+    return (old.name, old.track, old.protocol, old.benchmark_version) == (
+        new.name,
+        new.track,
+        new.protocol,
+        new.benchmark_version,
+    )
+
+
+def write(results: Path, record: ResultRecord, samples: bytes | None, *, replacing: bool) -> Path:
+    """Write a record, its per-sample table and the digest; the path of the record.
+
+    Raises:
+        UserError: a record of the same model is there and is not to be replaced.
+    """
+    from filelock import FileLock
+
+    settings.home().mkdir(parents=True, exist_ok=True)
+    # Runs of several models may end at the same time, and the digests share a file.
+    with FileLock(settings.home() / "results.lock"):
+        planned = plan(results, record)
+        if planned.present:
+            return planned.path
+        if planned.obstacle:
+            raise UserError(planned.obstacle)
+        if planned.older and not replacing:
+            raise UserError(
+                f"{planned.older[0]}: is a reviewed record of {record.name!r} on the same track and"
+                " protocol; choose another name, or --replace if it is the same model"
+            )
+        path = planned.path
+        table = path.with_suffix(".parquet")
+        gone = [other for other in planned.older if other != path]
+        index = read_index(path.parent)
+        if samples is not None:
+            files.write_bytes(table, samples)
+            index[table.name] = hashlib.sha256(samples).hexdigest()
+            write_index(path.parent, index)
+        files.write_text(path, record.model_dump_json(by_alias=True, indent=2) + "\n")
+        for other in gone:
+            other.unlink()
+            other.with_suffix(".parquet").unlink(missing_ok=True)
+            index.pop(other.with_suffix(".parquet").name, None)
+        if gone:
+            write_index(path.parent, index)
+    return path
+
+
+def write_index(folder: Path, index: Mapping[str, str]) -> None:
+    """Write the digests of a folder's tables, one line each in the order of names."""
+    lines = [f"{index[name]}  {name}\n" for name in sorted(index)]
+    files.write_text(folder / INDEX, "".join(lines))
