@@ -2,7 +2,8 @@
 
 A folder per benchmark holds ``<id>.json`` and ``<id>.parquet`` of each submission, and a file
 ``SHA256SUMS`` with the digest of every table: one line each, in the order of names, so that
-changes to different records merge. ``sha256sum --check SHA256SUMS`` reads it as well.
+changes to different records merge. ``sha256sum --check SHA256SUMS`` reads it as well, and
+``sha256sum *.parquet`` writes it. Content from before there was an index has none.
 """
 
 from __future__ import annotations
@@ -82,15 +83,17 @@ def _finite(text: str) -> None:
         raise ValueError(f"{text[:40]} is no finite number")
 
 
-def read_index(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name, from a folder's index; empty if there is none.
+def read_index(folder: Path) -> dict[str, str] | None:
+    """SHA-256 by file name, from a folder's index; None if it has none, as older content.
 
     Raises:
         UserError: it cannot be read, or a line is not of the form "digest, two blanks, name".
     """
     path = folder / INDEX
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); restore it") from None
     index: dict[str, str] = {}
@@ -120,7 +123,7 @@ def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | User
                 yield error
 
 
-def read_reviewed(path: Path, index: Mapping[str, str]) -> tuple[ResultRecord, bytes | None]:
+def read_reviewed(path: Path, index: Mapping[str, str] | None) -> tuple[ResultRecord, bytes | None]:
     """A reviewed record and its table, which must give the scores that the record states.
 
     Raises:
@@ -133,7 +136,7 @@ def read_reviewed(path: Path, index: Mapping[str, str]) -> tuple[ResultRecord, b
         return record, None
     table = path.with_suffix(".parquet")
     content = _content(table)
-    if index.get(table.name) != hashlib.sha256(content).hexdigest():
+    if index is not None and index.get(table.name) != hashlib.sha256(content).hexdigest():
         known = "not the one" if table.name in index else "missing"
         raise UserError(
             f"{table}: its SHA-256 is {known} in {INDEX} beside it; restore the file, or have the"
@@ -274,6 +277,8 @@ def write(results: Path, record: ResultRecord, samples: bytes | None, *, replaci
         table = path.with_suffix(".parquet")
         gone = [other for other in planned.older if other != path]
         index = read_index(path.parent)
+        if index is None:
+            index = _digests(path.parent)
         if samples is not None:
             files.write_bytes(table, samples)
             index[table.name] = hashlib.sha256(samples).hexdigest()
@@ -286,6 +291,11 @@ def write(results: Path, record: ResultRecord, samples: bytes | None, *, replaci
         if gone:
             write_index(path.parent, index)
     return path
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """The index that a folder without one would have."""
+    return {path.name: files.sha256_of(path) for path in sorted(folder.glob("*.parquet"))}
 
 
 def write_index(folder: Path, index: Mapping[str, str]) -> None:
