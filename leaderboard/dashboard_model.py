@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 
 import dashboard_curves
 import dashboard_errors
@@ -16,7 +17,7 @@ from etchmark.present import number
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
-from etchmark.specs import BenchmarkSpec, Cost, ModelCard, ResultRecord
+from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
 
 DISCLOSURE = {
     "none": "trained on the benchmark's training data alone",
@@ -38,6 +39,7 @@ def show(spec: BenchmarkSpec, store: Store, entry: Entry) -> None:
             st.error("This run failed and is not ranked. What it said:")
             st.text(shortened(record.reason or "nothing", 2000))
         _facts(spec, record, entry.origin)
+        _claims(spec, record.claims)
     if record.scores:
         st.markdown("**Scores**")
         st.dataframe(scores_table(spec, record), hide_index=True, key="model-scores")
@@ -79,8 +81,7 @@ def _card(card: ModelCard) -> None:
 
 
 def _facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
-    card, cost = record.card, record.cost
-    memory = cost.peak_memory_bytes
+    card = record.card
     facts = {
         "authors": ", ".join(card.authors),
         "licence": card.licence,
@@ -90,6 +91,37 @@ def _facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
         "track, protocol": f"{record.track}, {record.protocol}",
         "status": f"{record.status}, {origin}",
         "date": record.created.strftime("%Y-%m-%d %H:%M UTC"),
+        **_costs(spec, record.cost),
+        "made from": _listed(record.made_with),
+        "model settings": _listed(record.params),
+        "submission": record.submission[:12],
+        "data": record.fingerprints.data[:12],
+        **_environment(record.environment),
+    }
+    _table(facts, "model-facts")
+    _packages(record.environment, "Package versions")
+
+
+def _claims(spec: BenchmarkSpec, claims: Claims | None) -> None:
+    """What the submitter states and nobody measured here, apart from what was measured."""
+    if claims is None:
+        return
+    st.markdown("**Claimed by the submitter, not measured here**")
+    curves = ", ".join(curve.title for curve in claims.curves)
+    facts = {
+        **_costs(spec, claims.cost),
+        "made from": _listed(claims.made_with),
+        "model settings": _listed(claims.params),
+        "curves": f"{curves} (in the result record, not drawn)" if curves else None,
+        **_environment(claims.environment),
+    }
+    _table(facts, "model-claims")
+    _packages(claims.environment, "Package versions, as claimed")
+
+
+def _costs(spec: BenchmarkSpec, cost: Cost) -> dict[str, str | None]:
+    memory = cost.peak_memory_bytes
+    return {
         "fit, predict": f"{number(cost.fit_seconds)} s, {number(cost.predict_seconds)} s"
         if cost.fit_seconds is not None or cost.predict_seconds is not None
         else None,
@@ -101,24 +133,33 @@ def _facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
         "peak memory": f"{memory / 2**20:.0f} MiB" if memory is not None else None,
         "parameters": f"{cost.parameters:,}" if cost.parameters is not None else None,
         "hardware": cost.hardware,
-        "made from": ", ".join(f"{key} = {value}" for key, value in record.made_with.items()),
-        "model settings": ", ".join(f"{key} = {value}" for key, value in record.params.items()),
-        "submission": record.submission[:12],
-        "data": record.fingerprints.data[:12],
     }
-    environment = record.environment
-    if environment is not None:
-        facts |= {
-            "made with": f"etchmark {environment.etchmark}, Python {environment.python}",
-            "platform": environment.platform,
-            "commit": environment.git_commit,
-        }
+
+
+def _environment(environment: Environment | None) -> dict[str, str | None]:
+    if environment is None:
+        return {}
+    return {
+        "made with": f"etchmark {environment.etchmark}, Python {environment.python}",
+        "platform": environment.platform,
+        "commit": environment.git_commit,
+    }
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
+
+
+def _table(facts: Mapping[str, str | None], key: str) -> None:
     rows = [(name, shortened(str(value), 500)) for name, value in facts.items() if value]
     table = pd.DataFrame(rows, columns=["what", "value"])
     config = {"what": st.column_config.TextColumn(width=140)}
-    st.dataframe(table, hide_index=True, key="model-facts", column_config=config, height="content")
+    st.dataframe(table, hide_index=True, key=key, column_config=config, height="content")
+
+
+def _packages(environment: Environment | None, title: str) -> None:
     if environment is not None and environment.packages:
-        with st.expander("Package versions"):
+        with st.expander(title):
             rows = [(shortened(k, 80), shortened(v, 80)) for k, v in environment.packages.items()]
             st.dataframe(pd.DataFrame(rows, columns=["package", "version"]), hide_index=True)
 

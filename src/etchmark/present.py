@@ -351,7 +351,7 @@ def leaderboard(
                 number(row["score"]),
                 f"{number(row['ci_low'])} … {number(row['ci_high'])}",
                 row["status"] if row["outcome"] == "ok" else "failed",
-                number(row["fit_seconds"]),
+                _fit_seconds(row),
             ]
         )
     print(_columns(rows))
@@ -365,6 +365,14 @@ def leaderboard(
         print("(--all also shows failed, incomplete and superseded submissions)")
 
 
+def _fit_seconds(row: Mapping[Any, Any]) -> str:
+    """Seconds of fitting as measured, or as the submitter claims."""
+    claimed = (row["claimed"] or {}).get("fit_seconds")
+    if claimed is not None and pd.isna(row["fit_seconds"]):
+        return f"{number(claimed)} claimed"
+    return number(row["fit_seconds"])
+
+
 def _print_references(
     spec: BenchmarkSpec, store: Store, protocol: str, metric: str, split: str
 ) -> None:
@@ -376,7 +384,8 @@ def _print_references(
             continue
         unit = metric_by_id(metric).unit_for(spec.target.unit)
         shown = number(value) + ("" if unit == "1" else f" {unit}")
-        where = f" ({line.model or 'best'} on {line.benchmark})" if line.benchmark else ""
+        track = f", track {line.track}," if line.track else ""
+        where = f" ({line.model or 'best'}{track} on {line.benchmark})" if line.benchmark else ""
         source = f"; {line.source.title}" if line.source else ""
         note = f"; {line.note}" if line.note else ""
         print(f"reference: {line.label} {shown}{where}{note}{source}")
@@ -386,7 +395,11 @@ def to_csv(frame: pd.DataFrame) -> str:
     """The board as CSV in which no name is taken for a formula."""
     safe = frame.copy()
     safe["tags"] = [";".join(tags) for tags in safe["tags"]]
-    for column in ("model", "title", "reason", "tags", "hardware"):
+    safe["claimed"] = [
+        "; ".join(f"{name}={value}" for name, value in (claimed or {}).items()) or None
+        for claimed in safe["claimed"]
+    ]
+    for column in ("model", "title", "reason", "tags", "hardware", "claimed"):
         safe[column] = [
             csv_safe(value) if isinstance(value, str) else value for value in safe[column]
         ]

@@ -148,7 +148,7 @@ def reference(spec: BenchmarkSpec, line: ReferenceLine) -> str:
 
 
 def _where(line: ReferenceLine) -> list[tuple[str, str | None]]:
-    return [("protocol", line.protocol), ("split", line.split)]
+    return [("track", line.track), ("protocol", line.protocol), ("split", line.split)]
 
 
 def _show_dataset(content: Catalog, name: str, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
-VERSION = 2
+VERSION = 3
 """Raised when digests would come out otherwise; stored ones of another version are made anew."""
 CARD = ("title", "training_data", "tags")
 COST = (
@@ -39,9 +39,16 @@ def brief(record: ResultRecord) -> dict[str, Any]:
     return {
         "card": {name: dumped["card"][name] for name in CARD},
         "cost": {name: dumped["cost"][name] for name in COST},
+        "claimed": _claimed(record),
         "reason": record.reason,
         "scores": scores,
     }
+
+
+def _claimed(record: ResultRecord) -> dict[str, Any] | None:
+    """What the submitter says it cost, which nobody measured here; None if nothing is said."""
+    cost = None if record.claims is None else record.claims.cost.model_dump(exclude_none=True)
+    return cost or None
 
 
 def _score(one: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from etchmark.registry.submissions import (
     PREDICTIONS,
     RECORD,
     TABLE,
+    agree,
     check_baselines,
     check_stored,
     submission_id,
@@ -173,9 +174,16 @@ def check(
     path = _prediction_file(folder)
     _check_identity(benchmark, folder, record, path)
     _check_name(catalog, folder, record.name, results, baseline)
-    scored = score_predictions(
-        benchmark, record.protocol, path, read_for(benchmark, record.protocol, path)
+    given = read_for(benchmark, record.protocol, path)
+    # A file made from a template says what it was made for.
+    agree(
+        benchmark.spec,
+        given.declared,
+        track=record.track,
+        protocol=record.protocol,
+        need_track=True,
     )
+    scored = score_predictions(benchmark, record.protocol, path, given)
     _check_scores(folder, record, scored)
     _check_table(folder / TABLE, to_table(scored.samples))
     # Predictions could be another file by now, if they were replaced while they were scored.

@@ -29,7 +29,7 @@ COLUMNS = (
     "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
     "split", "subset", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
     "predict_seconds", "seconds_each", "feature_seconds", "flops", "peak_memory_bytes", "hardware",
-    "training_data", "tags", "origin", "date", "submission", "benchmark",
+    "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed",
 )  # fmt: skip
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
 
@@ -191,6 +191,8 @@ def _row(spec: BenchmarkSpec, one: Brief, split: str, metric: str, subset: str) 
         "date": one.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "submission": one.submission,
         "benchmark": spec.key,
+        # Beside the columns of cost, never in them: nobody measured it here.
+        "claimed": one.content["claimed"],
     }
 
 

@@ -186,7 +186,9 @@ def entry_of(row: SubmissionRow) -> Entry:
 
 def content_of(text: str) -> dict[str, Any]:
     found = json.loads(text)
-    if not isinstance(found, dict) or not {"card", "cost", "reason", "scores"} <= set(found):
+    if not isinstance(found, dict) or not {"card", "claimed", "cost", "reason", "scores"} <= set(
+        found
+    ):
         raise ValueError("what boards show of a submission is damaged")
     return found
 
