@@ -225,6 +225,7 @@ def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
             "the data to score with are not on this machine; press the button that builds them"
             " above, then check again"
         )
+    submissions.check_stored(name, parts.open_store().names())
     content = file.getvalue()
     # What it is, not what it is called: parquet begins with these four letters.
     named = str(file.name).lower().endswith(".csv")

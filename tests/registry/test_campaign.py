@@ -87,7 +87,8 @@ def test_exports_pass_the_review(toy_content, baseline, command, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["many--a--folds", "toy_mean--folds"]
     assert _results(toy_content) == []
     for folder in out.iterdir():
-        command("results", "check", folder).fine()
+        assert "is a baseline" in command("results", "check", folder).refusal()
+        command("results", "check", folder, "--baseline").fine()
     again = command(*RUN, "--out", out, "--protocol", "folds")
     assert again.rc == 2
     assert "exists; remove it" in again.stdout

@@ -17,6 +17,7 @@ from etchmark import files
 from etchmark.errors import UserError
 from etchmark.registry import review, submissions
 from etchmark.registry.store import Store, read_record
+from etchmark.specs import Claims, Cost
 
 SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")
 
@@ -39,29 +40,59 @@ def _edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _results(content: Path) -> list[str]:
-    return sorted(path.suffix for path in (content / "leaderboard" / "results").glob("*/*"))
+    return sorted(path.suffix for path in (content / "leaderboard" / "results").glob("*/*.*"))
 
 
-def test_a_good_export_is_accepted(exported, command):
-    said = command("results", "check", exported).fine()
-    assert said == "ok: mine on toy-line@1, holdout\n"
+def test_a_good_export_is_accepted(exported, toy_content, command):
+    said = command("results", "check", exported).fine().splitlines()
+    record = read_record(exported / "record.json")
+    path = toy_content / "leaderboard" / "results" / "toy-line" / f"{record.submission}.json"
+    assert said == [
+        "ok: mine on toy-line@1, holdout",
+        "track features, status scored",
+        f"date: that of acceptance (the record says {record.created:%Y-%m-%d %H:%M} UTC)",
+        "kept as claims, not measured here: environment",
+        f"results add: writes {path}",
+    ]
+    assert _results(toy_content) == []
 
 
-def test_an_evaluated_model_is_accepted(toy_content, command, tmp_path):
-    folder = tmp_path / "run"
-    command(
-        "evaluate",
-        "toy_mean",
-        "toy-line",
-        "--protocol",
-        "folds",
-        "--seeds",
-        "2",
-        "--export",
-        folder,
-    ).fine()
-    assert command("results", "check", folder).fine().startswith("ok: toy_mean")
-    assert review.check(_catalog(), folder).record.status == "run"
+def _evaluated(command, folder: Path) -> Path:
+    """An export of a run of the baseline, two seeds over the folds."""
+    options = ("--protocol", "folds", "--seeds", "2", "--export", folder)
+    command("evaluate", "toy_mean", "toy-line", *options).fine()
+    return folder
+
+
+def test_a_baselines_export_is_scored_and_what_it_measured_elsewhere_is_claimed(
+    toy_content, command, tmp_path
+):
+    folder = _evaluated(command, tmp_path / "run")
+    assert "toy_mean' is a baseline" in command("results", "check", folder).refusal()
+    said = command("results", "check", folder, "--baseline").fine().splitlines()
+    assert said[0] == "ok: toy_mean on toy-line@1, folds"
+    assert said[1] == "track features, status scored (the record says run)"
+    assert said[3].startswith("kept as claims, not measured here: cost (fit_seconds, ")
+    stated = read_record(folder / "record.json")
+    command("results", "add", folder, "--baseline").fine()
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    record = read_record(path)
+    assert (record.status, record.cost, record.environment) == ("scored", Cost(), None)
+    assert record.claims is not None
+    assert (record.claims.cost, record.claims.environment) == (stated.cost, stated.environment)
+    assert record.scores == stated.scores
+
+
+def test_what_the_hub_ran_is_not_replaced_by_a_file(toy_content, command, tmp_path):
+    folder = _evaluated(command, tmp_path / "run")
+    command("results", "run", "toy-line", "--protocol", "folds").fine()
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    before = path.read_bytes()
+    said = command("results", "check", folder, "--baseline").fine()
+    assert "results add: refused" in said
+    line = command("results", "add", folder, "--baseline", "--replace").refusal()
+    assert "is a run of 'toy_mean' by this hub" in line
+    assert path.read_bytes() == before
 
 
 def _catalog():
@@ -74,13 +105,18 @@ def test_an_added_row_shows_on_a_fresh_hub(exported, toy_content, command):
     said = command("results", "add", exported).fine()
     written = Path(said.removeprefix("wrote ").strip())
     record = read_record(exported / "record.json")
-    assert written == toy_content / "leaderboard" / "results" / "toy-line" / (
-        record.submission + ".json"
-    )
-    assert _results(toy_content) == [".json", ".parquet"]
+    folder = toy_content / "leaderboard" / "results" / "toy-line"
+    assert written == folder / f"{record.submission}.json"
+    table = f"{record.submission}.parquet"
+    assert sorted(path.name for path in folder.iterdir()) == ["SHA256SUMS", written.name, table]
+    assert (folder / "SHA256SUMS").read_text() == f"{files.sha256_of(folder / table)}  {table}\n"
     (row,) = json.loads(command("leaderboard", "toy-line", "--json").fine())
     assert (row["model"], row["rank"], row["submission"]) == ("mine", 1, record.submission)
-    assert read_record(written) == record
+    accepted = read_record(written)
+    assert accepted.created >= record.created
+    assert accepted.claims == Claims(environment=record.environment)
+    same = {"created": record.created, "claims": None, "environment": record.environment}
+    assert accepted.model_copy(update=same) == record
 
 
 def test_adding_it_again_changes_nothing(exported, toy_content, command):
