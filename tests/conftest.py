@@ -6,11 +6,13 @@
 ``toy_frames``      the toy and benchmarks of frames whose splits have their own lengths
 ``cli``             the command line in a process of its own
 ``command``         the command line in this process, which is much quicker
+``lying_table``     a per-sample table whose footer says less than reading it takes
 ``mirror``          the mirror of upstream files; skips where the session was started without one
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -352,6 +355,42 @@ def toy_predictions(toy_content: Path, tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / name
         frame.to_csv(path, index=False) if path.suffix == ".csv" else frame.to_parquet(path)
         return path
+
+    return write
+
+
+def _zigzag(value: int) -> bytes:
+    """A number as Thrift's compact protocol writes it."""
+    value, out = value << 1, bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+@pytest.fixture
+def lying_table() -> Callable[[pa.Table, int], bytes]:
+    """Writes a per-sample table, small as a file, whose first unit has so many characters.
+
+    Its footer says that it takes a single byte.
+    """
+
+    def write(table: pa.Table, size: int) -> bytes:
+        column = table.column_names.index("unit")
+        units = pa.array(["x" * size, *table["unit"].to_pylist()[1:]])
+        sink = io.BytesIO()
+        options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+        pq.write_table(table.set_column(column, "unit", units), sink, **options)
+        content = sink.getvalue()
+        at = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+        group = pq.read_metadata(io.BytesIO(content)).row_group(0)
+        footer = content[at:]
+        for said in (group.total_byte_size, group.column(column).total_uncompressed_size):
+            true = _zigzag(said)
+            assert true in footer
+            # As many bytes as before, so that everything else stays in its place.
+            footer = footer.replace(true, bytes([0x82, *[0x80] * (len(true) - 2), 0]))
+        return content[:at] + footer
 
     return write
 
