@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 import etchmark
 from etchmark.catalog import catalog
 from etchmark.registry.references import reference_values
-from etchmark.registry.store import Store
+from etchmark.registry.store import LOCAL, REVIEWED, Store
 from etchmark.scoring import predictions
 from etchmark.specs import LabelUncertainty, ReferenceLine
 
@@ -40,17 +41,27 @@ def declare(toy_volumes: Path):
 
 @pytest.fixture
 def enter(toy_volumes: Path, tmp_path: Path):
-    """Enters a model that is off by a share of the target, on whole splits."""
+    """Enters a model that is off by a share of the target, on whole splits, as if reviewed."""
 
-    def add(benchmark: str, name: str, off: float, *splits: str) -> None:
+    def add(
+        benchmark: str,
+        name: str,
+        off: float,
+        *splits: str,
+        track: str | None = None,
+        **more: Any,
+    ) -> None:
         loaded = etchmark.load_benchmark(benchmark)
         truths = [loaded.truth(split) for split in splits or ("test",)]
         ids = np.concatenate([truth.ids for truth in truths])
         target = np.concatenate([truth.target for truth in truths])
         path = tmp_path / "entered.parquet"
         predictions.write(path, ids, target * (1 + off))
-        track = next(iter(loaded.spec.tracks))
-        etchmark.submit(path, benchmark, name=name, track=track, protocol="holdout")
+        track = track or next(iter(loaded.spec.tracks))
+        record = etchmark.submit(path, benchmark, name=name, track=track, protocol="holdout")
+        entry = Store().get(record.submission)
+        assert entry is not None
+        Store().add(replace(entry, **{"origin": REVIEWED, **more}))
 
     return add
 
@@ -94,6 +105,52 @@ def test_a_model_of_this_board(declare, enter) -> None:
     assert values("toy-volumes", split="hard") == [("own", 4.0)]
 
 
+def test_a_line_is_of_one_track(declare, enter) -> None:
+    named = {"label": "named", "model": "mine", "benchmark": "toy-line"}
+    declare("toy-volumes", named, named | {"label": "kinds", "track": "kinds"})
+    enter("toy-line", "mine", 0.01, track="features")
+    # A line without a track is of the best one; with one, of nothing else.
+    assert values("toy-volumes") == [("named", 1.0)]
+    enter("toy-line", "mine", 0.03, track="kinds")
+    assert values("toy-volumes") == [("named", 1.0), ("kinds", 3.0)]
+
+
+def test_a_baselines_line_is_of_the_track_on_its_card(declare, enter, toy_volumes) -> None:
+    card = toy_volumes / "baselines" / "toy_mean" / "card.yaml"
+    text = yaml.safe_load(card.read_text())
+    text["benchmarks"]["toy-line"] = {"track": "kinds"}
+    card.write_text(yaml.safe_dump(text))
+    code = card.with_name("model.py")
+    code.write_text(code.read_text().replace('inputs["a"]', 'inputs["kind"]'))
+    declare("toy-volumes", {"label": "mean", "model": "toy_mean", "benchmark": "toy-line"})
+    etchmark.evaluate("toy_mean", "toy-line", track="features")
+    assert values("toy-volumes") == []
+    etchmark.evaluate("toy_mean", "toy-line", track="kinds")
+    assert len(values("toy-volumes")) == 1
+
+
+def test_what_anybody_submits_here_is_no_reference(declare, enter) -> None:
+    declare("toy-volumes", {"label": "own", "model": "mine"})
+    enter("toy-volumes", "mine", 0.04, origin=LOCAL)
+    assert values("toy-volumes") == []
+    enter("toy-volumes", "mine", 0.05)
+    assert values("toy-volumes") == [("own", 5.0)]
+
+
+def test_every_committed_line_of_a_model_names_its_track() -> None:
+    content = catalog()
+    lines = [
+        (spec, line)
+        for spec in map(content.benchmark, content.benchmark_names())
+        for line in spec.reference_lines
+        if line.model is not None
+    ]
+    assert len(lines) == 19
+    for spec, line in lines:
+        assert line.model is not None
+        assert line.track == content.model(line.model).uses[spec.id]
+
+
 def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, command) -> None:
     note = "on other volumes: quoted, not ranked"
     best = {"label": "limit", "best": True, "benchmark": "toy-line"}
@@ -127,11 +184,17 @@ def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, comm
         {"best": True},
         VALUE | {"benchmark": "b"},
         {"value": 3.0, "metric": "mape"},
+        VALUE | {"track": "features"},
     ],
 )
 def test_lines_that_are_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         ReferenceLine.model_validate({"label": "x", **wrong})
+
+
+def test_a_line_of_an_unknown_track_is_refused(declare, command) -> None:
+    declare("toy-volumes", {"label": "own", "model": "mine", "track": "nowhere"})
+    assert "names the unknown track 'nowhere'" in command("show", "toy-volumes").refusal()
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ def write(results: Path, record: ResultRecord, samples: bytes | None, *, replaci
         gone = [other for other in planned.older if other != path]
         index = read_index(path.parent)
         if index is None:
-            index = _digests(path.parent)
+            index = digests(path.parent)
         if samples is not None:
             files.write_bytes(table, samples)
             index[table.name] = hashlib.sha256(samples).hexdigest()
@@ -293,7 +293,7 @@ def write(results: Path, record: ResultRecord, samples: bytes | None, *, replaci
     return path
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
     """The index that a folder without one would have."""
     return {path.name: files.sha256_of(path) for path in sorted(folder.glob("*.parquet"))}
 

@@ -1,0 +1,215 @@
+"""The folder of reviewed results: what is edited there by hand is refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etchmark.errors import UserError
+from etchmark.registry import reviewed
+from etchmark.registry.store import Store, read_record
+from etchmark.specs import ResultRecord
+
+RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
+SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")
+
+
+@pytest.fixture
+def folder(toy_content, toy_predictions, command, home, tmp_path) -> Path:
+    """Reviewed results of ``toy-line``: ``first``, off by one, and ``second``, off by three."""
+
+    def worse(table: pa.Table) -> pa.Table:
+        return table.set_column(1, "prediction", pa.array(table["prediction"].to_numpy() + 2.0))
+
+    for name, change in (("first", None), ("second", worse)):
+        export = tmp_path / name
+        file = toy_predictions(f"{name}.parquet", change=change)
+        command("submit", file, *SUBMIT, "--name", name, "--export", export).fine()
+        command("results", "add", export).fine()
+    shutil.rmtree(home)
+    return toy_content / "leaderboard" / "results" / "toy-line"
+
+
+def paths(folder: Path) -> dict[str, Path]:
+    """Record files by the model's name."""
+    return {read_record(path).name: path for path in folder.glob("*.json")}
+
+
+def models(command) -> list[str]:
+    ran = command("leaderboard", "toy-line", "--json")
+    assert ran.rc == 0
+    return [row["model"] for row in json.loads(ran.stdout)]
+
+
+def _index(folder: Path, change: Callable[[str], str]) -> None:
+    path = folder / reviewed.INDEX
+    path.write_text(change(path.read_text()))
+
+
+def _score(path: Path) -> None:
+    value = json.loads(path.read_text())
+    value["scores"][0]["metrics"]["mae"]["value"] = 0.5
+    path.write_text(json.dumps(value, indent=2))
+
+
+def _better(path: Path) -> bytes:
+    """A table of better predictions, as bytes."""
+    table = pq.read_table(path.with_suffix(".parquet"))
+    at = table.column_names.index("prediction")
+    better = pa.array(table["prediction"].to_numpy() - 2.5)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.set_column(at, "prediction", better), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _table(path: Path) -> None:
+    path.with_suffix(".parquet").write_bytes(_better(path))
+
+
+def _table_and_index(path: Path) -> None:
+    table = path.with_suffix(".parquet")
+    old = hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_bytes(_better(path))
+    new = hashlib.sha256(table.read_bytes()).hexdigest()
+    _index(path.parent, lambda text: text.replace(old, new))
+
+
+def _table_and_score(path: Path) -> None:
+    _table(path)
+    value = json.loads(path.read_text())
+    value["scores"][0]["metrics"]["mae"]["value"] = 0.5
+    path.write_text(json.dumps(value))
+
+
+def _swapped(path: Path) -> None:
+    """The other record's table, and the other table's digest."""
+    (other,) = [one for one in path.parent.glob("*.parquet") if one.stem != path.stem]
+    mine = path.with_suffix(".parquet")
+    old, new = (hashlib.sha256(one.read_bytes()).hexdigest() for one in (mine, other))
+    mine.write_bytes(other.read_bytes())
+    _index(path.parent, lambda text: text.replace(f"{old}  {mine.name}", f"{new}  {mine.name}"))
+
+
+def _unlisted(path: Path) -> None:
+    name = path.with_suffix(".parquet").name
+    _index(
+        path.parent,
+        lambda text: "".join(f"{line}\n" for line in text.splitlines() if name not in line),
+    )
+
+
+def _twice(path: Path) -> None:
+    path.write_text(path.read_text().replace('"status":', '"status": "run", "status":', 1))
+
+
+def _reason(path: Path) -> None:
+    path.write_text(path.read_text().replace('"reason": null', '"reason": "fine"', 1))
+
+
+EDITED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a score": (_score, ".json: split 'test': mae is said to be 0.5 but the table gives 3"),
+    "a table": (_table, ".parquet: its SHA-256 is not the one in SHA256SUMS"),
+    "a table and its digest": (_table_and_index, ".json: split 'test': mae is said to be 3"),
+    "a table and the score": (_table_and_score, ".parquet: its SHA-256 is not the one"),
+    "a table and digest swapped": (_swapped, ".json: split 'test': mae is said to be 3"),
+    "the digest removed": (_unlisted, ".parquet: its SHA-256 is missing in SHA256SUMS"),
+    "a key that stands twice": (_twice, ".json: key 'status' stands twice"),
+    "a reason": (_reason, ".json: reason belongs to a run that failed"),
+}
+
+
+@pytest.mark.parametrize("case", EDITED)
+def test_what_was_edited_by_hand_is_left_out_by_name(case, folder, command):
+    path = paths(folder)["second"]
+    edit, expected = EDITED[case]
+    edit(path)
+    with pytest.warns(UserWarning, match="left out: ") as caught:
+        Store()
+    (message,) = [str(one.message) for one in caught]
+    assert f"left out: {path.with_suffix('')}{expected}" in message
+    assert models(command) == ["first"]
+
+
+def test_an_edited_score_leaves_a_hub_that_had_the_record(folder, command):
+    assert models(command) == ["first", "second"]
+    _score(paths(folder)["second"])
+    with pytest.warns(UserWarning, match="mae is said to be 0.5"):
+        Store()
+    assert models(command) == ["first"]
+
+
+def test_a_table_that_unpacks_to_gigabytes_is_left_out(folder, command, lying_table):
+    table = paths(folder)["second"].with_suffix(".parquet")
+    old = hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_bytes(lying_table(pq.read_table(table), 300_000_000))
+    new = hashlib.sha256(table.read_bytes()).hexdigest()
+    _index(folder, lambda text: text.replace(old, new))
+    with pytest.warns(UserWarning, match="unpacks to 300,"):
+        Store()
+    assert models(command) == ["first"]
+
+
+def test_an_index_that_is_none_closes_its_own_folder_only(folder, command):
+    _index(folder, lambda text: text.replace("  ", " ", 1))
+    with pytest.warns(UserWarning, match="SHA256SUMS, line 1: is not one digest"):
+        Store()
+    assert models(command) == []
+    assert "SHA256SUMS, line 1" in command("results", "run", "toy-line").stdout
+
+
+def test_content_from_before_there_was_an_index_is_read(folder, command):
+    (folder / reviewed.INDEX).unlink()
+    assert models(command) == ["first", "second"]
+    _score(paths(folder)["second"])
+    with pytest.warns(UserWarning, match="mae is said to be 0.5"):
+        Store()
+
+
+def test_the_index_follows_what_is_written(folder, command):
+    assert reviewed.read_index(folder) == reviewed.digests(folder)
+    command("results", "run", "toy-line", "--protocol", "holdout").fine()
+    index = reviewed.read_index(folder)
+    assert index == reviewed.digests(folder)
+    assert list(index or ()) == sorted(index or ())
+    assert len(index or ()) == 3
+    command("results", "run", "toy-line", "--protocol", "folds").fine()
+    command("results", "run", "toy-line", "--again").fine()
+    assert reviewed.read_index(folder) == reviewed.digests(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Store()
+
+
+def test_the_committed_index_is_that_of_the_committed_tables() -> None:
+    folders = [path for path in sorted(RESULTS.iterdir()) if path.is_dir()]
+    assert len(folders) == 8
+    for folder in folders:
+        index = reviewed.read_index(folder)
+        assert index == reviewed.digests(folder), folder
+        assert list(index or ()) == sorted(index or ()), folder
+        assert {f"{path.stem}.parquet" for path in folder.glob("*.json")} == set(index or ())
+
+
+def test_every_committed_record_follows_from_its_table() -> None:
+    read = list(reviewed.read_all(RESULTS))
+    assert [one for one in read if isinstance(one, UserError)] == []
+    assert len(read) == len(list(RESULTS.glob("*/*.json")))
+
+
+def test_a_record_without_claims_keeps_its_bytes() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(RESULTS.glob("*/*.json"))]
+    # Older records lack keys that have come since; of the others every byte stays.
+    same = [text for text in texts if '"flops"' in text and '"curves"' in text]
+    assert len(same) > 50
+    for text in same:
+        record = ResultRecord.model_validate_json(text)
+        assert record.claims is None
+        assert record.model_dump_json(by_alias=True, indent=2) + "\n" == text
