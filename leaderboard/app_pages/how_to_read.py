@@ -19,7 +19,8 @@ STATUSES = (
     ("run", "The harness ran the model: predictions, scores and cost are from that run."),
     (
         "scored",
-        "Scored here from a predictions file; how that was made is its author's word.",
+        "Scored here from a predictions file; how that was made is its author's word, and so are cost"
+        " and curves: they stand on the model's page, as claims.",
     ),
     ("reported", "The scores are the submitter's own; nothing was recomputed."),
 )

@@ -627,6 +627,36 @@ def test_model_in_full(board: dict[str, Entry]) -> None:
     assert points["predicted / mm"].tolist() == given[points["id"]].tolist()
 
 
+def test_claims_are_shown_apart_from_what_was_measured(
+    toy_content: Path, toy_predictions: Callable[..., Path], command: Any, tmp_path: Path
+) -> None:
+    options = ("--track", "features", "--protocol", "holdout", "--name", "mine")
+    export = tmp_path / "export"
+    command("submit", toy_predictions(), BENCHMARK, *options, "--export", export).fine()
+    path = export / "record.json"
+    text = path.read_text().replace('"fit_seconds": null', '"fit_seconds": 0.125')
+    path.write_text(text.replace('"hardware": null', '"hardware": "a pocket calculator"'))
+    command("results", "add", export).fine()
+    (submission,) = (toy_content / "leaderboard" / "results" / BENCHMARK).glob("*.json")
+    app = fine(start(benchmark=BENCHMARK, model=submission.stem[:12]))
+    assert "**Claimed by the submitter, not measured here**" in [one.value for one in app.markdown]
+
+    tables = [one.value for one in app.dataframe if "what" in one.value.columns]
+    measured, claimed = (dict(zip(one["what"], one["value"], strict=True)) for one in tables)
+    assert measured["status"] == "scored, reviewed"
+    assert not {"fit, predict", "hardware", "made with", "platform"} & set(measured)
+    assert claimed["fit, predict"] == "0.1250 s, – s"
+    assert claimed["hardware"] == "a pocket calculator"
+    assert claimed["made with"].startswith("etchmark ")
+    assert "pocket calculator" not in table(app).to_string()
+
+
+def test_a_model_without_claims_shows_none(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK, model=board["good"].record.submission[:12]))
+    assert not [one for one in app.markdown if "Claimed" in one.value]
+    assert len([one for one in app.dataframe if "what" in one.value.columns]) == 1
+
+
 def test_failed_model_shows_its_reason_as_text(board: dict[str, Entry]) -> None:
     app = start(benchmark=BENCHMARK, all="1", model="f" * 12)
     assert not app.exception

@@ -133,8 +133,8 @@ def test_what_anybody_submits_here_is_no_reference(declare, enter) -> None:
     declare("toy-volumes", {"label": "own", "model": "mine"})
     enter("toy-volumes", "mine", 0.04, origin=LOCAL)
     assert values("toy-volumes") == []
-    enter("toy-volumes", "mine", 0.05)
-    assert values("toy-volumes") == [("own", 5.0)]
+    enter("toy-volumes", "mine", 0.04, origin=REVIEWED)
+    assert values("toy-volumes") == [("own", 4.0)]
 
 
 def test_every_committed_line_of_a_model_names_its_track() -> None:
