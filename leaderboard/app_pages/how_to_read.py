@@ -19,7 +19,7 @@ STATUSES = (
     ("run", "The harness ran the model: predictions, scores and cost are from that run."),
     (
         "scored",
-        "Scored here from a predictions file; how that was made is its author's word, and so are cost"
+        "Scored here from a predictions file; how that was made is its author's word. So are cost"
         " and curves: they stand on the model's page, as claims.",
     ),
     ("reported", "The scores are the submitter's own; nothing was recomputed."),
