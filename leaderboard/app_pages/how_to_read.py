@@ -19,8 +19,8 @@ STATUSES = (
     ("run", "The harness ran the model: predictions, scores and cost are from that run."),
     (
         "scored",
-        "Scored here from a predictions file; how that was made is its author's word. Cost and curves"
-        " are shown on the model's page, as claims.",
+        "Scored here from a predictions file; how that was made is its author's word. Cost and"
+        " curves are shown on the model's page, as claims.",
     ),
     ("reported", "The scores are the submitter's own; nothing was recomputed."),
 )

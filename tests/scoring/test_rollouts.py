@@ -71,3 +71,10 @@ GOOD = encode(Rollout("a", [1], *np.zeros((2, 1, 64, 64), np.uint8)))
 def test_other_content_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"no picture of a rollout|invalid literal"):
         decode("a", content)
+
+
+def test_a_small_file_with_a_large_picture_is_refused_before_it_is_unpacked() -> None:
+    content = _png(np.zeros((8192, 4096), np.uint8))
+    assert len(content) < 100_000
+    with pytest.raises(ValueError, match="4096 x 8192 pixels"):
+        decode("a", content)

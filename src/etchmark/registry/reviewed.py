@@ -30,7 +30,7 @@ INDEX = "SHA256SUMS"
 MAX_RECORD_BYTES = 16 << 20
 MAX_COUNT = 2**63 - 1
 _LINE = re.compile(r"([0-9a-f]{64})  ([0-9a-f]{64}\.parquet)")
-HUB_RAN = frozenset({"run", "verified"})
+HUB_RAN = ("run", "verified")
 """Statuses of which this hub measured the cost itself."""
 
 

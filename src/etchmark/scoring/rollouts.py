@@ -16,6 +16,8 @@ from PIL import Image, PngImagePlugin
 SHOWN = 5
 AHEAD = "ahead"
 """Key of the text in the PNG that says how many frames ahead each column is."""
+MAX_PIXELS = 1 << 24
+"""Of a picture that is read: an honest one has a few tens of thousands."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ def decode(sample: str, content: bytes) -> Rollout:
     """
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            # Looked at before it is unpacked: a small file can hold a very large picture.
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"no picture of a rollout ({image.width} x {image.height} pixels)")
             pixels = np.asarray(image)
             ahead = [int(word) for word in str(image.info[AHEAD]).split()]
     except (OSError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
