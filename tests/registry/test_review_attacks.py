@@ -264,7 +264,7 @@ def _declared(**change: str) -> Callable[[Path], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a key that stands twice": (_twice, "key 'status' stands twice"),
+    "a duplicate key": (_twice, "duplicate key 'status'"),
     "no number": (_replaced('"params": {}', '"params": {"x": NaN}'), "no finite number"),
     "an infinite number": (_replaced('"params": {}', '"params": {"x": 1e999}'), "no finite number"),
     "a number of 9,000 digits": (

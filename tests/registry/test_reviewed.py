@@ -121,7 +121,7 @@ EDITED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a table and the score": (_table_and_score, ".parquet: its SHA-256 is not the one"),
     "a table and digest swapped": (_swapped, ".json: split 'test': mae is said to be 3"),
     "the digest removed": (_unlisted, ".parquet: its SHA-256 is missing in SHA256SUMS"),
-    "a key that stands twice": (_twice, ".json: key 'status' stands twice"),
+    "a duplicate key": (_twice, ".json: duplicate key 'status'"),
     "a reason": (_reason, ".json: reason belongs to a run that failed"),
 }
 

@@ -75,7 +75,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
     if len({key for key, _ in pairs}) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice[:40]!r} stands twice")
+        raise ValueError(f"duplicate key {twice[:40]!r}")
 
 
 def _finite(text: str) -> None:
@@ -87,7 +87,7 @@ def read_index(folder: Path) -> dict[str, str] | None:
     """SHA-256 by file name, from a folder's index; None if it has none, as older content.
 
     Raises:
-        UserError: it cannot be read, or a line is not of the form "digest, two blanks, name".
+        UserError: it cannot be read, or a line is not of the form "digest, two spaces, name".
     """
     path = folder / INDEX
     try:
@@ -101,7 +101,7 @@ def read_index(folder: Path) -> dict[str, str] | None:
         match = _LINE.fullmatch(line)
         if match is None or match[2] in index:
             raise UserError(
-                f"{path}, line {number}: is not one digest, two blanks and one table's name; make"
+                f"{path}, line {number}: is not one digest, two spaces and one table's name; make"
                 " the file again with `sha256sum *.parquet` in its folder"
             )
         index[match[2]] = match[1]
