@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from etchmark.data import pandas_arrays
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from etchmark.api import evaluate, load_benchmark, score, standings, submit
+    from etchmark.data.dataframe import to_frame
     from etchmark.data.loading import Benchmark
     from etchmark.errors import UserError
     from etchmark.evaluation.model import Samples, SklearnModel
@@ -20,6 +23,7 @@ _WHERE = {
     "submit": "etchmark.api",
     "standings": "etchmark.api",
     "evaluate": "etchmark.api",
+    "to_frame": "etchmark.data.dataframe",
     "Benchmark": "etchmark.data.loading",
     "UserError": "etchmark.errors",
     "Samples": "etchmark.evaluation.model",
@@ -35,7 +39,10 @@ __all__ = [
     "score",
     "standings",
     "submit",
+    "to_frame",
 ]
+# In a process that imports `datasets`, pandas reads array columns through it.
+pandas_arrays.watch()
 
 
 def __getattr__(name: str) -> Any:

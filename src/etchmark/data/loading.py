@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
-from etchmark.data import building, fingerprint, packaging
+from etchmark.data import building, dataframe, fingerprint, packaging
 from etchmark.data.columns import Columns
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import UserError
@@ -22,6 +22,7 @@ from etchmark.specs import BenchmarkSpec, Manifest, Protocol
 
 if TYPE_CHECKING:
     import datasets
+    import pandas as pd
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -120,7 +121,7 @@ class Benchmark:
 
     >>> import etchmark
     >>> benchmark = etchmark.load_benchmark("superalloy-hardness")
-    >>> table = benchmark.split("samples", track="composition").to_pandas()
+    >>> table = benchmark.frame("samples", track="composition")
     """
 
     def __init__(self, catalog: Catalog, spec: BenchmarkSpec, *, unofficial: bool = False) -> None:
@@ -180,6 +181,19 @@ class Benchmark:
         return datasets.Dataset.from_parquet(
             [str(path) for path in paths], cache_dir=str(settings.home() / "cache" / "datasets")
         )  # type: ignore[return-value]
+
+    def frame(
+        self, split: str, track: str | None = None, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """A split as a pandas frame: one numpy array per cell where a column holds arrays.
+
+        Args:
+            split: its name.
+            track: whose config is read; the first one if None.
+            columns: only these; all stored columns if None.
+        """
+        paths = self.files(split, track or next(iter(self.spec.tracks)))
+        return dataframe.to_frame(paths, columns)
 
     def inputs(self, split: str, track: str) -> Columns:
         """The declared inputs of a split, read lazily."""

@@ -263,6 +263,10 @@ def _card(spec: DatasetSpec, config: str, manifest: Manifest) -> str:
         'table = load_dataset("parquet", data_files={'
         + ", ".join(f'"{split}": "data/{split}-*.parquet"' for split in declared.splits)
         + "})",
+        "",
+        "# or a pandas frame, one numpy array per cell where a column holds arrays or images:",
+        "import etchmark",
+        f'frame = etchmark.to_frame("data/{declared.splits[0]}-*.parquet")',
         "```",
         "",
     ]
