@@ -40,6 +40,15 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="print JSON")]
 TimeLimitOpt = Annotated[
     float, typer.Option("--time-limit", min=0.001, help="wall seconds the model may take")
 ]
+ExecutorOpt = Annotated[
+    str, typer.Option("--executor", help="local, processes or dask: where simulated data are made")
+]
+SchedulerOpt = Annotated[
+    str | None, typer.Option("--scheduler", help="address of a Dask scheduler")
+]
+WorkersOpt = Annotated[
+    int | None, typer.Option("--workers", min=1, max=1024, help="processes on this machine")
+]
 UnofficialOpt = Annotated[
     bool, typer.Option("--unofficial", help="score on data that are not the released ones")
 ]
@@ -110,15 +119,9 @@ def build(
     dataset: Annotated[str, typer.Argument(metavar="DATASET")],
     config: Annotated[str | None, typer.Option("--config", help="which of its configs")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder to write")] = None,
-    executor: Annotated[
-        str, typer.Option("--executor", help="local, processes or dask: where labels are simulated")
-    ] = "local",
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="address of a Dask scheduler")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=1024, help="processes on this machine")
-    ] = None,
+    executor: ExecutorOpt = "local",
+    scheduler: SchedulerOpt = None,
+    workers: WorkersOpt = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="simulate labels anew, and compare")
     ] = False,
@@ -158,11 +161,7 @@ def build(
     if made.frozen is not None:
         print(f"frozen in {made.frozen}")
     elif made.difference is not None:
-        print(
-            f"error: this build is not the released one: {made.difference.describe()};"
-            " results on it need --unofficial",
-            file=sys.stderr,
-        )
+        print(f"error: {made.difference.advice()}", file=sys.stderr)
         raise typer.Exit(1)
     elif made.released:
         print("equal to the frozen release, row by row")
@@ -176,11 +175,22 @@ def download(
     split: Annotated[str | None, typer.Option("--split", help="only this split")] = None,
     track: TrackOpt = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder to copy the files to")] = None,
+    executor: ExecutorOpt = "local",
+    scheduler: SchedulerOpt = None,
+    workers: WorkersOpt = None,
 ) -> None:
-    """Have data on this machine: from a remote if one is set, else built; it says which."""
-    from etchmark import present
+    """Have data on this machine: from a remote if one is set, else built; it says which.
 
-    present.download(name, split=split, track=track, out=out)
+    What is here already is taken as it is. --executor, --scheduler and --workers say where data
+    that have to be built are made: `--executor processes` uses every processor.
+    """
+    from etchmark import present
+    from etchmark.data import building, executors
+
+    where = executors.executor_of(executor, scheduler=scheduler, workers=workers)
+    using = building.Executors(where, executors.local_executor(executor, workers))
+    if not present.download(name, split=split, track=track, out=out, executors=using):
+        raise typer.Exit(1)
 
 
 @app.command()

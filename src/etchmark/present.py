@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from etchmark.catalog import catalog, unknown
+from etchmark.data.building import Executors
 from etchmark.data.download import download as fetch_config
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
@@ -76,7 +77,15 @@ def print_json(value: Any) -> None:
 # --- data --------------------------------------------------------------------------------------
 
 
-def download(name: str, *, split: str | None, track: str | None, out: Path | None) -> None:
+def download(
+    name: str,
+    *,
+    split: str | None,
+    track: str | None,
+    out: Path | None,
+    executors: Executors | None = None,
+) -> bool:
+    """Have data on this machine and say where; False if they are not those of the release."""
     content = catalog()
     head, _, config = name.partition(":")
     if head.partition("@")[0] in content.benchmark_names():
@@ -95,11 +104,20 @@ def download(name: str, *, split: str | None, track: str | None, out: Path | Non
     else:
         known = [*content.benchmark_names(), *content.dataset_names()]
         raise unknown("benchmark or dataset", head, known)
-    got = fetch_config(content, dataset, config or None, split=split, out=out)
-    print(f"{dataset}:{got.manifest.config}: {got.origin}; SHA-256 verified")
-    print(f"fingerprint {got.manifest.fingerprint}")
+    got = fetch_config(content, dataset, config or None, split=split, out=out, executors=executors)
+    print(f"{dataset}:{got.config}: {got.origin}; {got.check}")
+    if got.manifest is not None:
+        print(f"fingerprint {got.manifest.fingerprint}")
+    else:
+        print(
+            f"split {split} alone; scoring needs them all: `etchmark download"
+            f" {dataset}:{got.config}` makes the others"
+        )
     for path in got.files:
         print(path)
+    if got.difference is not None:
+        print(f"error: {got.difference.advice()}", file=sys.stderr)
+    return got.difference is None
 
 
 # --- scores ------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +166,17 @@ def test_without_a_remote_it_is_built(toy_content: Path, tmp_path: Path) -> None
         "README.md",
     }
     assert read_manifest(tmp_path / "out") == got.manifest
+
+
+def test_a_builder_that_makes_all_splits_at_once_says_so(
+    toy_content: Path, command: Callable[..., Any]
+) -> None:
+    out = command("download", "toy", "--split", "test").fine()
+    assert re.search(r"toy:scalar-mini: built from source in \d+ s, all splits at once \(", out)
+    assert [line for line in out.splitlines() if line.endswith(".parquet")] == [
+        str(building.hub_folder("toy", CONFIG) / "data" / "test-00000-of-00001.parquet")
+    ]
+    assert "all splits at once" not in command("download", "toy:fields-mini").fine()
 
 
 def test_a_folder_that_cannot_be_written(toy_content: Path, tmp_path: Path) -> None:

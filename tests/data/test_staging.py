@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from etchmark.catalog import catalog
 from etchmark.data import building, packaging, staging
 from etchmark.data.columns import Columns
 from etchmark.data.executors import Processes
-from etchmark.data.loading import read_manifest
+from etchmark.data.loading import find_config, read_manifest
 
 Command = Callable[..., Any]
 
@@ -435,3 +437,99 @@ def test_a_worker_with_other_code_refuses(costly: Any) -> None:
         assert isinstance(failed, shards.Failed)
         assert failed.mistake
         assert "restart the workers and run again" in failed.message
+
+
+# --- one split ---------------------------------------------------------------------------------
+
+
+def test_a_download_makes_only_the_split_that_is_asked_for(costly: Any, command: Command) -> None:
+    out = command("download", "costly", "--split", "test").fine()
+    assert set(costly.called()) == {"test-0", "test-1", "test-2"}
+    paths = [Path(line) for line in out.splitlines() if line.endswith(".parquet")]
+    assert [path.name for path in paths] == [f"test-0000{n}-of-00003.parquet" for n in range(3)]
+    assert "split test alone; scoring needs them all: `etchmark download costly:mini`" in out
+    # A part is no config, and what is made of it is not made again.
+    assert find_config(catalog(), "costly", "mini") is None
+    contents = [path.read_bytes() for path in paths]
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    command("download", "costly").fine()
+    assert costly.called() == Counter(
+        {f"train-{n}": 1 for n in range(5)} | dict.fromkeys(["test-0", "test-1", "test-2"], 1)
+    )
+    assert [path.read_bytes() for path in paths] == contents
+    whole = [costly.built / "data" / path.name for path in paths]
+    assert [path.read_bytes() for path in whole] == contents
+    assert [path.stat().st_mtime_ns for path in whole] == stamps
+    again = command("download", "costly", "--split", "test").fine()
+    assert "already on this machine" in again
+
+
+def test_a_split_leaves_what_an_interrupted_build_has_finished(
+    costly: Any, command: Command, tmp_path: Path
+) -> None:
+    trap = tmp_path / "trap"
+    trap.touch()
+    process = costly.start(TOY_TRAP=str(trap))
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    command("download", "costly", "--split", "test", "--out", tmp_path / "out").fine()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["data"]
+    command("build", "costly").fine()
+    called = costly.called()
+    assert called.pop("train-3") == 2
+    assert set(called.values()) == {1}
+
+
+def test_a_split_is_compared_with_the_release(costly: Any, command: Command) -> None:
+    command("build", "costly", "--freeze").fine()
+    shutil.rmtree(costly.built)
+    out = command("download", "costly", "--split", "train").fine()
+    assert "; equal to the frozen release" in out
+    costly.edit('"y": found.column("y")', '"y": pc.add(found.column("y"), 0.5)')
+    costly.edit("import pyarrow as pa", "import pyarrow as pa\nimport pyarrow.compute as pc")
+    ran = command("download", "costly", "--split", "train")
+    assert ran.rc == 1
+    assert "; differs from the frozen release" in ran.stdout
+    assert ran.stderr.startswith("error: this build is not the released one: 15 rows differ")
+    assert len(ran.stderr.splitlines()) == 1
+    ran = command("download", "costly")
+    assert ran.rc == 1
+    assert "24 rows differ" in ran.stderr
+
+
+def test_a_download_in_processes(costly: Any, command: Command) -> None:
+    command("download", "costly", "--executor", "processes", "--workers", "2").fine()
+    assert costly.built.is_dir()
+    said = command("download", "costly", "--executor", "dask").refusal()
+    assert "--executor dask and --scheduler ADDRESS go together" in said
+    assert "unknown executor 'gpu'" in command("download", "costly", "--executor", "gpu").refusal()
+    assert "--workers needs" in command("download", "costly", "--workers", "2").refusal()
+
+
+@pytest.mark.parametrize("what", ["build", "download"])
+def test_how_long_it_takes_is_said_where_no_bar_is_shown(
+    costly: Any, command: Command, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(building, "LONG_ROWS", 10)
+    monkeypatch.setattr(staging, "LONG_S", 1.5)
+    monkeypatch.setenv("TOY_NAP", "0.3")
+    ran = command(what, "costly")
+    assert ran.rc == 0
+    before, estimate = ran.stderr.splitlines()
+    assert before == (
+        "costly:mini: making 24 samples in 8 shards in one process (`--executor processes` uses"
+        " every processor)"
+    )
+    pattern = r"costly:mini: labels of 3 samples took \d s, so the remaining 21 take about \d+ s"
+    assert re.fullmatch(pattern, estimate)
+    if what == "download":
+        assert re.search(r"built from source in \d+ s", ran.stdout)
+
+
+def test_durations_in_words() -> None:
+    assert [staging.describe_seconds(s) for s in (0.4, 99, 346, 9000)] == [
+        "0 s",
+        "99 s",
+        "6 min",
+        "2.5 h",
+    ]

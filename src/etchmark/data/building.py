@@ -8,12 +8,14 @@ git, and tells a rebuild that differs *where* it differs.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
@@ -25,7 +27,7 @@ from etchmark.data.executors import Executor, Local
 from etchmark.data.shards import BuildContext
 from etchmark.data.staging import LabelCounts
 from etchmark.errors import UserError
-from etchmark.specs import DatasetSpec, Manifest
+from etchmark.specs import DataFile, DatasetSpec, Manifest
 
 LONG_ROWS = 500
 """Rows of a simulated config from which on its build takes minutes."""
@@ -43,6 +45,7 @@ class Difference:
     """Largest absolute difference per numeric label column."""
 
     def describe(self) -> str:
+        """What differs, in words."""
         shown = ", ".join(self.rows[:5]) + (", …" if len(self.rows) > 5 else "")
         largest = ", ".join(f"{name} {value:.6g}" for name, value in self.largest.items())
         said = f"{len(self.rows)} rows differ ({shown}); largest label difference: "
@@ -50,6 +53,15 @@ class Difference:
         # The release keeps the labels of boards; of other columns it knows a hash of each row.
         alike = self.rows and not any(self.largest.values())
         return f"{said}, so other columns differ" if alike else said
+
+    def advice(self) -> str:
+        """The one line about a build that is not the release: what differs, what may be done."""
+        return (
+            f"this build is not the released one: {self.describe()}; results on it need"
+            ' --unofficial; to release it, see "A new version" in CONTRIBUTING.md: raise `version`'
+            " in dataset.yaml, build with --freeze, and give the benchmark a new version with the"
+            " fingerprints that `etchmark show BENCHMARK --fingerprints` prints"
+        )
 
 
 @dataclass(frozen=True)
@@ -143,12 +155,7 @@ def build(
     if shards.is_sharded(module):
         plan = staging.plan(catalog, spec, module, context)
         using = executors or Executors()
-        long = spec.configs[chosen].rows > LONG_ROWS
-        if wait and progress is None and long and not sys.stderr.isatty():
-            # Nobody asked for a build by name, and no bar is shown.
-            print(
-                f"building {dataset}:{chosen}; this can take minutes", file=sys.stderr, flush=True
-            )
+        _announce(plan, using)
         with staging.alone(plan, wait=wait):
             manifest, counts = staging.build(
                 plan, target, using.labels, using.rows, recompute=recompute, freezing=freezing
@@ -160,6 +167,78 @@ def build(
     frozen = freeze(source, target, manifest, spec.label_columns) if freezing else None
     released = frozen_fingerprint(source, chosen) is not None
     return Build(target, manifest, compare(source, target, manifest), counts, frozen, released)
+
+
+def _announce(plan: staging.Plan, using: Executors) -> None:
+    """One line before a long build, where no bar is shown."""
+    rows = sum(shard.rows for shard in plan.shards)
+    if rows <= LONG_ROWS or not staging.is_silent(plan.context.progress):
+        return
+    workers = getattr(using.rows, "workers", 1)
+    where = f"in {workers} processes" if workers > 1 else "in one process"
+    hint = "" if workers > 1 else " (`--executor processes` uses every processor)"
+    print(
+        f"{plan.name}: making {rows:,} samples in {len(plan.shards)} shards {where}{hint}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+@dataclass(frozen=True)
+class SplitBuild:
+    """One split of a config, made without the others."""
+
+    folder: Path
+    files: list[DataFile]
+    """Below ``folder``, named as in the whole config."""
+    difference: Difference | None
+    """None where the rows equal those of the frozen release, or nothing is frozen yet."""
+    released: bool
+    """Whether there is a frozen release to compare with."""
+
+
+def build_split(
+    catalog: Catalog,
+    dataset: str,
+    config: str,
+    split: str,
+    *,
+    progress: bool | None = None,
+    executors: Executors | None = None,
+) -> SplitBuild | None:
+    """Make one split of a config; None if its ``build.py`` makes all splits at once.
+
+    The files stand beside the config's folder in the hub folder, in ``<config>.<split>``; a later
+    build of the whole config does not make them again.
+
+    Args:
+        catalog: where the dataset is declared.
+        dataset: its name.
+        config: which of its configs.
+        split: which of the config's splits.
+        progress: show progress bars; if None, when the output is a terminal.
+        executors: where costly labels and rows are made; in this process if None.
+
+    Raises:
+        UserError: unknown names, or a folder that cannot be written.
+    """
+    spec = catalog.dataset(dataset)
+    source = catalog.dataset_folder(dataset)
+    context = _context(catalog, spec, config_of(spec, config), None, progress)
+    module = shards.load_builder(source)
+    if not shards.is_sharded(module):
+        return None
+    plan = staging.plan(catalog, spec, module, context)
+    using = executors or Executors()
+    target = hub_folder(dataset, config).absolute()
+    part = target.with_name(f"{config}.{split}")
+    _announce(replace(plan, shards=[shard for shard in plan.shards if shard.split == split]), using)
+    with staging.alone(plan, wait=True):
+        written, _ = staging.build_split(plan, split, target, part, using.labels, using.rows)
+    if frozen_fingerprint(source, config) is None:
+        return SplitBuild(part, written, None, released=False)
+    difference = _compare(source, config, part, written, split)
+    return SplitBuild(part, written, difference if difference.rows else None, released=True)
 
 
 def label(
@@ -196,11 +275,11 @@ def _is_build(folder: Path) -> bool:
     return True
 
 
-def _rows(folder: Path, manifest: Manifest) -> tuple[list[str], list[str], list[str]]:
+def _rows(folder: Path, written: Sequence[DataFile]) -> tuple[list[str], list[str], list[str]]:
     ids: list[str] = []
     splits: list[str] = []
     prints: list[str] = []
-    for file in manifest.files:
+    for file in written:
         columns = Columns([folder / file.path])
         values = {name: columns[name] for name in columns}
         ids += [str(value) for value in values["id"]]
@@ -214,18 +293,18 @@ def _rows(folder: Path, manifest: Manifest) -> tuple[list[str], list[str], list[
     return ids, splits, prints
 
 
-def _labels(folder: Path, manifest: Manifest, name: str) -> np.ndarray:
-    return np.concatenate([Columns([folder / file.path], [name])[name] for file in manifest.files])
+def _labels(folder: Path, written: Sequence[DataFile], name: str) -> np.ndarray:
+    return np.concatenate([Columns([folder / file.path], [name])[name] for file in written])
 
 
 def freeze(source: Path, folder: Path, manifest: Manifest, labels: list[str]) -> Path:
     """Write the frozen release of a built config into the dataset's content folder."""
-    ids, splits, prints = _rows(folder, manifest)
+    ids, splits, prints = _rows(folder, manifest.files)
     columns: dict[str, Any] = {"id": ids, "split": splits, "row": prints}
     # A config that measures something else of the same samples has labels of its own.
     stored = list(Columns([folder / manifest.files[0].path]))
     for name in [one for one in labels if one in stored]:
-        values = _labels(folder, manifest, name)
+        values = _labels(folder, manifest.files, name)
         columns[name] = array_column(values) if values.ndim > 1 else values
     table = pa.table(columns).replace_schema_metadata({_FINGERPRINT: manifest.fingerprint.encode()})
     path = source / "frozen" / f"{manifest.config}.parquet"
@@ -258,13 +337,22 @@ def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None
     released = frozen_fingerprint(source, manifest.config)
     if released is None or released == manifest.fingerprint:
         return None
-    path = source / "frozen" / f"{manifest.config}.parquet"
+    return _compare(source, manifest.config, folder, manifest.files)
+
+
+def _compare(
+    source: Path, config: str, folder: Path, written: Sequence[DataFile], split: str | None = None
+) -> Difference:
+    """How rows differ from those of the frozen release; of one split if ``split`` is given."""
+    path = source / "frozen" / f"{config}.parquet"
     try:
         frozen = pq.read_table(path)
-    except (OSError, ValueError) as error:
+        if split is not None:
+            frozen = frozen.filter(pc.equal(frozen["split"], split))
+    except (OSError, ValueError, KeyError) as error:
         raise _damaged(path, error) from None
     labels = [name for name in frozen.column_names if name not in {"id", "split", "row"}]
-    ids, splits, prints = _rows(folder, manifest)
+    ids, splits, prints = _rows(folder, written)
     ours = {(split, key): row for row, (split, key) in enumerate(zip(splits, ids, strict=True))}
     theirs = {
         (split, key): row
@@ -279,7 +367,7 @@ def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None
     largest: dict[str, float] = {}
     for name in labels:
         old = to_numpy(frozen[name])[[theirs[key] for key in common]]
-        new = _labels(folder, manifest, name)[[ours[key] for key in common]]
+        new = _labels(folder, written, name)[[ours[key] for key in common]]
         if len(common) and np.issubdtype(new.dtype, np.number) and old.size == new.size:
             apart = np.abs(new.astype(float) - old.astype(float).reshape(new.shape))
             largest[name] = float(np.max(apart))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog
 from etchmark.data import building, packaging
-from etchmark.data.loading import find_config, read_manifest
+from etchmark.data.loading import find_config, read_config, read_manifest
+from etchmark.data.staging import describe_seconds
 from etchmark.errors import UserError
-from etchmark.specs import Manifest
+from etchmark.specs import DatasetSpec, Manifest
 
 TIMEOUT_S = (10, 60)
 MAX_MANIFEST_BYTES = 16 << 20
@@ -19,11 +21,17 @@ MAX_MANIFEST_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Downloaded:
+    config: str
     folder: Path
     files: list[Path]
-    manifest: Manifest
+    manifest: Manifest | None
+    """Of the whole config; None where one split was built without the others."""
     origin: str
     """Where it came from, in words."""
+    check: str = "SHA-256 verified"
+    """What it was compared with, in words."""
+    difference: building.Difference | None = None
+    """How it differs from the frozen release if it was built here and does."""
 
 
 def _get(url: str, path: Path, limit: int) -> None:
@@ -104,8 +112,12 @@ def download(
     split: str | None = None,
     out: Path | None = None,
     progress: bool | None = None,
+    executors: building.Executors | None = None,
 ) -> Downloaded:
     """Have a config on this machine, verified.
+
+    Taken from this machine if it is here, from ``ETCHMARK_REMOTE`` if that is set, else built. Of
+    a config that is built only ``split`` is made, where its ``build.py`` plans shards.
 
     Args:
         catalog: where the dataset is declared.
@@ -114,38 +126,87 @@ def download(
         split: only this split's files.
         out: folder the files are copied to; they stay in the hub folder if None.
         progress: show progress bars; if None, when the output is a terminal.
+        executors: where what is built is made; in this process if None.
+
+    Raises:
+        UserError: unknown names, a remote or folder that cannot be used, damaged files.
     """
     spec = catalog.dataset(dataset)
-    chosen = building.config_of(spec, config)
-    if split is not None and split not in spec.configs[chosen].splits:
-        known = ", ".join(spec.configs[chosen].splits)
-        raise UserError(f"unknown split {split!r} of {dataset}:{chosen}; known are: {known}")
-    remote = settings.remote()
-    folder = find_config(catalog, dataset, chosen)
+    name = building.config_of(spec, config)
+    if split is not None and split not in spec.configs[name].splits:
+        known = ", ".join(spec.configs[name].splits)
+        raise UserError(f"unknown split {split!r} of {dataset}:{name}; known are: {known}")
+    folder, remote = find_config(catalog, dataset, name), settings.remote()
     if folder is not None:
-        manifest, origin = read_manifest(folder), "already on this machine"
+        manifest = read_config(folder, dataset, name)
+        got = _verified(folder, manifest, split, "already on this machine")
     elif remote is not None:
-        folder = building.hub_folder(dataset, chosen)
-        manifest = _from_remote(remote, dataset, chosen, split, folder)
-        origin = f"downloaded from {remote}"
+        folder = building.hub_folder(dataset, name)
+        manifest = _from_remote(remote, dataset, name, split, folder)
         if split is not None:
             folder = folder.with_name(f".{folder.name}.part")
+        got = _verified(folder, manifest, split, f"downloaded from {remote}")
     else:
-        made = building.build(catalog, dataset, chosen, progress=progress, wait=True)
-        folder, manifest = made.folder, made.manifest
-        origin = "built from source (no ETCHMARK_REMOTE is set)"
-    wanted = [file for file in manifest.files if split is None or file.split == split]
+        got = _built(catalog, spec, name, split, progress, executors)
+    if out is not None:
+        copied = _copy(got.folder, [path.relative_to(got.folder) for path in got.files], out)
+        got = replace(got, folder=out, files=copied)
+    return got
+
+
+def _built(
+    catalog: Catalog,
+    spec: DatasetSpec,
+    config: str,
+    split: str | None,
+    progress: bool | None,
+    executors: building.Executors | None,
+) -> Downloaded:
+    """A config or one split of it, built here and compared with the release."""
+    started = time.monotonic()
+    note = ""
+    if split is not None and len(spec.configs[config].splits) > 1:
+        part = building.build_split(
+            catalog, spec.name, config, split, progress=progress, executors=executors
+        )
+        if part is not None:
+            paths = [part.folder / file.path for file in part.files]
+            check = _compared(part.difference, part.released)
+            origin = _origin(started)
+            return Downloaded(config, part.folder, paths, None, origin, check, part.difference)
+        note = ", all splits at once"
+    made = building.build(
+        catalog, spec.name, config, progress=progress, executors=executors, wait=True
+    )
+    wanted = [file for file in made.manifest.files if split in (None, file.split)]
+    paths = [made.folder / file.path for file in wanted]
+    check = _compared(made.difference, made.released)
+    origin = _origin(started, note)
+    return Downloaded(config, made.folder, paths, made.manifest, origin, check, made.difference)
+
+
+def _compared(difference: building.Difference | None, released: bool) -> str:
+    if not released:
+        return "nothing is frozen to compare it with"
+    return f"{'equal to' if difference is None else 'differs from'} the frozen release"
+
+
+def _origin(started: float, note: str = "") -> str:
+    took = describe_seconds(time.monotonic() - started)
+    return f"built from source in {took}{note} (no ETCHMARK_REMOTE is set)"
+
+
+def _verified(folder: Path, manifest: Manifest, split: str | None, origin: str) -> Downloaded:
+    """Files of a config as its manifest lists them, each compared with its SHA-256."""
+    wanted = [file for file in manifest.files if split in (None, file.split)]
     paths = [folder / file.path for file in wanted]
     for file, path in zip(wanted, paths, strict=True):
         if not path.is_file() or files.sha256_of(path) != file.sha256:
             raise UserError(
                 f"{path}: missing or damaged; rebuild with"
-                f" `etchmark build {dataset} --config {chosen}`"
+                f" `etchmark build {manifest.name} --config {manifest.config}`"
             )
-    if out is not None:
-        paths = _copy(folder, [Path(file.path) for file in wanted], out)
-        folder = out
-    return Downloaded(folder, paths, manifest, origin)
+    return Downloaded(manifest.config, folder, paths, manifest, origin)
 
 
 def _copy(folder: Path, names: list[Path], out: Path) -> list[Path]:

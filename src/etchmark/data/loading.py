@@ -35,6 +35,25 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path}: {explain(error)}; rebuild with `etchmark build`") from None
 
 
+def read_config(folder: Path, dataset: str, config: str) -> Manifest:
+    """The manifest of a config in its folder.
+
+    Raises:
+        UserError: it cannot be read, or is that of another config or dataset.
+    """
+    remedy = f"rebuild with `etchmark build {dataset} --config {config}`"
+    try:
+        manifest = read_manifest(folder)
+    except UserError as error:
+        raise UserError(str(error).rpartition("; ")[0] + f"; {remedy}") from None
+    if (manifest.name, manifest.config) != (dataset, config):
+        raise UserError(
+            f"{folder / packaging.MANIFEST}: is that of {manifest.name}:{manifest.config}, not of"
+            f" {dataset}:{config}; {remedy}"
+        )
+    return manifest
+
+
 def find_config(catalog: Catalog, dataset: str, config: str) -> Path | None:
     """Where a built config stands: the hub folder first, then the checkout's ``data/``."""
     for folder in (
@@ -73,7 +92,7 @@ def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Ma
                 f" {dataset}:{config}` ({error})"
             ) from None
         return made.folder, made.manifest
-    manifest = read_manifest(folder)
+    manifest = read_config(folder, dataset, config)
     _whole(folder, manifest)
     return folder, manifest
 

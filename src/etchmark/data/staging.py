@@ -16,27 +16,32 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etchmark import __version__, files, settings
 from etchmark.catalog import Catalog, content_root
 from etchmark.data import packaging, shards
-from etchmark.data.executors import Executor
+from etchmark.data.executors import Dask, Executor
 from etchmark.data.shards import BuildContext, Failed, Shard, TableTask, Task
 from etchmark.errors import UserError
 from etchmark.specs import DataFile, DatasetSpec, Manifest, Record
 
 T = TypeVar("T", bound=Task)
 R = TypeVar("R")
+LONG_S = 10.0
+"""Seconds of work left from which it is said how long it takes, where no bar is shown."""
 _DONE = ".done"
 _COMPLETE = "complete"
 
@@ -160,25 +165,78 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
+def is_silent(progress: bool | None) -> bool:
+    """Whether progress is neither refused nor shown as a bar, since the output is no terminal."""
+    return progress is None and not sys.stderr.isatty()
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration in words, such as ``40 s`` or ``6 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+class _Estimate:
+    """Says once, from the first shards, how long the rest will take."""
+
+    def __init__(self, name: str, title: str, executor: Executor, tasks: Sequence[Task]) -> None:
+        self._name, self._title = name, title
+        self._rows = sum(task.shard.rows for task in tasks)
+        cluster = max(len(tasks) // 10, 1) if isinstance(executor, Dask) else 1
+        self._parallel: int = getattr(executor, "workers", cluster)
+        self._shards = self._done = self._timed = 0
+        self._started = time.monotonic()
+
+    def count(self, shard: Shard) -> None:
+        self._shards += 1
+        self._done += shard.rows
+        if self._parallel > 1 and self._shards == 1:
+            self._started = time.monotonic()  # processes take their time to start
+            return
+        self._timed += shard.rows
+        # After a round of all that run side by side.
+        if self._shards != (1 if self._parallel == 1 else self._parallel + 1):
+            return
+        seconds = time.monotonic() - self._started
+        left = seconds * (self._rows - self._done) / self._timed
+        if left >= LONG_S:
+            print(
+                f"{self._name}: {self._title} of {self._timed:,} samples took"
+                f" {describe_seconds(seconds)}, so the remaining {self._rows - self._done:,} take"
+                f" about {describe_seconds(left)}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
 def _results(
     executor: Executor,
     work: Callable[[T], R | Failed],
     tasks: Sequence[T],
+    plan: Plan,
     title: str,
     done: Sequence[Shard],
-    progress: bool | None,
 ) -> Generator[tuple[T, R], None, None]:
-    """What the executor makes of the tasks, with a bar that counts rows; raises what failed."""
+    """What the executor makes of the tasks, with a bar that counts rows; raises what failed.
+
+    Where the output is no terminal there is no bar, but one line from the first shards if the rest
+    takes long.
+    """
     from tqdm import tqdm
 
     before = sum(shard.rows for shard in done)
     total = before + sum(task.shard.rows for task in tasks)
+    progress = plan.context.progress
     hidden = None if progress is None else not progress
+    estimate = _Estimate(plan.name, title, executor, tasks) if is_silent(progress) else None
     with (
         tqdm(total=total, initial=before, unit="row", desc=title, disable=hidden) as bar,
         closing(executor.run(work, tasks)) as results,
     ):
         for task, result in results:
+            if estimate is not None:
+                estimate.count(task.shard)
             if isinstance(result, Failed):
                 if result.mistake:
                     raise UserError(result.message)
@@ -272,9 +330,7 @@ def gather_labels(
     _check_columns(plan, stored)
     tasks = [plan.task(shard) for shard in todo]
     here = [*frozen, *earlier]
-    results = _results(
-        executor, shards.compute_labels, tasks, "labels", here, plan.context.progress
-    )
+    results = _results(executor, shards.compute_labels, tasks, plan, "labels", here)
     with closing(results):
         for task, content in results:
             path = folder / f"{task.shard.name}.parquet"
@@ -347,10 +403,14 @@ def _sidecar(folder: Path, name: str) -> Path:
     return folder / _DONE / f"{Path(name).name}.json"
 
 
+def _staging(plan: Plan, target: Path) -> Path:
+    # Of this config alone: two that are built into one folder must not share files.
+    return target.with_name(f".{target.name}.{plan.context.config}.staging")
+
+
 def write_rows(plan: Plan, labels: dict[str, Path], target: Path, executor: Executor) -> Manifest:
     """Make every shard's rows from its labels and put the config at ``target``."""
-    # Of this config alone: two that are built into one folder must not share files.
-    staged = target.with_name(f".{target.name}.{plan.context.config}.staging")
+    staged = _staging(plan, target)
     names = _file_names(plan.shards)
     try:
         written = _write_rows(plan, labels, staged, names, executor)
@@ -383,7 +443,7 @@ def _write_rows(
             continue
         tasks.append(plan.table_task(shard, source, staged / names[shard.name]))
     here = [shard for shard in plan.shards if shard.name in found]
-    results = _results(executor, shards.write_table, tasks, "rows", here, plan.context.progress)
+    results = _results(executor, shards.write_table, tasks, plan, "rows", here)
     with closing(results):
         for task, rows in results:
             name = task.shard.name
@@ -424,3 +484,40 @@ def build(
     if recompute:
         (work_folder(plan, recompute=True) / _COMPLETE).touch()
     return manifest, counts
+
+
+def build_split(
+    plan: Plan,
+    split: str,
+    target: Path,
+    part: Path,
+    label_executor: Executor,
+    row_executor: Executor,
+) -> tuple[list[DataFile], LabelCounts]:
+    """Labels and rows of one split, as files of their own; a later build takes them over.
+
+    Args:
+        plan: of the whole config.
+        split: the split that is made.
+        target: the config's folder, which stays as it is.
+        part: folder that receives the split's files, named as in the whole config.
+        label_executor: what computes labels.
+        row_executor: what makes rows, on this machine.
+    """
+    wanted = replace(plan, shards=[shard for shard in plan.shards if shard.split == split])
+    labels, counts = gather_labels(wanted, label_executor)
+    staged = _staging(plan, target)
+    try:
+        written = _write_rows(wanted, labels, staged, _file_names(plan.shards), row_executor)
+        packaging.check_ids(
+            (file.split, pq.read_table(staged / file.path, columns=["id"])) for file in written
+        )
+        for file in written:
+            with files.replacing(part / file.path) as temporary:
+                try:
+                    temporary.hardlink_to(staged / file.path)
+                except OSError:  # not every file system has links
+                    shutil.copyfile(staged / file.path, temporary)
+    except OSError as error:
+        raise UserError(shards.unwritable(error, part)) from None
+    return written, counts
