@@ -1,52 +1,146 @@
-"""The example of CONTRIBUTING.md works as it stands there."""
+"""The examples of CONTRIBUTING.md work as they stand there."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DATA = TEXT[TEXT.index("## A benchmark or a dataset") :]
 BLOCK = re.compile(
     r"`((?:datasets|benchmarks)/[\w/.]+)`[^\n]*\n(?:[^\n]*\n)*?\n```\w+\n(.*?)```", re.S
 )
+ZEROS = '"' + "0" * 64 + '"'
+
+Write = Callable[[str], None]
 
 
-def test_a_dataset_and_benchmark_of_ones_own(
-    tmp_path: Path, home: Path, command: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = BLOCK.findall(TEXT[TEXT.index("## A benchmark or a dataset") :])
-    assert [name for name, _ in found] == [
+@pytest.fixture
+def content(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that CONTRIBUTING.md shows."""
+    files = BLOCK.findall(DATA)
+    assert [name for name, _ in files] == [
         "datasets/lines/dataset.yaml",
         "datasets/lines/build.py",
         "benchmarks/line.yaml",
+        "datasets/dots/dataset.yaml",
+        "datasets/dots/build.py",
+        "benchmarks/dots.yaml",
     ]
-    for name, text in found:
+    for name, text in files:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     (tmp_path / "baselines").mkdir()
-    model = tmp_path / "mine" / "model.py"
-    model.parent.mkdir()
-    model.write_text(
+    monkeypatch.setenv("ETCHMARK_CONTENT", str(tmp_path))
+    return tmp_path
+
+
+def write_fingerprints(content: Path, command: Any, benchmark: str) -> None:
+    """Into a benchmark's file, as a contributor does."""
+    prints = json.loads(command("show", benchmark, "--fingerprints", "--json").fine())
+    path = content / "benchmarks" / f"{benchmark}.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["target_fingerprint"] = prints["target_fingerprint"]
+    for name, track in spec["tracks"].items():
+        track["fingerprint"] = prints["tracks"][name]
+    path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+
+
+def linear_model(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "model.py").write_text(
         "from etchmark import SklearnModel\n"
         "from sklearn.linear_model import LinearRegression\n"
-        "def build(seed, device): return SklearnModel(LinearRegression())\n"
+        "def build(seed, device): return SklearnModel(LinearRegression())\n",
+        encoding="utf-8",
     )
-    monkeypatch.setenv("ETCHMARK_CONTENT", str(tmp_path))
-    assert command("build", "lines", "--freeze").rc == 0
-    prints = json.loads(command("show", "line", "--fingerprints", "--json").stdout)
-    card = tmp_path / "benchmarks" / "line.yaml"
-    zeros = '"' + "0" * 64 + '"'
-    text = card.read_text().replace(
-        f"target_fingerprint: {zeros}", f"target_fingerprint: {prints['target_fingerprint']}"
-    )
-    card.write_text(text.replace(zeros, prints["tracks"]["position"]))
-    ran = command("evaluate", model.parent, "line")
+    return folder
+
+
+def test_a_dataset_and_benchmark_of_ones_own(content: Path, command: Any) -> None:
+    assert (content / "benchmarks" / "line.yaml").read_text().count(ZEROS) == 2
+    command("build", "lines", "--freeze").fine()
+    write_fingerprints(content, command, "line")
+    ran = command("evaluate", linear_model(content / "mine"), "line")
     assert (ran.rc, ran.stderr) == (0, "")
     (row,) = json.loads(command("leaderboard", "line", "--json").stdout)
     assert (row["model"], row["rank"], row["n"], row["unit"]) == ("mine", 1, 6, "m")
     assert row["score"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_dataset_of_images_with_folds(content: Path, command: Any) -> None:
+    import etchmark
+
+    command("build", "dots", "--freeze").fine()
+    write_fingerprints(content, command, "dots")
+    model = content / "mine"
+    model.mkdir()
+    (model / "model.py").write_text(
+        "import numpy as np\n"
+        "class Share:\n"
+        "    def fit(self, train, validation):\n"
+        "        assert train.inputs['phases'].shape == (30, 32, 32)\n"
+        "        assert len(set(train.groups)) == 3\n"
+        "        share = train.inputs['phases'].mean(axis=(1, 2))\n"
+        "        self.line = np.polyfit(share, train.target, 1)\n"
+        "    def predict(self, inputs):\n"
+        "        return np.polyval(self.line, inputs['phases'].mean(axis=(1, 2)))\n"
+        "def build(seed, device): return Share()\n",
+        encoding="utf-8",
+    )
+    command("evaluate", model, "dots").fine()
+    (row,) = json.loads(command("leaderboard", "dots", "--json").fine())
+    assert (row["n"], row["units"], row["protocol"]) == (40, 4, "leave-specimen-out")
+    assert row["score"] == pytest.approx(0.0, abs=1e-9)
+    benchmark = etchmark.load_benchmark("dots")
+    frame = benchmark.frame("samples")
+    assert [photo.shape for photo in frame["photo"][:6]] == [(20 + row % 5, 32) for row in range(6)]
+    assert np.array_equal(frame["photo"].iloc[3], 255 * frame["phases"].iloc[3][:23])
+    # Hugging Face reads both columns as what they are.
+    first = benchmark.split("samples")[3]
+    assert first["photo"].size == (32, 23)
+    assert np.array_equal(np.array(first["phases"]), frame["phases"].iloc[3])
+
+
+def test_a_new_version(content: Path, command: Any) -> None:
+    command("build", "lines", "--freeze").fine()
+    write_fingerprints(content, command, "line")
+    model = linear_model(content / "mine")
+    command("evaluate", model, "line").fine()
+    build = content / "datasets" / "lines" / "build.py"
+    build.write_text(build.read_text().replace('"y": 2 * x', '"y": 3 * x'), encoding="utf-8")
+    ran = command("build", "lines")
+    assert ran.rc == 1
+    (said,) = ran.stderr.splitlines()
+    steps = TEXT[TEXT.index("### A new version") :]
+    for step in ("A new version", "`version`", "dataset.yaml", "--freeze", "--fingerprints"):
+        assert step in said
+        assert step in steps
+    for name in ("datasets/lines/dataset.yaml", "benchmarks/line.yaml"):
+        text = (content / name).read_text(encoding="utf-8")
+        assert text.count("version: 1\n") == 1
+        (content / name).write_text(text.replace("version: 1\n", "version: 2\n"), encoding="utf-8")
+    assert "frozen in" in command("build", "lines", "--freeze").fine()
+    write_fingerprints(content, command, "line")
+    assert "equal to the frozen release" in command("build", "lines").fine()
+    assert json.loads(command("leaderboard", "line", "--json").fine()) == []
+    command("evaluate", model, "line").fine()
+    (row,) = json.loads(command("leaderboard", "line", "--json").fine())
+    assert row["score"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_table_of_the_context_names_every_attribute() -> None:
+    from etchmark.data.shards import BuildContext
+
+    table = DATA[DATA.index("| attribute of `context`") :].partition("\n\n")[0]
+    names = re.findall(r"^\| `(\w+)` \|", table, re.M)
+    assert names == [field.name for field in dataclasses.fields(BuildContext)]

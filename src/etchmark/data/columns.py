@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
 
+IMAGE = {"_type": "Image"}
+"""The Hugging Face feature of a column that ``image_column`` makes."""
 _ARRAYS = ("Array2D", "Array3D", "Array4D", "Array5D")
 
 
@@ -46,6 +48,12 @@ def encode_image(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def image_column(images: Iterable[np.ndarray]) -> pa.Array:
+    """Images, uint8 of shape (rows, columns) and of any sizes, as the PNG cells of ``Image``."""
+    cells = [{"bytes": encode_image(pixels), "path": None} for pixels in images]
+    return pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
 
 def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
