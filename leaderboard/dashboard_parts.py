@@ -18,7 +18,7 @@ import streamlit as st
 from etchmark import settings
 from etchmark.catalog import catalog, content_root
 from etchmark.data.gallery import Gallery
-from etchmark.data.loading import find_config, read_manifest
+from etchmark.data.loading import find_config, read_config
 from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
 from etchmark.present import plain
@@ -252,14 +252,16 @@ def newest(store: Store, limit: int) -> list[Told]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _gallery(folder: str, stamp: tuple[int, int, int]) -> Gallery:
-    return Gallery(Path(folder), read_manifest(Path(folder)))
+def _gallery(folder: str, dataset: str, config: str, stamp: tuple[int, int, int]) -> Gallery:
+    return Gallery(Path(folder), read_config(Path(folder), dataset, config))
 
 
 def gallery(dataset: str, config: str) -> Gallery | None:
     """What a config holds; None if it is not on this machine."""
     folder = find_config(catalog(), dataset, config)
-    return None if folder is None else _gallery(str(folder), _stamp(folder / MANIFEST))
+    if folder is None:
+        return None
+    return _gallery(str(folder), dataset, config, _stamp(folder / MANIFEST))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard_model import DISCLOSURE, scores_table
 
 from etchmark.catalog import catalog
-from etchmark.data.loading import find_config, load_benchmark, read_manifest
+from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
@@ -130,7 +130,9 @@ def show_template(task: Task) -> None:
             " *Datasets*."
         )
     folder = find_config(catalog(), spec.dataset, config)
-    size = 0 if folder is None else sum(file.bytes for file in read_manifest(folder).files)
+    size = 0
+    if folder is not None:
+        size = sum(file.bytes for file in read_config(folder, spec.dataset, config).files)
     build = folder is None and st.button("Build the data for this track", icon=":material/build:")
     if folder is None and not build:
         st.caption(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from etchmark.catalog import Catalog, catalog, unknown
-from etchmark.data.loading import find_config, load_benchmark, read_manifest
+from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
 from etchmark.present import label_uncertainty, print_json, with_unit
 from etchmark.scoring.metrics import metric as metric_by_id
@@ -165,5 +165,9 @@ def _show_dataset(content: Catalog, name: str, as_json: bool) -> None:
         needs = ", needs a download" if declared.network else ""
         print(f"config     {config}: {declared.title}, {declared.rows} rows{needs}; {state}")
         if folder is not None:
-            print(f"           fingerprint {read_manifest(folder).fingerprint}")
+            try:
+                said = f"fingerprint {read_config(folder, name, config).fingerprint}"
+            except UserError as error:  # one broken config must not hide the others
+                said = f"cannot be used: {error}"
+            print(f"           {said}")
     print(f"licence    {spec.licence}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -103,6 +104,54 @@ def test_damaged_builds_name_the_remedy(toy_content: Path) -> None:
             read_manifest(folder)
     with pytest.raises(UserError, match="cannot be read"):
         read_manifest(folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Invalid JSON"),
+        ("\0\xff", "Invalid JSON"),
+        ("[" * 5000, "Invalid JSON"),
+        ('{"name": "my extension", "version": 1}', "config"),
+        (None, "is that of toy:fields-mini, not of toy:scalar-mini"),
+    ],
+    ids=["empty", "binary", "deep", "foreign", "another config"],
+)
+def test_a_manifest_that_is_not_the_configs(
+    toy_content: Path, command: Any, toy_predictions: Any, text: str | None, reason: str
+) -> None:
+    predictions = toy_predictions()
+    folder, _ = ensure_config(catalog(), "toy", "scalar-mini")
+    path = folder / "manifest.json"
+    if text is None:
+        other, _ = ensure_config(catalog(), "toy", "fields-mini")
+        text = (other / "manifest.json").read_text(encoding="utf-8")
+    path.write_text(text, encoding="latin-1")
+    for arguments in (
+        ("download", "toy"),
+        ("download", "toy", "--split", "test"),
+        ("score", predictions, "toy-line", "--protocol", "holdout", "--unofficial"),
+        ("show", "toy-line", "--fingerprints"),
+    ):
+        said = command(*arguments).refusal()
+        assert said.startswith(f"{path}: ")
+        assert reason in said
+        assert said.endswith("; rebuild with `etchmark build toy --config scalar-mini`")
+    # One config that cannot be used hides no other.
+    shown = command("show", "toy").fine()
+    assert f"cannot be used: {path}" in shown
+    assert "config     fields-mini" in shown
+    command("build", "toy", "--config", "scalar-mini").fine()
+    command("score", predictions, "toy-line", "--protocol", "holdout").fine()
+
+
+def test_a_folder_in_the_place_of_a_config(toy_content: Path, home: Path, command: Any) -> None:
+    folder = building.hub_folder("toy", "scalar-mini")
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").touch()
+    said = command("download", "toy").refusal()
+    assert said == f"{folder}: is not empty and holds no earlier build; move it away"
+    assert (folder / "thesis.tex").exists()
 
 
 def test_labels_changed_on_disk_are_noticed(toy_content: Path) -> None:

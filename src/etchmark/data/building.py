@@ -145,10 +145,7 @@ def build(
     chosen = config_of(spec, config)
     source = catalog.dataset_folder(dataset)
     target = (out or hub_folder(dataset, chosen)).absolute()
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target}: is not a folder; give another --out")
-    if target.exists() and any(target.iterdir()) and not _is_build(target):
-        raise UserError(f"{target}: is not empty and holds no earlier build; give another --out")
+    _check_target(target, given=out is not None)
     context = _context(catalog, spec, chosen, offline, progress)
     module = shards.load_builder(source)
     counts = None
@@ -264,6 +261,19 @@ def label(
     with staging.alone(plan, wait=False):
         _, counts = staging.gather_labels(plan, executor or Local(), into_content=True)
     return plan.frozen, counts
+
+
+def _check_target(target: Path, *, given: bool) -> None:
+    """A build may go to ``target``: nothing there is anybody else's."""
+    remedy = "give another --out" if given else "move it away"
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UserError(f"{target}: is not a folder; {remedy}")
+    # The hub folder's own place of a config: a damaged manifest is no reason to keep it.
+    ours = not given and (target / packaging.MANIFEST).is_file()
+    if any(target.iterdir()) and not ours and not _is_build(target):
+        raise UserError(f"{target}: is not empty and holds no earlier build; {remedy}")
 
 
 def _is_build(folder: Path) -> bool:
