@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
+import etchmark
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
 LINE = re.compile(r"^```bash\n(.*?)^```", re.S | re.M)
@@ -70,6 +72,15 @@ def test_the_python_of_the_readme(small: Callable[[str], None], command: Any) ->
     exec(compile(using, "README.md", "exec"), names)
     assert names["table"].num_rows == 149
     assert names["images"].iloc[0]["microstructure"].shape == (64, 64)
+    # What the README says of the Dataset holds for a table with images as well.
+    frame = etchmark.load_benchmark("composite-stiffness-2d").split("samples").to_pandas()
+    first = frame[frame.fold_iid == 0]
+    assert set(first.fold_iid) == {0}
+    joined = first.merge(frame.query("contrast > 0")[["id", "contrast"]], on="id")
+    assert len(joined) == len(first)
+    assert np.array_equal(
+        joined.iloc[0]["microstructure"], names["images"].iloc[0]["microstructure"]
+    )
     Path("mine").mkdir()
     Path("mine", "model.py").write_text(model, encoding="utf-8")
     ran = command("evaluate", "mine", "superalloy-hardness", "--track", "composition", "--json")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
@@ -358,7 +357,7 @@ def _compare(
     try:
         frozen = pq.read_table(path)
         if split is not None:
-            frozen = frozen.filter(pc.equal(frozen["split"], split))
+            frozen = frozen.filter(pa.array(name == split for name in frozen["split"].to_pylist()))
     except (OSError, ValueError, KeyError) as error:
         raise _damaged(path, error) from None
     labels = [name for name in frozen.column_names if name not in {"id", "split", "row"}]

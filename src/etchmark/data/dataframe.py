@@ -66,7 +66,7 @@ def _of_dataset(dataset: datasets.Dataset, names: Sequence[str] | None) -> pd.Da
         if absent:
             raise UserError(f"the dataset has no column {absent[0]!r}")
         dataset = dataset.select_columns(list(names))
-    features: dict[str, Any] = dataset.features.to_dict()
+    features: Any = dataset.features.to_dict()
     table: Any = dataset.with_format("arrow")[:]
     return pd.DataFrame(
         {name: _column_cells(table[name], features[name]) for name in table.column_names}

@@ -61,15 +61,15 @@ def works(module: ModuleType) -> bool:
         cells = np.arange(6, dtype=np.uint8).reshape(3, 1, 2)
         column = module.PandasArrayExtensionArray(cells)
         frame = pd.DataFrame({"cells": column, "row": range(3)})
-        selected = frame[frame["row"] > 1]
+        selected = frame.loc[frame["row"] > 1]
         joined = frame.merge(selected[["row"]], on="row")
         whole = pd.concat([selected, frame])
-        picked = [
+        picked: list[Any] = [
             frame.iloc[2]["cells"],
             frame["cells"].iloc[np.int64(2)],
-            selected["cells"].iloc[0],
-            joined["cells"].iloc[0],
-            whole["cells"].iloc[3],
+            selected.iloc[0]["cells"],
+            joined.iloc[0]["cells"],
+            whole.iloc[3]["cells"],
         ]
         return all(np.array_equal(cell, cells[2]) for cell in picked)
     # Whatever a release of either package may raise.
@@ -84,8 +84,8 @@ def repair(module: ModuleType) -> None:
         return
     dtype, array = (getattr(module, name) for name in names)
     dtype._metadata = ("value_type",)
-    for method in (_from_sequence, _concat_same_type):
-        setattr(array, method.__name__, classmethod(method))
+    array._from_sequence = classmethod(_from_sequence)
+    array._concat_same_type = classmethod(_concat_same_type)
     for method in (__array__, __eq__, __getitem__, isna, take):
         setattr(array, method.__name__, method)
 
