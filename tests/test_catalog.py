@@ -89,7 +89,7 @@ def test_hostile_cards_get_one_line(card: Callable[[str | bytes], Path], text: s
 
 
 def test_the_line_says_where(card: Callable[[str | bytes], Path]) -> None:
-    with pytest.raises(UserError, match=r"line 2: not valid YAML: key 'title' stands twice"):
+    with pytest.raises(UserError, match=r"line 2: not valid YAML: duplicate key 'title'"):
         read_yaml(card("title: x\ntitle: y"))
     with pytest.raises(UserError, match=r"tittle: unknown key; correct the card"):
         read_record(card("tittle: x"), ModelCard)

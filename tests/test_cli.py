@@ -207,7 +207,7 @@ def test_what_a_submission_must_say(
 
 CARDS = {
     "unknown key": ("tittle: x", "tittle: unknown key"),
-    "key twice": ("title: x\ntitle: y", "line 2: not valid YAML: key 'title' stands twice"),
+    "key twice": ("title: x\ntitle: y", "line 2: not valid YAML: duplicate key 'title'"),
     "list": ("- x", "a mapping of keys is expected"),
     "object": ("title: !!python/object/apply:os.system [echo]", "not valid YAML"),
     "control": ('title: "a\\x1b[31m"', "title: must be one non-empty line"),

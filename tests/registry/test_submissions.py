@@ -252,7 +252,7 @@ def test_unofficial_data_never_enter_a_board(toy_predictions):
     ("text", "expected"),
     [
         ("colour: red\n", "colour: unknown key"),
-        ("title: a\ntitle: b\n", "stands twice"),
+        ("title: a\ntitle: b\n", "duplicate key"),
         ("- a\n", "a mapping of keys is expected"),
         ("title: [\n", "not valid YAML"),
         ("training_data: perhaps\n", "training_data"),

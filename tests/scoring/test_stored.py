@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[Callable[[pa.Table], bytes], str]] = {
                 [*table.columns, table["target"]], names=[*table.column_names, "target"]
             )
         ),
-        "stands twice",
+        "duplicate column",
     ),
     "no units": (lambda table: _written(table.drop_columns(["unit"])), "no column 'unit'"),
     "a text that is repeated by a dictionary": (_long_text, "characters"),

@@ -80,7 +80,7 @@ def _type_of(name: str) -> pa.DataType | None:
 
 def _check_columns(schema: pa.Schema) -> None:
     if len(set(schema.names)) != len(schema.names):
-        raise ValueError("a column stands twice")
+        raise ValueError("a duplicate column")
     for field in schema:
         if field.type != _type_of(field.name):
             raise ValueError(f"column {field.name[:40]!r} ({field.type}) does not belong there")
