@@ -20,6 +20,7 @@ from etchmark.registry.preview import preview
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring import template
+from etchmark.scoring.checks import named
 from etchmark.specs import BenchmarkSpec, ModelCard
 
 INLINE_BYTES = 64 << 20
@@ -230,21 +231,28 @@ def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
     submissions.check_stored(name, parts.open_store().names())
     content = file.getvalue()
     # What it is, not what it is called: parquet begins with these four letters.
-    named = str(file.name).lower().endswith(".csv")
-    suffix = ".csv" if named and not content.startswith(b"PAR1") else ".parquet"
+    called_csv = str(file.name).lower().endswith(".csv")
+    suffix = ".csv" if called_csv and not content.startswith(b"PAR1") else ".parquet"
     with submissions.temporary_folder() as folder:
-        path = Path(folder) / f"predictions{suffix}"
-        path.write_bytes(content)
-        try:
+        path = (Path(folder) / f"predictions{suffix}").absolute()
+        _write(path, content)
+        with named(path, parts.shortened(str(file.name), 60)):
             prepared = preview(
                 path, task.spec.id, name=name, card=card, track=task.track, protocol=task.protocol
             )
-        except UserError as error:
-            shown = parts.shortened(str(file.name), 60)
-            raise UserError(str(error).replace(str(path.absolute()), shown)) from None
     return Preview(
         (task.spec.key, task.track, task.protocol), prepared, content, suffix, str(file.name)
     )
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UserError(
+            f"the file cannot be kept while it is checked ({error.strerror or error}); free some"
+            " space or let TMPDIR name another folder"
+        ) from None
 
 
 # --- preview and commit ------------------------------------------------------------------------
@@ -319,12 +327,14 @@ def show_checked(task: Task, done: Preview) -> None:
     record = done.prepared.record
     st.success("The file is complete and finite:\n" + "\n".join(checks(task.spec, done)))
     st.dataframe(scores_table(task.spec, record), hide_index=True, key="preview-scores")
+    for doubt in done.prepared.doubts:
+        st.warning(parts.literal(doubt.message[:1].upper() + doubt.message[1:] + "."))
 
 
 def store_it(store: Store, done: Preview) -> bool:
     with submissions.temporary_folder() as folder:
         path = Path(folder) / f"predictions{done.suffix}"
-        path.write_bytes(done.content)
+        _write(path, done.content)
         prepared = submissions.Prepared(done.prepared.record, done.prepared.samples, [path])
         return submissions.commit(store, submissions.dated_now(prepared))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from etchmark.api import evaluate, load_benchmark, score, standings, submit
     from etchmark.data.dataframe import to_frame
     from etchmark.data.loading import Benchmark
-    from etchmark.errors import UserError
+    from etchmark.errors import DoubtWarning, UserError
     from etchmark.evaluation.model import Samples, SklearnModel
 
 # Heavy modules are imported when first used, so that `import etchmark` and `--help` are quick.
@@ -25,12 +25,14 @@ _WHERE = {
     "evaluate": "etchmark.api",
     "to_frame": "etchmark.data.dataframe",
     "Benchmark": "etchmark.data.loading",
+    "DoubtWarning": "etchmark.errors",
     "UserError": "etchmark.errors",
     "Samples": "etchmark.evaluation.model",
     "SklearnModel": "etchmark.evaluation.model",
 }
 __all__ = [
     "Benchmark",
+    "DoubtWarning",
     "Samples",
     "SklearnModel",
     "UserError",

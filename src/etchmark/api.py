@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from etchmark.catalog import catalog
 from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.errors import UserError
+from etchmark.errors import DoubtWarning
 from etchmark.evaluation.evaluate import Limits, Options, check_inputs
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
 from etchmark.registry.store import Store
-from etchmark.scoring import predictions
+from etchmark.scoring import incoming
+from etchmark.scoring.checks import named
+from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard, ResultRecord, SplitScore
 
 __all__ = ["evaluate", "load_benchmark", "score", "standings", "submit"]
@@ -27,67 +31,52 @@ def _benchmark(given: str | Benchmark) -> Benchmark:
     return load_benchmark(given) if isinstance(given, str) else given
 
 
-def _as_file(given: str | Path | pd.DataFrame, folder: str) -> Path:
-    """A predictions file; a frame is written to one, so that there is one door to every score."""
-    if not isinstance(given, pd.DataFrame):
-        return Path(given)
-    path = Path(folder) / "predictions.parquet"
-    missing = [name for name in ("id", "prediction") if name not in given.columns]
-    if missing:
-        raise UserError(f"predictions frame has no column {missing[0]!r}; give id and prediction")
-    try:
-        cells = [_numbers(value) for value in given["prediction"]]
-    except (TypeError, ValueError):
-        raise UserError("predictions frame: column 'prediction' is not numeric") from None
-    ids, seeds = given["id"].to_numpy(), None
-    if "seed" in given.columns:
-        seeds = given["seed"].to_numpy()
-    if len({cell.shape for cell in cells}) > 1:
-        # Splits of frames have their own lengths.
-        numbers = np.zeros(len(ids), dtype=np.int64) if seeds is None else seeds
-        predictions.write_frames(
-            path,
-            (
-                (ids[row : row + 1], cell[None], numbers[row : row + 1])
-                for row, cell in enumerate(cells)
-            ),
-        )
-        return path
-    values = np.stack(cells) if cells else np.empty(0)
-    predictions.write(path, ids, values, seeds=seeds)
-    return path
-
-
-def _numbers(value: Any) -> np.ndarray:
-    """A prediction as it is stored: one number in double precision, an array in single or half."""
-    found = np.asarray(value)
-    if found.ndim == 0 or found.dtype.kind not in "f":
-        found = found.astype(np.float64)
-    return found if found.ndim == 0 or found.dtype == np.float16 else found.astype(np.float32)
+@contextmanager
+def _as_file(given: object, benchmark: Benchmark) -> Iterator[Path]:
+    """A predictions file; a table is written to one, so that there is one door to every score."""
+    if isinstance(given, str | os.PathLike):
+        yield Path(given)
+        return
+    with submissions.temporary_folder() as folder:
+        path = Path(folder) / "predictions.parquet"
+        with named(path, incoming.NAME):
+            incoming.write(given, benchmark, path)
+            yield path
 
 
 def score(
-    given: str | Path | pd.DataFrame,
+    given: object,
     benchmark: str | Benchmark,
     *,
     protocol: str | None = None,
     track: str | None = None,
 ) -> list[SplitScore]:
-    """Metrics of a predictions file or frame (``id``, ``prediction``); nothing is stored.
+    """Metrics of a predictions file or table; nothing is stored.
+
+    Args:
+        given: path of a predictions file; or a pandas or polars DataFrame, Arrow table or other
+            object with ``__arrow_c_stream__`` or ``__dataframe__``, of columns ``id``,
+            ``prediction`` and optionally ``seed``. Predictions of arrays have the shape that the
+            benchmark asks for, or are flat with the last axis fastest.
+        benchmark: what it is scored on.
+        protocol: which protocol the predictions follow.
+        track: which inputs the model read.
+
+    Warns:
+        DoubtWarning: the predictions can be scored and look like a mistake.
 
     Raises:
         UserError: the predictions are not exactly what the benchmark asks for.
     """
-    with submissions.temporary_folder() as folder:
-        path = _as_file(given, folder)
-        _, scored = submissions.score_file(
-            _benchmark(benchmark), path, track=track, protocol=protocol
-        )
+    loaded = _benchmark(benchmark)
+    with _as_file(given, loaded) as path:
+        _, scored = submissions.score_file(loaded, path, track=track, protocol=protocol)
+    _warn(scored.doubts)
     return scored.scores
 
 
 def submit(
-    given: str | Path | pd.DataFrame,
+    given: object,
     benchmark: str | Benchmark,
     *,
     name: str,
@@ -99,18 +88,25 @@ def submit(
     """Score predictions and enter them into this machine's registry.
 
     Args:
-        given: predictions file, or frame with ``id`` and ``prediction``.
+        given: predictions file or table, as ``score`` takes it.
         benchmark: what it is scored on.
         name: the model's name on the board.
         card: authors, paper, code, licence, tags, training data (``specs.ModelCard``).
         protocol: which protocol the predictions follow.
         track: which inputs the model read.
         export: also write the submission as a folder for ``etchmark results check``.
+
+    Warns:
+        DoubtWarning: the predictions can be scored and look like a mistake.
+
+    Raises:
+        UserError: the submission is refused; nothing is stored.
     """
-    with submissions.temporary_folder() as folder:
+    loaded = _benchmark(benchmark)
+    with _as_file(given, loaded) as path:
         prepared = submissions.prepare_file(
-            _benchmark(benchmark),
-            _as_file(given, folder),
+            loaded,
+            path,
             name=name,
             card=submissions.card_from_mapping(dict(card)) if card else ModelCard(),
             track=track,
@@ -121,7 +117,14 @@ def submit(
         if export is not None:
             submissions.export(prepared, Path(export))
         submissions.commit(store, prepared)
+    _warn(prepared.doubts)
     return prepared.record
+
+
+def _warn(doubts: Iterable[Doubt]) -> None:
+    for doubt in doubts:
+        # It belongs to the line that called ``score`` or ``submit``.
+        warnings.warn(doubt.message, DoubtWarning, stacklevel=3)
 
 
 def evaluate(

@@ -308,7 +308,7 @@ def score(
 
     loaded = load_benchmark(benchmark, unofficial=unofficial)
     stated, scored = score_file(loaded, file, track=track, protocol=protocol)
-    present.scores(loaded.spec, stated.protocol, scored.scores, as_json)
+    present.scored(loaded.spec, stated.protocol, scored, as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Errors that are the caller's to mend."""
+"""Errors that are the caller's to correct, and doubts that are the caller's to judge."""
 
 from __future__ import annotations
 
@@ -18,3 +18,7 @@ class CannotRun(UserError):
 
     A model that raises it has not failed: nothing is recorded of the run.
     """
+
+
+class DoubtWarning(UserWarning):
+    """Predictions that are scored all the same, though they look like a mistake."""

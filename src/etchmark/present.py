@@ -6,8 +6,8 @@ import json
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,7 +24,9 @@ from etchmark.registry import standings as board
 from etchmark.registry import submissions
 from etchmark.registry.references import reference_values
 from etchmark.registry.store import Store
+from etchmark.scoring.doubts import Doubt
 from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.scoring.score import Scored
 from etchmark.specs import (
     BenchmarkSpec,
     MetricScore,
@@ -129,11 +131,27 @@ def _interval(score: MetricScore) -> str:
     return f"{number(score.ci_low)} … {number(score.ci_high)}"
 
 
-def scores(spec: BenchmarkSpec, protocol: str, given: list[SplitScore], as_json: bool) -> None:
+def scored(spec: BenchmarkSpec, protocol: str, outcome: Scored, as_json: bool) -> None:
+    """Scores of a predictions file, and doubts about it on stderr."""
     if as_json:
-        splits = [one.model_dump(mode="json") for one in given]
-        print_json({"benchmark": spec.key, "protocol": protocol, "splits": splits})
-        return
+        splits = [split.model_dump(mode="json") for split in outcome.scores]
+        doubts = [asdict(doubt) for doubt in outcome.doubts]
+        print_json(
+            {"benchmark": spec.key, "protocol": protocol, "splits": splits, "doubts": doubts}
+        )
+    else:
+        scores(spec, protocol, outcome.scores)
+    _warn(outcome.doubts)
+
+
+def _warn(doubts: Iterable[Doubt]) -> None:
+    # What was printed before comes before it, though it goes elsewhere.
+    sys.stdout.flush()
+    for doubt in doubts:
+        print(f"warning: {plain(doubt.message)}", file=sys.stderr)
+
+
+def scores(spec: BenchmarkSpec, protocol: str, given: list[SplitScore]) -> None:
     rows = [["split", "metric", "score", "95 % interval", "unit", "n", spec.unit_names, "folds"]]
     for one in given:
         rows += _score_rows(spec, one.split, one)
@@ -233,7 +251,7 @@ def evaluate(
 
 def _evaluated(loaded: Benchmark, record: ResultRecord, *, keep: bool, new: bool) -> None:
     """Scores and cost of a model that ran, and where they are kept."""
-    scores(loaded.spec, record.protocol, record.scores, as_json=False)
+    scores(loaded.spec, record.protocol, record.scores)
     cost = record.cost
     print(
         f"{plain(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
@@ -289,12 +307,13 @@ def submit(
     record = prepared.record
     if as_json:
         print_json(record.model_dump(mode="json", by_alias=True))
-        return
-    scores(loaded.spec, record.protocol, record.scores, as_json=False)
-    where = _standing(loaded.spec, store, record)
-    print(f"{'stored' if new else 'was stored already'} as {record.submission[:12]}{where}")
-    if export is not None:
-        print(f"exported to {export}; see CONTRIBUTING.md for the public board")
+    else:
+        scores(loaded.spec, record.protocol, record.scores)
+        where = _standing(loaded.spec, store, record)
+        print(f"{'stored' if new else 'was stored already'} as {record.submission[:12]}{where}")
+        if export is not None:
+            print(f"exported to {export}; see CONTRIBUTING.md for the public board")
+    _warn(prepared.doubts)
 
 
 def _standing(spec: BenchmarkSpec, store: Store, record: ResultRecord) -> str:

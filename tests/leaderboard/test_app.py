@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -1280,6 +1281,38 @@ def test_bad_files_get_one_line(kind: str, toy_content: Path, quick: None) -> No
     assert "/tmp" not in said
     assert not app.success
     assert Store().names(BENCHMARK) == []
+
+
+def test_doubts_are_shown_and_do_not_stop_a_submission(board: dict[str, Entry]) -> None:
+    app = fine(give(ready(), _csv(predictions(0.0))))
+    assert [one.value.replace("\\", "") for one in app.warning] == [
+        "Split 'test': 9 of 9 predictions equal their labels; a model must not be given the labels"
+        " that it is scored on."
+    ]
+    press(app, "Store this submission")
+    assert "mine" in Store().names(BENCHMARK)
+
+
+def test_a_refusal_names_the_upload_wherever_it_is_kept(
+    toy_content: Path, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages have single spaces, which folders need not have."""
+    folder = tmp_path / "two  spaces"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    app = give(ready(), _csv(predictions()[:-2]))
+    said = re.sub(r"\\(.)", r"\1", app.error[0].value)
+    assert said.startswith("mine.csv: 2 of 9 predictions")
+
+
+def test_an_upload_that_cannot_be_kept(
+    toy_content: Path, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = ready()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    give(app, _csv(predictions()))
+    assert not app.exception
+    assert "no temporary folder can be made" in app.error[0].value
 
 
 def test_incomplete_forms_are_told(toy_content: Path, quick: None) -> None:

@@ -460,7 +460,7 @@ def test_columns_that_are_refused(at: Path, columns: dict[str, object], message:
 def test_seeds_that_do_not_fit(at: Path) -> None:
     seeds = pa.array([2**64 - 1] * 12, pa.uint64())
     parquet(at, {"id": IDS, "prediction": VALUES, "seed": seeds})
-    assert "not readable parquet (Integer value 18446744073709551615" in refused(at)
+    assert "seed 18446744073709551615 does not fit into a signed integer of 64" in refused(at)
 
 
 def test_columns_named_twice(at: Path) -> None:

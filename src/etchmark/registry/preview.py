@@ -13,15 +13,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
 from etchmark.errors import UserError
 from etchmark.registry.submissions import RECORD, TABLE, Prepared, check_name, temporary_folder
+from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard, ResultRecord
 
-REQUEST, ERROR = "request.json", "error.txt"
+REQUEST, ERROR, DOUBTS = "request.json", "error.txt", "doubts.json"
 SECONDS = 120.0
 MEMORY_BYTES = 4 << 30
 POLL_S = 0.05
@@ -65,7 +67,10 @@ def preview(
     }
     with temporary_folder() as made:
         folder = Path(made)
-        (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        try:
+            (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        except OSError as error:
+            raise UserError(_no_room(error)) from None
         command = [sys.executable, "-m", "etchmark.registry.preview", str(folder)]
         code, said = _run(command, seconds, memory_bytes)
         if (folder / ERROR).is_file():
@@ -76,7 +81,8 @@ def preview(
                 f"the file could not be scored (exit {code}: {last[0][:200]}); {REMEDY}"
             )
         record = ResultRecord.model_validate_json((folder / RECORD).read_bytes())
-        return Prepared(record, (folder / TABLE).read_bytes(), [path])
+        doubts = [Doubt(**one) for one in json.loads((folder / DOUBTS).read_text(encoding="utf-8"))]
+        return Prepared(record, (folder / TABLE).read_bytes(), [path], doubts)
 
 
 def _run(command: list[str], seconds: float, memory_bytes: int) -> tuple[int, str]:
@@ -120,6 +126,13 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
+def _no_room(error: OSError) -> str:
+    return (
+        f"the file could not be scored ({error.strerror or error}); free some space or let TMPDIR"
+        " name another folder"
+    )
+
+
 def _score(folder: Path) -> None:
     from etchmark.data.loading import load_benchmark
     from etchmark.registry.submissions import prepare_file
@@ -134,6 +147,8 @@ def _score(folder: Path) -> None:
         protocol=request["protocol"],
     )
     (folder / TABLE).write_bytes(prepared.samples or b"")
+    doubts = [asdict(doubt) for doubt in prepared.doubts]
+    (folder / DOUBTS).write_text(json.dumps(doubts), encoding="utf-8")
     text = prepared.record.model_dump_json(by_alias=True)
     (folder / RECORD).write_text(text, encoding="utf-8")
 
@@ -146,6 +161,8 @@ def main(folder: Path) -> int:
         reason = str(error)
     except MemoryError:
         reason = f"there is not enough memory to score the file; {REMEDY}"
+    except OSError as error:
+        reason = _no_room(error)
     else:
         return 0
     (folder / ERROR).write_text(reason, encoding="utf-8")

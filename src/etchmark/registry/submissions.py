@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from etchmark.registry.curves import Curves, Say
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring import predictions
+from etchmark.scoring.doubts import Doubt
 from etchmark.scoring.samples import table_bytes
 from etchmark.scoring.score import Scored, read_for, score_predictions
 from etchmark.specs import (
@@ -54,6 +56,8 @@ class Prepared:
     record: ResultRecord
     samples: bytes | None
     predictions: list[Path]
+    doubts: Sequence[Doubt] = ()
+    """What about the predictions looks like a mistake; shown and not stored."""
 
 
 def submission_id(
@@ -167,7 +171,7 @@ def prepare_file(
         hashes=hashes,
         cost=Cost(),
     )
-    return Prepared(record, table_bytes(scored.samples), [path])
+    return Prepared(record, table_bytes(scored.samples), [path], scored.doubts)
 
 
 def earlier(store: Store, record: ResultRecord) -> list[ResultRecord]:
@@ -423,8 +427,22 @@ def evaluate_model(
     return Evaluated(prepared, run.log, run.checkpoints)
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="etchmark-")
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """A folder that is removed with what it holds.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="etchmark-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"no temporary folder can be made ({error.strerror or error}); free some space or let"
+            " TMPDIR name another folder"
+        ) from None
+    with made as folder:
+        yield folder
 
 
 def card_from_mapping(value: dict[str, Any]) -> ModelCard:

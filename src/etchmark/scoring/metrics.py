@@ -162,8 +162,8 @@ def sample_terms(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         relative = np.where(magnitude > 0, np.abs(e) / magnitude, np.where(e == 0, 0.0, np.inf))
     centred = y - shift
-    # Errors too large to be squared become infinite, and the score is refused for it.
-    with np.errstate(over="ignore"):
+    # Errors too large to be squared or summed become infinite, and the score is refused for it.
+    with np.errstate(over="ignore", invalid="ignore"):
         return {
             "n": np.full(len(y), float(y.shape[1])),
             "sum_e": e.sum(axis=1),

@@ -6,7 +6,8 @@ A file is taken whole or refused whole, with the count, the first offending ids 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +17,8 @@ import pyarrow.parquet as pq
 
 from etchmark import files
 from etchmark.errors import UserError
-from etchmark.scoring.reading import (
-    MAX_SEEDS,
-    META,
-    Declared,
-    Predictions,
-    listing,
-    max_file_bytes,
-    read,
-    refuse,
-)
+from etchmark.scoring.checks import MAX_SEEDS, META, Declared, Source, listing, refuse
+from etchmark.scoring.reading import Predictions, max_file_bytes, read
 
 __all__ = [
     "MAX_SEEDS",
@@ -41,6 +34,8 @@ __all__ = [
 
 FRAMES_ROWS = 10
 """Samples in a row group of frames: what scoring reads at once."""
+GROUP_VALUES = 1 << 17
+"""Values in a row group of small arrays, of which it then holds more than ``FRAMES_ROWS``."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +104,7 @@ def arrange(
     split_of = {value: name for name, ids in splits.items() for value in ids}
     extra = [value for value in dict.fromkeys(given) if value not in split_of]
     if extra:
-        raise refuse(
-            path,
-            f"{counted(len(extra), 'id')} not of this benchmark (ids {listing(extra)})",
-            "`etchmark template` writes the ids that are asked for",
-        )
+        raise unknown_ids(path, extra, split_of)
     seeds = sorted({int(seed) for seed in numbers})
     if len(seeds) > MAX_SEEDS:
         raise refuse(path, f"holds {len(seeds)} seeds", f"at most {MAX_SEEDS} are taken")
@@ -148,6 +139,52 @@ def arrange(
         order = np.array([[rows[(value, seed)] for value in ids] for seed in seeds])
         chosen[name] = (seeds, order)
     return chosen
+
+
+def check_scored(
+    path: Path, ids: Iterable[str], protocol: str, unscored: Mapping[str, str]
+) -> None:
+    """Refuse ids of splits that a protocol does not score.
+
+    Args:
+        path: named in messages.
+        ids: those of the file.
+        protocol: name of the protocol.
+        unscored: the split of each sample of the benchmark that it does not score.
+    """
+    extra = [name for name in dict.fromkeys(ids) if name in unscored]
+    if extra:
+        splits = listing(dict.fromkeys(unscored[name] for name in extra))
+        raise refuse(
+            path,
+            f"{counted(len(extra), 'id')} not of a split that protocol {protocol!r} scores"
+            f" but of {splits} (ids {listing(extra)})",
+            "leave these rows out",
+        )
+
+
+def unknown_ids(path: Source, extra: Sequence[str], known: Collection[str]) -> UserError:
+    """Refuse ids that do not exist, and say so if they are nearly those of this benchmark."""
+    what = f"{counted(len(extra), 'id')} not of this benchmark (ids {listing(extra)})"
+    for form, difference, remedy in (
+        (str.strip, "without the spaces around them", "strip the spaces"),
+        (str.casefold, "in another case", "write upper and lower case as the template does"),
+        (_visible, "in another spelling", "copy the ids from the template"),
+    ):
+        forms = {form(name) for name in known}
+        if count := sum(form(name) in forms for name in extra):
+            matches = f"{count} match{'es' if count == 1 else ''}"
+            return refuse(
+                path, f"{what}: {matches} {difference}", f"{remedy}; ids are compared exactly"
+            )
+    return refuse(path, what, "`etchmark template` writes the ids that are asked for")
+
+
+def _visible(name: str) -> str:
+    """An id without what a reader may overlook: case, spaces, kinds of dashes, the invisible."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    kinds = [(char, unicodedata.category(char)) for char in text]
+    return "".join("-" if kind == "Pd" else char for char, kind in kinds if kind[0] not in "CZ")
 
 
 def write(
@@ -199,28 +236,32 @@ def write_frames(
     parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
     declared: Declared = Declared(),
+    kind: type[np.floating] = np.float16,
 ) -> None:
-    """Write a predictions file of frames, part by part: parquet, values as float16.
+    """Write a predictions file of frames, part by part, as parquet.
 
     Args:
         path: where.
         parts: ids and integer seeds, each of shape (rows,), around predictions of shape
             (rows, frames, n, n); the number of frames may differ between parts.
         declared: benchmark, track and protocol; kept in the metadata.
+        kind: precision of the stored values.
     """
     said = {f"{META}{key}": value for key, value in vars(declared).items() if value is not None}
-    kinds = [("id", pa.string()), ("prediction", pa.list_(pa.float16())), ("seed", pa.int64())]
+    values_kind = pa.list_(pa.from_numpy_dtype(kind))
+    kinds = [("id", pa.string()), ("prediction", values_kind), ("seed", pa.int64())]
     schema = pa.schema(kinds, metadata=said)
     with (
         files.replacing(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as file,
     ):
         for ids, values, seeds in parts:
-            for start in range(0, len(ids), FRAMES_ROWS):
-                some = slice(start, start + FRAMES_ROWS)
-                # What leaves the range of float16 becomes infinite, and is refused for it.
+            rows = max(FRAMES_ROWS, GROUP_VALUES * len(ids) // max(1, values.size))
+            for start in range(0, len(ids), rows):
+                some = slice(start, start + rows)
+                # What leaves the range of this precision becomes infinite, and is refused for it.
                 with np.errstate(over="ignore"):
-                    flat = values[some].astype(np.float16).reshape(len(ids[some]), -1)
+                    flat = values[some].astype(kind).reshape(len(ids[some]), -1)
                 ends = np.arange(len(flat) + 1, dtype=np.int32) * flat.shape[1]
                 lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(flat.ravel()))
                 columns = [pa.array(ids[some].tolist(), pa.string()), lists, pa.array(seeds[some])]

@@ -6,35 +6,27 @@ import csv
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
-from etchmark.scoring import pages
+from etchmark.scoring import checks, pages
+from etchmark.scoring.checks import MAX_ID_LENGTH, MAX_SEEDS, Declared, refuse
 
-MAX_SEEDS = 100
-MAX_ID_LENGTH = 256
 # No two branches can match the same digits, so that a long cell takes no longer to refuse.
 _NUMBER = re.compile(
     r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII
 )
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-META = "etchmark."
-
-
-@dataclass(frozen=True)
-class Declared:
-    """What a predictions file says of itself; None where it says nothing."""
-
-    benchmark: str | None = None
-    track: str | None = None
-    protocol: str | None = None
+_MISSING = {"na", "n/a", "<na>", "none", "null", "nat"}
+IDS_AT_ONCE_BYTES = 16 << 20
+"""What ids whose size cannot be told beforehand may take together before they are looked at."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +40,6 @@ class Predictions:
     seeds: np.ndarray
     values: np.ndarray
     declared: Declared = Declared()
-
-
-def listing(values: Iterable[str]) -> str:
-    shown = [repr(str(value))[:80] for _, value in zip(range(5), values, strict=False)]
-    return ", ".join(shown)
-
-
-def refuse(path: Path, what: str, remedy: str) -> UserError:
-    return UserError(f"{path}: {what}; {remedy}")
 
 
 def max_file_bytes(rows: int, shape: Sequence[int]) -> int:
@@ -106,6 +89,9 @@ def _magic(path: Path, rows: int, limit: int) -> bytes:
             magic = handle.read(4)
     except OSError as error:
         raise refuse(path, f"cannot be read ({error.strerror})", "give an existing file") from None
+    except ValueError as error:
+        # A name that no file can have, such as one with a zero byte.
+        raise refuse(path, f"cannot be read ({error})", "give an existing file") from None
     if size == 0:
         raise refuse(path, "is empty (0 bytes)", "write id and prediction into it")
     if size > limit:
@@ -139,62 +125,18 @@ def read_bare(path: Path, *, rows: int, elements: int) -> pa.Table:
 def keys_of(path: Path, table: pa.Table) -> Predictions:
     """Ids, seeds and what a file says of itself; no values."""
     for name in table.column_names:
-        nulls = table.column(name).null_count
-        if nulls:
-            raise refuse(path, f"column {name!r} has {nulls} empty cells", "fill every row")
-    tags = {
-        key.decode("utf-8", "replace").removeprefix(META): value.decode("utf-8", "replace")
-        for key, value in (table.schema.metadata or {}).items()
-        if key.startswith(META.encode())
-    }
-    ids = _texts(path, table.column("id"))
+        if nulls := table.column(name).null_count:
+            raise checks.empty_cells(path, name, nulls)
+    ids = checks.texts(path, table.column("id"))
     seeds = np.zeros(len(ids), dtype=np.int64)
     if "seed" in table.column_names:
-        try:
-            seeds = table.column("seed").cast(pa.int64()).to_numpy()
-        except pa.ArrowException as error:
-            raise unreadable(path, error) from None
-    declared = Declared(tags.get("benchmark"), tags.get("track"), tags.get("protocol"))
-    return Predictions(ids, seeds, np.empty(0), declared)
+        seeds = checks.seeds_of(path, table.column("seed").to_pylist())
+    return Predictions(ids, seeds, np.empty(0), checks.declared_by(table.schema.metadata))
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
     first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
     return refuse(path, f"is not readable parquet ({first})", "write the file again")
-
-
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    for name in ("id", "prediction"):
-        if names.count(name) != 1:
-            count = names.count(name)
-            raise refuse(
-                path,
-                f"has {count or 'no'} column{'s' if count > 1 else ''} named {name!r}"
-                f" (columns: {listing(names)})",
-                _remedy_for(names),
-            )
-    extra = [name for name in names if name not in {"id", "prediction", "seed"}]
-    if extra or names.count("seed") > 1:
-        raise refuse(
-            path,
-            f"has unknown columns {listing(extra or ['seed (twice)'])}",
-            "the columns are id, prediction and optionally seed; drop the others (index=False)",
-        )
-
-
-def _remedy_for(names: Sequence[str]) -> str:
-    """What to do about columns that are not the ones asked for."""
-    lone = names[0] if len(names) == 1 else ""
-    if ";" in lone or "\t" in lone:
-        separator = "semicolons" if ";" in lone else "tabs"
-        return (
-            f"its columns seem to be separated by {separator}; separate them by commas and write"
-            " numbers with a decimal point (pandas' to_csv(index=False) does)"
-        )
-    lower = [name.lower() for name in names]
-    if lower.count("id") == lower.count("prediction") == 1:
-        return "write the names in lower case: id, prediction and optionally seed"
-    return "the columns are id, prediction and optionally seed"
 
 
 def _value_of(path: Path, line: str, text: str) -> float:
@@ -206,7 +148,19 @@ def _value_of(path: Path, line: str, text: str) -> float:
     remedy = "write numbers"
     if re.fullmatch(r"[+-]?\d+,\d+", text, re.ASCII):
         remedy = "write numbers with a decimal point"
+    elif text.lower() in _MISSING:
+        remedy = "predict a number for every sample"
     raise refuse(path, f"{line}: prediction {text[:40]!r} is not a number", remedy)
+
+
+def _seed_of(path: Path, line: str, text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        raise refuse(path, f"{line}: seed {text[:40]!r} is not an integer", "write integers")
+    if not _INTEGER.fullmatch(text):
+        raise refuse(
+            path, f"{line}: seed {text[:40]} has more than 18 digits", "number the seeds from 0"
+        )
+    return int(text)
 
 
 def _read_csv(path: Path, rows: int) -> Predictions:
@@ -217,45 +171,46 @@ def _read_csv(path: Path, rows: int) -> Predictions:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle, strict=True)
             header = [name.strip() for name in next(reader, [])]
-            _check_names(path, header)
+            checks.check_names(path, header)
             at = {name: header.index(name) for name in header}
-            for cells in reader:
-                if not cells:
-                    continue
-                line = f"line {reader.line_num}"
-                if len(cells) != len(header):
-                    raise refuse(
-                        path, f"{line} has {len(cells)} cells, not {len(header)}", "mend that line"
-                    )
+            for line, cells in _csv_rows(path, reader, len(header)):
                 if len(ids) >= rows * MAX_SEEDS:
-                    raise _too_many(path, rows)
-                value = _value_of(path, line, cells[at["prediction"]].strip())
-                seed = cells[at["seed"]].strip() if "seed" in at else "0"
-                if not _INTEGER.fullmatch(seed):
-                    raise refuse(
-                        path, f"{line}: seed {seed[:40]!r} is not an integer", "write integers"
-                    )
+                    raise checks.too_many_rows(path, rows)
+                values.append(_value_of(path, line, cells[at["prediction"]].strip()))
+                seeds.append(_seed_of(path, line, cells[at["seed"]].strip()) if "seed" in at else 0)
                 ids.append(cells[at["id"]])
-                values.append(value)
-                seeds.append(int(seed))
     except UnicodeDecodeError:
         raise refuse(path, "is not UTF-8 text", "save a CSV as UTF-8, or give parquet") from None
     except csv.Error as error:
         raise refuse(
             path, f"is not well-formed CSV ({error})", "write it with a CSV writer"
         ) from None
-    _check_lengths(path, ids)
+    except OSError as error:
+        raise refuse(path, f"cannot be read ({error.strerror})", "give an existing file") from None
+    checks.check_lengths(path, ids)
     return Predictions(
         np.array(ids, dtype=object), np.array(seeds, dtype=np.int64), np.array(values)
     )
 
 
-def _too_many(path: Path, rows: int) -> UserError:
-    return refuse(
-        path,
-        f"has more than {rows:,} samples × {MAX_SEEDS} seeds rows",
-        "keep only this benchmark's samples",
-    )
+def _csv_rows(path: Path, reader: Any, width: int) -> Iterator[tuple[str, list[str]]]:
+    """Each row of a CSV with the place where it stands; blank lines are left out.
+
+    A row of nothing but separators is what spreadsheets write below a table. Anywhere else it
+    stands for a sample whose id and prediction are missing.
+    """
+    blank = ""
+    for cells in reader:
+        line = f"line {reader.line_num}"
+        if not any(cell.strip() for cell in cells):
+            if len(cells) > 1:
+                blank = blank or line
+            continue
+        if blank:
+            raise refuse(path, f"{blank} is empty but for separators", "fill or remove that line")
+        if len(cells) != width:
+            raise refuse(path, f"{line} has {len(cells)} cells, not {width}", "correct that line")
+        yield line, cells
 
 
 def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> Predictions:
@@ -269,22 +224,68 @@ def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> 
 def _bare(path: Path, rows: int, elements: int, limit: int, *, values: bool) -> pa.Table:
     """The file's table, once it is known what reading it takes; ``elements`` is 0 for scalars."""
     try:
+        # Opened here and not by pyarrow, which takes no file name that is not Unicode.
         with path.open("rb") as handle:
             footer = pages.read_footer(handle)
-            schema = pq.read_schema(path)
-            _check_names(path, schema.names)
-            _check_types(path, schema, elements)
-            coded = _check_sizes(path, handle, footer, rows, elements, limit)
-        names = [name for name in schema.names if values or name != "prediction"]
-        # A dictionary is kept as one: unfolded, a few bytes could be as many gigabytes.
-        with pq.ParquetFile(
-            path, read_dictionary=["id"] if coded else None, page_checksum_verification=True
-        ) as file:
-            table = file.read(columns=names, use_threads=False)
-        table.validate(full=True)
-        return table
+            schema = pq.read_schema(handle)
+            checks.check_names(path, schema.names)
+            if footer.rows:
+                _check_types(path, schema, elements)
+            coding = _check_sizes(path, handle, footer, rows, elements, limit)
+            names = [name for name in schema.names if values or name != "prediction"]
+            if not footer.rows:
+                return _no_rows(schema, names, elements)
+            if coding.unbounded:
+                ids = _bounded_ids(path, handle, coding)
+                rest = _read_table(handle, [name for name in names if name != "id"])
+                return rest.append_column("id", ids).replace_schema_metadata(schema.metadata)
+            # A dictionary is kept as one: unfolded, a few bytes could be as many gigabytes.
+            return _read_table(handle, names, ["id"] if coding.dictionary else None)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise unreadable(path, error) from None
+
+
+def _read_table(
+    handle: BinaryIO, names: Sequence[str], dictionary: list[str] | None = None
+) -> pa.Table:
+    with pq.ParquetFile(
+        handle, read_dictionary=dictionary, page_checksum_verification=True
+    ) as file:
+        table = file.read(columns=list(names), use_threads=False)
+    table.validate(full=True)
+    return table
+
+
+def _no_rows(schema: pa.Schema, names: Sequence[str], elements: int) -> pa.Table:
+    """A table without rows, of the types that are asked for: without rows there are no others."""
+    prediction = pa.list_(pa.float64()) if elements else pa.float64()
+    kinds = {"id": pa.string(), "prediction": prediction, "seed": pa.int64()}
+    fields = [(name, kinds[name]) for name in names]
+    return pa.schema(fields, metadata=schema.metadata).empty_table()
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How the ids of a file are encoded."""
+
+    dictionary: bool = False
+    unbounded: bool = False
+    """Each id may repeat the start of the one before, so that its length is not known before."""
+    bytes: int = 0
+    """Unpacked, as the page headers have it; no single id is longer."""
+
+
+def _bounded_ids(path: Path, handle: BinaryIO, coding: _Coding) -> pa.ChunkedArray:
+    """Ids of an encoding that hides their size, so few at once that they fit into memory."""
+    size = max(1, IDS_AT_ONCE_BYTES // max(1, coding.bytes))
+    parts: list[pa.Array] = []
+    with pq.ParquetFile(handle, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(size, columns=["id"], use_threads=False):
+            batch.validate(full=True)
+            part = batch.column(0)
+            checks.check_lengths(path, [text for text in part.to_pylist() if text is not None])
+            parts.append(part)
+    return pa.chunked_array(parts)
 
 
 def _check_sizes(
@@ -294,29 +295,27 @@ def _check_sizes(
     rows: int,
     elements: int,
     limit: int,
-) -> bool:
-    """Refuse what would take more memory than an honest file; whether ids are dictionary-coded."""
+) -> _Coding:
+    """Refuse what would take more memory than an honest file; how its ids are encoded."""
     most = rows * MAX_SEEDS
     if footer.rows > most:
-        raise _too_many(path, rows)
+        raise checks.too_many_rows(path, rows)
     # What the footer says is what is reserved, what the pages say is what is unpacked.
     reserved: Counter[str] = Counter()
     for chunk in footer.chunks:
         reserved[chunk.column] += chunk.values
     held: Counter[str] = Counter()
-    unpacked, size, coded = footer.bytes, 0, False
+    unpacked, size, coding = footer.bytes, 0, _Coding()
     for page in pages.read_pages(handle, footer.chunks):
         size += page.bytes
         unpacked = max(unpacked, size)
         held[page.column] += 0 if page.dictionary else page.values
         if page.column == "id":
-            coded = coded or page.dictionary
-            if page.encoding == pages.DELTA_BYTE_ARRAY:
-                raise refuse(
-                    path,
-                    "holds ids in the encoding DELTA_BYTE_ARRAY, whose size cannot be seen before",
-                    "write it with pandas or pyarrow",
-                )
+            coding = _Coding(
+                coding.dictionary or page.dictionary,
+                coding.unbounded or page.encoding == pages.DELTA_BYTE_ARRAY,
+                coding.bytes + page.bytes,
+            )
     remedy = "keep only id, prediction and seed of this benchmark's samples"
     if unpacked > limit:
         what = f"unpacks to {unpacked:,} bytes, more than the {limit:,} that are plausible"
@@ -330,60 +329,21 @@ def _check_sizes(
         flat = name != "prediction" or not elements
         if reserved[name] != held[name] or (flat and count != footer.rows):
             raise ValueError("its parts contradict each other in the number of rows")
-    return coded
-
-
-def _check_lengths(path: Path, ids: Sequence[str]) -> None:
-    longest = max(map(len, ids), default=0)
-    if longest > MAX_ID_LENGTH:
-        raise refuse(
-            path,
-            f"holds an id of {longest:,} characters",
-            f"ids have {MAX_ID_LENGTH} characters at most",
-        )
-
-
-def _texts(path: Path, column: pa.ChunkedArray) -> np.ndarray:
-    texts: list[str] = []
-    for chunk in column.chunks:
-        distinct, index = chunk, None
-        if isinstance(chunk, pa.DictionaryArray):
-            distinct, index = chunk.dictionary, chunk.indices.to_pylist()
-        listed = distinct.to_pylist()
-        _check_lengths(path, listed)
-        texts += listed if index is None else [listed[one] for one in index]
-    return np.array(texts, dtype=object)
+    return coding
 
 
 def _check_types(path: Path, schema: pa.Schema, elements: int) -> None:
-    def text(kind: pa.DataType) -> bool:
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        return (
-            pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
-        )
-
-    if not text(schema.field("id").type):
-        raise refuse(path, f"id holds {schema.field('id').type}, not text", "write ids as text")
-    if "seed" in schema.names and not pa.types.is_integer(schema.field("seed").type):
-        raise refuse(path, f"seed holds {schema.field('seed').type}", "write seeds as integers")
+    checks.check_keys(path, schema)
     kind = schema.field("prediction").type
-    if elements:
-        if not (
-            (
-                pa.types.is_fixed_size_list(kind)
-                or pa.types.is_list(kind)
-                or pa.types.is_large_list(kind)
-            )
-            and pa.types.is_floating(kind.value_type)
-        ):
-            raise refuse(
-                path,
-                f"prediction holds {kind}, not lists of floats",
-                f"write each prediction flat, as a list of floats ({elements:,} at most)",
-            )
-    elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise refuse(path, f"prediction holds {kind}, not numbers", "write one number per row")
+    if not elements:
+        if not checks.is_number(kind):
+            raise checks.not_numbers(path, kind)
+    elif not (checks.is_list(kind) and pa.types.is_floating(kind.value_type)):
+        raise refuse(
+            path,
+            f"prediction holds {kind}, not lists of floats",
+            f"write each prediction flat, as a list of floats ({elements:,} at most)",
+        )
 
 
 def _values(path: Path, column: pa.Array, shape: tuple[int, ...]) -> np.ndarray:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from etchmark.data.columns import Columns
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions as reader
 from etchmark.scoring import uncertainty
+from etchmark.scoring.doubts import Doubt, Evidence, Trivial, doubts_of, evidence_of, trivial_of
 from etchmark.scoring.marks import Marks, marks_of
 from etchmark.scoring.metrics import (
     TERMS,
@@ -31,6 +33,7 @@ class Scored:
 
     scores: list[SplitScore]
     samples: list[SampleScores]
+    doubts: list[Doubt] = field(default_factory=list)
 
 
 def samples_of(
@@ -78,6 +81,7 @@ def _worst(samples: SampleScores) -> str:
     return repr(str(samples.ids[int(np.argmax(np.nan_to_num(size, nan=np.inf)))]))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # What is not finite is refused by name.
 def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> SplitScore:
     """Scores, intervals and counts of one split."""
     sums = samples.sums()
@@ -149,6 +153,16 @@ def fold_statistics(folds: Sequence[FoldScore], name: str) -> tuple[float | None
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
+def split_of_ids(benchmark: Benchmark, splits: Iterable[str]) -> dict[str, str]:
+    """The split of every sample of some splits, by its id."""
+    track = benchmark.label_track()
+    return {
+        str(name): split
+        for split in dict.fromkeys(splits)
+        for name in Columns(benchmark.files(split, track), ["id"])["id"]
+    }
+
+
 def score_predictions(
     benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions | FramesFile
 ) -> Scored:
@@ -157,24 +171,65 @@ def score_predictions(
     truths = benchmark.scored_splits(protocol)
     headline = benchmark.spec.protocols[protocol].split
     ids = {name: truth.ids for name, truth in truths.items()}
+    known = {name for split in ids.values() for name in split}
+    if not known.issuperset(given.ids):
+        unscored = [split for split in benchmark.splits if split not in truths]
+        reader.check_scored(path, given.ids, protocol, split_of_ids(benchmark, unscored))
     if isinstance(given, FramesFile):
         placed = reader.arrange(path, given.ids, given.seeds, ids, headline)
-        samples = samples_of_frames(benchmark, path, given, truths, placed, drawn=headline)
-        return _scored(benchmark.spec, protocol, path, samples)
+        tallies = tally_frames(benchmark, path, given, truths, placed, drawn=headline)
+        samples = samples_of_frames(benchmark, truths, placed, tallies)
+        grounds = {name: (tally.evidence, tally.persistence()) for name, tally in tallies.items()}
+        return _scored(benchmark.spec, protocol, path, samples, grounds)
     checked = reader.check(path, given, ids, headline)
     samples = [
         samples_of(name, truths[name], chosen, marks_of(benchmark, name))
         for name, chosen in checked.items()
     ]
-    return _scored(benchmark.spec, protocol, path, samples)
+    grounds = {
+        name: (
+            evidence_of(truths[name].target, chosen.values),
+            trivial_of(
+                benchmark.spec,
+                truths[name].target,
+                training_means(benchmark, protocol, truths[name]),
+            ),
+        )
+        for name, chosen in checked.items()
+    }
+    return _scored(benchmark.spec, protocol, path, samples, grounds)
 
 
-def _scored(spec: BenchmarkSpec, protocol: str, path: Path, samples: list[SampleScores]) -> Scored:
+def training_means(benchmark: Benchmark, protocol: str, truth: Truth) -> np.ndarray:
+    """Mean of the labels that a model may learn from.
+
+    Returns:
+        Shape (samples, ...) where folds are left out in turn, else that of one label.
+    """
+    train = benchmark.spec.protocols[protocol].train_split
+    if truth.folds is None:
+        learnt = truth if train is None else benchmark.truth(train, protocol)
+        return learnt.target.mean(axis=0, dtype=np.float64)
+    means = np.empty(truth.target.shape)
+    for fold in np.unique(truth.folds):
+        held_out = truth.folds == fold
+        means[held_out] = truth.target[~held_out].mean(axis=0, dtype=np.float64)
+    return means
+
+
+def _scored(
+    spec: BenchmarkSpec,
+    protocol: str,
+    path: Path,
+    samples: list[SampleScores],
+    grounds: Mapping[str, tuple[Evidence, Trivial | None]],
+) -> Scored:
     try:
         scores = [score_samples(spec, protocol, one) for one in samples]
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return Scored(scores, samples)
+    doubts = [doubt for score in scores for doubt in doubts_of(spec, score, *grounds[score.split])]
+    return Scored(scores, samples, doubts)
 
 
 def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predictions | FramesFile:
@@ -188,7 +243,7 @@ def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predicti
     return reader.read(path, rows=rows, shape=shape)
 
 
-def samples_of_frames(
+def tally_frames(
     benchmark: Benchmark,
     path: Path,
     given: FramesFile,
@@ -196,8 +251,8 @@ def samples_of_frames(
     placed: Mapping[str, tuple[list[int], np.ndarray]],
     *,
     drawn: str,
-) -> list[SampleScores]:
-    """The per-sample outcome of every split, in one pass over the file.
+) -> dict[str, FrameTally]:
+    """What scores of every split are made from, in one pass over the file.
 
     Args:
         benchmark: what is predicted.
@@ -214,6 +269,16 @@ def samples_of_frames(
         if split in placed
     }
     fill(tallies, path, given)
+    return tallies
+
+
+def samples_of_frames(
+    benchmark: Benchmark,
+    truths: Mapping[str, Truth],
+    placed: Mapping[str, tuple[list[int], np.ndarray]],
+    tallies: Mapping[str, FrameTally],
+) -> list[SampleScores]:
+    """The per-sample outcome of every split."""
     return [
         SampleScores(
             split=split,

@@ -17,10 +17,17 @@ import pyarrow.parquet as pq
 
 from etchmark.data.loading import Frames, Truth
 from etchmark.scoring import reading
+from etchmark.scoring.checks import Declared, refuse
+from etchmark.scoring.doubts import (
+    PERSISTENCE_TERMS,
+    Evidence,
+    Trivial,
+    persistence_of,
+    persistence_terms,
+)
 from etchmark.scoring.frames import frame_terms
 from etchmark.scoring.metrics import TERMS, sample_terms
 from etchmark.scoring.predictions import not_finite
-from etchmark.scoring.reading import Declared, refuse
 from etchmark.scoring.rollouts import Rollout, rollout
 from etchmark.specs import BenchmarkSpec
 
@@ -46,7 +53,10 @@ class FramesFile:
         size = max(1, VALUES_AT_ONCE // self.elements)
         row = 0
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            with (
+                self.path.open("rb") as handle,
+                pq.ParquetFile(handle, page_checksum_verification=True) as file,
+            ):
                 for batch in file.iter_batches(size, columns=["prediction"], use_threads=False):
                     column = batch.column(0)
                     flat = column.flatten()
@@ -103,7 +113,7 @@ class FrameTally:
     ) -> None:
         if truth.frames is None or spec.frames is None:
             raise ValueError(f"{spec.id} is no benchmark of frames")
-        self.target, self.seen = truth.frames, seen
+        self.spec, self.target, self.seen = spec, truth.frames, seen
         self.checks, self.wanted = spec.frames, spec.metrics
         shape = (len(seeds), len(truth.ids))
         self.terms = {name: np.full(shape, np.nan) for name in TERMS}
@@ -111,6 +121,8 @@ class FrameTally:
         places = np.stack(np.unravel_index(np.arange(order.size), shape), axis=1)
         self.drawn, self.names = drawn, truth.ids
         self.rollout: Rollout | None = None
+        self.evidence = Evidence(*shape)
+        self._repeated = {name: np.zeros(shape[1]) for name in PERSISTENCE_TERMS}
         self.places = dict(zip(order.ravel().tolist(), places.tolist(), strict=True))
 
     def add(self, row: int, values: np.ndarray) -> None:
@@ -120,6 +132,10 @@ class FrameTally:
         given = values.reshape(target.shape)
         if self.drawn and seed == 0 and sample == 0:
             self.rollout = rollout(str(self.names[0]), target[0], given[0])
+        self.evidence.add(seed, slice(sample, sample + 1), target, given)
+        if seed == 0:
+            for name, value in persistence_terms(target[0], last[0]).items():
+                self._repeated[name][sample] = value
         found, errors = frame_terms(target, given, last, self.checks, self.wanted)
         found |= sample_terms(target, given, CENTRE)
         for name, value in found.items():
@@ -130,6 +146,10 @@ class FrameTally:
                     name, np.empty((*self.terms["n"].shape, error.shape[1]))
                 )
                 whole[seed, sample] = error[0]
+
+    def persistence(self) -> Trivial | None:
+        """The score of the last frame given, repeated; once every sample has been taken."""
+        return persistence_of(self.spec, self._repeated)
 
 
 def fill(tallies: Mapping[str, FrameTally], path: Path, given: FramesFile) -> None:

@@ -1,0 +1,270 @@
+"""Doubts: what is legal and looks like a mistake is scored, with a warning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import etchmark
+from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.registry.preview import preview
+from etchmark.registry.submissions import score_file
+from etchmark.scoring import predictions
+from etchmark.scoring.doubts import Doubt
+from etchmark.specs import ModelCard
+
+Command = Callable[..., Any]
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def noise(values: np.ndarray) -> np.ndarray:
+    generator = np.random.default_rng(3)
+    return np.asarray(values, dtype=float) + generator.normal(size=np.shape(values))
+
+
+@pytest.fixture
+def write(toy_content: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A predictions file: the labels of the headline split after a change."""
+
+    def made(change: Change, benchmark: str = "toy-line", split: str = "test") -> Path:
+        truth = load_benchmark(benchmark).truth(split)
+        path = tmp_path / "p.parquet"
+        predictions.write(path, truth.ids, np.asarray(change(truth.target)))
+        return path
+
+    return made
+
+
+def doubts(command: Command, path: Path, benchmark: str = "toy-line") -> list[dict[str, str]]:
+    """Doubts in the JSON of ``score``, which are the warnings on stderr."""
+    ran = command("score", path, benchmark, "--protocol", "holdout", "--json")
+    assert ran.rc == 0
+    found = json.loads(ran.stdout)["doubts"]
+    assert ran.stderr.splitlines() == [f"warning: {doubt['message']}" for doubt in found]
+    text = command("score", path, benchmark, "--protocol", "holdout")
+    assert (text.rc, text.stderr) == (0, ran.stderr)
+    assert "warning" not in text.stdout
+    return found
+
+
+CASES: list[tuple[Change, list[str], str]] = [
+    (noise, [], ""),
+    (lambda y: y + 1, [], ""),
+    (lambda y: y * 0, ["constant"], "split 'test': every prediction is 0; it tells no sample"),
+    (lambda y: np.full_like(y, 101.5), ["constant"], "every prediction is 101.5"),
+    (lambda y: y, ["equal_to_labels"], "9 of 9 predictions equal their labels"),
+    (lambda y: y * (1 + 1e-8), ["equal_to_labels"], "9 of 9 predictions equal their labels"),
+    (lambda y: np.where(np.arange(9) < 5, y, y + 1), ["equal_to_labels"], "5 of 9 predictions"),
+    (lambda y: np.where(np.arange(9) < 4, y, y + 1), [], ""),
+    (lambda y: noise(y) / 1000, ["orders_of_magnitude"], "are about 0.001 times the labels"),
+    (lambda y: noise(y) * 40, ["orders_of_magnitude"], "check their unit and scale"),
+    (lambda y: -noise(y) * 1e6, ["orders_of_magnitude"], "check their unit and scale"),
+    (lambda y: y[::-1], ["worse_than_trivial"], "mm, which predicting the mean training label"),
+]
+
+
+@pytest.mark.parametrize(("change", "kinds", "message"), CASES)
+def test_numbers(
+    write: Callable[..., Path], command: Command, change: Change, kinds: list[str], message: str
+) -> None:
+    found = doubts(command, write(change))
+    assert [doubt["kind"] for doubt in found] == kinds
+    assert all(message in doubt["message"] for doubt in found), found
+
+
+def set_unit(content: Path, unit: str) -> None:
+    path = content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["target"]["unit"] = unit
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "other"),
+    [
+        ("HV", 0.00980665, "GPa"),
+        ("HV", 9.80665, "MPa"),
+        ("GPa", 1000, "MPa"),
+        ("%", 0.01, "shares"),
+    ],
+)
+def test_another_unit_is_named(
+    toy_content: Path,
+    write: Callable[..., Path],
+    command: Command,
+    unit: str,
+    factor: float,
+    other: str,
+) -> None:
+    set_unit(toy_content, unit)
+    (doubt,) = doubts(command, write(lambda labels: noise(labels) * factor))
+    assert doubt["kind"] == "orders_of_magnitude"
+    assert doubt["message"].endswith(f"as if they were in {other}; predict in {unit}")
+
+
+def test_the_trivial_reference_is_the_mean_that_a_model_may_learn(
+    write: Callable[..., Path], command: Command
+) -> None:
+    """The very mean is no worse than itself; anything farther off is."""
+    line = load_benchmark("toy-line")
+    mean = line.truth("train").target.mean()
+    target = line.truth("test").target
+    worse = np.abs(target - mean).mean()
+
+    def about(step: float) -> Change:
+        # Constant but for a hair, so that it is judged by its error alone.
+        return lambda labels: mean + step * np.sign(mean - labels) + 1e-9 * np.arange(9)
+
+    assert doubts(command, write(about(0))) == []
+    (doubt,) = doubts(command, write(about(0.5)))
+    assert doubt["kind"] == "worse_than_trivial"
+    assert f"is worse than {worse:.4g} mm" in doubt["message"]
+
+
+def test_folds_are_held_against_the_other_folds(toy_content: Path, tmp_path: Path) -> None:
+    line = load_benchmark("toy-line")
+    truth = line.truth("train", "folds")
+    assert truth.folds is not None
+    others = [truth.target[truth.folds != fold].mean() for fold in truth.folds]
+    path = tmp_path / "p.parquet"
+    predictions.write(path, truth.ids, np.array(others))
+    assert score_file(line, path, protocol="folds")[1].doubts == []
+    farther = np.array(others) + 0.2 * np.sign(np.array(others) - truth.target)
+    predictions.write(path, truth.ids, farther)
+    (doubt,) = score_file(line, path, protocol="folds")[1].doubts
+    assert (doubt.kind, doubt.split) == ("worse_than_trivial", "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        (noise, []),
+        (lambda y: y, ["equal_to_labels"]),
+        (lambda y: y * 0, ["constant"]),
+        (lambda y: np.broadcast_to(np.arange(6).reshape(3, 2), y.shape), ["constant"]),
+        (lambda y: y * 1000.0, ["orders_of_magnitude"]),
+        (lambda y: -y, ["worse_than_trivial"]),
+    ],
+)
+def test_arrays(
+    write: Callable[..., Path], command: Command, change: Change, kinds: list[str]
+) -> None:
+    found = doubts(command, write(change, "toy-fields"), "toy-fields")
+    assert [doubt["kind"] for doubt in found] == kinds
+
+
+def test_one_seed_is_enough(toy_content: Path, tmp_path: Path, command: Command) -> None:
+    truth = load_benchmark("toy-line").truth("test")
+    path = tmp_path / "p.parquet"
+    values = np.concatenate([noise(truth.target), truth.target, np.full(9, 100.0)])
+    seeds = np.repeat([0, 1, 2], 9)
+    predictions.write(path, np.tile(truth.ids, 3), values, seeds=seeds)
+    kinds = [doubt["kind"] for doubt in doubts(command, path)]
+    assert kinds == ["equal_to_labels", "constant"]
+
+
+# --- frames ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waves(toy_frames: Path) -> Benchmark:
+    return load_benchmark("toy-waves")
+
+
+def repeated(waves: Benchmark, frames: int = 6) -> np.ndarray:
+    """The last frame given of each sample, repeated."""
+    seen = waves.seen("test")
+    return np.stack([np.repeat(seen[row][-1:], frames, axis=0) for row in range(len(seen))])
+
+
+FRAMES: list[tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], list[str], str]] = [
+    (lambda truth, last: truth + 0.01, [], ""),
+    (lambda truth, last: last, [], ""),
+    (lambda truth, last: truth, ["equal_to_labels"], "5 of 5 predictions equal their labels"),
+    (lambda truth, last: truth * 0, ["constant"], "every prediction is 0"),
+    (lambda truth, last: truth * 0 + truth.mean(axis=(1, 2, 3), keepdims=True), ["constant"],
+     "5 of 5 predictions are uniform frames; they have no structure"),
+    (lambda truth, last: truth * 255, ["orders_of_magnitude"], "are about 255 times the labels"),
+    (lambda truth, last: truth + 2 * (last - truth), ["worse_than_trivial"],
+     "which repeating the last frame given would score"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+@pytest.mark.parametrize(("change", "kinds", "message"), FRAMES)
+def test_frames(
+    waves: Benchmark,
+    tmp_path: Path,
+    command: Command,
+    change: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    kinds: list[str],
+    message: str,
+    kind: type,
+) -> None:
+    frames = waves.truth("test").frames
+    assert frames is not None
+    truth = np.stack([frames[row] for row in range(5)]).astype(np.float64)
+    values = change(truth, repeated(waves).astype(np.float64))
+    path = tmp_path / "p.parquet"
+    parts = [(waves.truth("test").ids, values, np.zeros(5, dtype=int))]
+    predictions.write_frames(path, parts, kind=kind)
+    found = doubts(command, path, "toy-waves")
+    assert [doubt["kind"] for doubt in found] == kinds
+    assert all(message in doubt["message"] for doubt in found), found
+
+
+# --- who is told -------------------------------------------------------------------------------
+
+SUBMIT = ("--protocol", "holdout", "--track", "features", "--name", "mine")
+
+
+def test_submit_warns_and_stores(write: Callable[..., Path], command: Command) -> None:
+    path = write(lambda labels: labels)
+    ran = command("submit", path, "toy-line", *SUBMIT)
+    assert ran.rc == 0
+    assert ran.stderr.startswith("warning: split 'test': 9 of 9 predictions equal their labels")
+    assert "stored as" in ran.stdout
+    as_json = command("submit", path, "toy-line", *SUBMIT, "--json")
+    assert as_json.stderr == ran.stderr
+    assert "doubts" not in json.loads(as_json.stdout)
+
+
+def test_evaluate_does_not_doubt_the_baselines_of_the_hub(
+    toy_content: Path, command: Command
+) -> None:
+    command("evaluate", "toy_mean", "toy-line").fine()
+
+
+def test_preview_hands_doubts_over(write: Callable[..., Path]) -> None:
+    path = write(lambda labels: labels * 0)
+    prepared = preview(
+        path, "toy-line", name="mine", card=ModelCard(), track="features", protocol="holdout"
+    )
+    assert prepared.doubts == [
+        Doubt("constant", "test", "split 'test': every prediction is 0; it tells no sample from"
+              " another")
+    ]  # fmt: skip
+
+
+def test_every_split_is_named(toy_content: Path) -> None:
+    line = load_benchmark("toy-line")
+    truths = [line.truth(split) for split in ("test", "hard")]
+    frame = pd.DataFrame(
+        {
+            "id": np.concatenate([truth.ids for truth in truths]),
+            "prediction": np.concatenate([truth.target for truth in truths]),
+        }
+    )
+    with pytest.warns(etchmark.DoubtWarning) as caught:
+        etchmark.score(frame, line, protocol="holdout")
+    assert [str(one.message).partition(":")[0] for one in caught] == [
+        "split 'test'",
+        "split 'hard'",
+    ]
