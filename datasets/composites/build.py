@@ -145,7 +145,7 @@ def _solver(payload: Mapping[str, Any]) -> Callable[..., Any]:
             contrast,
             payload["poisson"],
             loads=loads,
-            tolerance=payload["tolerance"],
+            residual=payload["tolerance"],
             dtype=torch.float32,
             device=device,
         )
