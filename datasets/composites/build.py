@@ -135,8 +135,8 @@ def _solver(payload: Mapping[str, Any]) -> Callable[..., Any]:
 
     from etchmark.simulation.homogenization import homogenize
 
-    # Fields in single precision leave the stiffness right to far below 1e-6: its energy is summed
-    # in double precision.
+    # The rule and the precision the released labels were made with: a tolerance of the stiffness
+    # would end other iterations, and give other digits.
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def solve(microstructure: np.ndarray, contrast: float, loads: list[int] | None) -> Any:
