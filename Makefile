@@ -35,7 +35,7 @@ help:
 	@echo "make test       fast suite (make lint, make test-slow: the rest)"
 	@echo "make test-core  the fast suite without PyTorch and the other extras, on a newer Python"
 	@echo "make test-browser  the dashboard in headless Chromium; pictures in .cache/screenshots"
-	@echo "make speed      solver, peers and statistics side by side, as ratios"
+	@echo "make speed      solvers and statistics beside their peers; tables in docs/speed.md"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
 
 $(READY): pyproject.toml constraints.txt
@@ -100,9 +100,21 @@ speed-dashboard: setup
 	$(BIN)/python tests/performance/dashboard_speed.py .cache/large
 
 # Peers and GPU are measured if they are there; ratios in one run, so that the machine cancels out.
-speed: setup
+# evoxels has an environment of its own. One thread, then two; tables go to docs/speed.md.
+EVOXELS := .cache/evoxels
+MEASURE := ETCHMARK_SPEED_FILE=.cache/speed.json ETCHMARK_EVOXELS=$(CURDIR)/$(EVOXELS)/bin/python
+speed: setup $(EVOXELS)/.ready
 	$(BIN)/python $(INSTALL) -e '.[speed]'
-	$(BIN)/python -m pytest tests/performance -m speed -s
+	rm -f .cache/speed.json
+	status=0; \
+	ETCHMARK_SPEED_THREADS=1 $(MEASURE) $(BIN)/python -m pytest tests/performance -m speed -s -k "beside or 51_cubed or two_point" || status=1; \
+	ETCHMARK_SPEED_THREADS=2 $(MEASURE) $(BIN)/python -m pytest tests/performance -m speed -s || status=1; \
+	$(BIN)/python tests/performance/side_by_side.py .cache/speed.json docs/speed.md && exit $$status
+
+$(EVOXELS)/.ready: $(READY)
+	$(BIN)/python -m venv $(EVOXELS)
+	$(EVOXELS)/bin/python -m pip install --quiet --disable-pip-version-check 'evoxels[jax]==1.1.0'
+	@touch $@
 
 results: setup
 	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections spinodal-forecast spinodal-forecast-10 grain-growth-forecast grain-growth-forecast-10; do $(BIN)/etchmark results run $$benchmark || exit; done

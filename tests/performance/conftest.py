@@ -1,22 +1,48 @@
-"""What the measurements of speed share."""
+"""What the measurements of speed share.
+
+`ETCHMARK_SPEED_THREADS` (default 2) is the number of threads of every library, and of the cores
+that the process may use; `ETCHMARK_SPEED_FILE` is where comparisons are kept.
+"""
 
 from __future__ import annotations
 
-import math
-import time
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+from side_by_side import Case, Comparison, compare, in_turns, machine, store, table
 
+THREADS = int(os.environ.get("ETCHMARK_SPEED_THREADS", "2"))
 Report = Callable[..., None]
+Beside = Callable[..., Comparison]
+
+
+def limit_threads() -> None:
+    """Hold the libraries, which read this when they are loaded, to the threads of the run."""
+    if "ETCHMARK_SPEED_THREADS" not in os.environ:
+        return
+    for name in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+        os.environ[f"{name}_NUM_THREADS"] = str(THREADS)
+    if THREADS == 1:
+        os.environ["XLA_FLAGS"] = (
+            "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        )
+    if hasattr(os, "sched_setaffinity"):
+        # XLA's pool cannot be told otherwise. Children inherit it.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+
+
+limit_threads()
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    """Two threads of torch, as many as the machine of the stated goals has cores."""
+def torch_threads() -> Iterator[None]:
+    """As many threads of torch as the run has."""
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     yield
     torch.set_num_threads(before)
 
@@ -36,16 +62,27 @@ def report() -> Report:
 
 @pytest.fixture
 def shortest() -> Callable[..., list[float]]:
-    """Takes times by ``shortest(repeats, *calls)``."""
+    """Takes wall times by ``shortest(repeats, *calls)``; calls run in turns."""
+    return lambda repeats, *calls: [wall for wall, _ in in_turns(repeats, calls)]
 
-    def take(repeats: int, *calls: Callable[[], object]) -> list[float]:
-        """The shortest time of each call in seconds; they run in turns, once before to warm up."""
-        times = [math.inf] * len(calls)
-        for _ in range(repeats + 1):
-            for index, call in enumerate(calls):
-                start = time.perf_counter()
-                call()
-                times[index] = min(times[index], time.perf_counter() - start)
-        return times
 
-    return take
+@pytest.fixture(scope="session")
+def comparisons() -> Iterator[list[Comparison]]:
+    """What has been compared; kept in the file of the run when it ends."""
+    state, measured = machine(), []
+    yield measured
+    if measured and "ETCHMARK_SPEED_FILE" in os.environ:
+        store(Path(os.environ["ETCHMARK_SPEED_FILE"]), measured, state)
+
+
+@pytest.fixture
+def beside(comparisons: list[Comparison]) -> Beside:
+    """Times cases, ours first, prints and keeps the table: ``beside(title, unit, *cases)``."""
+
+    def measure(title: str, unit: str, *cases: Case, repeats: int = 4) -> Comparison:
+        comparison = compare(title, unit, THREADS, cases, repeats)
+        comparisons.append(comparison)
+        print("\n" + "\n".join(table(asdict(comparison))))
+        return comparison
+
+    return measure

@@ -1,20 +1,28 @@
 """Speed of the Cahn–Hilliard solver beside peers, in the same run, precision and accuracy.
 
-`make speed` prints it. The field is the dataset's: 64², one unit per node, batches of 16.
+`make speed` prints it. The field is the dataset's: 64², one unit per node, batches of 16. evoxels
+runs in an environment of its own, whose Python is named by `ETCHMARK_EVOXELS`.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import os
+import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from side_by_side import Case  # noqa: E402
 
 from etchmark.simulation.phase_field import CahnHilliard, Polynomial, noise  # noqa: E402
 
@@ -52,9 +60,9 @@ def exponax(fields: np.ndarray, dt: float, order: int = 2, extent: float = float
         2, extent, NODES, dt, diffusivity=1.0, gamma=1.0, order=order, dealiasing_fraction=1.0
     )
     run = jax.jit(jax.vmap(ex.repeat(stepper, round(SPAN / dt))))
-    given = jax.numpy.asarray(fields[:, None])
-    assert given.dtype == np.float64
-    return lambda: np.asarray(run(given).block_until_ready())[:, 0]
+    start = jax.numpy.asarray(fields[:, None])
+    assert start.dtype == np.float64
+    return lambda: np.asarray(run(start).block_until_ready())[:, 0]
 
 
 def py_pde(fields: np.ndarray, scheme: str, dt: float) -> Solve:
@@ -109,9 +117,17 @@ def test_agreement_with_exponax_under_refinement(report: Any) -> None:
     assert all(3 < coarse / fine < 5.5 for coarse, fine in itertools.pairwise(gaps))
 
 
-def test_beside_exponax(
-    fields: np.ndarray, report: Any, shortest: Callable[..., list[float]]
-) -> None:
+TITLE = f"Cahn–Hilliard, {NODES}², {BATCH} fields, {SPAN:g} units of time"
+UNIT = "error of the field (RMS)"
+
+
+def our_case(fields: np.ndarray) -> Case:
+    dt, error = chosen_step(partial(ours, fields), STEPS, own_limit(fields))
+    run = ours(fields, dt)
+    return Case("etchmark, ETD-AB2", "Fourier", "float64", f"dt {dt:.3g}", error, run)
+
+
+def test_beside_exponax(fields: np.ndarray, beside: Any) -> None:
     """ETD-RK2 on the same grid, each beside its own limit.
 
     These differ by some 4e-4, because the two treat the highest wave number differently and this
@@ -119,50 +135,87 @@ def test_beside_exponax(
     """
     limit, other_limit = own_limit(fields), exponax(fields, 0.01, order=4)()
     assert rms(limit - other_limit) < ACCURACY, "both solve the same problem"
-    mine, error = chosen_step(partial(ours, fields), STEPS, limit)
-    theirs, other = chosen_step(partial(exponax, fields), STEPS, other_limit)
-    took, peer = shortest(3, ours(fields, mine), exponax(fields, theirs))
-    report(
-        f"Cahn–Hilliard, {NODES}², batch {BATCH}, float64, {SPAN:g} units of time",
-        (f"etchmark, dt {mine:.3g}, error {error:.2g}", took, "s"),
-        (f"exponax ETD-RK2, dt {theirs:.3g}, error {other:.2g}", peer, "s"),
-        ("ratio", peer / took, ""),
-        goal="at least 1.5",
-    )
-    assert peer >= 1.5 * took
+    dt, error = chosen_step(partial(exponax, fields), STEPS, other_limit)
+    run = exponax(fields, dt)
+    peer = Case("exponax, ETD-RK2", "Fourier", "float64", f"dt {dt:.3g}", error, run)
+    comparison = beside(f"{TITLE}, beside exponax", UNIT, our_case(fields), peer)
+    print("    goal: no slower, in processor time")
+    assert comparison.ratio("processor") >= 1
 
 
-def test_beside_py_pde(
-    fields: np.ndarray, report: Any, shortest: Callable[..., list[float]]
-) -> None:
-    """Explicit steps as long as accuracy and stability allow, of the faster of two schemes."""
-    truth = py_pde(fields[:1], "runge-kutta", 0.005)()
-    longest = {"euler": 0.032, "runge-kutta": 0.04}
-    chosen = {
-        scheme: chosen_step(
-            partial(py_pde, fields[:1], scheme), [first / 2**n for n in range(5)], truth
+class Evoxels:
+    """The peer's process: set up once, then one solution for every line it is sent."""
+
+    def __init__(self, python: str, fields: np.ndarray, folder: Path) -> None:
+        np.save(folder / "fields.npy", fields)
+        script = Path(__file__).with_name("evoxels_peer.py")
+        arguments = [str(folder / "fields.npy"), str(SPAN), str(ACCURACY)]
+        self.process = subprocess.Popen(
+            [python, str(script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        for scheme, first in longest.items()
-    }
-    mine, own = chosen_step(partial(ours, fields), STEPS, own_limit(fields))
-    solves = {scheme: py_pde(fields, scheme, chosen[scheme][0]) for scheme in chosen}
-    took, *peers = shortest(1, ours(fields, mine), *solves.values())
-    times = dict(zip(solves, peers, strict=True))
-    report(
-        f"Cahn–Hilliard, {NODES}², batch {BATCH}, float64, {SPAN:g} units of time",
-        (f"etchmark, dt {mine:.3g}, error {own:.2g}", took, "s"),
-        *(
-            (
-                f"py-pde {scheme}, dt {chosen[scheme][0]:.3g}, error {chosen[scheme][1]:.2g}",
-                one,
-                "s",
+        self.setting = self._answer()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "evoxels ended; what it said stands above"
+        return json.loads(line)
+
+    def solve(self) -> tuple[float, float]:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        wall, processor = self._answer()
+        return wall, processor
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def test_beside_evoxels(fields: np.ndarray, beside: Any) -> None:
+    """Central differences of the same equation, with the fastest of its time steppers."""
+    python = os.environ.get("ETCHMARK_EVOXELS")
+    if not python:
+        pytest.skip("ETCHMARK_EVOXELS names no Python that has evoxels")
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Evoxels(python, fields, Path(folder))
+        try:
+            setting = peer.setting
+            case = Case(
+                f"evoxels, {setting['scheme']}",
+                "finite differences",
+                "float64",
+                f"dt {setting['dt']:.3g}",
+                setting["error"],
+                peer.solve,
             )
-            for scheme, one in times.items()
-        ),
-        ("ratio to the faster", min(peers) / took, ""),
-        goal="at least 3; the 20 hoped for are not reached beside its compiled Euler scheme",
-    )
-    assert min(peers) >= 3 * took
+            comparison = beside(f"{TITLE}, beside evoxels", UNIT, our_case(fields), case, repeats=2)
+        finally:
+            peer.close()
+    print("    goal: at least 10 times faster")
+    assert comparison.ratio("processor") >= 10
+
+
+def test_beside_py_pde(fields: np.ndarray, beside: Any) -> None:
+    """Explicit steps as long as accuracy and stability allow, of two schemes."""
+    truth = py_pde(fields[:1], "runge-kutta", 0.005)()
+    cases = []
+    for scheme, longest in (("euler", 0.032), ("runge-kutta", 0.04)):
+        steps = [longest / 2**n for n in range(5)]
+        dt, error = chosen_step(partial(py_pde, fields[:1], scheme), steps, truth)
+        run = py_pde(fields, scheme, dt)
+        setting = f"dt {dt:.3g}"
+        cases.append(
+            Case(f"py-pde, {scheme}", "finite differences", "float64", setting, error, run)
+        )
+    comparison = beside(f"{TITLE}, beside py-pde", UNIT, our_case(fields), *cases, repeats=1)
+    print("    goal: at least 3; the 20 hoped for are not reached beside its compiled Euler scheme")
+    assert comparison.ratio("processor") >= 3
 
 
 def own_limit(fields: np.ndarray) -> np.ndarray:

@@ -1,0 +1,200 @@
+"""Times of solvers beside their peers: taken in turns, kept in a file, written as tables.
+
+`make speed` measures into `.cache/speed.json` and writes `docs/speed.md` from it::
+
+    python tests/performance/side_by_side.py .cache/speed.json docs/speed.md
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "numpy", "scipy", "jax", "exponax", "py-pde", "scikit-fem", "pyamg", "porespy")
+Seconds = tuple[float, float]
+"""Wall time and processor time of all threads."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A solver with all that its time depends on."""
+
+    solver: str
+    discretisation: str
+    precision: str
+    setting: str
+    """Step, tolerance or residual."""
+    error: float
+    """Distance to what it converges to, in the unit of the comparison."""
+    run: Callable[[], object]
+    """Solves once. What returns a pair of numbers has measured itself: wall and processor time."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case that has been timed."""
+
+    solver: str
+    discretisation: str
+    precision: str
+    setting: str
+    error: float
+    wall: float
+    processor: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours and its peers, timed in turns."""
+
+    title: str
+    unit: str
+    """What the error is an error of."""
+    threads: int
+    rows: list[Row]
+    """Ours first."""
+
+    def ratio(self, kind: str = "wall") -> float:
+        """Time of the fastest peer over ours."""
+        ours, *peers = (getattr(row, kind) for row in self.rows)
+        return min(peers) / ours
+
+
+def timed(run: Callable[[], object]) -> Seconds:
+    """Time of one call."""
+    wall, processor = time.perf_counter(), time.process_time()
+    outcome = run()
+    seconds = time.perf_counter() - wall, time.process_time() - processor
+    if isinstance(outcome, tuple) and len(outcome) == 2:
+        return outcome
+    return seconds
+
+
+def in_turns(repeats: int, runs: Sequence[Callable[[], object]]) -> list[Seconds]:
+    """The shortest times of each; all run in turns, and once before to warm up."""
+    best = [(math.inf, math.inf)] * len(runs)
+    for round_ in range(repeats + 1):
+        for index, run in enumerate(runs):
+            wall, processor = timed(run)
+            if round_:
+                best[index] = min(best[index][0], wall), min(best[index][1], processor)
+    return best
+
+
+def compare(title: str, unit: str, threads: int, cases: Sequence[Case], repeats: int) -> Comparison:
+    """Time cases, ours first."""
+    times = in_turns(repeats, [case.run for case in cases])
+    rows = [
+        Row(case.solver, case.discretisation, case.precision, case.setting, case.error, *seconds)
+        for case, seconds in zip(cases, times, strict=True)
+    ]
+    return Comparison(title, unit, threads, rows)
+
+
+# --- the file and the document --------------------------------------------------------------------
+
+
+def machine() -> dict[str, Any]:
+    """What is needed to read times: processor, cores, load, versions."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": versions,
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def store(path: Path, comparisons: Sequence[Comparison], state: dict[str, Any]) -> None:
+    """Add comparisons to a file; those of the same title and threads replace older ones."""
+    kept: dict[str, Any] = {"comparisons": []}
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    new = {(one.title, one.threads) for one in comparisons}
+    older = [one for one in kept["comparisons"] if (one["title"], one["threads"]) not in new]
+    content = {"machine": state, "comparisons": [*older, *(asdict(one) for one in comparisons)]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(path)
+
+
+def table(comparison: dict[str, Any]) -> list[str]:
+    """Lines of Markdown; a ratio is a solver's time over ours."""
+    plural = "s" if comparison["threads"] > 1 else ""
+    lines = [
+        f"### {comparison['title']}, {comparison['threads']} thread{plural}",
+        "",
+        f"| solver | discretisation | precision | setting | {comparison['unit']} | wall s"
+        " | processor s | ratio, wall | ratio, processor |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    ours = comparison["rows"][0]
+    for row in comparison["rows"]:
+        ratios = [row[kind] / ours[kind] for kind in ("wall", "processor")]
+        shown = ["", ""] if row is ours else [f"{ratio:.2g}" for ratio in ratios]
+        cells = [row["solver"], row["discretisation"], row["precision"], row["setting"]]
+        cells += [f"{row['error']:.1e}", f"{row['wall']:.3g}", f"{row['processor']:.3g}", *shown]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+HEAD = (
+    "# Speed beside peers\n\n"
+    "Written by `make speed`; every number is of one run on one machine. Each solver is set to the"
+    " same error,\nmeasured as the distance to what it converges to itself, and all of a table run"
+    " in turns: the shortest time of\neach counts. Processor time is that of all threads. A ratio"
+    " is a peer's time over ours, above 1 where etchmark\nis faster.\n"
+)
+
+
+def document(content: dict[str, Any]) -> str:
+    """The tables as a Markdown document."""
+    state = content["machine"]
+    versions = ", ".join(f"{name} {value}" for name, value in state["versions"].items())
+    load = "" if state["load"] is None else f", load {state['load']:.1f} at the start"
+    lines = [
+        HEAD,
+        f"{state['processor']}, {state['cores']} cores{load}; Python {state['python']}, {versions};"
+        f" {state['measured']}.",
+        "",
+    ]
+    for comparison in content["comparisons"]:
+        lines += table(comparison)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    source, target = map(Path, arguments)
+    text = document(json.loads(source.read_text(encoding="utf-8")))
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(target)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
