@@ -142,6 +142,12 @@ def open_store() -> Store:
     return _open(str(home), _stamp(home / "registry.sqlite")[0], results)
 
 
+def show_left_out(store: Store) -> None:
+    """Name the submissions whose rows cannot be read; the board is without them."""
+    for submission, reason in list(store.left_out.items()):
+        st.warning(literal(f"Submission {submission[:12]} is left out: {reason}."))
+
+
 def registry_state(store: Store) -> tuple[str, ...]:
     """Changes whenever something was written to the registry; costs two calls of stat."""
     names = ("registry.sqlite", "registry.sqlite-wal")

@@ -92,7 +92,12 @@ def _strip(_found: Gallery, known: str) -> np.ndarray:
 def _spread(spec: BenchmarkSpec, store: Store, leader: str | None) -> tuple[str, str] | None:
     """How the labels lie that a submission was scored with; None unless they are numbers."""
     entry = None if leader is None else parts.entry(store, leader)
-    samples = None if entry is None else sample_scores(entry, spec.protocols[spec.headline].split)
+    try:
+        split = spec.protocols[spec.headline].split
+        samples = None if entry is None else sample_scores(entry, split)
+    except UserError:
+        # The model's page says what is wrong with its table.
+        return None
     if samples is None or samples.target is None:
         return None
     target = spec.target

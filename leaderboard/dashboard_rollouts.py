@@ -11,6 +11,7 @@ from dashboard_parts import entry, literal, row_names
 from dashboard_plots import BLUE, VERMILION
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from etchmark.errors import UserError
 from etchmark.registry.standings import sample_scores
 from etchmark.registry.store import Store
 from etchmark.scoring.rollouts import Rollout
@@ -49,7 +50,12 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
     drawn, without = [], []
     for one in picked:
         found = entry(store, one)
-        samples = None if found is None else sample_scores(found, split)
+        try:
+            samples = None if found is None else sample_scores(found, split)
+        except UserError as error:
+            # The other models can be drawn all the same.
+            st.warning(literal(str(error)))
+            samples = None
         if samples is None or samples.rollout is None:
             without.append(rows[one])
         else:

@@ -166,7 +166,7 @@ def show(spec: BenchmarkSpec, store: Store, chosen: dict[str, str]) -> None:
         return
     entries = [found for one in picked if (found := parts.entry(store, one)) is not None]
     if len(entries) < 2:
-        raise UserError("a submission is no longer in the registry; reload the page")
+        raise UserError("a submission was withdrawn or cannot be read; reload the page")
     given = compare.sides(entries)
     split = spec.protocols[chosen["protocol"]].split
     show_differences(spec, given, split, chosen)

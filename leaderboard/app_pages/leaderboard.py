@@ -342,7 +342,7 @@ def show_model(spec: BenchmarkSpec, store: Store, frame: pd.DataFrame) -> str | 
         return None
     entry = parts.entry(store, chosen)
     if entry is None:
-        raise UserError("that submission is no longer in the registry; reload the page")
+        raise UserError("that submission was withdrawn or cannot be read; reload the page")
     with st.container(border=True):
         dashboard_model.show(spec, store, entry)
     return chosen[:12]
@@ -366,6 +366,7 @@ def main() -> None:
     store = parts.open_store()
     track = None if chosen["track"] == parts.ALL_TRACKS else chosen["track"]
     board = parts.board(spec, store, protocol=chosen["protocol"], metric=chosen["metric"])
+    parts.show_left_out(store)
     where = dashboard_filters.show(board.frame, chosen)
     frame = parts.standings(
         spec,

@@ -49,6 +49,7 @@ def main() -> None:
             with column, st.container(border=True, height="stretch"), parts.guarded():
                 show_benchmark(parts.benchmark(name), store, places)
     show_newest(store)
+    parts.show_left_out(store)
     # Ranks take longest: what can be read at once stands there before them.
     for name, place in places.items():
         with place, parts.guarded():

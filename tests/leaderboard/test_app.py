@@ -8,9 +8,11 @@ import io
 import json
 import re
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -1095,6 +1097,39 @@ def test_broken_registry_is_one_line(home: Path, toy_content: Path) -> None:
     assert not app.exception
     assert len(app.error) == 1
     assert "registry" in app.error[0].value
+
+
+@pytest.mark.parametrize("column", ["record", "samples"])
+def test_a_submission_that_cannot_be_read_is_named_and_the_others_are_shown(
+    board: dict[str, Entry], home: Path, column: str
+) -> None:
+    damaged = board["good"].record.submission
+    with closing(sqlite3.connect(home / "registry.sqlite")) as connection, connection:
+        connection.execute(f"update submissions set {column} = x'00' where id = ?", [damaged])
+        connection.execute("delete from briefs where id = ?", [damaged])
+    for name in ("leaderboard", "overview"):
+        app = fine(page(name))
+        (warning,) = [one.value for one in app.warning]
+        assert damaged[:12] in warning
+        assert "left out" in warning
+    app = fine(start(benchmark=BENCHMARK))
+    assert table(app)["model"].tolist() == ["kinds only", "worse"]
+    app = fine(page("compare", benchmark=BENCHMARK))
+    assert "kinds only" in app.multiselect[0].options[0]
+    fine(page("submit", benchmark=BENCHMARK))
+
+
+def test_a_damaged_table_closes_no_page_but_what_is_made_from_it(
+    board: dict[str, Entry], home: Path
+) -> None:
+    damaged = board["good"].record.submission
+    with closing(sqlite3.connect(home / "registry.sqlite")) as connection, connection:
+        connection.execute("update submissions set samples = x'00' where id = ?", [damaged])
+    fine(page("overview"))
+    assert "good" in table(fine(start(benchmark=BENCHMARK)))["model"].tolist()
+    app = start(benchmark=BENCHMARK, model=damaged[:12])
+    assert not app.exception
+    assert ["table is damaged" in one.value for one in app.error] == [True]
 
 
 def test_unforeseen_errors_are_one_generic_line(

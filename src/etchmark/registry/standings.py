@@ -18,7 +18,7 @@ from etchmark.catalog import pick_protocol, pick_track, unknown
 from etchmark.errors import UserError
 from etchmark.registry import digests
 from etchmark.registry.store import Store
-from etchmark.registry.tables import Brief, Entry, brief_of
+from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores, from_table
@@ -39,10 +39,22 @@ def _split_of(found: Sequence[SampleScores], split: str) -> SampleScores | None:
 
 
 def sample_scores(entry: Entry, split: str) -> SampleScores | None:
-    """Per-sample outcome of a submission on one split, None if it has none."""
+    """Per-sample outcome of a submission on one split, None if it has none.
+
+    Raises:
+        UserError: the stored table is damaged.
+    """
     if entry.samples is None:
         return None
-    return _split_of(from_table(pq.read_table(io.BytesIO(entry.samples))), split)
+    try:
+        tables = from_table(pq.read_table(io.BytesIO(entry.samples)))
+    except UNREADABLE:
+        record = entry.record
+        raise UserError(
+            f"submission {record.submission[:12]} ({record.name}): its per-sample table is damaged;"
+            " submit it again, or remove it with `etchmark withdraw`"
+        ) from None
+    return _split_of(tables, split)
 
 
 def unit_sums(entry: Entry, split: str) -> tuple[np.ndarray, tuple[str, ...]] | None:

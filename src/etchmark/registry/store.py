@@ -1,21 +1,27 @@
 """The registry: result records and per-sample tables in a database, prediction files by hash.
 
 SQLite in WAL mode, flushed at every commit, in the hub folder. A submission is acknowledged only
-after its transaction is on disk; before that nothing of it is visible.
+after its transaction is on disk; before that nothing of it is visible. A row that cannot be read is
+left out with a warning that names it. A hub that cannot be written is read from a private copy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
+    Engine,
+    String,
     bindparam,
     create_engine,
     delete,
@@ -23,21 +29,25 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    inspect,
+    or_,
     select,
+    type_coerce,
+    update,
 )
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from etchmark import files, settings
 from etchmark.catalog import content_root
 from etchmark.errors import UserError
 from etchmark.patience import patiently
-from etchmark.registry import reviewed
+from etchmark.registry import opening, reviewed
 from etchmark.registry.digests import VERSION
 from etchmark.registry.reviewed import read_record as read_record
 from etchmark.registry.tables import (
+    LOCAL,
+    REVIEWED,
+    UNREADABLE,
     Base,
     Brief,
     BriefRow,
@@ -45,23 +55,34 @@ from etchmark.registry.tables import (
     MetaRow,
     SubmissionRow,
     SumsRow,
-    content_of,
+    brief_of_row,
     digest_rows,
     entry_of,
     of_board,
+    record_of,
     rows_of,
     sums_of,
+    why_unreadable,
 )
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
+T = TypeVar("T")
 BUSY_TIMEOUT_S = 30.0
-LOCAL, REVIEWED = "local", "reviewed"
+STORED = (SubmissionRow.id, SubmissionRow.record, SubmissionRow.samples, SubmissionRow.origin)
+"""What an entry is read from: a column beside them may be damaged."""
+FIRST_CHARACTERS = '{"schema":1'
+"""Of every record that is stored here; what begins otherwise is read to see whether it can be."""
+
+__all__ = ["LOCAL", "REVIEWED", "Store", "read_record"]
 
 
 def _is_stored(session: Session, entry: Entry) -> bool:
-    row = session.get(SubmissionRow, entry.record.submission)
-    return row is not None and entry_of(row) == entry
+    query = select(*STORED).where(SubmissionRow.id == entry.record.submission)
+    row = session.execute(query).one_or_none()
+    with suppress(*UNREADABLE):
+        return row is not None and entry_of(row) == entry
+    return False
 
 
 def _put(session: Session, rows: Sequence[Base]) -> None:
@@ -90,81 +111,178 @@ class Store:
         self.home = home or settings.home()
         self.results = results or content_root() / "leaderboard" / "results"
         self.path = self.home / "registry.sqlite"
-        self.engine = create_engine(
-            URL.create("sqlite", database=str(self.path)), connect_args={"timeout": BUSY_TIMEOUT_S}
-        )
-        event.listen(self.engine, "connect", _configure)
+        self.read_only: str | None = None
+        """Why nothing can be stored here; None if it can."""
+        self.left_out: dict[str, str] = {}
+        """Why each submission is left out whose row cannot be read, by id."""
+        self._named: set[str] = set()
+        """Submissions of which a warning was given."""
+        self._snapshot: opening.Snapshot | None = None
+        self._refreshing = threading.Lock()
         with self._explained():
-            self.home.mkdir(parents=True, exist_ok=True)
-            _patiently(self._make_tables)
-            _patiently(self._take_reviewed)
-            _patiently(self._make_digests)
+            self.read_only = opening.read_only_reason(self.path)
+            if self.read_only is None:
+                self.engine = _engine(self.path)
+                _patiently(lambda: opening.make_tables(self.engine, self.path))
+                if column := opening.foreign_column(self.engine):
+                    self.read_only = f"its table {column.replace('.', ' has a column ')} that this"
+                    self.read_only += " version of etchmark does not know; update etchmark"
+            if self.read_only is None:
+                self._bring_up_to_date()
+            else:
+                self._refresh()
+
+    def _bring_up_to_date(self) -> None:
+        _patiently(self._take_reviewed)
+        _patiently(self._make_digests)
+        if self.left_out:
+            _patiently(self._recover_reviewed)
+
+    def _recover_reviewed(self) -> None:
+        """Take damaged reviewed records in again from their files; tried once for the same ones."""
+        query = select(SubmissionRow.id).where(
+            SubmissionRow.origin == REVIEWED, SubmissionRow.id.in_(list(self.left_out))
+        )
+        with Session(self.engine) as session:
+            damaged = sorted(session.scalars(query))
+            reviewed, tried = (session.get(MetaRow, key) for key in ("reviewed", "recovered"))
+            state = json.dumps([reviewed and reviewed.value, damaged])
+            if not damaged or (tried and tried.value == state):
+                return
+        self._write(lambda session: session.execute(delete(MetaRow)))
+        self._take_reviewed()
+        self._digest_again(damaged)
+        self._write(lambda session: session.merge(MetaRow(key="recovered", value=state)))
+
+    def _refresh(self) -> None:
+        """Copy a hub that cannot be written again where somebody else has written to it."""
+        if self.read_only is None:
+            return
+        with self._refreshing:
+            if self._snapshot and self._snapshot.stamp == opening.stamp(self.path):
+                return
+            self._snapshot = opening.Snapshot(self.path)
+            self.engine = _engine(self._snapshot.path)
+            opening.make_tables(self.engine, self.path)
+            if opening.foreign_column(self.engine):
+                opening.drop_foreign_columns(self.engine)
+            self._bring_up_to_date()
+
+    def require_writable(self) -> None:
+        """Refuse, before anything is done, what could not be stored in the end.
+
+        Raises:
+            UserError: the hub can only be read.
+        """
+        if self.read_only is not None:
+            raise UserError(
+                f"{self.home}: this hub can be read but not changed ({self.read_only}); ask its"
+                " owner, or set ETCHMARK_HOME to a folder of your own"
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what the database says into one line for the caller."""
         try:
             yield
+        except PermissionError as error:
+            raise UserError(
+                f"{error.filename or self.path}: the registry cannot be read or written by this"
+                f" user ({error.strerror}); ask its owner to allow it, or set ETCHMARK_HOME to"
+                " another folder"
+            ) from None
         except (OSError, DatabaseError, ValueError) as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise UserError(
-                f"{self.path}: the registry cannot be used ({reason}); mend or move that file, make"
-                " room, or set ETCHMARK_HOME to another folder"
+                f"{self.path}: the registry cannot be used ({reason}); restore or move that file,"
+                " make room, or set ETCHMARK_HOME to another folder"
             ) from None
 
-    def _make_tables(self) -> None:
-        ours = Base.metadata.tables
-        found = inspect(self.engine).get_table_names()
-        if found and not set(found) & set(ours):
-            raise UserError(
-                f"{self.path}: is another program's database; move it or set ETCHMARK_HOME to"
-                " another folder"
-            )
-        if set(ours) <= set(found):
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with self._explained():
+            self._refresh()
             with Session(self.engine) as session:
-                session.execute(select(SubmissionRow).limit(1))
+                yield session
+
+    def _leave_out(self, submission: Any, reason: str) -> None:
+        """Say once that a row cannot be used."""
+        name = str(submission)
+        self.left_out[name] = reason
+        if name in self._named:
             return
-        with self.engine.connect() as connection:
-            # Kept in the file; set only once it is known to be ours.
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        # Another process may be making them at this moment.
-        with self.engine.begin() as connection:
-            for table in ours.values():
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+        self._named.add(name)
+        warnings.warn(f"left out: submission {name[:12]} in {self.path}: {reason}", stacklevel=3)
+
+    def _readable(
+        self, rows: Iterable[Any], read: Callable[[Any], T], *, again: bool = False
+    ) -> list[T]:
+        """What is read from each row that can be read; rows have ``id`` and ``record``.
+
+        With ``again`` also of those that were left out: somebody may have replaced them.
+        """
+        values = []
+        for row in rows:
+            if str(row.id) in self.left_out and not again:
+                continue
+            try:
+                values.append(read(row))
+            except UNREADABLE as error:
+                self._leave_out(row.id, why_unreadable(row.record, error))
+            else:
+                self.left_out.pop(str(row.id), None)
+        return values
 
     # --- reading ---
 
     def entries(self, benchmark: str, version: int) -> list[Entry]:
         """Every submission to one version of a benchmark, oldest first."""
         query = (
-            select(SubmissionRow)
+            select(*STORED)
             .where(SubmissionRow.benchmark == benchmark, SubmissionRow.version == version)
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
-        with self._explained(), Session(self.engine) as session:
-            return [entry_of(row) for row in session.scalars(query)]
+        with self._reading() as session:
+            return self._readable(session.execute(query), entry_of)
 
     def briefs(self, benchmark: str, version: int, protocol: str) -> list[Brief]:
         """Every submission to one protocol, oldest first."""
-        names = ("track", "protocol", "name", "status", "outcome", "created")
-        columns = [BriefRow.id, BriefRow.content, *(getattr(BriefRow, name) for name in names)]
+        board = of_board(benchmark, version, protocol)
+        with self._reading() as session:
+            briefs, damaged = self._briefs(session, *board)
+        if again := self._digest_again(damaged):
+            with self._reading() as session:
+                recovered, _ = self._briefs(session, *board, BriefRow.id.in_(again))
+            briefs = sorted(
+                [*briefs, *recovered], key=lambda brief: (brief.created, brief.submission)
+            )
+        return briefs
+
+    def _briefs(self, session: Session, *where: Any) -> tuple[list[Brief], list[str]]:
+        """Briefs of some submissions, and the ids of those whose brief is damaged."""
+        names = ("id", "content", "track", "protocol", "name", "status", "outcome")
         query = (
-            select(*columns, SubmissionRow.origin)
+            select(
+                *(getattr(BriefRow, name) for name in names),
+                # As text: what is no date would take all others down with it.
+                type_coerce(BriefRow.created, String).label("created"),
+                SubmissionRow.origin,
+            )
             .join(SubmissionRow, SubmissionRow.id == BriefRow.id)
-            .where(*of_board(benchmark, version, protocol))
+            .where(*where)
             .order_by(BriefRow.created, BriefRow.id)
         )
-        with self._explained(), Session(self.engine) as session:
-            return [
-                Brief(
-                    submission=row.id,
-                    content=content_of(row.content),
-                    **{name: getattr(row, name) for name in (*names, "origin")},
-                )
-                for row in session.execute(query)
-            ]
+        briefs, damaged = [], []
+        for row in session.execute(query):
+            try:
+                brief = brief_of_row(row)
+            except UNREADABLE:
+                brief = None
+            if brief is None or row.id in self.left_out:
+                damaged.append(row.id)
+            else:
+                briefs.append(brief)
+        return briefs, damaged
 
     def sums(
         self,
@@ -187,11 +305,16 @@ class Store:
             .where(*of_board(benchmark, version, protocol))
             .where(SumsRow.split == split, SumsRow.subset == subset, SumsRow.term.in_(terms))
         )
-        with self._explained(), Session(self.engine) as session:
-            found: dict[str, list[Any]] = {}
-            for row in session.execute(query):
-                found.setdefault(row.id, []).append(row)
-            return {submission: sums_of(rows, split, subset) for submission, rows in found.items()}
+        with self._reading() as session:
+            sums, damaged = _sums(session.execute(query), split, subset)
+        if again := self._digest_again(damaged):
+            with self._reading() as session:
+                some = query.where(BriefRow.id.in_(again))
+                recovered, lost = _sums(session.execute(some), split, subset)
+            sums |= recovered
+            for submission in lost:
+                self._leave_out(submission, "the sums over its units are damaged; submit it again")
+        return sums
 
     def records(
         self,
@@ -207,7 +330,7 @@ class Store:
         Neither other records nor per-sample tables are read.
         """
         query = (
-            select(SubmissionRow.record)
+            select(SubmissionRow.id, SubmissionRow.record)
             .where(
                 SubmissionRow.benchmark == benchmark,
                 SubmissionRow.version == version,
@@ -217,13 +340,13 @@ class Store:
             )
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
-        with self._explained(), Session(self.engine) as session:
-            return [ResultRecord.model_validate_json(text) for text in session.scalars(query)]
+        with self._reading() as session:
+            return self._readable(session.execute(query), lambda row: record_of(row.record))
 
     def with_curves(self, benchmark: str, version: int) -> list[Entry]:
         """Those submissions whose record holds curves, oldest first."""
         query = (
-            select(SubmissionRow)
+            select(*STORED)
             .where(
                 SubmissionRow.benchmark == benchmark,
                 SubmissionRow.version == version,
@@ -232,56 +355,65 @@ class Store:
             )
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
-        with self._explained(), Session(self.engine) as session:
-            found = [entry_of(row) for row in session.scalars(query)]
+        with self._reading() as session:
+            found = self._readable(session.execute(query), entry_of)
         return [entry for entry in found if entry.record.curves]
 
     def counts(self) -> tuple[int, int]:
         """Number of submissions that were scored, and of different models among them."""
-        query = select(func.count(), func.count(SubmissionRow.name.distinct())).where(
-            SubmissionRow.outcome == "ok"
-        )
-        with self._explained(), Session(self.engine) as session:
+        query = select(func.count(), func.count(BriefRow.name.distinct())).where(*self._scored())
+        with self._reading() as session:
             submissions, models = session.execute(query).one()
         return int(submissions), int(models)
+
+    def _scored(self) -> tuple[Any, ...]:
+        return (
+            BriefRow.outcome == "ok",
+            BriefRow.form == VERSION,
+            BriefRow.id.not_in(list(self.left_out)),
+        )
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
         """The last submissions that were scored, newest first: what to tell of each.
 
         ``superseded`` says whether a later one of its name stands in its place on the board.
         """
-        told = SubmissionRow
-        place = (told.name, told.benchmark, told.version, told.track, told.protocol)
-        scored = told.outcome == "ok"
+        brief = BriefRow
+        place = (brief.name, brief.benchmark, brief.version, brief.track, brief.protocol)
+        created = type_coerce(brief.created, String).label("created")
         query = (
-            select(told.id, told.created, *place)
-            .where(scored)
-            .order_by(told.created.desc(), told.id)
+            select(brief.id, created, *place)
+            .where(*self._scored())
+            .order_by(brief.created.desc(), brief.id)
             .limit(limit)
         )
-        with self._explained(), Session(self.engine) as session:
+        with self._reading() as session:
             rows = [dict(row._mapping) for row in session.execute(query)]
-            same = scored & told.name.in_([row["name"] for row in rows])
-            order = told.created, told.id
-            found = session.execute(select(told.id, *place).where(same).order_by(*order))
+            same = (*self._scored(), brief.name.in_([row["name"] for row in rows]))
+            order = brief.created, brief.id
+            found = session.execute(select(brief.id, *place).where(*same).order_by(*order))
             # The last of each place is what is left.
             standing = {tuple(places): one for one, *places in found}
+        shown = []
         for row in rows:
             row["superseded"] = row["id"] != standing[tuple(row[one.key] for one in place)]
-        return rows
+            with suppress(*UNREADABLE):
+                shown.append(row | {"created": datetime.fromisoformat(row["created"])})
+        return shown
 
     def get(self, submission: str) -> Entry | None:
-        with self._explained(), Session(self.engine) as session:
-            row = session.get(SubmissionRow, submission)
-            return None if row is None else entry_of(row)
+        """A submission; None if there is none, or (with a warning) none that can be read."""
+        query = select(*STORED).where(SubmissionRow.id == submission)
+        with self._reading() as session:
+            return next(iter(self._readable(session.execute(query), entry_of)), None)
 
     def names(self, benchmark: str | None = None) -> list[str]:
         """Names of the models that were scored on a benchmark, or on any of them."""
         query = select(SubmissionRow.name).where(SubmissionRow.outcome == "ok").distinct()
         if benchmark is not None:
             query = query.where(SubmissionRow.benchmark == benchmark)
-        with self._explained(), Session(self.engine) as session:
-            return list(session.scalars(query))
+        with self._reading() as session:
+            return [name for name in session.scalars(query) if isinstance(name, str)]
 
     def prediction_path(self, sha256: str) -> Path:
         return self.home / "predictions" / sha256[:2] / sha256
@@ -290,6 +422,7 @@ class Store:
 
     def keep_prediction(self, path: Path) -> str:
         """Store a predictions file by its content hash; the hash."""
+        self.require_writable()
         with self._explained():
             content = path.read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()
@@ -304,9 +437,13 @@ class Store:
 
     def add_many(self, entries: Iterable[Entry]) -> None:
         """The same of several, all of them or none."""
+        self.require_writable()
         with self._explained():
+            entries = list(entries)
             rows = [row for entry in entries for row in rows_of(entry)]
             _patiently(lambda: self._write(lambda session: _put(session, rows)))
+        for entry in entries:
+            self.left_out.pop(entry.record.submission, None)
 
     def _write(self, work: Callable[[Session], object]) -> None:
         """One transaction; done again if another process inserted the same row meanwhile."""
@@ -334,35 +471,56 @@ class Store:
 
         def upsert(session: Session) -> None:
             known = [entry.record.submission for entry in found]
-            gone = select(SubmissionRow).where(
+            gone = select(*STORED).where(
                 SubmissionRow.origin == REVIEWED, SubmissionRow.id.not_in(known)
             )
-            for row in list(session.scalars(gone)):
-                if self._submitted_here(entry_of(row).record):
-                    row.origin = LOCAL
+            for row in session.execute(gone).all():
+                this = SubmissionRow.id == row.id
+                if self._submitted_here(row):
+                    session.execute(update(SubmissionRow).where(this).values(origin=LOCAL))
                 else:
                     session.execute(delete(BriefRow).where(BriefRow.id == row.id))
                     session.execute(delete(SumsRow).where(SumsRow.id == row.id))
-                    session.delete(row)
+                    session.execute(delete(SubmissionRow).where(this))
             _put(session, rows)
             session.merge(MetaRow(key="reviewed", value=digest))
 
         self._write(upsert)
 
     def _make_digests(self) -> None:
-        """Make what boards need of submissions stored by an etchmark that made none, or others."""
-        made = exists().where(BriefRow.id == SubmissionRow.id, BriefRow.form == VERSION)
-        query = select(SubmissionRow.id).where(~made)
-        with Session(self.engine) as session:
-            missing = list(session.scalars(query))
-        for submission in missing:
-            with Session(self.engine) as session:
-                row = session.get(SubmissionRow, submission)
-                rows = [] if row is None else digest_rows(entry_of(row))
-            self._write(lambda session, rows=rows: _put(session, rows))
+        """Make what boards need of submissions stored by an etchmark that made none, or others.
 
-    def _submitted_here(self, record: ResultRecord) -> bool:
-        hashes = record.fingerprints.predictions
+        Those that cannot be read are left out.
+        """
+        made = exists().where(BriefRow.id == SubmissionRow.id, BriefRow.form == VERSION)
+        summed = exists().where(SumsRow.id == SubmissionRow.id)
+        made &= summed | SubmissionRow.samples.is_(None)
+        begins = func.substr(SubmissionRow.record, 1, len(FIRST_CHARACTERS))
+        other = or_(begins.is_distinct_from(FIRST_CHARACTERS), SubmissionRow.record.not_like("%}"))
+        with Session(self.engine) as session:
+            missing = list(session.scalars(select(SubmissionRow.id).where(~made)))
+            strange = select(SubmissionRow.id, SubmissionRow.record).where(made, other)
+            self._readable(session.execute(strange), lambda row: record_of(row.record))
+        self._digest_again(missing)
+
+    def _digest_again(self, submissions: Sequence[str]) -> list[str]:
+        """Make again what boards need of submissions; those of which it could be made."""
+        done = []
+        for submission in submissions:
+            query = select(*STORED).where(SubmissionRow.id == submission)
+            with Session(self.engine) as session:
+                found = self._readable(session.execute(query).all(), _digests, again=True)
+            for rows in found:
+                self._write(lambda session, rows=rows: _put(session, rows))
+                done.append(submission)
+        return done
+
+    def _submitted_here(self, row: Any) -> bool:
+        """Whether the predictions of a row are kept here; also where its record is unreadable."""
+        try:
+            hashes = record_of(row.record).fingerprints.predictions
+        except UNREADABLE:
+            return True
         return bool(hashes) and all(self.prediction_path(one).is_file() for one in hashes)
 
     def _reviewed(self) -> Iterable[Entry]:
@@ -387,7 +545,50 @@ def _listing(folder: Path) -> Sequence[Any]:
     ]
 
 
+def _digests(row: Any) -> list[Base]:
+    entry = entry_of(row)
+    if entry.samples is None and entry.record.outcome == "ok":
+        raise ValueError("its per-sample table is missing")
+    try:
+        return digest_rows(entry)
+    except UNREADABLE:
+        raise ValueError("its per-sample table is damaged") from None
+
+
+def _sums(rows: Iterable[Any], split: str, subset: str) -> tuple[dict[str, UnitSums], list[str]]:
+    """Sums by submission, and the ids of those whose sums are damaged."""
+    by_submission: dict[str, list[Any]] = {}
+    for row in rows:
+        by_submission.setdefault(row.id, []).append(row)
+    sums: dict[str, UnitSums] = {}
+    damaged = []
+    counts: dict[str, Counter[int]] = {}
+    for submission, some in by_submission.items():
+        try:
+            sums[submission] = sums_of(some, split, subset)
+        except UNREADABLE:
+            damaged.append(submission)
+        else:
+            count = sums[submission].values.shape[2]
+            counts.setdefault(sums[submission].units, Counter())[count] += 1
+    # The same units are as many for every model: where they are not, something was cut off.
+    usual = {units: count.most_common(1)[0][0] for units, count in counts.items()}
+    short = [name for name, one in sums.items() if one.values.shape[2] != usual[one.units]]
+    for submission in short:
+        del sums[submission]
+    return sums, [*damaged, *short]
+
+
+def _engine(path: Path) -> Engine:
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
 def _configure(connection: Any, _: Any) -> None:
+    # Bytes that are no text make one row unreadable instead of every query that meets it.
+    connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()

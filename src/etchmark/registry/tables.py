@@ -1,23 +1,35 @@
 """Tables of the registry, and what goes into a row and comes out of it.
 
-Boards read briefs and sums; both are made from a submission and can be made anew.
+Boards read briefs and sums; both are made from a submission and can be made again. What comes out
+of a row is checked: another version of etchmark, another program or a bad disk may have written it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from etchmark.registry.digests import VERSION, brief, unit_sums
+from etchmark.catalog import explain
+from etchmark.registry.digests import CARD, COST, VERSION, brief, unit_sums
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
+
+LOCAL, REVIEWED = "local", "reviewed"
+UNREADABLE = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, MemoryError,
+    RecursionError, NotImplementedError, pa.ArrowException,
+)  # fmt: skip
+"""What reading a damaged row or per-sample table raises, whatever is wrong with it."""
 
 
 class Base(DeclarativeBase):
@@ -180,23 +192,89 @@ def selected_by(record: ResultRecord) -> dict[str, Any]:
     }
 
 
-def entry_of(row: SubmissionRow) -> Entry:
-    return Entry(ResultRecord.model_validate_json(row.record), row.samples, row.origin)
+def entry_of(row: Any) -> Entry:
+    """A submission from a row with record, samples and origin.
+
+    Raises:
+        ValueError: the record cannot be read (``why_unreadable`` says why), or a table is no bytes.
+    """
+    if not isinstance(row.samples, bytes | None):
+        raise ValueError("its per-sample table is damaged")
+    return Entry(record_of(row.record), row.samples, row.origin or LOCAL)
+
+
+def record_of(text: Any) -> ResultRecord:
+    """A record from the text that is stored of it; ValueError where it cannot be read."""
+    if not isinstance(text, str):
+        raise ValueError("its record is missing")
+    return ResultRecord.model_validate_json(text)
+
+
+def why_unreadable(text: Any, error: BaseException) -> str:
+    """Why the row of a submission cannot be used and what helps, for one line.
+
+    Args:
+        text: what is stored as its record.
+        error: what reading the row raised.
+    """
+    try:
+        schema = json.loads(text)["schema"]
+    except UNREADABLE:
+        schema = None
+    if isinstance(schema, int) and schema > 1:
+        return f"its record has schema {schema}, which this version cannot read; update etchmark"
+    said = explain(error) if isinstance(error, ValidationError) else str(error)
+    reason = (said.splitlines() or [type(error).__name__])[0]
+    return f"{reason[:200]}; submit it again, or remove it with `etchmark withdraw`"
+
+
+def brief_of_row(row: Any) -> Brief:
+    """What boards show of a submission; ValueError or another of UNREADABLE if it is damaged."""
+    texts = {name: getattr(row, name) for name in ("track", "protocol", "name", "status")}
+    if row.outcome not in ("ok", "failed"):
+        raise ValueError("its outcome is neither ok nor failed")
+    for text in texts.values():
+        # Bytes that are no text were read as lone surrogates, which nothing can print.
+        text.encode()
+    return Brief(
+        submission=row.id,
+        content=content_of(row.content),
+        outcome=row.outcome,
+        origin=row.origin or LOCAL,
+        created=datetime.fromisoformat(row.created),
+        **texts,
+    )
 
 
 def content_of(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict) or not {"card", "claimed", "cost", "reason", "scores"} <= set(
-        found
-    ):
+    """``BriefRow.content`` as ``digests.brief`` made it; ValueError where it is anything else."""
+    content = json.loads(text)
+    card, cost = content["card"], content["cost"]
+    fine = (
+        set(CARD) <= set(card) and set(COST) == set(cost) and {"claimed", "reason"} <= set(content)
+    )
+    fine = fine and all(isinstance(tag, str) for tag in card["tags"])
+    fine = fine and all(_is_number(cost[name]) for name in COST if name != "hardware")
+    for subsets in content["scores"].values():
+        for score in subsets.values():
+            fine = fine and all(isinstance(score[name], int) for name in ("n", "units", "seeds"))
+            for values in score["metrics"].values():
+                fine = fine and all(map(_is_number, values.values()))
+    if not fine:
         raise ValueError("what boards show of a submission is damaged")
-    return found
+    return content
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def sums_of(rows: Sequence[Any], split: str, subset: str) -> UnitSums:
     """Sums of one submission from rows of term, units, seeds and content."""
-    values = [np.frombuffer(one.content, dtype="<f8").reshape(one.seeds, -1) for one in rows]
-    terms = tuple(one.term for one in rows)
+    values = [np.frombuffer(row.content, dtype="<f8").reshape(row.seeds, -1) for row in rows]
+    terms = tuple(row.term for row in rows)
+    if not values[0].size:
+        raise ValueError("the sums over its units are damaged")
     return UnitSums(split, subset, rows[0].units, terms, np.stack(values))
 
 
@@ -205,4 +283,6 @@ def of_board(benchmark: str, version: int, protocol: str) -> tuple[ColumnElement
         BriefRow.benchmark == benchmark,
         BriefRow.version == version,
         BriefRow.protocol == protocol,
+        # Those of another form belong to rows that could not be read again.
+        BriefRow.form == VERSION,
     )
