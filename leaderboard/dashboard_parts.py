@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
-from etchmark import settings
+from etchmark import files, settings
 from etchmark.catalog import catalog, content_root
 from etchmark.data.gallery import Gallery
 from etchmark.data.loading import find_config, read_config
@@ -113,9 +113,11 @@ def guarded() -> Iterator[None]:
         yield
     except UserError as error:
         st.error(literal(str(error)))
-    except Exception:
-        log.exception("a page failed")
-        st.error(GENERIC_ERROR)
+    except Exception as error:
+        refusal = files.refusal(error) if isinstance(error, OSError) else None
+        if refusal is None:
+            log.exception("a page failed")
+        st.error(GENERIC_ERROR if refusal is None else literal(str(refusal)))
 
 
 # --- the engine, cached ------------------------------------------------------------------------

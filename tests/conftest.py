@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,16 +88,20 @@ def mirror(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cli(home: Path) -> Command:
-    """Run ``etchmark`` in a process of its own, with the settings of the test."""
+    """Run ``etchmark`` in a process of its own, with the settings of the test.
+
+    ``before`` is a program, with its arguments, that starts it.
+    """
 
     def run(
         *arguments: str | Path,
         timeout: float = 60,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        before: Sequence[str] = (),
     ) -> Ran:
         done = subprocess.run(
-            [sys.executable, "-m", "etchmark.cli", *map(str, arguments)],
+            [*before, sys.executable, "-m", "etchmark.cli", *map(str, arguments)],
             env={**os.environ, **(env or {})},
             cwd=cwd,
             capture_output=True,

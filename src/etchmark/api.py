@@ -100,8 +100,10 @@ def submit(
         DoubtWarning: the predictions can be scored and look like a mistake.
 
     Raises:
-        UserError: the submission is refused; nothing is stored.
+        UserError: the submission is refused, or the hub can only be read; nothing is stored.
     """
+    store = Store()
+    store.require_writable()
     loaded = _benchmark(benchmark)
     with _as_file(given, loaded) as path:
         prepared = submissions.prepare_file(
@@ -112,7 +114,6 @@ def submit(
             track=track,
             protocol=protocol,
         )
-        store = Store()
         submissions.check_stored(name, store.names())
         if export is not None:
             submissions.export(prepared, Path(export))
@@ -162,10 +163,12 @@ def evaluate(
     """
     chosen = _benchmark(benchmark)
     source = chosen.catalog.model(str(model))
+    registry = Store() if store and not mini and not chosen.unofficial else None
+    if registry is not None:
+        registry.require_writable()
     if mini:
         track = check_inputs(source, chosen, track)
         chosen = mini_of(chosen, track) or chosen
-    registry = Store() if store and not mini and not chosen.unofficial else None
     submissions.check_source(registry, chosen.catalog, source)
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from etchmark import files
 from etchmark.errors import UserError
 
 app = typer.Typer(
@@ -543,6 +544,10 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if hasattr(error, "format_message"):
             _complain_of_usage(error)
+        if isinstance(error, OSError) and (refusal := files.refusal(error)):
+            # A file of the hub that belongs to another user, wherever it was met.
+            _complain(str(refusal))
+            sys.exit(2)
         if os.environ.get("ETCHMARK_DEBUG"):
             raise
         _complain(f"{type(error).__name__}: {error} (ETCHMARK_DEBUG=1 shows the traceback)")

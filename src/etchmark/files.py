@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from etchmark.errors import UserError
+
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the system says where a user may not read or write."""
+
+
+def refusal(error: OSError, path: Path | None = None) -> UserError | None:
+    """The one line for a file that this user may not use; None for any other error.
+
+    Args:
+        error: what the system raised.
+        path: the file, where the error does not name it.
+    """
+    where = error.filename or path
+    if error.errno not in REFUSED or where is None:
+        return None
+    return UserError(
+        f"{where}: cannot be used by this user ({error.strerror}); ask its owner to allow it, or"
+        " set ETCHMARK_HOME to a folder of your own"
+    )
 
 
 @contextmanager

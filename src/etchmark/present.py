@@ -220,6 +220,8 @@ def evaluate(
         loaded = _mini(loaded, track, export, sys.stderr if as_json else sys.stdout)
     # Opened first: a registry that cannot be written is found before the model has run.
     store = Store() if keep else None
+    if store is not None:
+        store.require_writable()
     submissions.check_source(store, loaded.catalog, source)
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
@@ -292,6 +294,7 @@ def submit(
 ) -> None:
     loaded = load_benchmark(benchmark)
     store = Store()
+    store.require_writable()
     prepared = submissions.prepare_file(
         loaded,
         file,

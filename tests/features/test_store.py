@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def _write(folder: Path, part: int) -> None:
     shelf = Shelf(folder, RECIPE)
     for start in range(part, 400, 20):
         shelf.put(hashes[start : start + 20], vectors[start : start + 20], 0.0)
+
+
+def test_a_store_that_cannot_be_written_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes, vectors = rows(3)
+    shelf = Shelf(tmp_path, RECIPE)
+    shelf.put(hashes[:2], vectors[:2], 0.5)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    assert len(shelf.get(hashes)) == 2
+    with pytest.raises(CannotRun, match="ETCHMARK_FEATURES"):
+        shelf.put(hashes, vectors, 0.5)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_processes_write_at_once(tmp_path: Path) -> None:

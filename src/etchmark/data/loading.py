@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,11 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / packaging.MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except OSError:
-        raise UserError(f"{path}: cannot be read; rebuild with `etchmark build`") from None
+    except OSError as error:
+        raise (
+            files.refusal(error, path)
+            or UserError(f"{path}: cannot be read; rebuild with `etchmark build`")
+        ) from None
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error)}; rebuild with `etchmark build`") from None
 
@@ -55,13 +59,20 @@ def read_config(folder: Path, dataset: str, config: str) -> Manifest:
 
 
 def find_config(catalog: Catalog, dataset: str, config: str) -> Path | None:
-    """Where a built config stands: the hub folder first, then the checkout's ``data/``."""
+    """Where a built config stands: the hub folder first, then the checkout's ``data/``.
+
+    Raises:
+        UserError: a folder may not be looked into by this user.
+    """
     for folder in (
         building.hub_folder(dataset, config),
         catalog.root / "datasets" / dataset / "data" / config,
     ):
-        if (folder / packaging.MANIFEST).is_file():
-            return folder
+        try:
+            if (folder / packaging.MANIFEST).is_file():
+                return folder
+        except PermissionError as error:
+            raise files.refusal(error, folder) or error from None
     return None
 
 
@@ -69,11 +80,15 @@ def _whole(folder: Path, manifest: Manifest) -> None:
     for file in manifest.files:
         path = folder / file.path
         # By content: a flipped bit may still decode, and would be scored as if it were the release.
-        if (
-            not path.is_file()
-            or path.stat().st_size != file.bytes
-            or files.sha256_of(path) != file.sha256
-        ):
+        try:
+            whole = (
+                path.is_file()
+                and path.stat().st_size == file.bytes
+                and files.sha256_of(path) == file.sha256
+            )
+        except PermissionError as error:
+            raise files.refusal(error, path) or error from None
+        if not whole:
             raise UserError(
                 f"{path}: missing or damaged; rebuild with"
                 f" `etchmark build {manifest.name} --config {manifest.config}`"
@@ -95,6 +110,13 @@ def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Ma
     manifest = read_config(folder, dataset, config)
     _whole(folder, manifest)
     return folder, manifest
+
+
+def _cache_folder() -> str | None:
+    """Where ``datasets`` keeps its tables; its own default where the hub cannot be written."""
+    folder = settings.home() / "cache" / "datasets"
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    return str(folder) if os.access(existing, os.W_OK) else None
 
 
 class Frames:
@@ -198,7 +220,7 @@ class Benchmark:
             datasets.disable_progress_bars()
         paths = self.files(name, track or next(iter(self.spec.tracks)))
         return datasets.Dataset.from_parquet(
-            [str(path) for path in paths], cache_dir=str(settings.home() / "cache" / "datasets")
+            [str(path) for path in paths], cache_dir=_cache_folder()
         )  # type: ignore[return-value]
 
     def frame(

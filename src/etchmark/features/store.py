@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -82,8 +84,14 @@ class Shelf:
 
     def get(self, hashes: Sequence[bytes]) -> dict[bytes, Found]:
         """What is stored of the images of these hashes."""
-        if not self.path.is_file():
-            return {}
+        try:
+            if not self.path.is_file():
+                return {}
+        except OSError as error:
+            raise CannotRun(
+                f"feature store {self.path}: cannot be read ({error.strerror}); ask its owner to"
+                " allow it, or set ETCHMARK_FEATURES to another folder"
+            ) from None
         found: dict[bytes, Found] = {}
         wanted = list(dict.fromkeys(hashes))
         with self._guarded(), self._open() as connection:
@@ -117,6 +125,14 @@ class Shelf:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         # A connection of its own for every use: one must never be carried into a forked process.
+        if not all(os.access(each, os.W_OK) for each in (self.path.parent, self.path)
+                   if each.exists()):  # fmt: skip
+            # Read as it is: SQLite could not make the files that it keeps beside a database. What
+            # somebody else is adding at this moment is not seen, and is computed again.
+            name = f"file:{quote(str(self.path))}?mode=ro&immutable=1"
+            with closing(sqlite3.connect(name, uri=True)) as connection:
+                yield connection
+            return
         with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
             switch = lambda: connection.execute("PRAGMA journal_mode=WAL")  # noqa: E731
             patiently(switch, sqlite3.OperationalError, BUSY_TIMEOUT_S)

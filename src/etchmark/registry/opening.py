@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, Table, inspect, select, update
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from etchmark.errors import UserError
+from etchmark.files import REFUSED
 from etchmark.registry.tables import (
     LOCAL,
     UNREADABLE,
@@ -31,8 +32,6 @@ from etchmark.registry.tables import (
     selected_by,
 )
 
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the system says where something may not be written."""
 COPYING_ATTEMPTS = 20
 Stamp = tuple[tuple[int, int, int] | None, ...]
 

@@ -185,13 +185,9 @@ class Store:
         """Turn what the database says into one line for the caller."""
         try:
             yield
-        except PermissionError as error:
-            raise UserError(
-                f"{error.filename or self.path}: the registry cannot be read or written by this"
-                f" user ({error.strerror}); ask its owner to allow it, or set ETCHMARK_HOME to"
-                " another folder"
-            ) from None
         except (OSError, DatabaseError, ValueError) as error:
+            if isinstance(error, OSError) and (refusal := files.refusal(error, self.path)):
+                raise refusal from None
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise UserError(
                 f"{self.path}: the registry cannot be used ({reason}); restore or move that file,"
