@@ -21,7 +21,9 @@ ROOMS = {
     "evaluation": 5,
     "registry": 5,
     "api": 6,
+    "citations": 6,
     "present": 6,
+    "present_compare": 6,
     "present_content": 6,
     "cli": 7,
 }

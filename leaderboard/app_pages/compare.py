@@ -84,13 +84,7 @@ def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
     """One line on a pair."""
     value, low, high = (number(row[one]) for one in ("difference", "ci_low", "ci_high"))
     difference = f"{value} ({low} … {high})".replace("-", "−")
-    if not row["better"]:
-        return (
-            f"{row['first']} and {row['second']} are not told apart by these {spec.unit_names}:"
-            f" {difference}."
-        )
-    worse = row["second"] if row["better"] == row["first"] else row["first"]
-    return f"{row['better']} is better than {worse}: {difference}."
+    return f"{compare.relation(row, spec.unit_names)}: {difference}."
 
 
 def show_samples(

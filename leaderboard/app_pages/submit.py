@@ -331,7 +331,7 @@ def show_checked(task: Task, done: Preview) -> None:
         st.warning(parts.literal(doubt.message[:1].upper() + doubt.message[1:] + "."))
 
 
-def store_it(store: Store, done: Preview) -> bool:
+def store_it(store: Store, done: Preview) -> submissions.Committed:
     with submissions.temporary_folder() as folder:
         path = Path(folder) / f"predictions{done.suffix}"
         _write(path, done.content)
@@ -366,22 +366,22 @@ def show_preview(task: Task, store: Store, done: Preview) -> None:
         confirmed = st.button("Store this submission", type="primary", icon=":material/save:")
         dropped = st.button("Discard")
     if confirmed:
-        new = store_it(store, done)
+        committed = store_it(store, done)
         del st.session_state["preview"]
-        st.session_state["receipt"] = (record.submission, new)
+        st.session_state["receipt"] = (record.submission, committed)
         st.rerun()
     if dropped:
         del st.session_state["preview"]
         st.rerun()
 
 
-def show_receipt(store: Store, submission: str, new: bool) -> None:
+def show_receipt(store: Store, submission: str, committed: submissions.Committed) -> None:
     entry = store.get(submission)
     if entry is None:
         raise UserError("the stored submission is not in the registry any more; submit it again")
     st.subheader("3. Stored", anchor=False)
     record = entry.record
-    said = "Stored" if new else "Was stored already"
+    said = committed.value[0].upper() + committed.value[1:]
     st.success(parts.literal(f"{said}: {record.name}, submission {submission[:12]}."))
     show_standing(parts.benchmark(record.benchmark), store, entry)
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -10,7 +10,7 @@ from etchmark.data import pandas_arrays
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from etchmark.api import evaluate, load_benchmark, score, standings, submit
+    from etchmark.api import compare, evaluate, load_benchmark, score, standings, submit
     from etchmark.data.dataframe import to_frame
     from etchmark.data.loading import Benchmark
     from etchmark.errors import DoubtWarning, UserError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Heavy modules are imported when first used, so that `import etchmark` and `--help` are quick.
 _WHERE = {
+    "compare": "etchmark.api",
     "load_benchmark": "etchmark.api",
     "score": "etchmark.api",
     "submit": "etchmark.api",
@@ -36,6 +37,7 @@ __all__ = [
     "Samples",
     "SklearnModel",
     "UserError",
+    "compare",
     "evaluate",
     "load_benchmark",
     "score",

@@ -16,6 +16,7 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import DoubtWarning
 from etchmark.evaluation.evaluate import Limits, Options, check_inputs
 from etchmark.evaluation.mini import mini_of
+from etchmark.registry import compare as comparing
 from etchmark.registry import standings as board
 from etchmark.registry import submissions
 from etchmark.registry.store import Store
@@ -24,7 +25,7 @@ from etchmark.scoring.checks import named
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard, ResultRecord, SplitScore
 
-__all__ = ["evaluate", "load_benchmark", "score", "standings", "submit"]
+__all__ = ["compare", "evaluate", "load_benchmark", "score", "standings", "submit"]
 
 
 def _benchmark(given: str | Benchmark) -> Benchmark:
@@ -227,3 +228,42 @@ def standings(
         where=board.Where.of(status, tags, training_data, max_parameters),
         everything=everything,
     )
+
+
+def compare(
+    benchmark: str,
+    first: str,
+    second: str,
+    *,
+    split: str | None = None,
+    metric: str | None = None,
+    track: str | None = None,
+    protocol: str | None = None,
+) -> pd.DataFrame:
+    """Score of one model minus that of another, with the paired 95 % interval.
+
+    Superseded and failed submissions are left out.
+
+    Args:
+        benchmark: id, or id@version.
+        first: a model's name, or the id of a submission or how that begins.
+        second: another one.
+        split: this split alone; every one that both models predict if None.
+        metric: the primary one if None.
+        track: only submissions of this track; any if None.
+        protocol: the headline one if None.
+
+    Returns:
+        One row per split: ``split``, ``first``, ``second``, ``metric``, ``unit``, ``difference``,
+        ``ci_low``, ``ci_high`` (in that unit; NaN where undefined), ``units`` (how many
+        independent units were resampled) and ``better``, which names the better model where the
+        interval leaves zero out and is empty elsewhere.
+
+    Raises:
+        UserError: a name is unknown or ambiguous, or a model has no predictions of the split.
+    """
+    spec = catalog().benchmark(benchmark)
+    pair = comparing.pair(
+        spec, Store(), (first, second), split=split, metric=metric, track=track, protocol=protocol
+    )
+    return pair.frame

@@ -396,6 +396,60 @@ def leaderboard(
     )
 
 
+@app.command()
+def compare(
+    benchmark: BenchmarkArg,
+    first: Annotated[str, typer.Argument(metavar="A", help="a model's name, or a submission")],
+    second: Annotated[str, typer.Argument(metavar="B", help="another one")],
+    split: Annotated[str | None, typer.Option("--split", help="this test split alone")] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="the primary one if left out")
+    ] = None,
+    track: TrackOpt = None,
+    protocol: ProtocolOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """By how much A's score differs from B's, with the paired 95 % interval."""
+    from etchmark import present_compare
+
+    present_compare.compare(
+        benchmark,
+        (first, second),
+        split=split,
+        metric=metric,
+        track=track,
+        protocol=protocol,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def withdraw(
+    submission: Annotated[
+        str, typer.Argument(metavar="SUBMISSION", help="its id, or how that begins")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Remove a submission from this hub's registry; what it superseded stands again.
+
+    Its predictions file goes with it unless another submission has the same one.
+    """
+    from etchmark import present_compare
+
+    present_compare.withdraw(submission, sure=yes)
+
+
+@app.command()
+def cite(
+    name: Annotated[str, typer.Argument(metavar="BENCHMARK|DATASET")],
+) -> None:
+    """BibTeX entries of a benchmark or dataset and of the papers behind it."""
+    from etchmark import citations
+    from etchmark.catalog import catalog
+
+    print(citations.bibtex(catalog(), name))
+
+
 BaselineOpt = Annotated[
     bool,
     typer.Option("--baseline", help="it is a baseline, exported by `results run` (maintainers)"),

@@ -6,9 +6,10 @@ import json
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TextIO
 
 import pandas as pd
@@ -64,7 +65,8 @@ def number(value: float | None) -> str:
     return f"{value:#.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the first of them the head, in columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -158,7 +160,7 @@ def scores(spec: BenchmarkSpec, protocol: str, given: list[SplitScore]) -> None:
         for some in one.subsets:
             rows += _score_rows(spec, f"{one.split}, {some.subset}", some)
     print(f"{spec.key}, protocol {protocol}")
-    print(_columns(rows))
+    print(table(rows))
 
 
 def _score_rows(
@@ -234,7 +236,7 @@ def evaluate(
             say=(lambda line: print(line, file=sys.stderr)) if curves else None,
         )
         record = done.prepared.record
-        new = store is not None and submissions.commit(store, done.prepared)
+        new = store is not None and bool(submissions.commit(store, done.prepared))
         if export is not None and record.outcome == "ok":
             submissions.export(done.prepared, export)
         done.forget()
@@ -306,14 +308,14 @@ def submit(
     submissions.check_stored(name, store.names())
     if export is not None:
         submissions.export(prepared, export)
-    new = submissions.commit(store, prepared)
+    committed = submissions.commit(store, prepared)
     record = prepared.record
     if as_json:
         print_json(record.model_dump(mode="json", by_alias=True))
     else:
         scores(loaded.spec, record.protocol, record.scores)
         where = _standing(loaded.spec, store, record)
-        print(f"{'stored' if new else 'was stored already'} as {record.submission[:12]}{where}")
+        print(f"{committed.value} as {record.submission[:12]}{where}")
         if export is not None:
             print(f"exported to {export}; see CONTRIBUTING.md for the public board")
     _warn(prepared.doubts)
@@ -379,7 +381,7 @@ def leaderboard(
         f" 95 % interval and rank range over {first['units']} {spec.unit_names}"
     )
     head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
-    rows = [head]
+    rows = [[*head, "note"] if everything else head]
     for row in frame.to_dict(orient="records"):
         ranked = not pd.isna(row["rank"])
         rows.append(
@@ -392,9 +394,10 @@ def leaderboard(
                 f"{number(row['ci_low'])} … {number(row['ci_high'])}",
                 row["status"] if row["outcome"] == "ok" else "failed",
                 _fit_seconds(row),
+                *([_unranked(row)] if everything else []),
             ]
         )
-    print(_columns(rows))
+    print(table(rows))
     if subset is None:
         view = (str(first[name]) for name in ("protocol", "metric", "split"))
         _print_references(spec, store, *view)
@@ -411,6 +414,15 @@ def _fit_seconds(row: Mapping[Any, Any]) -> str:
     if claimed is not None and pd.isna(row["fit_seconds"]):
         return f"{number(claimed)} claimed"
     return number(row["fit_seconds"])
+
+
+def _unranked(row: Mapping[Hashable, Any]) -> str:
+    """Why a row has no rank; empty if it has one."""
+    if row["outcome"] != "ok":
+        return f"failed: {shorten(plain(str(row['reason'])), 60, placeholder='…')}"
+    if row["superseded"]:
+        return "superseded by a newer submission of the same name"
+    return "no score here" if pd.isna(row["score"]) else ""
 
 
 def _print_references(

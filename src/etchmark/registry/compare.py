@@ -5,24 +5,34 @@ All differences are paired: the same resamples of the same units for every model
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from etchmark.catalog import pick_track
 from etchmark.errors import UserError
-from etchmark.registry.standings import sample_scores, unit_sums
-from etchmark.registry.tables import Entry
+from etchmark.registry.standings import Board, sample_scores, unit_sums
+from etchmark.registry.store import Store
+from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring.metrics import Metric, metric
+from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.uncertainty import evaluate, over_horizon, paired_difference
 from etchmark.specs import BenchmarkSpec
 
 MOST_UNITS = 40
 """Units (papers, say) up to which each is shown by itself."""
+PAIR_COLUMNS = (
+    "split", "first", "second", "metric", "unit", "difference", "ci_low", "ci_high", "units",
+    "better",
+)  # fmt: skip
 RESERVED = ("id", "unit", "kind", "group", "samples")
 """Names of columns beside those of the models."""
 
@@ -74,6 +84,104 @@ def differences(given: Sequence[Side], split: str, name: str) -> pd.DataFrame:
         rows.append((first, second, value, low, high, better if told else ""))
     columns = ["first", "second", "difference", "ci_low", "ci_high", "better"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def relation(row: Mapping[Any, Any], unit_names: str) -> str:
+    """What a row of ``differences`` shows, in words."""
+    if not row["better"]:
+        return f"{row['first']} and {row['second']} are not told apart by these {unit_names}"
+    worse = row["second"] if row["better"] == row["first"] else row["first"]
+    return f"{row['better']} is better than {worse}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two submissions to one protocol, side by side."""
+
+    spec: BenchmarkSpec
+    protocol: str
+    metric: str
+    sides: tuple[Side, Side]
+    frame: pd.DataFrame
+    """One row per split: columns split, first, second, metric, unit, difference, ci_low, ci_high,
+    units (how many), better."""
+
+
+def pair(
+    spec: BenchmarkSpec,
+    store: Store,
+    models: tuple[str, str],
+    *,
+    split: str | None = None,
+    metric: str | None = None,
+    track: str | None = None,
+    protocol: str | None = None,
+) -> Pair:
+    """Score of the first model minus that of the second on every split that both predict.
+
+    Args:
+        spec: the benchmark.
+        store: the registry.
+        models: names, or ids of submissions or their first characters.
+        split: this split alone.
+        metric: the primary one if None.
+        track: only submissions of this track; any if None.
+        protocol: the headline one if None.
+
+    Raises:
+        UserError: a name is unknown or ambiguous, or a model has no predictions of the split.
+    """
+    if track is not None:
+        pick_track(spec, track)
+    board = Board(spec, store, protocol=protocol, split=split, metric=metric)
+    frame = board.frame if track is None else board.frame[board.frame["track"] == track]
+    ids = [_submission(spec, board, frame, model) for model in models]
+    if ids[0] == ids[1]:
+        raise UserError(f"{models[0]!r} and {models[1]!r} are the same submission {ids[0][:12]}")
+    entries = [store.get(submission) for submission in ids]
+    given = sides([entry for entry in entries if entry is not None])
+    if len(given) < 2:
+        raise UserError("a submission was withdrawn at this moment; compare again")
+    chosen = spec.protocols[board.protocol]
+    splits = [board.split] if split else [chosen.split, *chosen.extra_splits]
+    scored = [one.entry.record.score_of for one in given]
+    if split is None:
+        splits = [one for one in splits if all(score(one) is not None for score in scored)]
+    parts = [differences(given, one, board.metric).assign(split=one) for one in splits]
+    if not parts:
+        raise UserError(f"{given[0].name} and {given[1].name} have no split in common")
+    rows = pd.concat(parts, ignore_index=True)
+    counts = [score.units if (score := scored[0](one)) else 0 for one in rows["split"]]
+    unit = metric_by_id(board.metric).unit_for(spec.target.unit)
+    rows = rows.assign(metric=board.metric, unit=unit, units=counts)
+    return Pair(spec, board.protocol, board.metric, (given[0], given[1]), rows[list(PAIR_COLUMNS)])
+
+
+def _submission(spec: BenchmarkSpec, board: Board, frame: pd.DataFrame, text: str) -> str:
+    """The submission that a name or the beginning of an id stands for; superseded ones do not."""
+    where = f"{spec.key}, protocol {board.protocol}"
+    stands = (frame["outcome"] == "ok") & ~frame["superseded"].astype(bool)
+    found = frame[stands & (frame["model"] == text)]
+    if found.empty and re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", text):
+        found = frame[frame["submission"].str.startswith(text)]
+    if len(found) > 1:
+        rows = found[["submission", "model", "track"]].itertuples(index=False)
+        listing = "; ".join(f"{one[0][:12]} {one[1]} ({one[2]})" for one in list(rows)[:6])
+        raise UserError(f"{text!r} is not one submission to {where}: {listing}; give --track or id")
+    if found.empty:
+        names = sorted(set(frame["model"][stands]))
+        near = difflib.get_close_matches(text, names, n=3, cutoff=0.5) or names[:6]
+        failed = " but a failed one" if (frame["model"] == text).any() else ""
+        hint = f"known are: {', '.join(near)}" if near else "there is none at all"
+        raise UserError(f"no submission {text!r} to {where}{failed}; {hint}")
+    (row,) = found.to_dict("records")
+    if row["outcome"] != "ok":
+        raise UserError(f"submission {text!r} to {where} failed: there is nothing to compare")
+    if row["superseded"]:
+        raise UserError(
+            f"submission {text!r} to {where} is superseded; compare {row['model']!r} by its name"
+        )
+    return str(row["submission"])
 
 
 def by_group(spec: BenchmarkSpec, given: Sequence[Side], protocol: str, name: str) -> pd.DataFrame:

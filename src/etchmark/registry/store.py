@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -97,6 +97,22 @@ def _put(session: Session, rows: Sequence[Base]) -> None:
             connection.execute(delete(SumsRow).where(SumsRow.id == bindparam("gone")), submissions)
         if given:
             session.execute(insert(table).prefix_with("OR REPLACE"), given)
+
+
+class Found(NamedTuple):
+    """A submission by what it is searched by, as text."""
+
+    submission: str
+    name: str
+    benchmark: str
+    version: str
+    track: str
+    protocol: str
+    origin: str
+
+    @property
+    def short(self) -> str:
+        return self.submission[:12]
 
 
 class Store:
@@ -411,6 +427,16 @@ class Store:
         with self._reading() as session:
             return [name for name in session.scalars(query) if isinstance(name, str)]
 
+    def find(self, text: str) -> list[Found]:
+        """Submissions whose id is, or begins with, a text; also those that cannot be read."""
+        names = ("id", "name", "benchmark", "version", "track", "protocol", "origin")
+        columns = [getattr(SubmissionRow, name) for name in names]
+        query = select(*columns).where(SubmissionRow.id.startswith(text, autoescape=True))
+        with self._reading() as session:
+            rows = session.execute(query.order_by(SubmissionRow.id)).all()
+        exact = [row for row in rows if row.id == text]
+        return [Found(*(str(value) for value in row)) for row in exact or rows]
+
     def prediction_path(self, sha256: str) -> Path:
         return self.home / "predictions" / sha256[:2] / sha256
 
@@ -440,6 +466,35 @@ class Store:
             _patiently(lambda: self._write(lambda session: _put(session, rows)))
         for entry in entries:
             self.left_out.pop(entry.record.submission, None)
+
+    def remove(self, submission: str) -> None:
+        """Remove one submission; on return that is on disk. Its predictions file stays."""
+        self.require_writable()
+
+        def work(session: Session) -> None:
+            for table in (SumsRow, BriefRow, SubmissionRow):
+                session.execute(delete(table).where(table.id == submission))
+
+        with self._explained():
+            _patiently(lambda: self._write(work))
+        self.left_out.pop(submission, None)
+
+    def remove_predictions(self, hashes: Iterable[str]) -> list[str]:
+        """Remove those predictions files that no submission names; their hashes."""
+        self.require_writable()
+        removed = []
+        with self._explained(), self.engine.connect() as connection:
+            for sha256 in hashes:
+                # Nothing can be added between the question and the removal; whoever adds the same
+                # file a moment later looks afterwards whether it is still there.
+                _patiently(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+                named = SubmissionRow.record.contains(sha256, autoescape=True)
+                path = self.prediction_path(sha256)
+                if not connection.scalar(select(func.count()).where(named)) and path.is_file():
+                    path.unlink()
+                    removed.append(sha256)
+                connection.commit()
+        return removed
 
     def _write(self, work: Callable[[Session], object]) -> None:
         """One transaction; done again if another process inserted the same row meanwhile."""

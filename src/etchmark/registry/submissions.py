@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_model
 from etchmark.names import first_alike
 from etchmark.registry.curves import Curves, Say
-from etchmark.registry.store import LOCAL, Store
-from etchmark.registry.tables import Entry
+from etchmark.registry.store import LOCAL, REVIEWED, Found, Store
+from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring import predictions
 from etchmark.scoring.doubts import Doubt
 from etchmark.scoring.samples import table_bytes
@@ -302,25 +303,106 @@ def dated_now(prepared: Prepared) -> Prepared:
     return replace(prepared, record=prepared.record.model_copy(update={"created": _now()}))
 
 
-def commit(store: Store, prepared: Prepared) -> bool:
-    """Store a submission; False if the very same one was there already.
+class Committed(Enum):
+    """What storing a submission came to; true if it is a new one."""
+
+    NEW = "stored"
+    CARD_CORRECTED = "card corrected; stored"
+    SAME = "was stored already"
+    REVIEWED = "was stored already, and only a review corrects its card: a reviewed record"
+
+    def __bool__(self) -> bool:
+        return self is Committed.NEW
+
+
+def commit(store: Store, prepared: Prepared) -> Committed:
+    """Store a submission, or correct the card of the very same one.
 
     Files come first and the row last, so whatever moment the process dies at, a row that is
     there is complete.
 
     Raises:
-        UserError: the name can be taken for a stored one, or the predictions file has changed.
+        UserError: the name can be taken for a stored one, the predictions file has changed since it
+            was scored, or the hub can only be read.
     """
-    if prepared.record.status == "scored":
-        check_stored(prepared.record.name, store.names())
-    existing = store.get(prepared.record.submission)
+    record = prepared.record
+    if record.status == "scored":
+        check_stored(record.name, store.names())
+    existing = store.get(record.submission)
     kept = [store.keep_prediction(path) for path in prepared.predictions]
-    if kept != prepared.record.fingerprints.predictions:
+    if kept != record.fingerprints.predictions:
         raise UserError("the predictions file changed while it was scored; submit it again")
-    if existing is not None and prepared.record.outcome == "ok" and existing.origin != LOCAL:
-        return False
-    store.add(Entry(prepared.record, prepared.samples, LOCAL))
-    return existing is None
+    corrected = existing is not None and existing.record.card != record.card
+    if existing is not None and record.outcome == "ok" and existing.origin != LOCAL:
+        return Committed.REVIEWED if corrected else Committed.SAME
+    store.add(Entry(record, prepared.samples, LOCAL))
+    for path, sha256 in zip(prepared.predictions, kept, strict=True):
+        # A submission of the same file may have been withdrawn meanwhile.
+        if not store.prediction_path(sha256).is_file():
+            store.keep_prediction(path)
+    if existing is None:
+        return Committed.NEW
+    return Committed.CARD_CORRECTED if corrected else Committed.SAME
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """A submission that is no longer in the registry."""
+
+    found: Found
+    again: ResultRecord | None
+    """What it superseded, which stands on the board again."""
+    removed: int
+    """Predictions files that no other submission names, and that went with it."""
+    kept: int
+    """Predictions files that others name too, or of a record that cannot be read."""
+
+
+def to_withdraw(store: Store, text: str) -> Found:
+    """The local submission whose id is, or begins with, a text.
+
+    Raises:
+        UserError: there is none or several, or it is a reviewed record.
+    """
+    wanted = text.strip().lower()
+    found = store.find(wanted) if len(wanted) >= MIN_PREFIX else []
+    if len(found) > 1:
+        listing = "; ".join(f"{one.short} {one.name} ({one.track})" for one in found[:5])
+        raise UserError(f"submission {text!r}: {len(found)} begin so ({listing}); give more of it")
+    if not found:
+        raise UserError(
+            f"submission {text[:64]!r}: there is none in {store.home}; give an id or at least its"
+            f" first {MIN_PREFIX} characters (`etchmark leaderboard BENCHMARK --all --json` has"
+            " them)"
+        )
+    (one,) = found
+    if one.origin == REVIEWED:
+        raise UserError(
+            f"submission {one.short} ({one.name}) is a reviewed record and would be taken in again;"
+            f" remove its files from leaderboard/results/{one.benchmark} by a pull request"
+        )
+    return one
+
+
+def withdraw(store: Store, found: Found) -> Withdrawn:
+    """Remove a submission for good, with its predictions file if no other one names it.
+
+    The row goes first: whatever moment the process dies at, at most a file is left that nothing
+    names.
+    """
+    entry = store.get(found.submission)
+    record = None if entry is None else entry.record
+    before: list[ResultRecord] = []
+    if record is not None and record.outcome == "ok":
+        same = sorted(
+            [record, *earlier(store, record)], key=lambda one: (one.created, one.submission)
+        )
+        before = same[:-1] if same[-1] == record else []
+    hashes = [] if record is None else record.fingerprints.predictions
+    store.remove(found.submission)
+    removed = store.remove_predictions(hashes)
+    kept = len(hashes) - len(removed)
+    return Withdrawn(found, before[-1] if before else None, len(removed), kept)
 
 
 def check_export(folder: Path) -> None:

@@ -25,6 +25,8 @@ from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
 LOCAL, REVIEWED = "local", "reviewed"
+MIN_PREFIX = 4
+"""Characters of an id that name a submission."""
 UNREADABLE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, MemoryError,
     RecursionError, NotImplementedError, pa.ArrowException,

@@ -1,0 +1,125 @@
+"""BibTeX entries: a benchmark or dataset as it is published here, and the papers behind it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etchmark import __version__
+from etchmark.catalog import Catalog, read_yaml, unknown
+from etchmark.data.building import frozen_fingerprint
+from etchmark.specs import Citation
+
+FILE = "CITATION.cff"
+AUTHORS = "{The etchmark authors}"
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}  # fmt: skip
+
+
+def bibtex(catalog: Catalog, name: str) -> str:
+    """Entries for a benchmark (``ID`` or ``ID@VERSION``) or a dataset, and for what it cites.
+
+    Raises:
+        UserError: the name is unknown, or a card is broken.
+    """
+    head = name.partition("@")[0]
+    if head in catalog.benchmark_names():
+        spec = catalog.benchmark(name)
+        prints = {track: one.fingerprint for track, one in spec.tracks.items()}
+        own = _own(catalog, "benchmark", spec.id, spec.version, spec.title, prints)
+        cited = [*spec.citations, *catalog.dataset(spec.dataset).citations]
+    elif name in catalog.dataset_names():
+        dataset = catalog.dataset(name)
+        folder = catalog.dataset_folder(name)
+        released = {config: frozen_fingerprint(folder, config) for config in dataset.configs}
+        prints = {config: one for config, one in released.items() if one}
+        own = _own(catalog, "dataset", dataset.name, dataset.version, dataset.title, prints)
+        cited = dataset.citations
+    else:
+        known = [*catalog.benchmark_names(), *catalog.dataset_names()]
+        raise unknown("benchmark or dataset", name, known)
+    entries = [own]
+    keys: dict[str, int] = {}
+    for paper in dict.fromkeys((one.title, one.doi, one.url) for one in cited):
+        citation = Citation(title=paper[0], doi=paper[1], url=paper[2])
+        key = _key(citation)
+        keys[key] = keys.get(key, 0) + 1
+        suffix = "" if keys[key] == 1 else chr(ord("a") + keys[key] - 1)
+        entries.append(_paper(key + suffix, citation))
+    return "\n\n".join(entries)
+
+
+def _own(
+    catalog: Catalog, kind: str, name: str, version: int, title: str, prints: Mapping[str, str]
+) -> str:
+    cff = _cff(catalog)
+    released = str(cff.get("date-released") or "")
+    data = "; ".join(f"{part}: {fingerprint}" for part, fingerprint in prints.items())
+    fields = {
+        "author": _authors(cff),
+        "title": f"{{{escaped(title)}}}, etchmark {kind} {escaped(name)}, version {version}",
+        "year": released[:4],
+        "version": str(version),
+        "howpublished": f"etchmark {escaped(str(cff.get('version') or __version__))}",
+        "url": str(cff.get("url") or cff.get("repository-code") or ""),
+        "note": f"SHA-256 of the data: {escaped(data)}" if data else "",
+    }
+    return _entry(f"etchmark-{name}-{version}", fields)
+
+
+def _cff(catalog: Catalog) -> dict[str, Any]:
+    """What the content says of itself; else what etchmark does; nothing where neither is there."""
+    package = Path(__file__).resolve().parent
+    for folder in (catalog.root, package.parents[1], package / "content"):
+        path = folder / FILE
+        if path.is_file():
+            value = read_yaml(path)
+            return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _authors(cff: Mapping[str, Any]) -> str:
+    names = []
+    for author in cff.get("authors") or []:
+        if "family-names" in author:
+            parts = [author["family-names"], author.get("given-names")]
+            names.append(escaped(", ".join(str(part) for part in parts if part)))
+        elif "name" in author:
+            # In braces: the name of a group is no family name with given names before it.
+            names.append(f"{{{escaped(str(author['name']))}}}")
+    return " and ".join(names) or AUTHORS
+
+
+def _paper(key: str, citation: Citation) -> str:
+    year = re.search(r"\((\d{4})\)", citation.title)
+    fields = {
+        "title": f"{{{escaped(citation.title)}}}",
+        "year": year.group(1) if year else "",
+        # Verbatim in BibTeX: nothing is escaped in either.
+        "doi": citation.doi or "",
+        "url": citation.url or "",
+    }
+    return _entry(key, fields)
+
+
+def _key(citation: Citation) -> str:
+    """First name and year in ASCII, such as ``whitman2025``."""
+    plain = unicodedata.normalize("NFKD", citation.title).encode("ascii", "ignore").decode()
+    name = re.search(r"[A-Za-z][A-Za-z-]*", plain)
+    year = re.search(r"\d{4}", plain)
+    return (name.group(0).lower() if name else "paper") + (year.group(0) if year else "")
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX sets as it is written."""
+    return "".join(_SPECIAL.get(char, char) for char in text)
+
+
+def _entry(key: str, fields: Mapping[str, str]) -> str:
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@misc{{{key},", *lines, "}"])
