@@ -24,7 +24,7 @@ from etchmark.errors import UserError
 from etchmark.present import plain
 from etchmark.registry import curve_frame
 from etchmark.registry.references import reference_values as resolved
-from etchmark.registry.standings import Board, Where
+from etchmark.registry.standings import Board, Where, level_with_first
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
@@ -203,6 +203,22 @@ def standings(
     key = (*_state(spec, store), protocol, metric)
     found = board(spec, store, protocol=protocol, metric=metric)
     return _standings(found, key, track, where, everything)
+
+
+def first_place(ranked: pd.DataFrame) -> str:
+    """Who may be first, as far as the data can tell; ``ranked`` is a board without other rows."""
+    if len(ranked) < 2:
+        return "One ranked submission: there is nothing to compare it with yet."
+    level = level_with_first(ranked)
+    count = f"Of {len(ranked):,} ranked submissions,"
+    if level == 0:
+        return f"{count} the first is told apart from all others."
+    verb, whose = (
+        ("is", "its rank range overlaps") if level == 1 else ("are", "their rank ranges overlap")
+    )
+    return (
+        f"{count} {level:,} {verb} not told apart from the first: {whose} with that of the first."
+    )
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

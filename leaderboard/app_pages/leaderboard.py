@@ -211,19 +211,6 @@ def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
     )
 
 
-def verdict(ranked: pd.DataFrame) -> str:
-    """Who may be first, as far as the data can tell."""
-    first = ranked["rank_low"].tolist().count(1)
-    if len(ranked) < 2:
-        return "One ranked submission: there is nothing to compare it with yet."
-    if first == 1:
-        return f"Of {len(ranked)} ranked submissions, one is first in nearly every resample."
-    return (
-        f"Of {len(ranked)} ranked submissions, {first} have a rank range that reaches 1:"
-        " these data do not tell which of them is best."
-    )
-
-
 def show_plot(
     spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, chosen: dict[str, str]
 ) -> None:
@@ -388,7 +375,7 @@ def main() -> None:
         st.caption(f"The filters leave {len(frame):,} of {len(board.frame):,} submissions.")
     ranked = frame.dropna(subset=["rank"])
     if len(ranked):
-        st.markdown(verdict(ranked))
+        st.markdown(parts.literal(parts.first_place(ranked)))
     show_board(spec, frame, board.elsewhere(), chosen)
     show_downloads(spec, frame, chosen)
     if len(ranked):

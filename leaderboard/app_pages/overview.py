@@ -118,17 +118,11 @@ def scored(spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:
 
 
 def contenders(spec: BenchmarkSpec, store: Store) -> str:
-    """How many there are, and how many of them the data do not keep from the first place."""
+    """How many there are, and how many of them are told apart from the first, as on the board."""
     ranked = parts.standings(
         spec, store, track=None, protocol=spec.headline, metric=spec.primary_metric
     )
-    count = f"{len(ranked):,} {'submission' if len(ranked) == 1 else 'submissions'} ranked"
-    if len(ranked) == 1:
-        return count
-    level = ranked["rank_low"].tolist().count(1) - 1
-    if level == 0:
-        return f"{count}; the first is told apart from all others"
-    return f"{count}; not told apart from the first: {level:,}"
+    return parts.first_place(ranked)
 
 
 def show_newest(store: Store) -> None:

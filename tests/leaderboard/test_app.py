@@ -177,12 +177,32 @@ def test_the_overview_tells_who_leads(submit_raised: Callable[[str, float], str]
     (card,) = [one for one in said if one.startswith("near: ")]
     _, status = card.splitlines()
     assert "**scored**: from a predictions file; nobody reran the model" in status
-    assert said.count(literal("2 submissions ranked; the first is told apart from all others")) == 1
+    told = "Of 2 ranked submissions, the first is told apart from all others."
+    assert said.count(literal(told)) == 1
     links = {one.proto.label: one.proto.query_string for one in app.get("page_link")}
     assert sum(label == "Leaderboard" for label in links) == 1
     (near,) = [query for label, query in links.items() if "**near**" in label]
     assert "benchmark=toy-line" in near
     assert "all=1" not in near
+
+
+def test_the_overview_and_the_board_tell_the_first_apart_by_the_same_rule(
+    submit_raised: Callable[[str, Any], str],
+) -> None:
+    # Errors by turns: a rank range overlaps with the first's without reaching rank 1.
+    turns = [np.where(np.arange(9) % 2, -spread, spread) for spread in (0.0, 0.9, 0.95)]
+    for name, by in zip(("first", "second", "third"), turns, strict=True):
+        submit_raised(name, by)
+    ranked = standings.standings(load_benchmark("toy-line").spec, Store())
+    low, high = ranked["rank_low"].tolist(), ranked["rank_high"].tolist()
+    overlapping = sum(high[0] >= one for one in low) - 1
+    assert overlapping > low.count(1) - 1, "else the two rules cannot be told apart here"
+    said = [one.value for one in fine(page("overview")).markdown]
+    (told,) = [one for one in said if "ranked submissions" in one]
+    assert f"{overlapping} {'is' if overlapping == 1 else 'are'} not told apart" in told
+    app = fine(start(benchmark=BENCHMARK))
+    assert told in [one.value for one in app.markdown]
+    assert any("ranges overlap are not told apart" in one for one in captions(app))
 
 
 def test_a_card_without_a_picture_shows_how_its_labels_lie(

@@ -253,13 +253,14 @@ def test_a_registry_that_only_a_newer_version_can_write_is_read(
         f"{newer}; insert into newer (mood, {columns}) select 'good', {columns} from submissions;"
         "drop table submissions; alter table newer rename to submissions",
     )
-    content = hub.read_bytes()
+    query = "select name, mood from submissions where 1 = ? order by name"
+    rows = _execute(hub, query, 1)
     assert command("leaderboard", "toy-line", "--json").fine() == before
     path = toy_predictions("new.csv", change=_moved(1.0))
     line = command("submit", path, *SUBMIT, "--name", "new").refusal()
     assert "can be read but not changed" in line
     assert "update etchmark" in line
-    assert hub.read_bytes() == content
+    assert _execute(hub, query, 1) == rows == [(name, "good") for name in ("bad", "far", "near")]
 
 
 # --- reviewed records ---------------------------------------------------------------------------

@@ -410,6 +410,16 @@ def standings(
     return board.standings(track=track, where=where, everything=everything)
 
 
+def level_with_first(ranked: pd.DataFrame) -> int:
+    """How many other rows are not told apart from the first: their rank ranges overlap with its.
+
+    Args:
+        ranked: rows of a board that have a rank, best first.
+    """
+    low, high = (ranked[name].to_numpy(dtype=int) for name in ("rank_low", "rank_high"))
+    return int(((low <= high[:1]) & (high >= low[:1])).sum()) - 1 if len(ranked) else 0
+
+
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     whole = (
         "rank",
