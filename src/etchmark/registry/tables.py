@@ -249,26 +249,34 @@ def brief_of_row(row: Any) -> Brief:
 
 
 def content_of(text: str) -> dict[str, Any]:
-    """``BriefRow.content`` as ``digests.brief`` made it; ValueError where it is anything else."""
+    """``BriefRow.content`` as ``digests.brief`` made it.
+
+    Raises:
+        ValueError: it is anything else; or another of ``UNREADABLE``.
+    """
     content = json.loads(text)
     card, cost = content["card"], content["cost"]
-    fine = (
-        set(CARD) <= set(card) and set(COST) == set(cost) and {"claimed", "reason"} <= set(content)
-    )
-    fine = fine and all(isinstance(tag, str) for tag in card["tags"])
-    fine = fine and all(_is_number(cost[name]) for name in COST if name != "hardware")
+    counts: list[Any] = []
+    numbers = [cost[name] for name in COST if name != "hardware"]
     for subsets in content["scores"].values():
         for score in subsets.values():
-            fine = fine and all(isinstance(score[name], int) for name in ("n", "units", "seeds"))
+            counts += [score["n"], score["units"], score["seeds"]]
             for values in score["metrics"].values():
-                fine = fine and all(map(_is_number, values.values()))
+                numbers += values.values()
+    # By all values at once: a board of a thousand rows is read as quickly as before.
+    fine = (
+        content.keys() >= {"claimed", "reason"}
+        and isinstance(content["claimed"], dict | None)
+        and card.keys() >= set(CARD)
+        and cost.keys() == set(COST)
+        and set(map(type, card["tags"])) <= {str}
+        and set(map(type, counts)) <= {int}
+        and set(map(type, numbers)) <= {int, float, type(None)}
+        and math.isfinite(sum(filter(None, numbers)))
+    )
     if not fine:
         raise ValueError("what boards show of a submission is damaged")
     return content
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def sums_of(rows: Sequence[Any], split: str, subset: str) -> UnitSums:
