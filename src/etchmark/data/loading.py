@@ -220,7 +220,8 @@ class Benchmark:
             datasets.disable_progress_bars()
         paths = self.files(name, track or next(iter(self.spec.tracks)))
         return datasets.Dataset.from_parquet(
-            [str(path) for path in paths], cache_dir=_cache_folder()
+            [str(path) for path in paths],
+            cache_dir=_cache_folder(),  # type: ignore[arg-type] (None is its own default)
         )  # type: ignore[return-value]
 
     def frame(

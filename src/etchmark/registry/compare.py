@@ -18,7 +18,7 @@ import pandas as pd
 
 from etchmark.catalog import pick_track
 from etchmark.errors import UserError
-from etchmark.registry.standings import Board, sample_scores, unit_sums
+from etchmark.registry.standings import Board, sample_scores, to_records, unit_sums
 from etchmark.registry.store import Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring.metrics import Metric, metric
@@ -134,8 +134,9 @@ def pair(
     if track is not None:
         pick_track(spec, track)
     board = Board(spec, store, protocol=protocol, split=split, metric=metric)
-    frame = board.frame if track is None else board.frame[board.frame["track"] == track]
-    ids = [_submission(spec, board, frame, model) for model in models]
+    rows = to_records(board.frame)
+    rows = [row for row in rows if track in (None, row["track"])]
+    ids = [_submission(spec, board, rows, model) for model in models]
     if ids[0] == ids[1]:
         raise UserError(f"{models[0]!r} and {models[1]!r} are the same submission {ids[0][:12]}")
     entries = [store.get(submission) for submission in ids]
@@ -150,31 +151,35 @@ def pair(
     parts = [differences(given, one, board.metric).assign(split=one) for one in splits]
     if not parts:
         raise UserError(f"{given[0].name} and {given[1].name} have no split in common")
-    rows = pd.concat(parts, ignore_index=True)
-    counts = [score.units if (score := scored[0](one)) else 0 for one in rows["split"]]
+    frame = pd.concat(parts, ignore_index=True)
+    counts = [score.units if (score := scored[0](one)) else 0 for one in frame["split"]]
     unit = metric_by_id(board.metric).unit_for(spec.target.unit)
-    rows = rows.assign(metric=board.metric, unit=unit, units=counts)
-    return Pair(spec, board.protocol, board.metric, (given[0], given[1]), rows[list(PAIR_COLUMNS)])
+    frame = frame.assign(metric=board.metric, unit=unit, units=counts)
+    frame = frame.reindex(columns=list(PAIR_COLUMNS))
+    return Pair(spec, board.protocol, board.metric, (given[0], given[1]), frame)
 
 
-def _submission(spec: BenchmarkSpec, board: Board, frame: pd.DataFrame, text: str) -> str:
+def _submission(
+    spec: BenchmarkSpec, board: Board, rows: Sequence[dict[str, Any]], text: str
+) -> str:
     """The submission that a name or the beginning of an id stands for; superseded ones do not."""
     where = f"{spec.key}, protocol {board.protocol}"
-    stands = (frame["outcome"] == "ok") & ~frame["superseded"].astype(bool)
-    found = frame[stands & (frame["model"] == text)]
-    if found.empty and re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", text):
-        found = frame[frame["submission"].str.startswith(text)]
+    standing = [row for row in rows if row["outcome"] == "ok" and not row["superseded"]]
+    found = [row for row in standing if row["model"] == text]
+    if not found and re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", text):
+        found = [row for row in rows if row["submission"].startswith(text)]
     if len(found) > 1:
-        rows = found[["submission", "model", "track"]].itertuples(index=False)
-        listing = "; ".join(f"{one[0][:12]} {one[1]} ({one[2]})" for one in list(rows)[:6])
+        listing = "; ".join(
+            f"{row['submission'][:12]} {row['model']} ({row['track']})" for row in found[:6]
+        )
         raise UserError(f"{text!r} is not one submission to {where}: {listing}; give --track or id")
-    if found.empty:
-        names = sorted(set(frame["model"][stands]))
+    if not found:
+        names = sorted({row["model"] for row in standing})
         near = difflib.get_close_matches(text, names, n=3, cutoff=0.5) or names[:6]
-        failed = " but a failed one" if (frame["model"] == text).any() else ""
+        failed = " but a failed one" if any(row["model"] == text for row in rows) else ""
         hint = f"known are: {', '.join(near)}" if near else "there is none at all"
         raise UserError(f"no submission {text!r} to {where}{failed}; {hint}")
-    (row,) = found.to_dict("records")
+    (row,) = found
     if row["outcome"] != "ok":
         raise UserError(f"submission {text!r} to {where} failed: there is nothing to compare")
     if row["superseded"]:
