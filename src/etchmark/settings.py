@@ -9,18 +9,24 @@
 ``ETCHMARK_WEIGHTS``      folder of weights ``<model>.safetensors``, tried before the Hub
 ``ETCHMARK_FEATURES``     folder of stored image features (default: ``features`` in the hub folder)
 ``ETCHMARK_OFFLINE``      ``1``: never touch the network (``HF_HUB_OFFLINE=1`` counts too)
+``ETCHMARK_PASS_ENV``     names of variables, with commas between them, that models see as well
+``ETCHMARK_WORK``         folder for a model's checkpoints; ``evaluate`` sets it for each model
 ========================  =====================================================================
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from etchmark.errors import UserError
 
 IN_MODEL = "ETCHMARK_IN_MODEL"
-"""Set in the process that runs a model: data, labels and results are closed to it."""
+"""Set in the process that runs a model: data, labels and results are closed to it. Its value is the
+token of the run."""
+WORK = "ETCHMARK_WORK"
+"""Set in the process that runs a model: the working directory that it is given."""
 RAW_URL = "https://raw.githubusercontent.com"
 
 
@@ -93,6 +99,24 @@ def remote() -> str | None:
 
 def sources_url() -> str:
     return (_text("ETCHMARK_SOURCES_URL") or RAW_URL).rstrip("/")
+
+
+def pass_env() -> frozenset[str]:
+    """Names of further variables that a model's process sees."""
+    names = [name.strip() for name in (_text("ETCHMARK_PASS_ENV") or "").split(",")]
+    for name in names:
+        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_()]*", name):
+            raise UserError(
+                f"ETCHMARK_PASS_ENV: {name!r} is no name of a variable; give names with commas"
+                " between them, such as HF_TOKEN,HTTPS_PROXY"
+            )
+    return frozenset(name for name in names if name)
+
+
+def work() -> Path | None:
+    """The folder where a model may keep its state while it is fitted; None if it has none."""
+    value = _text(WORK)
+    return None if value is None else _path(WORK, value)
 
 
 def offline() -> bool:

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from etchmark.data.loading import Benchmark
 from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation import checkpoints
 from etchmark.evaluation.layout import prepare
+from etchmark.evaluation.process import Descendants, end_marked, environment_of, new_token
 from etchmark.evaluation.worker import SAMPLES
 from etchmark.scoring import predictions
 from etchmark.specs import BenchmarkSpec, Cost
@@ -149,59 +151,23 @@ def _drain(stream: IO[bytes], tail: collections.deque[bytes], log: IO[bytes] | N
             size -= len(tail.popleft())
 
 
-def _memory(process: psutil.Process, *, shared_once: bool) -> int:
-    """Bytes in memory of a process and all it started; forks share most of theirs."""
+def _memory(processes: Sequence[psutil.Process], *, shared_once: bool) -> int:
+    """Bytes in memory of some processes; forks share most of theirs."""
     total = 0
-    for one in [process, *process.children(recursive=True)]:
+    for process in processes:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            total += one.memory_full_info().pss if shared_once else one.memory_info().rss
+            if shared_once:
+                total += process.memory_full_info().pss
+            else:
+                total += process.memory_info().rss
     return total
 
 
-def _exceeds(process: psutil.Process, limit: int) -> bool:
+def _exceeds(processes: Sequence[psutil.Process], limit: int) -> bool:
     # The quick sum counts shared pages for every process; only if it is too much, look closer.
-    if _memory(process, shared_once=False) <= limit:
+    if _memory(processes, shared_once=False) <= limit:
         return False
-    return sys.platform != "linux" or _memory(process, shared_once=True) > limit
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and all it started, also what left its process group."""
-    if process.poll() is None:
-        with suppress(psutil.NoSuchProcess):
-            worker = psutil.Process(process.pid)
-            # Stopped, it starts no further fold, and on Linux it still adopts every orphan.
-            worker.suspend()
-            while alive := [child for child in worker.children(recursive=True) if _runs(child)]:
-                for child in alive:
-                    with suppress(psutil.NoSuchProcess):
-                        child.kill()
-                time.sleep(0.005)
-        process.kill()
-    if os.name == "posix":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _clean_environment(*, features: bool) -> dict[str, str]:
-    # A model is given its run folder, not the way to the labels.
-    passed = {"ETCHMARK_OFFLINE", *(["ETCHMARK_WEIGHTS"] if features else [])}
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("ETCHMARK_") or name in passed
-    }
-    own = {settings.IN_MODEL: "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-    if features:
-        own["ETCHMARK_FEATURES"] = str(settings.features())
-    return {**kept, **own}
+    return sys.platform != "linux" or _memory(processes, shared_once=True) > limit
 
 
 @contextmanager
@@ -233,18 +199,20 @@ def _watch(
     log: IO[bytes] | None = None,
     *,
     features: bool = False,
+    token: str,
 ) -> tuple[str | None, str]:
     """Run the worker to its end; the reason for which it was stopped (or None), and its log."""
     memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
     process = subprocess.Popen(
         [sys.executable, "-m", "etchmark.evaluation.worker", str(root)],
         cwd=root,
-        env=_clean_environment(features=features),
+        env=environment_of(token, features=features),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=os.name == "posix",
     )
+    descendants = Descendants(process, token)
     tail: collections.deque[bytes] = collections.deque()
     assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
     reader = threading.Thread(target=_drain, args=(process.stdout, tail, log), daemon=True)
@@ -252,13 +220,12 @@ def _watch(
     stopped: str | None = None
     started = time.monotonic()
     try:
-        watched = psutil.Process(process.pid)
         with _bar(len(results), progress, tail) as advance:
             while process.poll() is None:
                 begun = time.monotonic()
                 if begun - started > limits.seconds:
                     stopped = f"ran out of time: more than {limits.seconds:g} s"
-                elif _exceeds(watched, memory):
+                elif _exceeds(descendants.look(), memory):
                     stopped = f"ran out of memory: more than {memory / 2**30:.1f} GiB"
                 if stopped:
                     break
@@ -270,8 +237,14 @@ def _watch(
         pass
     finally:
         # Also reached on Ctrl-C: no worker, and nothing it started, outlives its parent.
-        _kill(process)
+        left = descendants.end()
         process.wait()
+        if left:
+            warnings.warn(
+                f"processes that the model started could not be ended: {', '.join(left)}; end them"
+                " yourself",
+                stacklevel=2,
+            )
     reader.join(timeout=5)
     return stopped, b"".join(tail).decode("utf-8", "replace")
 
@@ -349,6 +322,7 @@ def run_model(
         run = {
             "code": str(source.code),
             "parent": os.getpid(),
+            "token": new_token(),
             "shared": (root / SAMPLES).is_file(),
             "params": source.params,
             "seeds": list(range(options.seeds)),
@@ -365,7 +339,13 @@ def run_model(
         files.write_json(root / "run.json", run)
         results = [root / fold / f"result-{seed}.json" for fold in folds for seed in run["seeds"]]
         stopped, log = _watch(
-            root, options.limits, results, options.progress, written, features=source.takes_weights
+            root,
+            options.limits,
+            results,
+            options.progress,
+            written,
+            features=source.takes_weights,
+            token=run["token"],
         )
         failure = stopped or _failure(root)
         if failure and not stopped and _cannot_run(root):
@@ -397,11 +377,14 @@ def _remove_orphans() -> None:
     """Remove run folders whose process was killed before it could."""
     for folder in Path(tempfile.gettempdir()).glob("etchmark-run-*"):
         try:
-            parent = int(json.loads((folder / "run.json").read_text(encoding="utf-8"))["parent"])
+            run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            parent, token = int(run["parent"]), run.get("token")
         except (OSError, ValueError, KeyError, TypeError):
             # Being made at this moment, or somebody else's.
             continue
         if not psutil.pid_exists(parent):
+            if isinstance(token, str) and token:
+                end_marked(token)
             shutil.rmtree(folder, ignore_errors=True)
 
 

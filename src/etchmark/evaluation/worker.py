@@ -33,10 +33,11 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from etchmark import files
+from etchmark import files, settings
 from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
 from etchmark.evaluation.model import FeatureSeconds, Samples
+from etchmark.evaluation.process import END_SECONDS
 from etchmark.evaluation.tables import Table, pick, write
 
 TARGET = "etchmark_target"
@@ -263,17 +264,27 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _sweep() -> None:
-    """End what a fold left running; orphans come to this process, which adopts them."""
-    while True:
+    """End what a fold left running; orphans come to this process, which adopts them.
+
+    What cannot be ended (a program of another user's rights) is left to whoever started the run.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
             for child in psutil.Process().children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
+                with suppress(psutil.Error):
                     child.kill()
             time.sleep(0.005)
+
+
+def _leave(number: int, _: Any) -> None:
+    """End everything below this process, then itself: whoever started the run is gone."""
+    _sweep()
+    os._exit(128 + number)
 
 
 def _forked(root: Path, code: Path, result: Path, work: Callable[[], None]) -> int | None:
@@ -369,6 +380,7 @@ def _run_all(
             def one(given: tuple = given, work: Path = work) -> None:
                 leave()
                 os.chdir(work)
+                os.environ[settings.WORK] = str(work)
                 run_fold(*given)
 
             if LINUX:
@@ -413,6 +425,7 @@ def _run_apart(root: Path, run: dict[str, Any], code: Path) -> int:
     if child == 0:
         status = 1
         try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _prctl(_PR_SET_CHILD_SUBREAPER, 1)
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             dealer.wait()
@@ -431,8 +444,9 @@ def main(root: Path) -> int:
     run = json.loads((root / "run.json").read_text(encoding="utf-8"))
     code = Path(run["code"])
     if LINUX:
+        signal.signal(signal.SIGTERM, _leave)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != run["parent"]:
             return 1
         return _run_apart(root, run, code)

@@ -120,6 +120,7 @@ def _from_hub(name: str, size: Callable[[], str]) -> Path:
     remedy = (
         "connect once so that they are downloaded and kept, put them as"
         f" {name}.safetensors into the folder ETCHMARK_WEIGHTS, or name a file with --weights"
+        " (a model sees no proxy and no token, unless ETCHMARK_PASS_ENV names the variable)"
     )
     what = f"pretrained weights of {name}"
     if settings.offline():
