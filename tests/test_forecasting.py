@@ -41,6 +41,7 @@ def _alone(tmp_path, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ETCHMARK_WORK", str(tmp_path))
     yield
     torch.set_num_threads(before)
 
@@ -460,6 +461,22 @@ def test_equal_seeds_give_equal_forecasts():
     assert not np.array_equal(fitted(1), first)
     for plan in ({"shown": 2}, {"teacher": 1.0}, {"turn": False}, {"windows": 2}):
         assert not np.array_equal(fitted(0, **plan), first)
+
+
+def test_a_fit_outside_of_an_evaluation_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("ETCHMARK_WORK")
+    mine = tmp_path / "checkpoint.pt"
+    mine.write_text("the caller's own")
+    samples = _samples(_diffusing(4, 6))
+    first = _model(0).fit(samples).predict(samples.inputs)
+    _model(1).fit(samples)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert mine.read_text() == "the caller's own"
+    assert "checkpoint.pt" not in capsys.readouterr().out
+    # Whether its state is kept changes nothing of a training.
+    monkeypatch.setenv("ETCHMARK_WORK", str(tmp_path / "work"))
+    np.testing.assert_array_equal(_model(0).fit(samples).predict(samples.inputs), first)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["checkpoint.pt"]
 
 
 def test_an_epoch_has_so_many_windows_of_every_trajectory(monkeypatch):

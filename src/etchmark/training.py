@@ -26,10 +26,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from etchmark import files
+from etchmark import files, settings
 from etchmark.environment import cpu_multiplies_bfloat16
 
-CHECKPOINT = Path("checkpoint.pt")
+CHECKPOINT = "checkpoint.pt"
+"""File in the working directory that an evaluation gives to a model."""
 SMALLEST_SPAN = 1e-9
 """Logarithmic distance of two limits that coincide."""
 
@@ -271,7 +272,7 @@ def train(
     device: str,
     who: str,
     report: Callable[[], str] | None = None,
-    checkpoint: Path = CHECKPOINT,
+    checkpoint: Path | None = None,
     validate: Callable[[], float] | None = None,
     patience: int | None = None,
     begin: Callable[[float], None] | None = None,
@@ -281,7 +282,8 @@ def train(
 
     After every epoch one line is printed and the state is written to ``checkpoint``, as a whole or
     not at all. If that file is there and is of the same training, the loop goes on from it; a
-    damaged one or that of another training is ignored, with a line that says so. All randomness of
+    damaged one or that of another training is ignored, with a line that says so. Outside of an
+    evaluation, and where no ``checkpoint`` is given, nothing is written. All randomness of
     an epoch comes from ``seed`` and its number, so an interrupted training ends in the same weights
     as one that was not, on the same machine with the same number of threads.
 
@@ -294,7 +296,8 @@ def train(
         device: ``cpu`` or ``cuda``.
         who: what tells this training from others (``identity``).
         report: text for the line of an epoch, called in evaluation mode.
-        checkpoint: file to write and resume from.
+        checkpoint: file to write and resume from; ``checkpoint.pt`` in the working directory that
+            an evaluation gives to the model (``ETCHMARK_WORK``) if None, and none outside of one.
         validate: error on samples that are not trained on, called in evaluation mode after every
             epoch; the weights of the epoch where it was least are the result. An error that is no
             number, or infinite, is never the least.
@@ -311,7 +314,12 @@ def train(
     if torch.device(device).type == "cpu":
         keep_memory()
     optimizer = _optimizer(network, schedule)
-    first, best = _resume(checkpoint, who, network, optimizer)
+    folder = settings.work()
+    if checkpoint is None and folder is not None:
+        checkpoint = folder / CHECKPOINT
+    first, best = (
+        (0, _Best()) if checkpoint is None else _resume(checkpoint, who, network, optimizer)
+    )
     for epoch in range(first, schedule.epochs):
         if best.given_up(epoch, patience):
             break
@@ -322,10 +330,11 @@ def train(
         network.eval()
         text = f", {report()}" if report else ""
         text += best.compare(validate(), epoch + 1, network) if validate else ""
-        with files.replacing(checkpoint) as temporary:
+        if checkpoint is not None:
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            chosen = {"best": vars(best)} if validate else {}
-            torch.save({"identity": who, "epoch": epoch + 1, **state, **chosen}, temporary)
+            extra = {"best": vars(best)} if validate else {}
+            with files.replacing(checkpoint) as temporary:
+                torch.save({"identity": who, "epoch": epoch + 1, **state, **extra}, temporary)
         seconds = time.perf_counter() - started
         _say(f"epoch {epoch + 1}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
     if best.network is not None:

@@ -33,6 +33,7 @@ def _alone(tmp_path, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ETCHMARK_WORK", str(tmp_path))
     yield
     torch.set_num_threads(before)
 

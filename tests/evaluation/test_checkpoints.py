@@ -274,3 +274,41 @@ def test_a_stopwatch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with Stopwatch() as alone:
         pass
     assert alone.seconds < 0.2
+
+
+TRAINS = """
+import numpy as np, torch
+from etchmark import training
+class Mean:
+    def fit(self, train, validation):
+        self.network = torch.nn.Linear(1, 1)
+        target = torch.from_numpy(np.array(train.target, np.float32))[:, None]
+        schedule = training.Schedule(epochs=3, batch=4, learning_rate=0.1)
+        def loss(rows, generator):
+            return (self.network(torch.ones(len(rows), 1)) - target[rows]).square().mean()
+        training.train(
+            self.network, loss, len(target), schedule, seed=0, device="cpu", who="mean"
+        )
+    def predict(self, inputs):
+        {predict}
+        with torch.no_grad():
+            value = float(self.network(torch.ones(1, 1)))
+        return np.full(len(inputs["a"]), value)
+def build(seed, device):
+    return Mean()
+"""
+
+
+def test_a_training_of_the_toolkit_goes_on_under_resume(hub, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(hub.temporary)
+    hub.refused(TRAINS.format(predict="raise RuntimeError('later')"), "--resume")
+    (folder,) = kept(hub)
+    assert (folder / "holdout-0" / "checkpoint.pt").is_file()
+    ran = hub.evaluate(hub.folder / "mine", "--resume")
+    assert ran.rc == 2
+    said = log_file("mine").read_text()
+    assert said.count("epoch 3/3") == 1
+    assert "checkpoint.pt: 3 epochs done" in said
+    hub.fine(TRAINS.format(predict="pass"))
+    assert list(hub.temporary.iterdir()) == [], "nothing is written where the command was called"
