@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from etchmark.data.columns import encode_image
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation import layout
@@ -66,6 +67,30 @@ def test_columns_are_copied_batch_by_batch(
     assert table["cells"] is table["cells"]
     with pytest.raises(KeyError, match="'id' is not among the declared inputs"):
         table["id"]
+
+
+def test_what_is_handed_out_may_be_changed(tmp_path: Path) -> None:
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    table = stored(5).append_column(
+        "image", pa.array([{"bytes": encode_image(pixels), "path": None}] * 5)
+    )
+    features = {**FEATURES, "image": {"_type": "Image"}}
+    meta = {"huggingface": json.dumps({"info": {"features": features}})}
+    path = tmp_path / "t.arrow"
+    write(path, table.replace_schema_metadata(meta))
+    columns, before = Table(path), path.read_bytes()
+    for name in ("x", "v", "maybe"):
+        columns[name][:] = 0
+        assert not columns[name].any()
+    columns["id"][:] = "gone"
+    for cell in columns["image"]:
+        cell += 1
+    assert np.array_equal(columns["image"][4], pixels + 1)
+    assert path.read_bytes() == before
+    again = Table(path)
+    assert np.array_equal(again["image"][0], pixels)
+    assert again["v"].tolist() == [0, 0.5, 1, 1.5, 2]
+    assert again["id"][0] == "s0"
 
 
 def test_a_column_that_is_not_there(shards: list[Path], tmp_path: Path) -> None:

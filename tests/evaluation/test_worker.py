@@ -57,6 +57,53 @@ def test_samples_are_what_the_track_declares(hub):
     )
 
 
+CENTRED = """
+import numpy as np
+class Centred:
+    def fit(self, train, validation):
+        {change}
+        target, a = np.array(train.target), np.array(train.inputs["a"])
+        self.mean = target.mean()
+        train.target -= self.mean
+        train.inputs["a"] -= a.mean()
+        target, inputs = train.target, train.inputs["a"]
+        self.centre, self.slope = a.mean(), (target * inputs).sum() / (inputs**2).sum()
+        train.ids[:] = "gone"
+        train.inputs["kind"][:] = "gone"
+        if train.groups is not None:
+            train.groups[:] = "gone"
+    def predict(self, inputs):
+        inputs["a"] -= self.centre
+        inputs["kind"][:] = "gone"
+        prediction = self.mean + self.slope * inputs["a"]
+        inputs["a"][:] = 0
+        return prediction
+def build(seed, device):
+    return Centred()
+"""
+# The same, on copies of its own.
+COPIES = """
+        from dataclasses import replace
+        inputs = {name: np.array(train.inputs[name]) for name in train.inputs}
+        train = replace(
+            train, ids=train.ids.copy(), inputs=inputs, target=np.array(train.target),
+            groups=None if train.groups is None else train.groups.copy(),
+        )"""
+
+
+@pytest.mark.parametrize("options", [(), (*FOLDS, "--seeds", "2")])
+def test_arrays_may_be_changed_in_place(hub, options):
+    hub.fine(CENTRED.format(change="pass"), *options)
+    copying = CENTRED.format(change=COPIES.strip()).replace(
+        "def predict(self, inputs):",
+        "def predict(self, inputs):\n"
+        "        inputs = {name: np.array(inputs[name]) for name in inputs}",
+    )
+    assert "this very result was there already" in hub.fine(copying, *options)
+    (row,) = hub.board("folds" if options else None)
+    assert row["score"] < 2
+
+
 def test_the_group_column_belongs_to_the_protocol(hub):
     _spy(hub, "assert train.groups is None")
     holdout = "assert sorted(set(train.groups)) == [f'train-p{n}' for n in range(4)]"

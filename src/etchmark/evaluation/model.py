@@ -25,9 +25,12 @@ import numpy as np
 Inputs = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Samples:
     """Labelled samples handed to ``fit``.
+
+    Arrays may be changed in place and attributes set (``train.target -= mean``): a model that is
+    evaluated has them to itself.
 
     Attributes:
         ids: shape (samples,), text.

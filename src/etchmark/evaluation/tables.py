@@ -36,6 +36,9 @@ def pick(table: pa.Table, member: np.ndarray) -> pa.Table:
 class Table(Mapping[str, np.ndarray]):
     """Columns of one file, by name; each is read when first asked for, batch by batch.
 
+    The arrays belong to whoever asks: they may be changed in place, which changes no file and no
+    other table.
+
     Args:
         path: Arrow IPC file.
         names: the columns that are handed out; all of them if None.
@@ -57,6 +60,12 @@ class Table(Mapping[str, np.ndarray]):
             self._read[name] = self._load(name)
         return self._read[name]
 
+    def __setitem__(self, name: str, values: np.ndarray) -> None:
+        # What ``inputs["a"] -= 1`` ends in.
+        if name not in self._names:
+            raise KeyError(f"{name!r} is not among the declared inputs: {', '.join(self._names)}")
+        self._read[name] = values
+
     def rows(self) -> int:
         return sum(len(part) for part in self._parts("id"))
 
@@ -73,7 +82,7 @@ class Table(Mapping[str, np.ndarray]):
         kind = self._schema.field(name).type
         feature = self._features.get(name)
         if not is_nested(kind):
-            return to_numpy(pa.chunked_array(list(self._parts(name)), type=kind), feature)
+            return _own(to_numpy(pa.chunked_array(list(self._parts(name)), type=kind), feature))
         # Arrays are put where they belong as they come, so that the column is held only once.
         whole, at = np.empty(0), 0
         for part in self._parts(name):
@@ -89,3 +98,15 @@ class Table(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _own(column: np.ndarray) -> np.ndarray:
+    """A column that can be written to: copied where it lies in Arrow's memory.
+
+    Such a column holds one number, text or image per row; arrays are put in place as they are read.
+    """
+    if column.dtype == object:
+        for row, cell in enumerate(column):
+            if isinstance(cell, np.ndarray) and not cell.flags.writeable:
+                column[row] = cell.copy()
+    return column if column.flags.writeable else column.copy()
