@@ -95,6 +95,59 @@ FAILURES = {
         mean(extra="def parameter_count(self): return 10**30"),
         "not a number of parameters",
     ),
+    "a parameter count that is no number": (
+        mean(extra="def parameter_count(self): return np.nan"),
+        "parameter_count() is nan, not a finite number",
+    ),
+    "a parameter count in parts": (
+        mean(extra="def parameter_count(self): return 2.5"),
+        "parameter_count() is 2.5, not a number of parameters",
+    ),
+    "a parameter count as text": (
+        mean(extra="def parameter_count(self): return '12'"),
+        "parameter_count() is '12' (str), not a number",
+    ),
+    "negative flops": (mean(extra="def flops(self): return -1"), "flops() is -1; return a number"),
+    "flops that are no number": (
+        mean(extra="def flops(self): return float('nan')"),
+        "flops() is nan, not a finite number",
+    ),
+    "infinite flops": (
+        mean(extra="def flops(self): return 10**400"),
+        "flops() is inf, not a finite number",
+    ),
+    "flops as a list": (
+        mean(extra="def flops(self): return [1, 2]"),
+        "flops() is [1, 2] (list), not a number",
+    ),
+    "made with a list": (
+        mean(extra="def made_with(self): return ['weights.bin']"),
+        "made_with() is ['weights.bin'] (list), not a dict",
+    ),
+    "negative seconds of features": (
+        mean(
+            top="from etchmark.evaluation.model import FeatureSeconds",
+            extra="def feature_seconds(self): return FeatureSeconds(-1.0, 0.0)",
+        ),
+        "feature_seconds().ever is -1; give seconds",
+    ),
+    "seconds of features that are no number": (
+        mean(
+            top="from etchmark.evaluation.model import FeatureSeconds",
+            extra="def feature_seconds(self): return FeatureSeconds(0.0, np.nan)",
+        ),
+        "feature_seconds().now is nan, not a finite number",
+    ),
+    "seconds of features that fall": (
+        mean(
+            top="from etchmark.evaluation.model import FeatureSeconds",
+            fit="self.spent = 9.0",
+            predict="self.spent = 1.0",
+            extra="spent = 0.0\n"
+            "    def feature_seconds(self): return FeatureSeconds(self.spent, 0.0)",
+        ),
+        "feature_seconds().ever fell from 9 to 1 while predicting",
+    ),
     "a parameter count that raises": (
         mean(extra="def parameter_count(self): return int('x')"),
         "invalid literal",
@@ -192,6 +245,11 @@ FINE = {
     "leaves its folder": mean(fit="os.chdir('/')"),
     "removes its folder": mean(fit="import shutil; shutil.rmtree(os.getcwd())"),
     "counts its parameters": mean(extra="def parameter_count(self): return np.int64(3)"),
+    "counts with arrays": mean(
+        extra="def parameter_count(self): return np.array(3.0)\n"
+        "    def flops(self): return np.float32(7)\n"
+        "    def made_with(self): return None"
+    ),
 }
 
 
@@ -455,7 +513,7 @@ def test_kept_features_count_alike_whether_they_were_there(hub, stored):
 
 def test_feature_seconds_of_another_kind(hub):
     said = hub.refused(mean(extra="def feature_seconds(self): return 3.0"))
-    assert "feature_seconds returned float, not FeatureSeconds" in said
+    assert "feature_seconds() returned float, not FeatureSeconds" in said
 
 
 def test_a_failed_run_has_no_cost_but_its_hardware(hub):

@@ -35,8 +35,9 @@ import pyarrow as pa
 
 from etchmark import files, settings
 from etchmark.errors import CannotRun, UserError
+from etchmark.evaluation import stated
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
-from etchmark.evaluation.model import FeatureSeconds, Samples
+from etchmark.evaluation.model import Samples
 from etchmark.evaluation.process import END_SECONDS
 from etchmark.evaluation.tables import Table, pick, write
 
@@ -125,13 +126,6 @@ def _checked(given: Any, rows: int, shape: list[int]) -> np.ndarray:
     return values
 
 
-def _features_of(model: Any) -> FeatureSeconds:
-    found = model.feature_seconds() if hasattr(model, "feature_seconds") else FeatureSeconds()
-    if not isinstance(found, FeatureSeconds):
-        raise TypeError(f"feature_seconds returned {type(found).__name__}, not FeatureSeconds")
-    return found
-
-
 def run_fold(
     build: Callable[..., Any],
     run: dict[str, Any],
@@ -153,35 +147,28 @@ def run_fold(
     model = build(seed=seed, device=device, **run["params"])
     # What is kept between runs counts alike whether it was there or not: features never in fitting
     # (each fold reads the same ones), those of predicted samples always in predicting.
-    with Stopwatch(noted, lambda: _features_of(model).now) as fitting:
+    with Stopwatch(noted, lambda: stated.feature_seconds(model).now) as fitting:
         model.fit(train, validation)
-    read = _features_of(model)
-    predict_seconds = 0.0
+    read = stated.feature_seconds(model)
+    seconds = 0.0
     for split in run["splits"]:
         inputs = Table(folder / inputs_file(split), run["inputs"])
         rows = inputs.rows()
         started = time.perf_counter()
         given = model.predict(inputs)
-        predict_seconds += time.perf_counter() - started
+        seconds += time.perf_counter() - started
         values = _checked(given, rows, run["shapes"][split])
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)
-    count = model.parameter_count() if hasattr(model, "parameter_count") else None
-    count = None if count is None else int(count)
-    if count is not None and not 0 <= count < 2**63:
-        raise ValueError(f"parameter_count returned {count:.3g}, not a number of parameters")
-    flops = model.flops() if hasattr(model, "flops") else None
-    used = model.made_with() if hasattr(model, "made_with") else {}
-    total = _features_of(model)
-    predicted = total - read
+    total = stated.feature_seconds(model)
     result = {
-        "made_with": {str(name): str(value) for name, value in used.items()},
+        "made_with": stated.made_with(model),
         "feature_seconds": float(total.ever) if hasattr(model, "feature_seconds") else None,
         "fit_seconds": fitting.seconds,
-        "predict_seconds": max(0.0, predict_seconds - predicted.now) + predicted.ever,
-        "parameters": count,
-        "flops": None if flops is None else float(flops),
+        "predict_seconds": stated.predict_seconds(seconds, read, total),
+        "parameters": stated.parameter_count(model),
+        "flops": stated.flops(model),
         "device": device,
     }
     files.write_json(folder / f"result-{seed}.json", result)
