@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -235,3 +236,55 @@ def test_where_content_is(
         content_root()
     monkeypatch.delenv("ETCHMARK_CONTENT")
     assert content_root() == ROOT
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1.0e0", 1.0), ("1e5", 1e5), ("1e-3", 1e-3), ("-2E7", -2e7), (".5e3", 500.0), ("1e16", 1e16)],
+)
+def test_a_parameter_that_looks_like_a_number_and_is_text(
+    toy_content: Path, command: Any, written: str, number: float
+) -> None:
+    path = toy_content / "baselines/toy_mean/card.yaml"
+    head = path.read_text(encoding="utf-8")
+    body = "variants:\n  one:\n    title: 1e5\n    params: {alpha: [2, %s]}\n"
+    path.write_text(head + body % written, encoding="utf-8")
+    ran = command("evaluate", "toy_mean/two", "toy-line")
+    warning, _ = ran.stderr.splitlines()
+    where = f"line {len(head.splitlines()) + 4}: variants.one.params.alpha[1]"
+    assert f"{path}, {where} is read as the text {written!r}, not as a number" in warning
+    remedy = warning.partition("; write ")[2].split(" ")[0]
+    assert yaml.safe_load(remedy) == number
+    for fine in (remedy, f"'{written}'", "1.2.3", "rbf", "nan"):
+        path.write_text(head + body % fine, encoding="utf-8")
+        assert len(command("evaluate", "toy_mean/two", "toy-line").stderr.splitlines()) == 1
+
+
+def test_anchors_that_multiply_are_looked_at_once(card: Callable[[str | bytes], Path]) -> None:
+    lines = ["params:", "  a0: &a0 [1e5]"]
+    lines += [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    with pytest.warns(UserWarning, match="is read as the text '1e5'") as said:
+        read_yaml(card("\n".join(lines)))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("asked", ["", "/low"])
+def test_one_mistake_in_a_card_has_one_message(
+    toy_content: Path, tmp_path: Path, command: Any, asked: str
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "model.py").write_text("def build(seed, device, k=1): raise RuntimeError")
+    card = folder / "card.yaml"
+    card.write_text("title: Mine\nvariants:\n  low: {title: low}\n")
+    said = command("evaluate", f"{folder}{asked}", "toy-line").refusal()
+    assert said == (
+        f"{card}: a card with 'variants' also needs 'schema' and 'name' and 'benchmarks'; add what"
+        " is missing (CONTRIBUTING.md shows a complete card)"
+    )
+    card.write_text("schema: 1\nname: mine\nvariants:\n  low: {title: low}\n")
+    said = command("evaluate", f"{folder}{asked}", "toy-line").refusal()
+    assert "a card with 'variants' also needs 'benchmarks'; add" in said
+    card.write_text("name: mine\n")
+    said = command("evaluate", f"{folder}{asked}", "toy-line").refusal()
+    assert "the card of a model also needs 'schema' and 'benchmarks'; add" in said

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import math
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,12 @@ from etchmark.specs import (
 
 R = TypeVar("R", bound=BaseModel)
 MAX_CARD_BYTES = 1 << 18
+OWN_KEYS = {
+    field.alias or name
+    for name, field in BaselineCard.model_fields.items()
+    if name not in ModelCard.model_fields
+}
+"""Keys of the card of a model with variants, curves or a name of its own."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,6 +53,70 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+PARAMS = {"params", "parameters"}
+"""Keys below which a value is handed on as it was read, whatever it is."""
+
+
+def _texts_like_numbers(root: yaml.Node | None) -> Iterator[tuple[str, yaml.ScalarNode]]:
+    """Scalars without quotes below ``PARAMS`` that are read as text and look like a number.
+
+    YAML 1.1 wants a point and a sign in the exponent: 1e5 and 1.0e0 are text, 1.0e+5 is a number.
+
+    Yields:
+        Where it stands, by keys, and the scalar's node.
+    """
+    waiting, seen = [("", root, False)], set()
+    while waiting:
+        where, node, inside = waiting.pop()
+        # An anchor may be used any number of times, within itself too.
+        if (id(node), inside) in seen:
+            continue
+        seen.add((id(node), inside))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                path = f"{where}.{key.value}" if where else str(key.value)
+                waiting.append((path, value, inside or key.value in PARAMS))
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(f"{where}[{at}]", value, inside) for at, value in enumerate(node.value)]
+        elif inside and isinstance(node, yaml.ScalarNode) and _like_number(node):
+            yield where, node
+
+
+def _like_number(node: yaml.ScalarNode) -> bool:
+    if node.tag != "tag:yaml.org,2002:str" or node.style is not None:
+        return False
+    try:
+        float(node.value)
+    except ValueError:
+        return False
+    return any(char.isdigit() for char in node.value)
+
+
+def _as_yaml(value: float) -> str:
+    """A number as YAML 1.1 reads it."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", ".inf")
+    mantissa, mark, exponent = repr(value).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{mark}{exponent}"
+
+
+def _parse(path: Path, content: str) -> Any:
+    loader = _Loader(content)
+    try:
+        node = loader.get_single_node()
+        value = None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+    for where, scalar in _texts_like_numbers(node):
+        warnings.warn(
+            f"{path}, line {scalar.start_mark.line + 1}: {where} is read as the text"
+            f" {scalar.value!r}, not as a number; write"
+            f" {_as_yaml(float(scalar.value))} or, if text is meant, put it in quotes",
+            stacklevel=2,
+        )
+    return value
 
 
 _IN_WORDS = {
@@ -90,7 +162,7 @@ def read_yaml(path: Path) -> Any:
             content = handle.read(MAX_CARD_BYTES + 1)
         if len(content) > MAX_CARD_BYTES:
             raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; a card is a short text")
-        return yaml.load(content.decode("utf-8-sig"), _Loader)  # noqa: S506 (a SafeLoader)
+        return _parse(path, content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     except UnicodeDecodeError:
@@ -113,7 +185,11 @@ def read_yaml(path: Path) -> Any:
 
 def read_record(path: Path, record: type[R]) -> R:
     """Read a YAML card as a typed record; unknown keys are refused."""
-    value = read_yaml(path)
+    return as_record(path, read_yaml(path), record)
+
+
+def as_record(path: Path, value: Any, record: type[R]) -> R:
+    """What a file holds as a typed record; the same errors as ``read_record``."""
     if not isinstance(value, dict):
         raise UserError(f"{path}: a mapping of keys is expected, not {type(value).__name__}")
     try:
@@ -222,7 +298,7 @@ class Catalog:
         if name not in self.baseline_names():
             raise unknown("model", name, self.baseline_names())
         path = self.root / "baselines" / name / "card.yaml"
-        card = read_record(path, BaselineCard)
+        card = _whole_card(path, read_yaml(path))
         if card.name != name:
             raise UserError(
                 f"{path}: name is {card.name!r} but the folder is {name!r}; make them agree"
@@ -257,12 +333,34 @@ def _model_in_folder(folder: Path, variant: str) -> ModelSource:
             raise UserError(f"{folder}: has no card.yaml, so there is no variant {variant!r}")
         return ModelSource(folder.name, folder, ModelCard(), {}, {})
     value = read_yaml(path)
-    if isinstance(value, dict) and "name" in value:
-        card = read_record(path, BaselineCard)
+    if isinstance(value, dict) and OWN_KEYS & set(value):
+        card = _whole_card(path, value)
         return _with_variant(card.name, folder, card, variant)
     if variant:
         raise UserError(f"{path}: declares no variants, so there is no {variant!r}")
-    return ModelSource(folder.name, folder, read_record(path, ModelCard), {}, {})
+    return ModelSource(folder.name, folder, as_record(path, value, ModelCard), {}, {})
+
+
+def _whole_card(path: Path, value: Any) -> BaselineCard:
+    """The card of a model that has a name, variants or curves of its own.
+
+    Raises:
+        UserError: a key is missing (all of them are named), unknown or wrong.
+    """
+    if isinstance(value, dict):
+        needed = [
+            field.alias or name
+            for name, field in BaselineCard.model_fields.items()
+            if field.is_required()
+        ]
+        if absent := [key for key in needed if key not in value]:
+            used = next((key for key in value if key in OWN_KEYS and key not in needed), None)
+            why = f"a card with {used!r}" if used else "the card of a model"
+            raise UserError(
+                f"{path}: {why} also needs {' and '.join(map(repr, absent))}; add what is missing"
+                " (CONTRIBUTING.md shows a complete card)"
+            )
+    return as_record(path, value, BaselineCard)
 
 
 def _with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> ModelSource:

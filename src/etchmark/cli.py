@@ -266,11 +266,15 @@ def evaluate(
     ] = None,
     unofficial: UnofficialOpt = False,
     show_log: Annotated[
-        bool, typer.Option("--show-log", help="print the end of what a failed model said")
+        bool,
+        typer.Option("--show-log", help="show what the model prints, as --mini always does"),
     ] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Run a model, score it, record the result."""
+    """Run a model, score it, record the result.
+
+    What it prints is also kept in logs/<model>.log of the hub folder.
+    """
     from etchmark import present
     from etchmark.evaluation.evaluate import Limits, Options
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -36,6 +35,7 @@ from etchmark.specs import (
     SubsetScore,
 )
 
+TRACE_LINES = 15
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -225,6 +225,8 @@ def evaluate(
     if store is not None:
         store.require_writable()
     submissions.check_source(store, loaded.catalog, source)
+    # A run that is not stored is there to be watched.
+    watched = show_log or mini
     with submissions.temporary_folder() as folder:
         done = submissions.evaluate_model(
             loaded,
@@ -232,7 +234,11 @@ def evaluate(
             Path(folder),
             track=track,
             protocol=protocol,
-            options=replace(options, progress=sys.stderr.isatty()),
+            options=replace(
+                options,
+                progress=sys.stderr.isatty() and not watched,
+                echo=_echo if watched else None,
+            ),
             say=(lambda line: print(line, file=sys.stderr)) if curves else None,
         )
         record = done.prepared.record
@@ -241,8 +247,9 @@ def evaluate(
             submissions.export(done.prepared, export)
         done.forget()
     if record.outcome == "failed":
-        if show_log and done.log.strip():
-            print(textwrap.indent(plain_lines(done.log), "  | "), file=sys.stderr)
+        if show_log:
+            for line in done.trace.splitlines()[-TRACE_LINES:]:
+                _echo(line)
         noted = "recorded as failed, not ranked" if keep else "nothing stored"
         more = "; its checkpoints are kept for --resume" if options.resume else ""
         more += "" if show_log else "; --show-log prints what it said"
@@ -279,8 +286,9 @@ def _mini(loaded: Benchmark, track: str, export: Path | None, out: TextIO) -> Be
     return small
 
 
-def plain_lines(text: str, last: int = 15) -> str:
-    return "\n".join(plain(line)[:200] for line in text.splitlines()[-last:])
+def _echo(line: str) -> None:
+    """Show a line that a model has printed."""
+    print(f"  | {plain(line)[:200]}".rstrip(), file=sys.stderr, flush=True)
 
 
 def submit(

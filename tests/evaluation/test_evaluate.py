@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import signal
 import tempfile
 import time
@@ -226,6 +227,63 @@ def test_a_failure_on_the_command_line(hub, cli):
     ran = cli("leaderboard", "toy-line", "--all")
     assert (ran.rc, ran.stderr) == (0, "")
     assert "failed" in ran.stdout
+
+
+# --- watching ----------------------------------------------------------------------------------
+
+PRINTS = mean(
+    fit=r"""
+        print("epoch 1")
+        print("10%\r90%\rdone", flush=True)
+        sys.stderr.write("\x1b[31mred\n")""",
+    predict=r"print('half a line', end='')",
+)
+SHOWN = ["  | epoch 1", "  | done", "  | \ufffd[31mred", "  | half a linehalf a line"]
+
+
+def test_what_a_model_prints_is_shown_where_it_is_asked_for(hub):
+    folder = hub.model(PRINTS)
+    quiet = hub.evaluate(folder)
+    assert (quiet.rc, quiet.stderr) == (0, "")
+    for option in ("--show-log", "--mini"):
+        ran = hub.evaluate(folder, option)
+        assert (ran.rc, ran.stderr.splitlines()) == (0, SHOWN)
+        assert "epoch" not in ran.stdout
+        json.loads(hub.evaluate(folder, option, "--json").stdout)
+
+
+def test_a_line_is_shown_when_it_is_printed(hub):
+    code = mean(fit="print('started', flush=True); time.sleep(300)")
+    process = hub.start(code, "--mini")
+    started = time.monotonic()
+    assert process.stderr.readline() == b"  | started\n"
+    assert time.monotonic() - started < 60
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+
+def test_what_a_model_prints_is_kept_in_a_file_of_its_name(hub):
+    hub.fine(PRINTS)
+    path = hub.home / "logs" / "mine.log"
+    assert path.read_text().startswith("== toy-line@1, protocol holdout, ")
+    assert "\nepoch 1\n" in path.read_text()
+    hub.refused(mean(fit="1 / 0"))
+    said = path.read_text()
+    assert said.count("== toy-line@1") == 2, "run after run"
+    assert said.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_log_that_cannot_be_kept_is_no_reason_not_to_run(hub):
+    hub.home.mkdir(exist_ok=True)
+    (hub.home / "logs").write_text("no folder")
+    hub.fine(mean(fit="print('x')"))
+
+
+def test_the_place_of_the_log_is_in_the_help_and_the_documents(hub):
+    place = "logs/<model>.log"
+    assert place in hub.command("evaluate", "--help").stdout
+    for name in ("README.md", "CONTRIBUTING.md"):
+        assert place in (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
 
 
 # --- what should work --------------------------------------------------------------------------

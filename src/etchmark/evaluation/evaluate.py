@@ -19,7 +19,7 @@ import threading
 import time
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation import checkpoints
 from etchmark.evaluation.layout import prepare
 from etchmark.evaluation.process import Descendants, end_marked, environment_of, new_token
-from etchmark.evaluation.worker import SAMPLES
+from etchmark.evaluation.worker import MAX_TRACE, SAMPLES, TRACE
 from etchmark.scoring import predictions
 from etchmark.specs import BenchmarkSpec, Cost
 
@@ -68,11 +68,12 @@ class Options:
         device: ``cpu``, ``cuda`` or ``auto``.
         limits: time and memory.
         progress: show a bar over folds.
-        resume: keep each fold's working directory and go on where an interrupted run stopped;
-            also keep what the model prints in ``log_file`` of its name.
+        resume: keep each fold's working directory and go on where an interrupted run stopped.
         weights: file that a model which takes one is given as ``weights_file``.
         share: of the training and validation samples.
         draw: which samples a share below 1 consists of.
+        echo: told every line that the model prints, when it does; ``log_file`` holds them in any
+            case.
     """
 
     seeds: int = 1
@@ -83,6 +84,7 @@ class Options:
     weights: Path | None = None
     share: float = 1.0
     draw: int = 0
+    echo: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         if self.device not in {"cpu", "auto"} and not self.device.startswith("cuda"):
@@ -97,10 +99,13 @@ class Run:
     predictions: Path | None
     cost: Cost
     log: str
+    """The end of what the model printed."""
     checkpoints: Path | None = None
     """Where an interrupted run would go on; to be removed once its outcome is stored."""
     made_with: dict[str, str] = field(default_factory=dict)
     """What the model says it used, beside its code and the data."""
+    trace: str = ""
+    """The traceback of a failure."""
 
 
 def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
@@ -119,27 +124,67 @@ def check_inputs(source: ModelSource, benchmark: Benchmark, track: str | None) -
 
 
 def log_file(name: str) -> Path:
-    """Where the output of a model that may run for long is kept while it runs."""
+    """Where what a model prints is kept, run after run: ``logs/<name>.log`` in the hub folder."""
     return settings.home() / "logs" / (re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100] + ".log")
 
 
 @contextmanager
-def _log(path: Path | None, benchmark: str, protocol: str) -> Iterator[IO[bytes] | None]:
-    if path is None:
-        yield None
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    long = path.is_file() and path.stat().st_size > LOG_FILE_BYTES
-    with path.open("wb" if long else "ab", buffering=0) as handle:
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def _log(path: Path, benchmark: str, protocol: str) -> Iterator[IO[bytes] | None]:
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    handle = None
+    # A hub folder that cannot be written, or a full disk, is no reason not to run a model.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        long = path.is_file() and path.stat().st_size > LOG_FILE_BYTES
+        handle = path.open("wb" if long else "ab", buffering=0)
         handle.write(f"== {benchmark}, protocol {protocol}, {started}\n".encode())
+    try:
         yield handle
+    finally:
+        if handle is not None:
+            handle.close()
 
 
-def _drain(stream: IO[bytes], tail: collections.deque[bytes], log: IO[bytes] | None) -> None:
+class _Lines:
+    """Tells of lines in a stream of bytes; of one that is drawn over, of its last state."""
+
+    def __init__(self, echo: Callable[[str], None] | None) -> None:
+        self._echo = echo
+        self._pending = b""
+
+    def add(self, chunk: bytes) -> None:
+        if self._echo is None:
+            return
+        *whole, rest = (self._pending + chunk).split(b"\n")
+        self._pending = rest[-LAST_LINE_BYTES:]
+        for line in whole:
+            self._tell(line)
+
+    def close(self) -> None:
+        if self._pending:
+            self._tell(self._pending)
+
+    def _tell(self, line: bytes) -> None:
+        shown = line[-LAST_LINE_BYTES:].rstrip(b"\r").rpartition(b"\r")[2]
+        try:
+            if self._echo is not None:
+                self._echo(shown.decode("utf-8", "replace"))
+        except (OSError, ValueError):
+            # Whoever was told has left; the model goes on.
+            self._echo = None
+
+
+def _drain(
+    stream: IO[bytes],
+    tail: collections.deque[bytes],
+    log: IO[bytes] | None,
+    echo: Callable[[str], None] | None,
+) -> None:
     """Keep only the end of what a model prints, however much it is."""
     size = logged = 0
+    lines = _Lines(echo)
     while chunk := stream.read1(65536):  # type: ignore[attr-defined]
+        lines.add(chunk)
         if log is not None and logged < LOG_FILE_BYTES:
             logged += len(chunk)
             # Also closed by now, or the disk is full: the model goes on.
@@ -149,6 +194,7 @@ def _drain(stream: IO[bytes], tail: collections.deque[bytes], log: IO[bytes] | N
         size += len(chunk)
         while size - len(tail[0]) > LOG_TAIL_BYTES:
             size -= len(tail.popleft())
+    lines.close()
 
 
 def _memory(processes: Sequence[psutil.Process], *, shared_once: bool) -> int:
@@ -193,15 +239,15 @@ def _unwinding() -> Iterator[None]:
 
 def _watch(
     root: Path,
-    limits: Limits,
+    options: Options,
     results: Sequence[Path],
-    progress: bool,
-    log: IO[bytes] | None = None,
+    log: IO[bytes] | None,
     *,
-    features: bool = False,
+    features: bool,
     token: str,
 ) -> tuple[str | None, str]:
     """Run the worker to its end; the reason for which it was stopped (or None), and its log."""
+    limits = options.limits
     memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
     process = subprocess.Popen(
         [sys.executable, "-m", "etchmark.evaluation.worker", str(root)],
@@ -215,12 +261,14 @@ def _watch(
     descendants = Descendants(process, token)
     tail: collections.deque[bytes] = collections.deque()
     assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
-    reader = threading.Thread(target=_drain, args=(process.stdout, tail, log), daemon=True)
+    reader = threading.Thread(
+        target=_drain, args=(process.stdout, tail, log, options.echo), daemon=True
+    )
     reader.start()
     stopped: str | None = None
     started = time.monotonic()
     try:
-        with _bar(len(results), progress, tail) as advance:
+        with _bar(len(results), options.progress, tail) as advance:
             while process.poll() is None:
                 begun = time.monotonic()
                 if begun - started > limits.seconds:
@@ -309,11 +357,10 @@ def run_model(
     kept = None
     if options.resume:
         kept = checkpoints.folder_of(source, benchmark, track, protocol, options.device)
-    path = log_file(source.name) if options.resume else None
     with (
         _unwinding(),
         nullcontext() if kept is None else checkpoints.claimed(kept),
-        _log(path, benchmark.spec.key, protocol) as written,
+        _log(log_file(source.name), benchmark.spec.key, protocol) as written,
         _run_folder() as root,
     ):
         folds, order = prepare(
@@ -339,15 +386,13 @@ def run_model(
         files.write_json(root / "run.json", run)
         results = [root / fold / f"result-{seed}.json" for fold in folds for seed in run["seeds"]]
         stopped, log = _watch(
-            root,
-            options.limits,
-            results,
-            options.progress,
-            written,
-            features=source.takes_weights,
-            token=run["token"],
+            root, options, results, written, features=source.takes_weights, token=run["token"]
         )
         failure = stopped or _failure(root)
+        trace = _trace(root) if failure else ""
+        if written is not None:
+            with suppress(OSError):
+                written.write(trace.encode("utf-8", "replace"))
         if failure and not stopped and _cannot_run(root):
             raise CannotRun(failure)
         if not failure:
@@ -360,7 +405,8 @@ def run_model(
                 failure = "the model's process left no readable result"
                 if kept is not None:
                     shutil.rmtree(kept, ignore_errors=True)
-        return Run(failure, None, Cost(hardware=environment.hardware(options.device)), log, kept)
+        cost = Cost(hardware=environment.hardware(options.device))
+        return Run(failure, None, cost, log, kept, trace=trace)
 
 
 @contextmanager
@@ -396,6 +442,14 @@ def _failure(root: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "the model's process ended without a result"
     return one_line(str(reason)) or "the model's process gave no reason"
+
+
+def _trace(root: Path) -> str:
+    try:
+        with (root / TRACE).open(encoding="utf-8", errors="replace") as handle:
+            return handle.read(MAX_TRACE)
+    except OSError:
+        return ""
 
 
 def _cannot_run(root: Path) -> bool:

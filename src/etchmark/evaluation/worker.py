@@ -46,6 +46,8 @@ GROUP = "etchmark_group"
 FOLD = "etchmark_fold"
 SAMPLES, TRAIN, VALIDATION = "samples.arrow", "train.arrow", "validation.arrow"
 DRAWS_SEED = 20261121
+TRACE, MAX_TRACE = "trace.txt", 1 << 16
+"""File with the traceback of a failure, and its length in characters at most."""
 LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -240,10 +242,10 @@ def _fail(root: Path, code: Path, error: BaseException) -> None:
     cannot = isinstance(error, UserError)
     failure = {"reason": str(error) if cannot else describe(error, code), "cannot_run": cannot}
     (root / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
-    # The model may have closed it.
+    # Not printed: the model may have closed the streams, and whoever watches it gets one line.
     with suppress(Exception):
-        traceback.print_exception(error)
-        sys.stderr.flush()
+        lines = traceback.format_exception(error)
+        (root / TRACE).write_text("".join(lines)[-MAX_TRACE:], "utf-8", "replace")
 
 
 def _prctl(option: int, value: int) -> None:

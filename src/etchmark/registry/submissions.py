@@ -443,6 +443,8 @@ class Evaluated:
     prepared: Prepared
     log: str
     checkpoints: Path | None = None
+    trace: str = ""
+    """The traceback of a failure."""
 
     def forget(self) -> None:
         """Remove the checkpoints of a run whose outcome is kept elsewhere by now."""
@@ -506,7 +508,7 @@ def evaluate_model(
     )
     samples = table_bytes(scored.samples) if scored is not None else None
     prepared = Prepared(record, samples, [path] if scored is not None else [])
-    return Evaluated(prepared, run.log, run.checkpoints)
+    return Evaluated(prepared, run.log, run.checkpoints, run.trace)
 
 
 @contextmanager
