@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from dashboard_parts import curves, metric_label, shortened
+from dashboard_parts import curves, literal, metric_label, shortened, withheld_curves
 from dashboard_plots import (
     BLUE,
     CONFIG,
@@ -110,12 +110,16 @@ def show(
     st.caption(caption(spec, points))
     with st.expander("As a table"):
         st.dataframe(table(lines), hide_index=True, key="curve-table")
+    hidden = withheld_curves(spec, store, protocol=protocol, track=track)
+    _tell_withheld(spec, hidden[hidden["submission"].isin(ranked["submission"].tolist())])
 
 
 def show_one(spec: BenchmarkSpec, store: Store, record: ResultRecord) -> None:
     """The curves of one model; nothing where its record holds none."""
     if not record.curves:
         return
+    hidden = withheld_curves(spec, store, protocol=record.protocol, track=record.track)
+    _tell_withheld(spec, hidden[hidden["submission"] == record.submission])
     frame = curves(spec, store, protocol=record.protocol, track=record.track)
     points = [one for one in to_records(frame) if one["submission"] == record.submission]
     if not points:
@@ -130,11 +134,39 @@ def show_one(spec: BenchmarkSpec, store: Store, record: ResultRecord) -> None:
             st.caption(caption(spec, lines[titles[name]]))
 
 
+def _tell_withheld(spec: BenchmarkSpec, hidden: Any) -> None:
+    """One line on the curves that are not shown; none where all are."""
+    if hidden.empty:
+        return
+    params = ", ".join(shortened(name, 40) for name in sorted(set(hidden["param"])))
+    models = sorted(set(hidden["model"]))
+    only = shortened(models[0], 60) if len(models) == 1 else "MODEL"
+    st.caption(
+        f"Curves over {literal(params)} are not shown: they were scored on the test samples, by"
+        " which no setting may be chosen. To measure them inside the training data, run"
+        f" `etchmark results run {spec.id} --only {only} --again`."
+    )
+
+
+def shown_json(record: ResultRecord) -> str:
+    """A record as JSON, without the curves that are not shown."""
+    kept = [curve for curve in record.curves if not curve.on_test_scores]
+    return record.model_copy(update={"curves": kept}).model_dump_json(by_alias=True, indent=2)
+
+
 def caption(spec: BenchmarkSpec, points: Sequence[Point]) -> str:
     """What a point and its bar are."""
     said = "Every point is a run of the whole protocol."
     if points[0]["param"]:
-        return f"{said} The bar is the 95 % interval over {spec.unit_names}."
+        where = {
+            "validation": "the validation samples, without which the model is fitted there",
+            "inner folds": "inner folds of the training data",
+        }
+        scored = " and ".join(where[name] for name in sorted({one["scored_on"] for one in points}))
+        return (
+            f"{said} It is scored on {scored}, so it differs from the score on the board. The bar"
+            f" is the 95 % interval over {spec.unit_names}."
+        )
     draws = max(one["draws"] for one in points)
     said += (
         f" Below the full set it is the mean of {draws} draws of training samples, the same ones"

@@ -48,7 +48,7 @@ def show(spec: BenchmarkSpec, store: Store, entry: Entry) -> None:
         dashboard_curves.show_one(spec, store, record)
     st.download_button(
         "Result record (JSON)",
-        record.model_dump_json(by_alias=True, indent=2),
+        dashboard_curves.shown_json(record),
         file_name=f"{record.submission[:12]}.json",
         mime="application/json",
         icon=":material/download:",

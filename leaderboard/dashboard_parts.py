@@ -222,6 +222,20 @@ def first_place(ranked: pd.DataFrame) -> str:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
+def _withheld(
+    _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, track: str | None
+) -> pd.DataFrame:
+    return curve_frame.withheld(_spec, _store, protocol=protocol, track=track)
+
+
+def withheld_curves(
+    spec: BenchmarkSpec, store: Store, *, protocol: str, track: str | None
+) -> pd.DataFrame:
+    """Curves that are not shown since they rest on test scores."""
+    return _withheld(spec, store, _state(spec, store), protocol, track)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
 def _curves(
     _spec: BenchmarkSpec, _store: Store, key: tuple[object, ...], protocol: str, track: str | None
 ) -> pd.DataFrame:

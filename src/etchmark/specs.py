@@ -435,8 +435,8 @@ class BenchmarkUse(Record):
 class CurveSpec(Record):
     """Something that a model is run again and again with: ``evaluate --curves`` measures it.
 
-    Either ``shares`` of the training (and validation) samples, or ``values`` of one of the model's
-    parameters.
+    Either ``shares`` of the training (and validation) samples, scored on the headline split, or
+    ``values`` of one of the model's parameters, scored on validation samples or inner folds.
     """
 
     title: Line
@@ -602,7 +602,7 @@ class CurvePoint(Record):
     samples: int = Field(ge=0)
     """Training samples; over folds the mean, rounded."""
     score: MetricScore | None = None
-    """On the headline split; over several draws the mean, without an interval."""
+    """Over several draws the mean, without an interval."""
     draws: list[float] = []
     """The score of each draw of training samples, where there are several."""
     reason: str | None = None
@@ -624,8 +624,25 @@ class Curve(Record):
     param: Identifier | None = None
     """The parameter that changes; training samples if not given."""
     split: Identifier
+    """The split of the samples that are scored: the headline one where samples change."""
+    scored_on: Literal["validation", "inner folds"] | None = None
+    """Where the values of a parameter are scored, so that choosing among them uses no test score;
+    absent where samples change, and in older records, which scored them on the headline split."""
     metric: str
     points: list[CurvePoint]
+
+    @property
+    def on_test_scores(self) -> bool:
+        """Whether values of a parameter were scored on the test samples: it is shown nowhere."""
+        return self.param is not None and self.scored_on is None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A record that was stored before the key existed is written as it was.
+        dumped = handler(self)
+        if self.scored_on is None:
+            dumped.pop("scored_on", None)
+        return dumped
 
 
 class Fingerprints(Record):

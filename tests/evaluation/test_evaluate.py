@@ -253,11 +253,10 @@ def test_what_a_model_prints_is_shown_where_it_is_asked_for(hub):
 
 
 def test_a_line_is_shown_when_it_is_printed(hub):
-    code = mean(fit="print('started', flush=True); time.sleep(300)")
+    code = mean(fit="print('started', flush=True); time.sleep(20)")
     process = hub.start(code, "--mini")
-    started = time.monotonic()
     assert process.stderr.readline() == b"  | started\n"
-    assert time.monotonic() - started < 60
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
 

@@ -562,7 +562,7 @@ def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
     assert query(app)["protocol"] == "folds"
 
 
-def with_curves(entry: Entry, better: float = 1.0) -> None:
+def with_curves(entry: Entry, better: float = 1.0, *, scored_on: Any = "inner folds") -> None:
     """Give a stored submission two curves."""
     headline = entry.record.scores[0].metrics["mae"]
     points = [
@@ -573,7 +573,15 @@ def with_curves(entry: Entry, better: float = 1.0) -> None:
     said = {"split": "test", "metric": "mae"}
     curves = [
         Curve(name="training-size", title="Less data", axis="samples", points=points, **said),
-        Curve(name="degree", title="Degree", axis="k", param="k", points=points[1:], **said),
+        Curve(
+            name="degree",
+            title="Degree",
+            axis="k",
+            param="k",
+            scored_on=scored_on,
+            points=points[1:],
+            **said,
+        ),
     ]
     record = entry.record.model_copy(update={"curves": curves})
     Store().add(Entry(record, entry.samples, entry.origin))
@@ -608,8 +616,32 @@ def test_curves_are_shown_where_records_hold_them(board: dict[str, Entry]) -> No
     assert points["from … to"][1] == "6.000 … 8.000"
     app.segmented_control[-1].set_value("degree").run()
     assert len(fine(app).dataframe[1].value) == 4
+    assert any("scored on inner folds of the training data" in one.value for one in app.caption)
+    assert not any("not shown" in one.value for one in app.caption)
     app.multiselect(key=models.key.replace("training-size", "degree")).set_value([]).run()
     assert any("Pick at least one" in one.value for one in fine(app).info)
+
+
+def test_curves_that_rest_on_test_scores_are_shown_nowhere(board: dict[str, Entry]) -> None:
+    with_curves(board["good"], scored_on=None)
+    submission = board["good"].record.submission
+    pages = [
+        fine(start(benchmark=BENCHMARK, figure="needs")),
+        fine(start(benchmark=BENCHMARK, model=submission[:12])),
+    ]
+    for app in pages:
+        (said,) = [one.value for one in app.caption if "are not shown" in one.value]
+        assert "scored on the test samples, by which no setting may be chosen" in said
+        assert f"etchmark results run {BENCHMARK} --only good --again" in said
+        assert not any("Degree" in str(one.value) for one in app.segmented_control)
+    (curves,) = [one for one in pages[0].segmented_control if "pick-curve" in str(one.key)]
+    assert curves.options == ["Less data"]
+    import dashboard_curves
+
+    entry = Store().get(submission)
+    assert entry is not None
+    dumped = json.loads(dashboard_curves.shown_json(entry.record))
+    assert [curve["name"] for curve in dumped["curves"]] == ["training-size"]
 
 
 def test_curves_of_one_model_on_two_tracks_are_told_apart(

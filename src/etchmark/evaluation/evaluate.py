@@ -72,6 +72,8 @@ class Options:
         weights: file that a model which takes one is given as ``weights_file``.
         share: of the training and validation samples.
         draw: which samples a share below 1 consists of.
+        nested: where there are folds, each is predicted by a model that has seen neither it nor the
+            fold before it, whose training data it is an inner fold of.
         echo: told every line that the model prints, when it does; ``log_file`` holds them in any
             case.
     """
@@ -84,6 +86,7 @@ class Options:
     weights: Path | None = None
     share: float = 1.0
     draw: int = 0
+    nested: bool = False
     echo: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
@@ -380,6 +383,7 @@ def run_model(
             "folds": folds,
             "share": options.share,
             "draw": options.draw,
+            "nested": options.nested,
             "splits": list(order),
             "rows": {split: sum(map(len, rows)) for split, rows in order.items()},
         }

@@ -205,10 +205,15 @@ def drawn(count: int, share: float, draw: int) -> np.ndarray:
 
 def lay_out(samples: pa.Table, run: dict[str, Any], fold: int, folder: Path) -> None:
     """Write a fold's training samples, and nothing but the inputs of those it holds out."""
-    held_out = samples.column(FOLD).to_numpy() == fold
+    folds = samples.column(FOLD).to_numpy()
+    held_out = folds == fold
     folder.mkdir(exist_ok=True)
     bare = samples.select(["id", *run["inputs"]])
-    rows = np.flatnonzero(~held_out)
+    apart = held_out
+    if run.get("nested"):
+        # What is predicted is an inner fold of the training data of the fold before it.
+        apart = held_out | (folds == (fold - 1) % len(run["folds"]))
+    rows = np.flatnonzero(~apart)
     taught = np.zeros(len(held_out), dtype=bool)
     taught[rows[drawn(len(rows), run["share"], run["draw"])]] = True
     write(folder / TRAIN, pick(samples.drop_columns([FOLD]), taught))

@@ -9,11 +9,11 @@ import pandas as pd
 from etchmark.registry.standings import superseded
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
-from etchmark.specs import BenchmarkSpec, CurvePoint
+from etchmark.specs import BenchmarkSpec, CurvePoint, ResultRecord
 
 COLUMNS = (
     "curve", "title", "axis", "param", "model", "track", "value", "samples", "metric", "unit",
-    "split", "score", "low", "high", "draws", "reason", "submission",
+    "split", "scored_on", "score", "low", "high", "draws", "reason", "submission",
 )  # fmt: skip
 
 
@@ -22,18 +22,15 @@ def curves(
 ) -> pd.DataFrame:
     """The curves of all models of one protocol, one point per row; superseded ones are left out.
 
+    So are those over a parameter that were scored on test samples (``withheld`` names them).
     ``low`` and ``high`` are the ends of the 95 % interval over units, or the lowest and highest
     score where the point is the mean of several draws of training samples.
     """
-    entries = [
-        entry
-        for entry in store.with_curves(spec.id, spec.version)
-        if entry.record.protocol == protocol and track in (None, entry.record.track)
-    ]
-    old = superseded(entry.record for entry in entries)
     rows = []
-    for record in (entry.record for entry in entries if entry.record.submission not in old):
+    for record in _current(spec, store, protocol, track):
         for curve in record.curves:
+            if curve.on_test_scores:
+                continue
             same = {
                 "curve": curve.name,
                 "title": curve.title,
@@ -44,11 +41,47 @@ def curves(
                 "metric": curve.metric,
                 "unit": metric_by_id(curve.metric).unit_for(spec.target.unit),
                 "split": curve.split,
+                "scored_on": curve.scored_on,
                 "submission": record.submission,
             }
             rows += [{**same, **_point(point)} for point in curve.points]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.sort_values(["curve", "model", "value"], kind="stable", ignore_index=True)
+
+
+def withheld(
+    spec: BenchmarkSpec, store: Store, *, protocol: str, track: str | None = None
+) -> pd.DataFrame:
+    """Curves that are not shown, with ``title``, ``param``, ``model`` and ``submission``.
+
+    They compare values of a parameter by scores on the test samples, as older records do.
+    ``etchmark results run BENCHMARK --only MODEL --again`` measures them inside the training data.
+    """
+    rows = [
+        {
+            "title": curve.title,
+            "param": curve.param,
+            "model": record.name,
+            "submission": record.submission,
+        }
+        for record in _current(spec, store, protocol, track)
+        for curve in record.curves
+        if curve.on_test_scores
+    ]
+    return pd.DataFrame(rows, columns=["title", "param", "model", "submission"])
+
+
+def _current(
+    spec: BenchmarkSpec, store: Store, protocol: str, track: str | None
+) -> list[ResultRecord]:
+    """Records with curves that no newer one supersedes."""
+    records = [
+        entry.record
+        for entry in store.with_curves(spec.id, spec.version)
+        if entry.record.protocol == protocol and track in (None, entry.record.track)
+    ]
+    old = superseded(records)
+    return [record for record in records if record.submission not in old]
 
 
 def _point(point: CurvePoint) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """Curves of a model: its score with less training data, or with other values of a parameter.
 
-Every point is a run of the whole protocol by the same harness, scored by the same function.
+Every point is a run of the whole protocol by the same harness, scored by the same function: with
+less training data on the headline split, with other values of a parameter inside the training data
+(``evaluation.inner``), since whoever picks a value from the curve picks it by its scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from etchmark.catalog import ModelSource
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Options, one_line, run_model
+from etchmark.evaluation.inner import Inside, inside
 from etchmark.evaluation.layout import train_counts
 from etchmark.scoring.score import read_for, score_predictions
 from etchmark.specs import Curve, CurvePoint, CurveSpec, MetricScore, SplitScore
@@ -63,18 +67,29 @@ class Curves:
         Raises:
             CannotRun: the model needs something that this machine lacks.
         """
-        return [
-            Curve(
-                name=name,
-                title=spec.title,
-                axis=spec.axis,
-                param=spec.param,
-                split=self.whole.split,
-                metric=self.metric,
-                points=list(self._points(name, spec)),
-            )
-            for name, spec in self.source.curves.items()
-        ]
+        return [self._curve(name, spec) for name, spec in self.source.curves.items()]
+
+    def _curve(self, name: str, spec: CurveSpec) -> Curve:
+        place = None if spec.param is None else self._inside
+        known = isinstance(place, Inside)
+        return Curve(
+            name=name,
+            title=spec.title,
+            axis=spec.axis,
+            param=spec.param,
+            split=place.split if known else self.whole.split,
+            scored_on=place.scored_on if known else None if place is None else "inner folds",
+            metric=self.metric,
+            points=list(self._points(name, spec)),
+        )
+
+    @cached_property
+    def _inside(self) -> Inside | str:
+        """Where values of a parameter are scored, or why they cannot be."""
+        try:
+            return inside(self.benchmark, self.protocol, self.track)
+        except UserError as error:
+            return str(error)
 
     def _points(self, name: str, spec: CurveSpec) -> Iterator[CurvePoint]:
         for share in spec.shares:
@@ -97,7 +112,8 @@ class Curves:
             return CurvePoint(value=share, samples=samples, reason=reason)
         scores: list[MetricScore] = []
         for draw in range(draws):
-            score = self._run(self.source, share, draw)
+            options = replace(self.options, share=share, draw=draw)
+            score = self._run(self.source, self.benchmark, self.protocol, options)
             if isinstance(score, str):
                 return CurvePoint(value=share, samples=samples, reason=score)
             scores.append(score)
@@ -108,26 +124,32 @@ class Curves:
         return CurvePoint(value=share, samples=samples, score=mean, draws=found)
 
     def _value(self, param: str, value: float) -> CurvePoint:
-        samples = round(float(np.mean(self.counts)))
+        place = self._inside
+        if isinstance(place, str):
+            return CurvePoint(value=value, samples=0, reason=place)
+        samples = round(float(np.mean(place.counts)))
         changed = replace(self.source, params={**self.source.params, param: value})
-        score = self._run(changed, 1.0, 0)
+        options = replace(self.options, nested=place.nested)
+        score = self._run(changed, place.benchmark, place.protocol, options)
         if isinstance(score, str):
             return CurvePoint(value=value, samples=samples, reason=score)
         return CurvePoint(value=value, samples=samples, score=score)
 
-    def _run(self, source: ModelSource, share: float, draw: int) -> MetricScore | str:
-        """The primary metric on the headline split, or why there is none."""
+    def _run(
+        self, source: ModelSource, benchmark: Benchmark, protocol: str, options: Options
+    ) -> MetricScore | str:
+        """The primary metric on the headline split of a protocol, or why there is none."""
         path = self.folder / "curve.parquet"
-        options = replace(self.options, share=share, draw=draw)
-        run = run_model(source, self.benchmark, self.track, self.protocol, path, options)
+        run = run_model(source, benchmark, self.track, protocol, path, options)
         if run.failure is not None:
             return run.failure
         try:
-            given = read_for(self.benchmark, self.protocol, path)
-            scored = score_predictions(self.benchmark, self.protocol, path, given)
+            given = read_for(benchmark, protocol, path)
+            scored = score_predictions(benchmark, protocol, path, given)
         except UserError as error:
             return one_line(str(error).removeprefix(f"{path}: "))
         finally:
             path.unlink(missing_ok=True)
-        split = next(one for one in scored.scores if one.split == self.whole.split)
+        headline = benchmark.spec.protocols[protocol].split
+        split = next(score for score in scored.scores if score.split == headline)
         return split.metrics[self.metric]
