@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,40 @@ def refusal(error: OSError, path: Path | None = None) -> UserError | None:
         f"{where}: cannot be used by this user ({error.strerror}); ask its owner to allow it, or"
         " set ETCHMARK_HOME to a folder of your own"
     )
+
+
+NO_ROOM = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
+"""Why nothing more can be written: the disk is full, read-only, or a quota is used up."""
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder for the time of a block, below ``TMPDIR``.
+
+    Raises:
+        UserError: it cannot be made, or there is no room for what the block writes.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UserError(f"no temporary folder can be made ({why}); {_REMEDY}") from None
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(no_room(error, folder)) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_REMEDY = "free space, or set TMPDIR to a folder that can be written and has room"
+
+
+def no_room(error: OSError, folder: Path) -> str:
+    """The line for an error of ``NO_ROOM`` while something was written."""
+    return f"{error.filename or folder.parent}: cannot be written ({error.strerror}); {_REMEDY}"
 
 
 @contextmanager

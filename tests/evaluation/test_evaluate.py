@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import errno
 import json
+import os
 import signal
 import tempfile
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from etchmark.evaluation import evaluate
+from etchmark.evaluation import evaluate, layout
 from etchmark.evaluation.evaluate import LOG_TAIL_BYTES, MAX_REASON, Limits, one_line, run_model
 
 FOLDS = ("--protocol", "folds")
@@ -493,6 +495,37 @@ def test_no_run_folder_is_left(hub, monkeypatch):
     hub.fine(mean())
     hub.refused(mean(fit="1 / 0"))
     assert list(hub.temporary.iterdir()) == []
+
+
+# --- no room ------------------------------------------------------------------------------------
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_one_line(hub, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(hub.folder / "absent"))
+    line = hub.refused(mean())
+    assert line.startswith("no temporary folder can be made (No such file or directory); free")
+    assert "set TMPDIR to a folder that can be written and has room" in line
+    assert hub.board(everything=True) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_is_one_line(hub, monkeypatch, number):
+    monkeypatch.setattr(tempfile, "tempdir", str(hub.temporary))
+
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number), "/full/train.arrow")
+
+    monkeypatch.setattr(layout, "copy_columns", full)
+    line = hub.refused(mean())
+    assert line.startswith(f"/full/train.arrow: cannot be written ({os.strerror(number)}); free")
+    assert list(hub.temporary.iterdir()) == []
+    assert hub.board(everything=True) == []
+
+
+def test_a_disk_that_is_full_while_the_model_runs_is_no_failure_of_the_model(hub):
+    line = hub.refused(mean(fit="raise OSError(28, 'No space left on device', '/full/x')"))
+    assert line.startswith("/full/x: cannot be written (No space left on device); free space")
+    assert hub.board(everything=True) == []
 
 
 # --- what a run means --------------------------------------------------------------------------

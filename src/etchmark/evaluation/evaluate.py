@@ -7,6 +7,7 @@ collects what it predicted. Scoring is left to the same function that scores any
 from __future__ import annotations
 
 import collections
+import errno
 import json
 import os
 import re
@@ -44,6 +45,7 @@ LOG_TAIL_BYTES = 64 * 1024
 LAST_LINE_BYTES = 4096
 LOG_FILE_BYTES = 64 << 20
 MAX_REASON = 500
+LEAST_ROOM_BYTES = 1 << 16
 POLL_S = 0.05
 LONGEST_WAIT_S = 2.0
 WATCHING = 0.02
@@ -399,12 +401,17 @@ def run_model(
                 written.write(trace.encode("utf-8", "replace"))
         if failure and not stopped and _cannot_run(root):
             raise CannotRun(failure)
+        if failure and not stopped and shutil.disk_usage(root).free < LEAST_ROOM_BYTES:
+            # A worker that could not even write why it ended.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root.parent))
         if not failure:
             try:
                 cost = _cost(root, run, benchmark.spec)
                 _collect(root, run, order, benchmark, track, protocol, out)
                 return Run(None, out, cost, log, kept, _made_with(root, run))
-            except (OSError, EOFError, ValueError, KeyError, TypeError):
+            except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, OSError) and error.errno in files.NO_ROOM:
+                    raise
                 # The model's process can write there, so nothing in it is taken for granted.
                 failure = "the model's process left no readable result"
                 if kept is not None:
@@ -415,12 +422,10 @@ def run_model(
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
-    _remove_orphans()
-    root = Path(tempfile.mkdtemp(prefix="etchmark-run-"))
-    try:
+    with suppress(OSError):
+        _remove_orphans()
+    with files.temporary_folder("etchmark-run-") as root:
         yield root
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _remove_orphans() -> None:

@@ -243,9 +243,12 @@ def describe(error: BaseException, code: Path) -> str:
 
 
 def _fail(root: Path, code: Path, error: BaseException) -> None:
-    # What the caller can mend is no fault of the model's, and nothing to record.
-    cannot = isinstance(error, UserError)
-    failure = {"reason": str(error) if cannot else describe(error, code), "cannot_run": cannot}
+    # What the caller can fix is no fault of the model's, and nothing to record.
+    cannot, reason = isinstance(error, UserError), ""
+    if isinstance(error, OSError) and error.errno in files.NO_ROOM:
+        cannot, reason = True, files.no_room(error, root)
+    reason = reason or (str(error) if cannot else describe(error, code))
+    failure = {"reason": reason, "cannot_run": cannot}
     (root / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
     # Not printed: the model may have closed the streams, and whoever watches it gets one line.
     with suppress(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -513,20 +512,9 @@ def evaluate_model(
 
 @contextmanager
 def temporary_folder() -> Iterator[str]:
-    """A folder that is removed with what it holds.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        made = tempfile.TemporaryDirectory(prefix="etchmark-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"no temporary folder can be made ({error.strerror or error}); free some space or let"
-            " TMPDIR name another folder"
-        ) from None
-    with made as folder:
-        yield folder
+    """A folder for predictions that are being scored; errors as in ``files.temporary_folder``."""
+    with files.temporary_folder("etchmark-") as folder:
+        yield str(folder)
 
 
 def card_from_mapping(value: dict[str, Any]) -> ModelCard:
