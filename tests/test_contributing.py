@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
+from etchmark import SklearnModel
+from etchmark.specs import BaselineCard, Variant
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DATA = TEXT[TEXT.index("## A benchmark or a dataset") :]
@@ -144,3 +148,54 @@ def test_the_table_of_the_context_names_every_attribute() -> None:
     table = DATA[DATA.index("| attribute of `context`") :].partition("\n\n")[0]
     names = re.findall(r"^\| `(\w+)` \|", table, re.M)
     assert names == [field.name for field in dataclasses.fields(BuildContext)]
+
+
+def _card() -> str:
+    (text,) = re.findall(r"```yaml\n(schema: 1\nname: my_forest.*?)```", TEXT, re.S)
+    return text
+
+
+def test_the_card_is_complete_and_a_model_runs_with_it(
+    toy_content: Path, tmp_path: Path, command: Any
+) -> None:
+    value = yaml.safe_load(_card())
+    card = BaselineCard.model_validate(value)
+    left_out = set(BaselineCard.model_fields) - card.model_fields_set
+    assert left_out == {"takes_weights", "training_data_note"}
+    deep = card.variants["deep"]
+    assert set(Variant.model_fields) - deep.model_fields_set == {"benchmarks"}
+    assert {spec.param for spec in card.curves.values()} == {None, "max_depth"}
+    folder = tmp_path / "my_forest"
+    folder.mkdir()
+    text = _card().replace(
+        "superalloy-hardness: {track: composition}", "toy-line: {track: features}"
+    )
+    (folder / "card.yaml").write_text(text)
+    (folder / "model.py").write_text(
+        "from etchmark import SklearnModel\n"
+        "from sklearn.tree import DecisionTreeRegressor\n"
+        "def build(seed, device, max_depth, min_impurity_decrease=0.0):\n"
+        "    assert isinstance(min_impurity_decrease, float)\n"
+        "    tree = DecisionTreeRegressor(max_depth=max_depth,\n"
+        "        min_impurity_decrease=min_impurity_decrease)\n"
+        "    return SklearnModel(tree, columns=['a'])\n"
+    )
+    ran = command("evaluate", f"{folder}/shallow", "toy-line")
+    assert (ran.rc, ran.stderr) == (0, "")
+    ran = command("evaluate", f"{folder}/deep", "toy-line", "--curves", "--json")
+    assert ran.rc == 0
+    record = json.loads(ran.stdout)
+    assert record["name"] == "my_forest/deep"
+    assert record["card"]["tags"] == ["composition", "large"]
+    assert [curve["name"] for curve in record["curves"]] == ["training-size", "depth"]
+
+
+def test_the_option_that_hands_groups_on_is_explained(toy_content: Path, command: Any) -> None:
+    assert "SklearnModel(estimator, groups=True)" in TEXT
+    assert "groups" in inspect.signature(SklearnModel).parameters
+
+
+def test_what_a_model_sees_of_the_environment_is_explained() -> None:
+    assert "ETCHMARK_PASS_ENV" in TEXT
+    (path,) = re.findall(r"`(src/etchmark/[\w/]+/process\.py)` lists them", TEXT)
+    assert "NAMES = frozenset" in (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
