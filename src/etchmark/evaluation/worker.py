@@ -24,6 +24,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -284,9 +285,19 @@ def _leave(number: int, _: Any) -> None:
     os._exit(128 + number)
 
 
+def _fork() -> int:
+    """``os.fork`` without the warning that Python 3.12 and later print into the model's output.
+
+    The only other threads are those of libraries, which have no work while this process forks.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def _forked(root: Path, code: Path, result: Path, work: Callable[[], None]) -> int | None:
     """Run ``work`` in a fork; its peak memory in bytes, or None if it left no result."""
-    child = os.fork()
+    child = _fork()
     if child == 0:
         status = 1
         try:
@@ -418,7 +429,7 @@ def _run(
 def _run_apart(root: Path, run: dict[str, Any], code: Path) -> int:
     """Run the model in a process that was forked before any label was read."""
     dealer = _Dealer(root, run)
-    child = os.fork()
+    child = _fork()
     if child == 0:
         status = 1
         try:
