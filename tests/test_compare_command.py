@@ -118,7 +118,7 @@ def test_every_split_that_both_predict(submit: Callable[..., str], command: Comm
 def test_superseded_submissions_are_left_out(
     submit: Callable[..., str], backdated: Callable[[str], None], command: Command
 ) -> None:
-    old = submit("mine", 7.0)
+    old = submit("mine", 3.0)
     backdated(old)
     new = submit("mine", 1.0)
     submit("other", 0.0)
@@ -184,8 +184,8 @@ def _board(command: Command) -> list[tuple[str, str]]:
 def test_what_a_withdrawn_submission_superseded_stands_again(
     submit: Callable[..., str], backdated: Callable[[str], None], command: Command, home: Path
 ) -> None:
-    other = submit("other", 9.0)
-    old = submit("mine", 7.0)
+    other = submit("other", 4.0)
+    old = submit("mine", 3.0)
     backdated(old)
     new = submit("mine", 1.0)
     assert _board(command) == [("mine", new), ("other", other)]
@@ -332,7 +332,7 @@ def test_a_corrected_card_is_reported_as_such(
 def test_all_tells_superseded_and_failed_rows_apart(
     submit: Callable[..., str], backdated: Callable[[str], None], command: Command
 ) -> None:
-    old = submit("mine", 7.0)
+    old = submit("mine", 3.0)
     backdated(old)
     new = submit("mine", 1.0)
     entry = Store().get(new)

@@ -13,6 +13,10 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class NotAllowed(UserError):
+    """A file that this user may not read or write: it is whole, so making it again is no remedy."""
+
+
 class CannotRun(UserError):
     """A model needs something (weights, a package) that is missing or wrong on this machine.
 

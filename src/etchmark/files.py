@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from etchmark.errors import UserError
+from etchmark.errors import NotAllowed
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the system says where a user may not read or write."""
 
 
-def refusal(error: OSError, path: Path | None = None) -> UserError | None:
+def refusal(error: OSError, path: Path | None = None) -> NotAllowed | None:
     """The one line for a file that this user may not use; None for any other error.
 
     Args:
@@ -30,7 +30,7 @@ def refusal(error: OSError, path: Path | None = None) -> UserError | None:
     where = error.filename or path
     if error.errno not in REFUSED or where is None:
         return None
-    return UserError(
+    return NotAllowed(
         f"{where}: cannot be used by this user ({error.strerror}); ask its owner to allow it, or"
         " set ETCHMARK_HOME to a folder of your own"
     )

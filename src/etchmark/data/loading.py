@@ -18,7 +18,7 @@ from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
 from etchmark.data import building, dataframe, fingerprint, packaging
 from etchmark.data.columns import Columns
 from etchmark.data.sources import SourcesUnavailable
-from etchmark.errors import UserError
+from etchmark.errors import NotAllowed, UserError
 from etchmark.specs import BenchmarkSpec, Manifest, Protocol
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def read_config(folder: Path, dataset: str, config: str) -> Manifest:
     remedy = f"rebuild with `etchmark build {dataset} --config {config}`"
     try:
         manifest = read_manifest(folder)
+    except NotAllowed:
+        raise
     except UserError as error:
         raise UserError(str(error).rpartition("; ")[0] + f"; {remedy}") from None
     if (manifest.name, manifest.config) != (dataset, config):
