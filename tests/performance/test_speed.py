@@ -96,7 +96,9 @@ class FiniteElements:
 
     def solve(self, preconditioner: LinearOperator, tolerance: float) -> float:
         """C11."""
-        fluctuation, info = cg(self.matrix, self.load, rtol=tolerance, M=preconditioner)
+        fluctuation, info = cg(
+            self.matrix, self.load, rtol=tolerance, maxiter=5000, M=preconditioner
+        )
         assert info == 0
         moved = self.affine + self.spread @ fluctuation
         return float(moved @ (self.full @ moved)) / self.volume
@@ -125,7 +127,10 @@ def finite_element_cases(cells: np.ndarray, *, one_point: bool) -> tuple[list[Ca
     peer = FiniteElements(cells, one_point=one_point)
     limit = peer.solve(preconditioners(peer.matrix)["Jacobi"](), 1e-8)
     cases = []
-    for name, build in preconditioners(peer.matrix).items():
+    # One point leaves modes almost without energy, on which multigrid does not converge.
+    kinds = {"Jacobi"} if one_point else {"Jacobi", "algebraic multigrid"}
+    builds = {name: build for name, build in preconditioners(peer.matrix).items() if name in kinds}
+    for name, build in builds.items():
         operator = build()
         for residual in (3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5):
             error = abs(peer.solve(operator, residual) / limit - 1)
