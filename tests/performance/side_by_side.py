@@ -172,11 +172,11 @@ def table(comparison: dict[str, Any]) -> list[str]:
 
 HEAD = (
     "# Speed beside peers\n\n"
-    "Written by `make speed`; every number is of one run on one machine. Each solver takes the"
-    " longest step or the\nloosest tolerance with which its error, the distance to what it converges"
-    " to itself, is below the same limit.\nAll of a table run in turns, and the shortest time of each"
-    " counts. Processor time is that of all threads. A ratio\nis a peer's time over ours, above 1"
-    " where etchmark is faster.\n"
+    "Written by `make speed`; every number is of one run on one machine. Each solver takes the\n"
+    "longest step or the loosest tolerance with which its error, the distance to what it converges\n"
+    "to itself, is below the same limit. All of a table run in turns, and the shortest time of\n"
+    "each counts. Processor time is that of all threads. A ratio is a peer's time over ours, above\n"
+    "1 where etchmark is faster.\n"
 )
 
 
