@@ -173,10 +173,10 @@ def table(comparison: dict[str, Any]) -> list[str]:
 HEAD = (
     "# Speed beside peers\n\n"
     "Written by `make speed`; every number is of one run on one machine. Each solver takes the\n"
-    "longest step or the loosest tolerance with which its error, the distance to what it converges\n"
-    "to itself, is below the same limit. All of a table run in turns, and the shortest time of\n"
-    "each counts. Processor time is that of all threads. A ratio is a peer's time over ours, above\n"
-    "1 where etchmark is faster.\n"
+    "longest step or the loosest tolerance with which its error, its distance to its own limit,\n"
+    "is below the same bound. All of a table run in turns, and the shortest time of\n"
+    "each counts. Processor time is that of all threads. A ratio is a peer's time over ours:\n"
+    "above 1 etchmark is faster.\n"
 )
 
 
