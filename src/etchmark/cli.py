@@ -273,7 +273,7 @@ def evaluate(
 ) -> None:
     """Run a model, score it, record the result.
 
-    What it prints is also kept in logs/<model>.log of the hub folder.
+    With --resume, what it prints is also kept in logs/<model>.log of the hub folder.
     """
     from etchmark import present
     from etchmark.evaluation.evaluate import Limits, Options

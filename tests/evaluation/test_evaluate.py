@@ -264,11 +264,11 @@ def test_a_line_is_shown_when_it_is_printed(hub):
 
 
 def test_what_a_model_prints_is_kept_in_a_file_of_its_name(hub):
-    hub.fine(PRINTS)
+    hub.fine(PRINTS, "--resume")
     path = hub.home / "logs" / "mine.log"
     assert path.read_text().startswith("== toy-line@1, protocol holdout, ")
     assert "\nepoch 1\n" in path.read_text()
-    hub.refused(mean(fit="1 / 0"))
+    hub.evaluate(hub.model(mean(fit="1 / 0")), "--resume")
     said = path.read_text()
     assert said.count("== toy-line@1") == 2, "run after run"
     assert said.endswith("ZeroDivisionError: division by zero\n")
@@ -277,7 +277,7 @@ def test_what_a_model_prints_is_kept_in_a_file_of_its_name(hub):
 def test_a_log_that_cannot_be_kept_is_no_reason_not_to_run(hub):
     hub.home.mkdir(exist_ok=True)
     (hub.home / "logs").write_text("no folder")
-    hub.fine(mean(fit="print('x')"))
+    hub.fine(mean(fit="print('x')"), "--resume")
 
 
 def test_the_place_of_the_log_is_in_the_help_and_the_documents(hub):

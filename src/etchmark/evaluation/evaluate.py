@@ -70,14 +70,14 @@ class Options:
         device: ``cpu``, ``cuda`` or ``auto``.
         limits: time and memory.
         progress: show a bar over folds.
-        resume: keep each fold's working directory and go on where an interrupted run stopped.
+        resume: keep each fold's working directory and go on where an interrupted run stopped;
+            also keep what the model prints in ``log_file`` of its name.
         weights: file that a model which takes one is given as ``weights_file``.
         share: of the training and validation samples.
         draw: which samples a share below 1 consists of.
         nested: where there are folds, each is predicted by a model that has seen neither it nor the
             fold before it, whose training data it is an inner fold of.
-        echo: told every line that the model prints, when it does; ``log_file`` holds them in any
-            case.
+        echo: told every line that the model prints, when it does.
     """
 
     seeds: int = 1
@@ -134,7 +134,10 @@ def log_file(name: str) -> Path:
 
 
 @contextmanager
-def _log(path: Path, benchmark: str, protocol: str) -> Iterator[IO[bytes] | None]:
+def _log(path: Path | None, benchmark: str, protocol: str) -> Iterator[IO[bytes] | None]:
+    if path is None:
+        yield None
+        return
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     handle = None
     # A hub folder that cannot be written, or a full disk, is no reason not to run a model.
@@ -365,7 +368,9 @@ def run_model(
     with (
         _unwinding(),
         nullcontext() if kept is None else checkpoints.claimed(kept),
-        _log(log_file(source.name), benchmark.spec.key, protocol) as written,
+        _log(
+            log_file(source.name) if options.resume else None, benchmark.spec.key, protocol
+        ) as written,
         _run_folder() as root,
     ):
         folds, order = prepare(
