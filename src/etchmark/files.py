@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from etchmark.errors import UserError
+
 from etchmark.errors import NotAllowed
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
