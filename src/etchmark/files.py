@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from etchmark.errors import UserError
-
-from etchmark.errors import NotAllowed
+from etchmark.errors import NotAllowed, UserError
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the system says where a user may not read or write."""
