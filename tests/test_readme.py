@@ -467,16 +467,6 @@ def test_sentences_on_image_encoders(pair: Pair) -> None:
         f"takes {papers.value:.1f} HV ({papers.range(1)}) off the error on papers never seen, and"
         f" {images_.value:.0f} points ({images_.range(0)}) on morphologies never seen"
     )
-    [curve] = [
-        curve
-        for curve in records()[MORPHOLOGIES.benchmark, MORPHOLOGIES.protocol, VIT]["curves"]
-        if curve["name"] == "components"
-    ]
-    [point] = [point for point in curve["points"] if point["value"] == 32]
-    states(
-        f"With 32 components instead of those chosen on other morphologies ViT-Tiny would have"
-        f" {point['score']['value']:.1f} % in 2D"
-    )
 
 
 def test_sentences_on_forecasts(pair: Pair) -> None:
