@@ -25,10 +25,10 @@ from dashboard_plots import (
     log_axis,
 )
 
-from etchmark.present import number
 from etchmark.registry.standings import to_records
 from etchmark.registry.store import Store
 from etchmark.specs import BenchmarkSpec, ResultRecord
+from etchmark.text import number
 
 STYLES = (
     (BLUE, "circle", "solid"),

@@ -15,13 +15,13 @@ from dashboard_compare import horizons_plot
 from dashboard_parts import gallery, literal, samples, shortened
 
 from etchmark.data.gallery import Gallery, groups, numbers
-from etchmark.present import number
 from etchmark.registry import compare
 from etchmark.registry.standings import sample_scores
 from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec
+from etchmark.text import number
 
 ENDS = 4
 """Samples at most that are shown of the best and of the worst."""

@@ -13,11 +13,11 @@ from dashboard_parts import literal, plain_lines, predicted, shortened, web_addr
 
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
-from etchmark.present import number
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
+from etchmark.text import escape_json, number
 
 DISCLOSURE = {
     "none": "trained on the benchmark's training data alone",
@@ -48,7 +48,7 @@ def show(spec: BenchmarkSpec, store: Store, entry: Entry) -> None:
         dashboard_curves.show_one(spec, store, record)
     st.download_button(
         "Result record (JSON)",
-        dashboard_curves.shown_json(record),
+        escape_json(dashboard_curves.shown_json(record)),
         file_name=f"{record.submission[:12]}.json",
         mime="application/json",
         icon=":material/download:",

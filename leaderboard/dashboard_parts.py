@@ -21,7 +21,6 @@ from etchmark.data.gallery import Gallery
 from etchmark.data.loading import find_config, read_config
 from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
-from etchmark.present import plain
 from etchmark.registry import curve_frame
 from etchmark.registry.references import reference_values as resolved
 from etchmark.registry.standings import Board, Where, level_with_first
@@ -29,6 +28,7 @@ from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine
+from etchmark.text import plain
 
 log = logging.getLogger("etchmark.dashboard")
 
@@ -328,7 +328,7 @@ def benchmark_names() -> list[str]:
 def benchmark_title(name: str) -> str:
     """Title of a benchmark; its id where the card is broken, so that the others stay usable."""
     try:
-        return benchmark(name).title
+        return plain(benchmark(name).title)
     except UserError:
         return name
 

@@ -14,10 +14,10 @@ from PIL import Image
 from etchmark.catalog import catalog
 from etchmark.data.gallery import Gallery
 from etchmark.errors import UserError
-from etchmark.present import number
 from etchmark.registry.standings import sample_scores
 from etchmark.registry.store import Store
 from etchmark.specs import BenchmarkSpec, DatasetSpec
+from etchmark.text import number
 
 HIGHEST = 0.5
 """Height of a picture over its width."""

@@ -15,9 +15,9 @@ import streamlit as st
 from dashboard_labels import name_places
 from dashboard_parts import shortened
 
-from etchmark.present import number
 from etchmark.registry.standings import front
 from etchmark.scoring.samples import SampleScores
+from etchmark.text import number
 
 # Okabe and Ito's colours; the light blue is for dark ground.
 BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE = (

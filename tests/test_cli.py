@@ -379,8 +379,7 @@ def test_a_crash_is_told_in_one_line_and_exits_with_1(
     ran = command("show", "toy")
     assert ran.rc == 1
     assert ran.stderr.splitlines() == [
-        "error: RuntimeError: two lines\N{REPLACEMENT CHARACTER}[31m"
-        " (ETCHMARK_DEBUG=1 shows the traceback)"
+        "error: RuntimeError: two lines\\x1b[31m (ETCHMARK_DEBUG=1 shows the traceback)"
     ]
 
 

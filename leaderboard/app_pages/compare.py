@@ -11,12 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from etchmark.errors import UserError
-from etchmark.present import number
 from etchmark.registry import compare
 from etchmark.registry.compare import Side
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.text import number
 
 MOST = 4
 # Characters of a submission's id in a link. No text may stand alone in a page: it would be shown.

@@ -13,6 +13,7 @@ from etchmark.data.gallery import Gallery, groups, numbers
 from etchmark.data.loading import find_config
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec
+from etchmark.text import one_line
 
 # Thumbnails at a time. No text may stand alone in a page: it would be shown.
 AT_ONCE = 12
@@ -50,7 +51,7 @@ def _to_begin_with(spec: DatasetSpec) -> str:
 
 def about(spec: DatasetSpec, config: str, found: Gallery | None) -> None:
     st.subheader(parts.literal(spec.title), anchor=False)
-    st.text(" ".join(spec.summary.split()))
+    st.text(one_line(spec.summary))
     st.markdown(f"**{parts.literal(config)}.** " + parts.prose(spec.configs[config].description))
     picture = spec.picture_of(config)
     if picture is not None:
@@ -65,14 +66,14 @@ def about(spec: DatasetSpec, config: str, found: Gallery | None) -> None:
         "fingerprint": found.manifest.fingerprint[:12] if found else None,
         "used by": ", ".join(_benchmarks(spec.name, config)),
     }
-    rows = [(name, value) for name, value in facts.items() if value]
+    rows = [(name, one_line(value)) for name, value in facts.items() if value]
     st.dataframe(pd.DataFrame(rows, columns=["what", "value"]), hide_index=True, key="data-facts")
     with st.expander("Sources and how to cite"):
         for one in spec.citations:
             address = parts.web_address(one.doi or one.url)
             text = parts.literal(one.title)
             st.markdown(f"- [{text}]({address})" if address else f"- {text}")
-        st.code(data.bibtex(spec, config, found), language=None)
+        st.code(parts.plain_lines(data.bibtex(spec, config, found)), language=None)
 
 
 def _benchmarks(dataset: str, config: str) -> list[str]:

@@ -6,10 +6,10 @@ import dashboard_parts as parts
 import pandas as pd
 import streamlit as st
 
-from etchmark.present import number
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
 from etchmark.specs import BenchmarkSpec
+from etchmark.text import number, one_line
 
 STATUSES = (
     (
@@ -38,7 +38,7 @@ def choose_benchmark() -> BenchmarkSpec:
 def about(spec: BenchmarkSpec) -> None:
     st.subheader("What is measured", anchor=False)
     target = spec.target
-    st.text(" ".join(spec.summary.split()))
+    st.text(one_line(spec.summary))
     st.markdown(
         f"Target: **{parts.literal(target.quantity)}**"
         + ("." if target.unit == "1" else f", in {parts.literal(target.unit)}.")
@@ -47,7 +47,7 @@ def about(spec: BenchmarkSpec) -> None:
     # The benchmark's own card is reviewed content; HTML in it is not rendered.
     st.markdown(spec.description)
     for citation in spec.citations:
-        st.text(citation.title)
+        st.text(one_line(citation.title))
         address = parts.web_address(citation.doi or citation.url)
         if address:
             st.link_button("Open the paper", address, icon=":material/open_in_new:")

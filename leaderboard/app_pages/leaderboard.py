@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from math import isnan
 from typing import Any
@@ -19,11 +18,11 @@ import pandas as pd
 import streamlit as st
 
 from etchmark.errors import UserError
-from etchmark.present import number, to_csv
 from etchmark.registry.standings import to_records
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.text import csv_text, json_text, number
 
 # Rows that the table shows at once, and models that the list beside it holds.
 TALL, LISTED = 24, 200
@@ -278,10 +277,10 @@ def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, chosen: dict[str, s
     stem = f"{spec.id}-{spec.version}-{chosen['protocol']}-{chosen['track']}-{chosen['metric']}"
 
     def as_json() -> str:
-        return json.dumps(to_records(frame), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(to_records(frame))
 
     # Written when they are asked for: a thousand rows take longer than the rest of the page.
-    forms = (("CSV", lambda: to_csv(frame), "text/csv"), ("JSON", as_json, "application/json"))
+    forms = (("CSV", lambda: csv_text(frame), "text/csv"), ("JSON", as_json, "application/json"))
     with st.container(horizontal=True):
         for name, content, kind in forms:
             st.download_button(

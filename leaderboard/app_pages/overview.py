@@ -12,10 +12,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from etchmark.catalog import catalog
-from etchmark.present import number
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.text import number
 
 NEWEST = 8
 IN_A_ROW = 3

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 from dashboard_model import DISCLOSURE, scores_table
 
+from etchmark import files
 from etchmark.catalog import catalog
 from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
@@ -22,6 +23,7 @@ from etchmark.registry.tables import Entry
 from etchmark.scoring import template
 from etchmark.scoring.checks import named
 from etchmark.specs import BenchmarkSpec, ModelCard
+from etchmark.text import escape_json
 
 INLINE_BYTES = 64 << 20
 NEIGHBOURS = 5
@@ -98,8 +100,8 @@ def template_files(
     key: str, stamp: str, benchmark: str, track: str, protocol: str
 ) -> list[tuple[str, bytes]]:
     """Test inputs and predictions files to fill, as names and contents."""
-    with submissions.temporary_folder() as folder:
-        written = template.write(load_benchmark(benchmark), track, protocol, Path(folder))
+    with files.temporary_folder() as folder:
+        written = template.write(load_benchmark(benchmark), track, protocol, folder)
         paths = [*written.inputs, *written.predictions]
         return [(path.name, path.read_bytes()) for path in paths]
 
@@ -233,8 +235,8 @@ def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
     # What it is, not what it is called: parquet begins with these four letters.
     called_csv = str(file.name).lower().endswith(".csv")
     suffix = ".csv" if called_csv and not content.startswith(b"PAR1") else ".parquet"
-    with submissions.temporary_folder() as folder:
-        path = (Path(folder) / f"predictions{suffix}").absolute()
+    with files.temporary_folder() as folder:
+        path = (folder / f"predictions{suffix}").absolute()
         _write(path, content)
         with named(path, parts.shortened(str(file.name), 60)):
             prepared = preview(
@@ -332,8 +334,8 @@ def show_checked(task: Task, done: Preview) -> None:
 
 
 def store_it(store: Store, done: Preview) -> submissions.Committed:
-    with submissions.temporary_folder() as folder:
-        path = Path(folder) / f"predictions{done.suffix}"
+    with files.temporary_folder() as folder:
+        path = folder / f"predictions{done.suffix}"
         _write(path, done.content)
         prepared = submissions.Prepared(done.prepared.record, done.prepared.samples, [path])
         return submissions.commit(store, submissions.dated_now(prepared))
@@ -387,7 +389,7 @@ def show_receipt(store: Store, submission: str, committed: submissions.Committed
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Result record: your receipt (JSON)",
-            record.model_dump_json(by_alias=True, indent=2),
+            escape_json(record.model_dump_json(by_alias=True, indent=2)),
             file_name=f"{submission[:12]}.json",
             mime="application/json",
             icon=":material/download:",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from etchmark import files
 from etchmark.catalog import catalog
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import DoubtWarning
@@ -38,8 +39,8 @@ def _as_file(given: object, benchmark: Benchmark) -> Iterator[Path]:
     if isinstance(given, str | os.PathLike):
         yield Path(given)
         return
-    with submissions.temporary_folder() as folder:
-        path = Path(folder) / "predictions.parquet"
+    with files.temporary_folder() as folder:
+        path = folder / "predictions.parquet"
         with named(path, incoming.NAME):
             incoming.write(given, benchmark, path)
             yield path
@@ -171,11 +172,11 @@ def evaluate(
         track = check_inputs(source, chosen, track)
         chosen = mini_of(chosen, track) or chosen
     submissions.check_source(registry, chosen.catalog, source)
-    with submissions.temporary_folder() as folder:
+    with files.temporary_folder() as folder:
         done = submissions.evaluate_model(
             chosen,
             source,
-            Path(folder),
+            folder,
             track=track,
             protocol=protocol,
             options=Options(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from etchmark import files
+from etchmark import files, streams
 from etchmark.errors import UserError
+from etchmark.text import one_line, plain, print_json
 
 app = typer.Typer(
     name="etchmark",
@@ -34,6 +36,15 @@ MAX_LIMIT = 1e9
 INTERRUPTED = 130
 """What Typer returns after Ctrl-C."""
 
+
+class _Working(TyperCommand):
+    """A command that computes: it may need room for temporary files, so that is checked first."""
+
+    def invoke(self, ctx: Any) -> Any:
+        files.temporary_root()
+        return super().invoke(ctx)
+
+
 BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="id, or id@version")]
 TrackOpt = Annotated[str | None, typer.Option("--track", help="inputs the model reads")]
 ProtocolOpt = Annotated[str | None, typer.Option("--protocol", help="how the data are divided")]
@@ -50,13 +61,12 @@ SchedulerOpt = Annotated[
 WorkersOpt = Annotated[
     int | None, typer.Option("--workers", min=1, max=1024, help="processes on this machine")
 ]
+ForceOpt = Annotated[
+    bool, typer.Option("--force", help="replace files that are there with other content")
+]
 UnofficialOpt = Annotated[
     bool, typer.Option("--unofficial", help="score on data that are not the released ones")
 ]
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _version(value: bool) -> None:
@@ -83,18 +93,18 @@ def list_(as_json: JsonOpt = False) -> None:
     from etchmark.catalog import catalog
 
     found, broken = present_content.contents(catalog())
-    for line in broken:
+    for reason in broken:
         # One broken card must not hide the others.
-        _say("warning", line)
+        _say("warning", reason)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for kind, rows in found.items():
         names = [str(row.get("id") or row["name"]) for row in rows]
         width = max(map(len, names), default=0)
         print(kind)
         for name, row in zip(names, rows, strict=True):
-            print(f"  {name:<{width}}  {row['title'] or ''}")
+            print(f"  {name:<{width}}  {one_line(row['title'] or '')}")
 
 
 @app.command()
@@ -115,11 +125,12 @@ def show(
         present_content.show(name, as_json)
 
 
-@app.command()
+@app.command(cls=_Working)
 def build(
     dataset: Annotated[str, typer.Argument(metavar="DATASET")],
     config: Annotated[str | None, typer.Option("--config", help="which of its configs")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder to write")] = None,
+    force: ForceOpt = False,
     executor: ExecutorOpt = "local",
     scheduler: SchedulerOpt = None,
     workers: WorkersOpt = None,
@@ -144,7 +155,7 @@ def build(
     where = executors.executor_of(executor, scheduler=scheduler, workers=workers)
     if labels_only:
         folder, counts = building.label(catalog(), dataset, config, executor=where)
-        print(f"{counts.describe()}\nlabels in {folder}")
+        print(f"{counts.describe()}\nlabels in {plain(str(folder))}")
         return
     made = building.build(
         catalog(),
@@ -154,15 +165,16 @@ def build(
         executors=building.Executors(where, executors.local_executor(executor, workers)),
         recompute=recompute,
         freezing=freeze,
+        force=force,
     )
-    print(f"built {dataset}:{made.manifest.config} in {made.folder}")
+    print(f"built {dataset}:{made.manifest.config} in {plain(str(made.folder))}")
     if made.labels is not None:
         print(made.labels.describe())
     print(f"fingerprint {made.manifest.fingerprint}")
     if made.frozen is not None:
-        print(f"frozen in {made.frozen}")
+        print(f"frozen in {plain(str(made.frozen))}")
     elif made.difference is not None:
-        print(f"error: {made.difference.advice()}", file=sys.stderr)
+        _complain(made.difference.advice())
         raise typer.Exit(1)
     elif made.released:
         print("equal to the frozen release, row by row")
@@ -170,12 +182,13 @@ def build(
         print("nothing is frozen to compare it with")
 
 
-@app.command()
+@app.command(cls=_Working)
 def download(
     name: Annotated[str, typer.Argument(metavar="BENCHMARK|DATASET[:CONFIG]")],
     split: Annotated[str | None, typer.Option("--split", help="only this split")] = None,
     track: TrackOpt = None,
     out: Annotated[Path | None, typer.Option("--out", help="folder to copy the files to")] = None,
+    force: ForceOpt = False,
     executor: ExecutorOpt = "local",
     scheduler: SchedulerOpt = None,
     workers: WorkersOpt = None,
@@ -190,16 +203,17 @@ def download(
 
     where = executors.executor_of(executor, scheduler=scheduler, workers=workers)
     using = building.Executors(where, executors.local_executor(executor, workers))
-    if not present.download(name, split=split, track=track, out=out, executors=using):
+    if not present.download(name, split=split, track=track, out=out, force=force, executors=using):
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=_Working)
 def template(
     benchmark: BenchmarkArg,
     protocol: ProtocolOpt = None,
     track: TrackOpt = None,
     out: Annotated[Path, typer.Option("--out", help="folder to write")] = Path(),
+    force: ForceOpt = False,
 ) -> None:
     """Test inputs and a predictions file to fill."""
     from etchmark.catalog import pick_protocol
@@ -212,15 +226,16 @@ def template(
 
     pick_track(loaded.spec, chosen_track)
     chosen = pick_protocol(loaded.spec, protocol, default=True)
-    written = templates.write(loaded, chosen_track, chosen, out)
+    written = templates.write(loaded, chosen_track, chosen, out, force=force)
     print(f"{loaded.spec.key}, track {chosen_track}, protocol {chosen}")
     for path in (*written.inputs, *written.predictions):
-        print(f"wrote {path}")
+        print(f"wrote {plain(str(path))}")
     said = f"--track {chosen_track} --protocol {chosen}"
     print(
         "fill one predictions file (of every id, from a model that has not seen its label), then:"
     )
-    print(f"etchmark submit {written.predictions[0]} {benchmark} --name NAME {said}")
+    path = plain(shlex.quote(str(written.predictions[0])))
+    print(f"etchmark submit {path} {benchmark} --name NAME {said}")
 
 
 def _check_limit(option: str, value: float) -> None:
@@ -228,7 +243,7 @@ def _check_limit(option: str, value: float) -> None:
         raise UserError(f"{option} {value:g}: give a number between 0 and {MAX_LIMIT:g}")
 
 
-@app.command()
+@app.command(cls=_Working)
 def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="<baseline>[/<variant>] or a folder")
@@ -264,6 +279,7 @@ def evaluate(
     export: Annotated[
         Path | None, typer.Option("--export", help="write the submission here")
     ] = None,
+    force: ForceOpt = False,
     unofficial: UnofficialOpt = False,
     show_log: Annotated[
         bool,
@@ -289,6 +305,7 @@ def evaluate(
         keep=not (mini or unofficial),
         options=Options(seeds, device, limits, resume=resume, weights=weights),
         export=export,
+        force=force,
         unofficial=unofficial,
         show_log=show_log,
         as_json=as_json,
@@ -297,7 +314,7 @@ def evaluate(
     )
 
 
-@app.command()
+@app.command(cls=_Working)
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="predictions file")],
     benchmark: BenchmarkArg,
@@ -316,7 +333,7 @@ def score(
     present.scored(loaded.spec, stated.protocol, scored, as_json)
 
 
-@app.command()
+@app.command(cls=_Working)
 def submit(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="predictions file")],
     benchmark: BenchmarkArg,
@@ -329,6 +346,7 @@ def submit(
     export: Annotated[
         Path | None, typer.Option("--export", help="folder for a submission to the public board")
     ] = None,
+    force: ForceOpt = False,
     as_json: JsonOpt = False,
 ) -> None:
     """Score a predictions file and enter it into this machine's registry."""
@@ -342,6 +360,7 @@ def submit(
         protocol=protocol,
         track=track,
         export=export,
+        force=force,
         as_json=as_json,
     )
 
@@ -464,7 +483,7 @@ IntoOpt = Annotated[
 ]
 
 
-@results_app.command("check")
+@results_app.command("check", cls=_Working)
 def results_check(
     folder: Annotated[Path, typer.Argument(metavar="DIR")], baseline: BaselineOpt = False
 ) -> None:
@@ -473,10 +492,10 @@ def results_check(
     from etchmark.registry import review
 
     for line in review.check(catalog(), folder, baseline=baseline).report():
-        print(line)
+        print(one_line(line))
 
 
-@results_app.command("add")
+@results_app.command("add", cls=_Working)
 def results_add(
     folder: Annotated[Path, typer.Argument(metavar="DIR")],
     replace: Annotated[
@@ -490,10 +509,10 @@ def results_add(
     from etchmark.registry import review
 
     path = review.add(catalog(), folder, replace=replace, into=into, baseline=baseline)
-    print(f"wrote {path}")
+    print(f"wrote {plain(str(path))}")
 
 
-@results_app.command("run")
+@results_app.command("run", cls=_Working)
 def results_run(
     benchmark: BenchmarkArg,
     only: Annotated[
@@ -555,9 +574,7 @@ def dashboard(
 
 def _say(kind: str, text: str) -> None:
     """One line on stderr, whatever a file or name that it quotes may hold."""
-    line = " ".join(text.split())
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
-    print(f"{kind}: {shown}", file=sys.stderr)
+    print(f"{kind}: {one_line(text)}", file=sys.stderr)
 
 
 def _complain(text: str) -> None:
@@ -568,7 +585,7 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
     _say("warning", str(message))
 
 
-def _complain_of_usage(error: Any) -> None:
+def _complain_of_usage(error: Any) -> int:
     # Typer's own exceptions, by what they offer: they moved between its versions.
     path = error.ctx.command_path if getattr(error, "ctx", None) else "etchmark"
     message = error.format_message()
@@ -576,40 +593,67 @@ def _complain_of_usage(error: Any) -> None:
         error.show()
     else:
         _complain(f"{message.rstrip('.')}; see `{path} --help`")
-    sys.exit(error.exit_code)
+    return error.exit_code
+
+
+def _complain_of_output(error: streams.OutputError) -> int:
+    # A reader that left (head, less) knows why; nothing is left to say.
+    if not error.reader_left:
+        _complain(str(error))
+    return 1
+
+
+def _complain_of_room(error: OSError) -> int:
+    """A disk that is full, wherever it was met."""
+    what = f"{error.filename}: " if error.filename is not None else ""
+    _complain(
+        f"{what}cannot be written ({error.strerror or error}); free space where the output goes, in"
+        " the hub folder (ETCHMARK_HOME) and in the folder for temporary files (TMPDIR)"
+    )
+    return 2
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Run a command; its exit status."""
+    try:
+        code = app(args=arguments, prog_name="etchmark", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        return code or 0
+    except UserError as error:
+        _complain(str(error))
+        return 2
+    except streams.OutputError as error:
+        return _complain_of_output(error)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        return 1
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            return _complain_of_usage(error)
+        if isinstance(error, OSError) and (refusal := files.refusal(error)):
+            # A file of the hub that belongs to another user, wherever it was met.
+            _complain(str(refusal))
+            return 2
+        if os.environ.get("ETCHMARK_DEBUG"):
+            raise
+        if isinstance(error, OSError) and error.errno in files.NO_ROOM:
+            return _complain_of_room(error)
+        _complain(f"{type(error).__name__}: {error} (ETCHMARK_DEBUG=1 shows the traceback)")
+        return 1
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit 2 for the caller's mistake, 1 for anything else, 0 for fine."""
     warnings.showwarning = _warn
-    try:
-        code = app(args=arguments, prog_name="etchmark", standalone_mode=False)
-        # What is still in the buffer is written here, where a reader that left can be handled.
-        sys.stdout.flush()
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        sys.exit(code or 0)
-    except UserError as error:
-        _complain(str(error))
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader (head, less) went away; nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
-        sys.exit(1)
-    except Exception as error:
-        if hasattr(error, "format_message"):
-            _complain_of_usage(error)
-        if isinstance(error, OSError) and (refusal := files.refusal(error)):
-            # A file of the hub that belongs to another user, wherever it was met.
-            _complain(str(refusal))
-            sys.exit(2)
-        if os.environ.get("ETCHMARK_DEBUG"):
-            raise
-        _complain(f"{type(error).__name__}: {error} (ETCHMARK_DEBUG=1 shows the traceback)")
-        sys.exit(1)
+    with streams.guarded():
+        code = _run(arguments)
+        try:
+            # What is still in the buffer is written here, where a failure can be reported.
+            sys.stdout.flush()
+        except streams.OutputError as error:
+            code = code or _complain_of_output(error)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,30 +38,6 @@ def refusal(error: OSError, path: Path | None = None) -> NotAllowed | None:
 
 NO_ROOM = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
 """Why nothing more can be written: the disk is full, read-only, or a quota is used up."""
-
-
-@contextmanager
-def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder for the time of a block, below ``TMPDIR``.
-
-    Raises:
-        UserError: it cannot be made, or there is no room for what the block writes.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise UserError(f"no temporary folder can be made ({why}); {_REMEDY}") from None
-    try:
-        yield folder
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise UserError(no_room(error, folder)) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 _REMEDY = "free space, or set TMPDIR to a folder that can be written and has room"
 
 
@@ -112,3 +88,143 @@ def write_json(path: Path, value: Any) -> None:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+# --- files of others ---------------------------------------------------------------------------
+
+
+def same_content(path: Path, other: Path) -> bool:
+    """Whether two files hold the very same bytes."""
+    if path.stat().st_size != other.stat().st_size:
+        return False
+    return sha256_of(path) == sha256_of(other)
+
+
+def refuse_changes(new: Mapping[Path, Path], *, force: bool) -> None:
+    """Refuse to replace any file by one with other content; nothing is written here.
+
+    Args:
+        new: for each file that would be written, a file that holds its new content.
+        force: files that exist may be replaced.
+
+    Raises:
+        UserError: a file exists with other content, or a folder stands in its place.
+    """
+    for path in new:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder, not a file; give another --out")
+    if force:
+        return
+    changed = [path for path, source in new.items() if _differs(path, source)]
+    if changed:
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise UserError(
+            f"{changed[0]}{more}: exists with other content, which would be lost; give another"
+            " --out, or --force to replace it"
+        )
+
+
+@contextmanager
+def together(folder: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty folder; what is written there is moved into ``folder``, all of it or nothing.
+
+    Each file is moved by one rename, and files with the same content are left as they are.
+
+    Args:
+        folder: where the files shall stand; it is created if it does not exist.
+        force: files that exist with other content are replaced.
+
+    Raises:
+        UserError: a file exists with other content, and ``force`` is not set.
+    """
+    existed = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f".etchmark-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    try:
+        staged.mkdir()
+        yield staged
+        found = sorted(path for path in staged.rglob("*") if path.is_file())
+        new = {folder / path.relative_to(staged): path for path in found}
+        refuse_changes(new, force=force)
+        for path, source in new.items():
+            if _differs(path, source) or not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary:
+                    source.replace(temporary)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        if not existed:
+            # Left by what failed.
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _differs(path: Path, source: Path) -> bool:
+    if not path.exists():
+        # A link to nothing is somebody's too.
+        return path.is_symlink()
+    return not path.is_file() or not same_content(path, source)
+
+
+# --- temporary files ---------------------------------------------------------------------------
+
+
+def temporary_root() -> Path:
+    """The folder for temporary files; Python would silently take another for a broken one.
+
+    Raises:
+        UserError: the folder that TMPDIR names is missing or cannot be written, or none can be.
+    """
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        value = os.environ.get(name)
+        if value:
+            folder = Path(value)
+            if not folder.is_dir():
+                reason = "is not a folder" if folder.exists() else "does not exist"
+                raise UserError(f"{name}: {folder} {reason}; create it or correct the setting")
+            _check_room(folder, name)
+            break
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise _none_made(error) from None
+
+
+def _check_room(folder: Path, setting: str) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise UserError(
+            f"{setting}: {folder} cannot be written ({error.strerror or error}); free space there,"
+            " or correct the setting"
+        ) from None
+
+
+def _none_made(error: OSError) -> UserError:
+    why = error.strerror or str(error)
+    return UserError(f"no temporary folder can be made ({why}); {_REMEDY}")
+
+
+@contextmanager
+def temporary_folder(prefix: str = "etchmark-") -> Iterator[Path]:
+    """A folder for the time of a block, below ``TMPDIR``.
+
+    Raises:
+        UserError: it cannot be made, or there is no room for what the block writes.
+    """
+    root = temporary_root()
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
+    except OSError as error:
+        raise _none_made(error) from None
+    try:
+        yield folder
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(no_room(error, folder)) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import unicodedata
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
+from etchmark import files
 from etchmark.catalog import catalog, unknown
 from etchmark.data.building import Executors
 from etchmark.data.download import download as fetch_config
@@ -34,48 +33,19 @@ from etchmark.specs import (
     SplitScore,
     SubsetScore,
 )
+from etchmark.text import csv_text, number, one_line, plain, print_json
 
 TRACE_LINES = 15
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def plain(text: str) -> str:
-    """Text without characters that steer a terminal or turn the writing direction."""
-    return "".join(
-        char
-        if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co"}
-        else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
-
-
-def csv_safe(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def number(value: float | None) -> str:
-    """Four significant digits, without an exponent where it can be helped."""
-    if value is None or pd.isna(value):
-        return "–"
-    if abs(value) >= 1e9:
-        return f"{value:.3e}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:#.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text, the first of them the head, in columns."""
+    """Rows of text, the first of them the head, in columns; each cell is one plain line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 # --- data --------------------------------------------------------------------------------------
@@ -87,6 +57,7 @@ def download(
     split: str | None,
     track: str | None,
     out: Path | None,
+    force: bool,
     executors: Executors | None = None,
 ) -> bool:
     """Have data on this machine and say where; False if they are not those of the release."""
@@ -108,7 +79,9 @@ def download(
     else:
         known = [*content.benchmark_names(), *content.dataset_names()]
         raise unknown("benchmark or dataset", head, known)
-    got = fetch_config(content, dataset, config or None, split=split, out=out, executors=executors)
+    got = fetch_config(
+        content, dataset, config or None, split=split, out=out, force=force, executors=executors
+    )
     print(f"{dataset}:{got.config}: {got.origin}; {got.check}")
     if got.manifest is not None:
         print(f"fingerprint {got.manifest.fingerprint}")
@@ -118,9 +91,9 @@ def download(
             f" {dataset}:{got.config}` makes the others"
         )
     for path in got.files:
-        print(path)
+        print(plain(str(path)))
     if got.difference is not None:
-        print(f"error: {got.difference.advice()}", file=sys.stderr)
+        print(f"error: {one_line(got.difference.advice())}", file=sys.stderr)
     return got.difference is None
 
 
@@ -204,6 +177,7 @@ def evaluate(
     keep: bool,
     options: Options,
     export: Path | None,
+    force: bool,
     unofficial: bool,
     show_log: bool,
     as_json: bool,
@@ -215,7 +189,7 @@ def evaluate(
     if curves and not source.curves:
         raise UserError(f"{source.name} declares no curves on its card; drop --curves")
     if export is not None:
-        submissions.check_export(export)
+        submissions.check_export(export, force=force)
     if mini:
         track = check_inputs(source, loaded, track)
         # Nothing but JSON on stdout where JSON is asked for.
@@ -227,11 +201,11 @@ def evaluate(
     submissions.check_source(store, loaded.catalog, source)
     # A run that is not stored is there to be watched.
     watched = show_log or mini
-    with submissions.temporary_folder() as folder:
+    with files.temporary_folder() as folder:
         done = submissions.evaluate_model(
             loaded,
             source,
-            Path(folder),
+            folder,
             track=track,
             protocol=protocol,
             options=replace(
@@ -239,12 +213,12 @@ def evaluate(
                 progress=sys.stderr.isatty() and not watched,
                 echo=_echo if watched else None,
             ),
-            say=(lambda line: print(line, file=sys.stderr)) if curves else None,
+            say=(lambda said: print(one_line(said), file=sys.stderr)) if curves else None,
         )
         record = done.prepared.record
         new = store is not None and bool(submissions.commit(store, done.prepared))
         if export is not None and record.outcome == "ok":
-            submissions.export(done.prepared, export)
+            submissions.export(done.prepared, export, force=force)
         done.forget()
     if record.outcome == "failed":
         if show_log:
@@ -265,7 +239,7 @@ def _evaluated(loaded: Benchmark, record: ResultRecord, *, keep: bool, new: bool
     scores(loaded.spec, record.protocol, record.scores)
     cost = record.cost
     print(
-        f"{plain(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
+        f"{one_line(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
         f" {number(cost.predict_seconds)} s, {(cost.peak_memory_bytes or 0) / 2**20:.0f} MiB"
     )
     if keep:
@@ -288,7 +262,7 @@ def _mini(loaded: Benchmark, track: str, export: Path | None, out: TextIO) -> Be
 
 def _echo(line: str) -> None:
     """Show a line that a model has printed."""
-    print(f"  | {plain(line)[:200]}".rstrip(), file=sys.stderr, flush=True)
+    print(f"  | {one_line(line)[:200]}".rstrip(), file=sys.stderr, flush=True)
 
 
 def submit(
@@ -300,8 +274,11 @@ def submit(
     protocol: str | None,
     track: str | None,
     export: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
+    if export is not None:
+        submissions.check_export(export, force=force)
     loaded = load_benchmark(benchmark)
     store = Store()
     store.require_writable()
@@ -315,7 +292,7 @@ def submit(
     )
     submissions.check_stored(name, store.names())
     if export is not None:
-        submissions.export(prepared, export)
+        submissions.export(prepared, export, force=force)
     committed = submissions.commit(store, prepared)
     record = prepared.record
     if as_json:
@@ -325,7 +302,7 @@ def submit(
         where = _standing(loaded.spec, store, record)
         print(f"{committed.value} as {record.submission[:12]}{where}")
         if export is not None:
-            print(f"exported to {export}; see CONTRIBUTING.md for the public board")
+            print(f"exported to {plain(str(export))}; see CONTRIBUTING.md for the public board")
     _warn(prepared.doubts)
 
 
@@ -373,7 +350,7 @@ def leaderboard(
         print_json(board.to_records(frame))
         return
     if form == "csv":
-        print(to_csv(frame), end="")
+        print(csv_text(frame), end="")
         return
     if frame.empty:
         place = f" in track {track}" if track else ""
@@ -381,7 +358,7 @@ def leaderboard(
         print(f"no submission to {spec.key}{place} here yet; {hint}", file=sys.stderr)
         return
     first = frame.iloc[0]
-    print(f"{spec.key}: {spec.title}")
+    print(f"{spec.key}: {one_line(spec.title)}")
     among = f", subset {subset}" if subset else ""
     among += f", {first['metric']}" + ("" if first["unit"] == "1" else f" in {first['unit']}")
     print(
@@ -396,7 +373,7 @@ def leaderboard(
             [
                 str(row["rank"]) if ranked else "–",
                 f"{row['rank_low']}–{row['rank_high']}" if ranked else "–",
-                plain(str(row["model"]))[:48],
+                one_line(row["model"])[:48],
                 row["track"],
                 number(row["score"]),
                 f"{number(row['ci_low'])} … {number(row['ci_high'])}",
@@ -437,30 +414,16 @@ def _print_references(
     spec: BenchmarkSpec, store: Store, protocol: str, metric: str, split: str
 ) -> None:
     """Reference lines that stand in no row of the board."""
-    for line, value in reference_values(
+    for declared, value in reference_values(
         catalog(), spec, store, protocol=protocol, metric=metric, split=split
     ):
-        if line.value is None and line.benchmark is None:
+        if declared.value is None and declared.benchmark is None:
             continue
         unit = metric_by_id(metric).unit_for(spec.target.unit)
         shown = number(value) + ("" if unit == "1" else f" {unit}")
-        track = f", track {line.track}," if line.track else ""
-        where = f" ({line.model or 'best'}{track} on {line.benchmark})" if line.benchmark else ""
-        source = f"; {line.source.title}" if line.source else ""
-        note = f"; {line.note}" if line.note else ""
-        print(f"reference: {line.label} {shown}{where}{note}{source}")
-
-
-def to_csv(frame: pd.DataFrame) -> str:
-    """The board as CSV in which no name is taken for a formula."""
-    safe = frame.copy()
-    safe["tags"] = [";".join(tags) for tags in safe["tags"]]
-    safe["claimed"] = [
-        "; ".join(f"{name}={value}" for name, value in (claimed or {}).items()) or None
-        for claimed in safe["claimed"]
-    ]
-    for column in ("model", "title", "reason", "tags", "hardware", "claimed"):
-        safe[column] = [
-            csv_safe(value) if isinstance(value, str) else value for value in safe[column]
-        ]
-    return safe.to_csv(index=False)
+        track = f", track {declared.track}," if declared.track else ""
+        where = f" ({declared.model or 'best'}{track} on {declared.benchmark})"
+        said = f"{declared.label} {shown}{where if declared.benchmark else ''}"
+        said += f"; {declared.note}" if declared.note else ""
+        said += f"; {declared.source.title}" if declared.source else ""
+        print(f"reference: {one_line(said)}")

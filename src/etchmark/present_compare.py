@@ -9,11 +9,12 @@ import typer
 
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
-from etchmark.present import number, plain, print_json, table
+from etchmark.present import table
 from etchmark.registry import compare as comparing
 from etchmark.registry import submissions
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.text import number, one_line, plain, print_json
 
 
 def compare(
@@ -36,7 +37,7 @@ def compare(
     direction = "higher" if metric_by_id(pair.metric).higher_is_better else "lower"
     unit = metric_by_id(pair.metric).unit_for(spec.target.unit)
     first, second = (plain(side.name) for side in pair.sides)
-    print(f"{spec.key}: {spec.title}")
+    print(f"{spec.key}: {one_line(spec.title)}")
     named = pair.metric if unit == "1" else f"{pair.metric} in {unit}"
     print(
         f"protocol {pair.protocol}, {named} ({direction} is better), paired 95 % interval over"

@@ -9,9 +9,10 @@ from typing import Any
 from etchmark.catalog import Catalog, catalog, unknown
 from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
-from etchmark.present import label_uncertainty, print_json, with_unit
+from etchmark.present import label_uncertainty, with_unit
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine, Subset
+from etchmark.text import one_line, print_json
 
 
 def contents(content: Catalog) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
@@ -67,10 +68,10 @@ def show(name: str, as_json: bool) -> None:
         if as_json:
             print_json(card.model_dump(mode="json", by_alias=True))
             return
-        print(f"{card.name}: {card.title}\n\n{textwrap.fill(card.description, 96)}\n")
+        _head(f"{card.name}: {card.title}", card.description)
         print("runs on: " + ", ".join(f"{k} (track {v.track})" for k, v in card.benchmarks.items()))
         for key, variant in card.variants.items():
-            print(f"  {card.name}/{key:<34} {variant.title}")
+            print(f"  {card.name}/{key:<34} {one_line(variant.title)}")
     else:
         known = [*content.benchmark_names(), *content.dataset_names(), *content.baseline_names()]
         raise unknown("benchmark, dataset or baseline", name, known)
@@ -88,33 +89,41 @@ def show_fingerprints(name: str, as_json: bool) -> None:
     print(f"target_fingerprint: {loaded.target_fingerprint}")
 
 
+def _head(title: str, text: str) -> None:
+    print(f"{one_line(title)}\n\n{textwrap.fill(one_line(text), 96)}\n")
+
+
+def _row(label: str, text: str) -> None:
+    print(f"{label:<10} {one_line(text)}")
+
+
 def _show_benchmark(spec: BenchmarkSpec) -> None:
     target = spec.target
-    print(f"{spec.key}: {spec.title}\n\n{textwrap.fill(spec.summary.strip(), 96)}\n")
-    print(f"target     {target.quantity} {target.symbol}, {target.unit} (column {target.column})")
+    _head(f"{spec.key}: {spec.title}", spec.summary)
+    _row("target", f"{target.quantity} {target.symbol}, {target.unit} (column {target.column})")
     for position, (name, protocol) in enumerate(spec.protocols.items()):
         mark = " (headline)" if position == 0 else ""
-        print(f"protocol   {name}{mark}: {protocol.title}")
+        _row("protocol", f"{name}{mark}: {protocol.title}")
     for name, track in spec.tracks.items():
-        print(f"track      {name}: {track.title}")
+        _row("track", f"{name}: {track.title}")
     for name in spec.metrics:
         chosen = metric_by_id(name)
         mark = " (primary)" if name == spec.primary_metric else ""
         unit = chosen.unit_for(target.unit)
         shown = "" if unit == "1" else f", in {unit}"
-        print(f"metric     {name}{mark}: {chosen.title}{shown}; {chosen.definition}")
-    print(f"intervals  95 %, bootstrap over the {spec.unit_name}")
+        _row("metric", f"{name}{mark}: {chosen.title}{shown}; {chosen.definition}")
+    _row("intervals", f"95 %, bootstrap over the {spec.unit_name}")
     if spec.bounds:
-        print(f"bounds     {spec.bounds.lower} to {spec.bounds.upper}: {spec.bounds.title}")
+        _row("bounds ", f"{spec.bounds.lower} to {spec.bounds.upper}: {spec.bounds.title}")
     for name, subset in spec.subsets.items():
-        print(f"subset     {name}: {subset.title} ({condition(subset)})")
+        _row("subset", f"{name}: {subset.title} ({condition(subset)})")
     if spec.label_uncertainty:
-        print(f"labels     {label_uncertainty(spec)}")
+        _row("labels", label_uncertainty(spec))
     for line in spec.reference_lines:
-        print(f"reference  {reference(spec, line)}")
-    print(f"licence    {spec.licence}")
+        _row("reference", reference(spec, line))
+    _row("licence", spec.licence)
     for citation in spec.citations:
-        print(f"cite       {citation.title}" + (f", DOI {citation.doi}" if citation.doi else ""))
+        _row("cite", citation.title + (f", DOI {citation.doi}" if citation.doi else ""))
 
 
 def condition(subset: Subset) -> str:
@@ -156,18 +165,16 @@ def _show_dataset(content: Catalog, name: str, as_json: bool) -> None:
     if as_json:
         print_json(spec.model_dump(mode="json", by_alias=True))
         return
-    print(
-        f"{spec.name} (version {spec.version}): {spec.title}\n\n{textwrap.fill(spec.summary, 96)}\n"
-    )
+    _head(f"{spec.name} (version {spec.version}): {spec.title}", spec.summary)
     for config, declared in spec.configs.items():
         folder = find_config(content, name, config)
         state = "not on this machine" if folder is None else str(folder)
         needs = ", needs a download" if declared.network else ""
-        print(f"config     {config}: {declared.title}, {declared.rows} rows{needs}; {state}")
+        _row("config", f"{config}: {declared.title}, {declared.rows} rows{needs}; {state}")
         if folder is not None:
             try:
                 said = f"fingerprint {read_config(folder, name, config).fingerprint}"
             except UserError as error:  # one broken config must not hide the others
                 said = f"cannot be used: {error}"
-            print(f"           {said}")
-    print(f"licence    {spec.licence}")
+            _row("", said)
+    _row("licence", spec.licence)

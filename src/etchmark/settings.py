@@ -11,6 +11,7 @@
 ``ETCHMARK_OFFLINE``      ``1``: never touch the network (``HF_HUB_OFFLINE=1`` counts too)
 ``ETCHMARK_PASS_ENV``     names of variables, with commas between them, that models see as well
 ``ETCHMARK_WORK``         folder for a model's checkpoints; ``evaluate`` sets it for each model
+``TMPDIR``                folder for temporary files, such as the data a model runs on
 ========================  =====================================================================
 """
 

@@ -91,7 +91,7 @@ def test_an_older_build_is_replaced(tmp_path: Path) -> None:
     second = packaging.write_config(folder, SPEC, "c", splits(5.0))
     assert first.fingerprint != second.fingerprint
     assert read_manifest(folder) == second
-    assert not (folder / "left-over").exists()
+    assert (folder / "left-over").exists(), "no build made it, so none removes it"
     assert [entry.name for entry in tmp_path.iterdir()] == ["c"]
 
 

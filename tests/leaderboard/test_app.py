@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -1062,12 +1062,60 @@ def test_hostile_names_and_cards_stay_text(kind: str, toy_content: Path, tmp_pat
     assert all(link.startswith("https://doi.org/10.1000/%3Cscript%3E") for link in links)
 
 
+STEERING = "\u202e\u202c\u2066\u200b\u200f\ufeff"
+
+
+def _sent(node: Any) -> Iterator[str]:
+    """All that a page sends to the browser, as text in which every character stands for itself."""
+    children = getattr(node, "children", None)
+    if isinstance(children, dict):
+        for child in children.values():
+            yield from _sent(child)
+    proto = getattr(node, "proto", None)
+    if proto is not None:
+        text = proto.SerializeToString().decode("utf-8", "replace")
+        if node.type == "plotly_chart":
+            text = json.dumps(json.loads(proto.spec), ensure_ascii=False)
+        # Messages and tables hold bytes that are no text; what steers is three bytes of UTF-8.
+        yield f"{node.type}: {text}"
+
+
+@pytest.mark.parametrize("name", ["overview", "leaderboard", "compare", "how_to_read"])
+def test_no_page_sends_what_steers_a_display(name: str, toy_content: Path, tmp_path: Path) -> None:
+    """A record of an older version may hold what intake would refuse today."""
+    hostile = "a\u202eb\u200bc\u2066d\u200fe\ufefff"
+    entries = [submit(tmp_path, "one", 1.0), submit(tmp_path, "two", 3.0)]
+    for number, entry in enumerate(entries):
+        card = ModelCard.model_construct(
+            **{
+                **entry.record.card.__dict__,
+                **dict.fromkeys(("title", "description", "licence", "bibtex"), hostile),
+                "authors": [hostile],
+                "tags": [hostile],
+            }
+        )
+        update = {"name": f"{hostile}{number}", "card": card}
+        update["cost"] = entry.record.cost.model_copy(update={"hardware": hostile})
+        update["created"] = datetime.now(UTC)
+        Store().add(Entry(entry.record.model_copy(update=update), entry.samples, LOCAL))
+    first = entries[0].record.submission
+    query = {"benchmark": BENCHMARK}
+    query |= {"model": first[:12]} if name == "leaderboard" else {}
+    query |= {"models": ",".join(one.record.submission[:12] for one in entries)}
+    app = fine(page(name, **query))
+    sent = list(_sent(app.main))
+    assert name == "how_to_read" or any(r"a\u202eb" in text for text in sent)
+    for text in sent:
+        shown = [char for char in STEERING if char in text]
+        assert not shown, (shown, text[:300])
+
+
 def test_csv_is_safe_for_spreadsheets(toy_content: Path, tmp_path: Path) -> None:
-    from etchmark.present import to_csv
+    from etchmark.text import csv_text
 
     submit(tmp_path, HOSTILE["formula"])
     frame = standings.standings(load_benchmark(BENCHMARK).spec, Store())
-    read = pd.read_csv(io.StringIO(to_csv(frame)))
+    read = pd.read_csv(io.StringIO(csv_text(frame)))
     assert read["model"][0] == "'" + HOSTILE["formula"]
 
 

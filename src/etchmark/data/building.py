@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, unknown
@@ -122,6 +121,7 @@ def build(
     recompute: bool = False,
     freezing: bool = False,
     wait: bool = False,
+    force: bool = False,
 ) -> Build:
     """Build one config of a dataset from source.
 
@@ -136,15 +136,22 @@ def build(
         recompute: simulate labels anew instead of taking the frozen ones.
         freezing: release the build: its labels, and the table that tells where others differ.
         wait: until another build of the same config has ended, instead of raising.
+        force: build into ``out`` whatever stands there: files of an earlier build are replaced,
+            edited or not, and others are kept.
 
     Raises:
-        UserError: unknown names, or sources that cannot be had.
+        UserError: unknown names, sources that cannot be had, or something else stands in ``out``.
     """
     spec = catalog.dataset(dataset)
     chosen = config_of(spec, config)
     source = catalog.dataset_folder(dataset)
     target = (out or hub_folder(dataset, chosen)).absolute()
-    _check_target(target, given=out is not None)
+    if out is None:
+        _check_hub_folder(target)
+    elif target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is not a folder; give another --out")
+    elif target.exists() and not force:
+        _check_replaceable(target, spec, chosen)
     context = _context(catalog, spec, chosen, offline, progress)
     module = shards.load_builder(source)
     counts = None
@@ -262,26 +269,42 @@ def label(
     return plan.frozen, counts
 
 
-def _check_target(target: Path, *, given: bool) -> None:
-    """A build may go to ``target``: nothing there is anybody else's."""
-    remedy = "give another --out" if given else "move it away"
-    if not target.exists():
+def _check_hub_folder(folder: Path) -> None:
+    """A build may go to its place in the hub folder: nothing there is anybody else's."""
+    if not folder.exists():
         return
-    if not target.is_dir():
-        raise UserError(f"{target}: is not a folder; {remedy}")
-    # The hub folder's own place of a config: a damaged manifest is no reason to keep it.
-    ours = not given and (target / packaging.MANIFEST).is_file()
-    if any(target.iterdir()) and not ours and not _is_build(target):
-        raise UserError(f"{target}: is not empty and holds no earlier build; {remedy}")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is not a folder; move it away")
+    # A damaged manifest is no reason to keep it.
+    if any(folder.iterdir()) and not (folder / packaging.MANIFEST).is_file():
+        raise UserError(f"{folder}: is not empty and holds no earlier build; move it away")
 
 
-def _is_build(folder: Path) -> bool:
-    # What stands there is replaced whole, so it must be ours; others have a manifest.json too.
-    try:
-        Manifest.model_validate_json((folder / packaging.MANIFEST).read_bytes())
-    except (OSError, ValidationError):
-        return False
-    return True
+def _check_replaceable(folder: Path, spec: DatasetSpec, config: str) -> None:
+    """Refuse a folder in which a build would replace anything but an earlier one, unedited."""
+    remedy = "give another --out, or --force"
+    manifest = packaging.read_own(folder)
+    if manifest is None:
+        if any(folder.iterdir()):
+            raise UserError(
+                f"{folder}: is not empty and holds no earlier build; {remedy} to build into it"
+            )
+        return
+    if (manifest.name, manifest.config) != (spec.name, config):
+        raise UserError(
+            f"{folder}: holds a build of {manifest.name}:{manifest.config}; {remedy} to replace it"
+        )
+    others = packaging.foreign(folder)
+    if others:
+        raise UserError(
+            f"{folder / others[0]}: is not part of the earlier build there; {remedy} to build"
+            " around it"
+        )
+    changed = packaging.edited(folder, spec, manifest)
+    if changed:
+        raise UserError(
+            f"{folder / changed[0]}: was edited since it was built; {remedy} to replace it"
+        )
 
 
 def _rows(folder: Path, written: Sequence[DataFile]) -> tuple[list[str], list[str], list[str]]:

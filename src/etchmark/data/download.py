@@ -90,8 +90,7 @@ def _from_remote(base: str, dataset: str, config: str, split: str | None, folder
                 f"{url}: the files are not the content that the fingerprint in its manifest stands"
                 " for; check ETCHMARK_REMOTE"
             )
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        packaging.swap(partial, folder)
     return manifest
 
 
@@ -113,6 +112,7 @@ def download(
     out: Path | None = None,
     progress: bool | None = None,
     executors: building.Executors | None = None,
+    force: bool = False,
 ) -> Downloaded:
     """Have a config on this machine, verified.
 
@@ -127,10 +127,14 @@ def download(
         out: folder the files are copied to; they stay in the hub folder if None.
         progress: show progress bars; if None, when the output is a terminal.
         executors: where what is built is made; in this process if None.
+        force: replace files in ``out`` that have other content, such as edited ones.
 
     Raises:
-        UserError: unknown names, a remote or folder that cannot be used, damaged files.
+        UserError: unknown names, a remote or folder that cannot be used, damaged files, or files in
+            ``out`` that would be lost.
     """
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is not a folder; give another --out")
     spec = catalog.dataset(dataset)
     name = building.config_of(spec, config)
     if split is not None and split not in spec.configs[name].splits:
@@ -149,7 +153,9 @@ def download(
     else:
         got = _built(catalog, spec, name, split, progress, executors)
     if out is not None:
-        copied = _copy(got.folder, [path.relative_to(got.folder) for path in got.files], out)
+        copied = _copy(
+            got.folder, [path.relative_to(got.folder) for path in got.files], out, force=force
+        )
         got = replace(got, folder=out, files=copied)
     return got
 
@@ -209,21 +215,18 @@ def _verified(folder: Path, manifest: Manifest, split: str | None, origin: str) 
     return Downloaded(manifest.config, folder, paths, manifest, origin)
 
 
-def _copy(folder: Path, names: list[Path], out: Path) -> list[Path]:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is not a folder; give another --out")
-    copied = []
+def _copy(folder: Path, names: list[Path], out: Path, *, force: bool) -> list[Path]:
+    all_names = [*names, Path(packaging.MANIFEST), Path(packaging.README)]
+    new = {out / name: folder / name for name in all_names if (folder / name).is_file()}
     try:
-        for name in [*names, Path(packaging.MANIFEST), Path("README.md")]:
-            source = folder / name
-            if not source.is_file():
+        files.refuse_changes(new, force=force)
+        for path, source in new.items():
+            if path.exists() and files.same_content(path, source):
                 continue
-            with files.replacing(out / name) as temporary:
+            with files.replacing(path) as temporary:
                 shutil.copyfile(source, temporary)
-            if name in names:
-                copied.append(out / name)
     except OSError as error:
         raise UserError(
             f"{out}: cannot be written ({error.strerror}); give another --out"
         ) from None
-    return copied
+    return [out / name for name in names]

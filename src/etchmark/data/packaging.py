@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import time
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from etchmark import __version__, files
 from etchmark.data import fingerprint
@@ -25,7 +27,8 @@ from etchmark.errors import UserError
 from etchmark.specs import DataFile, DatasetSpec, Manifest
 
 BUILT_WITH = ("numpy", "pyarrow", "datasets", "pillow", "scipy")
-MANIFEST = "manifest.json"
+MANIFEST, README = "manifest.json", "README.md"
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.parquet$")
 SWAP_TRIES = 20
 ABANDONED_S = 3600.0
 """Age after which the spare name of an old build is that of a process that was killed."""
@@ -184,7 +187,7 @@ def complete(
         fingerprint=config_fingerprint(folder, written),
     )
     write_manifest(folder, manifest)
-    files.write_text(folder / "README.md", _card(spec, config, manifest))
+    files.write_text(folder / README, _card(spec, config, manifest))
     return manifest
 
 
@@ -207,8 +210,66 @@ def target_fingerprint(ids: list[np.ndarray], labels: list[np.ndarray]) -> str:
     return fingerprint.of_columns({"id": names[order], "label": values[order]})
 
 
+def read_own(folder: Path) -> Manifest | None:
+    """The manifest of a build that stands in a folder; None if none does."""
+    # Others have a manifest.json too.
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def foreign(folder: Path) -> list[Path]:
+    """Files and links below a folder that no build made, as relative paths."""
+    manifest = read_own(folder)
+    own = set()
+    if (folder / MANIFEST).is_file():
+        # Beside a damaged manifest, what is named like a shard is one: left there, it would be
+        # read with those of the next build.
+        shards = (path for path in folder.glob("data/*") if _SHARD.search(path.name))
+        listed = (
+            [path.relative_to(folder) for path in shards]
+            if manifest is None
+            else [Path(file.path) for file in manifest.files]
+        )
+        own = {Path(MANIFEST), Path(README), *listed}
+    found = []
+    for where, names, others in os.walk(folder):
+        links = [name for name in names if (Path(where) / name).is_symlink()]
+        found += [(Path(where) / name).relative_to(folder) for name in (*others, *links)]
+    return sorted(path for path in found if path not in own)
+
+
+def edited(folder: Path, spec: DatasetSpec, manifest: Manifest) -> list[Path]:
+    """Files of a build that are not as they were written, as relative paths."""
+    found = [
+        Path(file.path)
+        for file in manifest.files
+        if (folder / file.path).is_file() and files.sha256_of(folder / file.path) != file.sha256
+    ]
+    path = folder / README
+    if path.is_file() and manifest.config in spec.configs:
+        card = _card(spec, manifest.config, manifest).encode("utf-8")
+        found += [Path(README)] if path.read_bytes() != card else []
+    return found
+
+
+def _carry(folder: Path, new: Path) -> None:
+    """Have everything in ``new`` that stands in ``folder`` and is of no build."""
+    for name in foreign(folder):
+        source, target = folder / name, new / name
+        if target.exists() or target.is_symlink():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError:
+            # Not every file system has hard links.
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
 def swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``, which may exist."""
+    """Put ``new`` in the place of ``folder``, which may exist; files of no build are kept."""
     # Two renames: a kill between them leaves the old build under its spare name, and a rerun.
     for left in folder.parent.glob(f".{folder.name}.*.old"):
         with contextlib.suppress(OSError):
@@ -217,6 +278,8 @@ def swap(new: Path, folder: Path) -> None:
     for attempt in range(SWAP_TRIES):
         spare = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
         try:
+            if folder.is_dir():
+                _carry(folder, new)
             with contextlib.suppress(FileNotFoundError):
                 folder.replace(spare)
             new.replace(folder)
@@ -230,7 +293,12 @@ def swap(new: Path, folder: Path) -> None:
             if attempt + 1 == SWAP_TRIES:
                 raise
         finally:
-            shutil.rmtree(spare, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(spare, ignore_errors=True)
+            else:
+                # Interrupted between the two.
+                with contextlib.suppress(OSError):
+                    spare.replace(folder)
 
 
 def _card(spec: DatasetSpec, config: str, manifest: Manifest) -> str:

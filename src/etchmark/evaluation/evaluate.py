@@ -15,10 +15,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -39,6 +37,7 @@ from etchmark.evaluation.process import Descendants, end_marked, environment_of,
 from etchmark.evaluation.worker import MAX_TRACE, SAMPLES, TRACE
 from etchmark.scoring import predictions
 from etchmark.specs import BenchmarkSpec, Cost
+from etchmark.text import plain
 
 DEFAULT_TIME_LIMIT_S = 4 * 3600.0
 LOG_TAIL_BYTES = 64 * 1024
@@ -427,15 +426,15 @@ def run_model(
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
-    with suppress(OSError):
-        _remove_orphans()
     with files.temporary_folder("etchmark-run-") as root:
+        with suppress(OSError):
+            _remove_orphans(root.parent)
         yield root
 
 
-def _remove_orphans() -> None:
+def _remove_orphans(temporary: Path) -> None:
     """Remove run folders whose process was killed before it could."""
-    for folder in Path(tempfile.gettempdir()).glob("etchmark-run-*"):
+    for folder in temporary.glob("etchmark-run-*"):
         try:
             run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             parent, token = int(run["parent"]), run.get("token")
@@ -477,11 +476,7 @@ def _cannot_run(root: Path) -> bool:
 
 def one_line(text: str) -> str:
     """Text that can be stored and printed: one line, bounded, no control characters."""
-    shown = " ".join(text.split())
-    shown = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char)[0] == "C" else char
-        for char in shown
-    )
+    shown = plain(" ".join(text.split()))
     return shown if len(shown) <= MAX_REASON else shown[: MAX_REASON - 1] + "…"
 
 

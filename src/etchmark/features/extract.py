@@ -20,6 +20,7 @@ from etchmark.errors import CannotRun
 from etchmark.features.spec import EncoderSpec, Output
 from etchmark.features.store import Damaged, Found, Shelf, image_hash
 from etchmark.features.weights import Weights
+from etchmark.text import one_line
 
 if TYPE_CHECKING:
     from etchmark.features.encoders import Encoder
@@ -116,12 +117,12 @@ def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:
         return shelf.get(hashes)
     except Damaged as damaged:
         aside = damaged.set_aside()
-        print(f"feature store: {damaged.path.name} is damaged, now {aside.name}", file=sys.stderr)
+        _say(f"feature store: {damaged.path.name} is damaged, now {aside.name}")
         return {}
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _say(said: str) -> None:
+    print(one_line(said), file=sys.stderr, flush=True)
 
 
 class _Job:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from etchmark import files
 from etchmark.catalog import Catalog, ModelSource, pick_protocol
 from etchmark.catalog import catalog as installed
 from etchmark.data.loading import Benchmark, load_benchmark
@@ -15,6 +16,7 @@ from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation.evaluate import Limits, Options
 from etchmark.registry import reviewed, submissions
 from etchmark.registry.reviewed import read_record
+from etchmark.text import one_line
 
 
 def models(catalog: Catalog, benchmark: str, only: Sequence[str]) -> Iterator[ModelSource]:
@@ -78,14 +80,14 @@ def run(
             try:
                 line = _one(loaded, source, name, out, results, limits)
             except (SourcesUnavailable, CannotRun) as error:
-                print(f"{label}: left out: {error}", file=sys.stderr)
+                print(f"{label}: left out: {one_line(error)}", file=sys.stderr)
                 failures.append(label)
                 continue
             except UserError as error:
                 line = f"failed: {error}"
             if line.startswith("failed"):
                 failures.append(label)
-            print(f"{label}: {line}", flush=True)
+            print(f"{label}: {one_line(line)}", flush=True)
     if failures:
         raise UserError(f"{len(failures)} runs have no result: {', '.join(failures[:5])}")
 
@@ -98,24 +100,26 @@ def _one(
     results: Path | None,
     limits: Limits,
 ) -> str:
-    with submissions.temporary_folder() as folder:
+    target = None
+    if out is not None:
+        target = out / f"{source.name.replace('/', '--')}--{protocol}"
+        # Before hours are spent on what could not be kept.
+        if target.exists():
+            raise UserError(f"{target}: exists; remove it or give another --out")
+    with files.temporary_folder() as folder:
         done = submissions.evaluate_model(
             loaded,
             source,
-            Path(folder),
+            folder,
             protocol=protocol,
             options=Options(limits=limits, resume=True),
-            say=lambda line: print(f"{source.name} {protocol}: {line}", flush=True),
+            say=lambda said: print(f"{source.name} {protocol}: {one_line(said)}", flush=True),
         )
         record = done.prepared.record
         if record.outcome == "failed":
             return f"failed: {record.reason}"
-        if out is not None:
-            name = f"{record.name.replace('/', '--')}--{protocol}"
-            target = out / name
-            if target.exists():
-                raise UserError(f"{target}: exists; remove it or give another --out")
-            out.mkdir(parents=True, exist_ok=True)
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
             submissions.export(done.prepared, target)
         elif results is not None:
             reviewed.write(results, record, done.prepared.samples, replacing=True)

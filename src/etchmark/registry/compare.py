@@ -26,6 +26,7 @@ from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.uncertainty import evaluate, over_horizon, paired_difference
 from etchmark.specs import BenchmarkSpec
+from etchmark.text import plain
 
 MOST_UNITS = 40
 """Units (papers, say) up to which each is shown by itself."""
@@ -47,12 +48,15 @@ class Side:
 
 def sides(entries: Sequence[Entry]) -> list[Side]:
     """Submissions with names that tell them apart."""
-    names = [entry.record.name for entry in entries]
-    tracks = [f"{entry.record.name} ({entry.record.track})" for entry in entries]
+    names = [plain(entry.record.name) for entry in entries]
+    tracks = [f"{name} ({entry.record.track})" for name, entry in zip(names, entries, strict=True)]
     clear = len(set(names)) == len(names) and not set(names) & set(RESERVED)
     chosen = names if clear else tracks
     if len(set(chosen)) < len(chosen):
-        chosen = [f"{entry.record.name} {entry.record.submission[:8]}" for entry in entries]
+        chosen = [
+            f"{name} {entry.record.submission[:8]}"
+            for name, entry in zip(names, entries, strict=True)
+        ]
     return [Side(name, entry) for name, entry in zip(chosen, entries, strict=True)]
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table, inspect, select, update
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from etchmark.errors import UserError
-from etchmark.files import REFUSED
+from etchmark.files import REFUSED, temporary_root
 from etchmark.registry.tables import (
     LOCAL,
     UNREADABLE,
@@ -106,7 +106,7 @@ class Snapshot:
     """
 
     def __init__(self, source: Path) -> None:
-        folder = tempfile.mkdtemp(prefix="etchmark-")
+        folder = tempfile.mkdtemp(prefix="etchmark-", dir=temporary_root())
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder) / source.name
         self.stamp = self._copy(source)

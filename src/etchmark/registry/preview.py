@@ -11,19 +11,19 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 
+from etchmark import files
 from etchmark.errors import UserError
-from etchmark.registry.submissions import RECORD, TABLE, Prepared, check_name, temporary_folder
+from etchmark.registry.submissions import RECORD, TABLE, Prepared, check_name
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard, ResultRecord
 
-REQUEST, ERROR, DOUBTS = "request.json", "error.txt", "doubts.json"
+REQUEST, ERROR, DOUBTS, LOG = "request.json", "error.txt", "doubts.json", "log.txt"
 SECONDS = 120.0
 MEMORY_BYTES = 4 << 30
 POLL_S = 0.05
@@ -65,14 +65,13 @@ def preview(
         "protocol": protocol,
         "card": card.model_dump(mode="json"),
     }
-    with temporary_folder() as made:
-        folder = Path(made)
+    with files.temporary_folder() as folder:
         try:
             (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
         except OSError as error:
             raise UserError(_no_room(error)) from None
         command = [sys.executable, "-m", "etchmark.registry.preview", str(folder)]
-        code, said = _run(command, seconds, memory_bytes)
+        code, said = _run(command, folder / LOG, seconds, memory_bytes)
         if (folder / ERROR).is_file():
             raise UserError((folder / ERROR).read_text(encoding="utf-8"))
         if code != 0 or not (folder / RECORD).is_file():
@@ -85,11 +84,11 @@ def preview(
         return Prepared(record, (folder / TABLE).read_bytes(), [path], doubts)
 
 
-def _run(command: list[str], seconds: float, memory_bytes: int) -> tuple[int, str]:
-    """Run the child within limits; its exit code and the end of what it said."""
+def _run(command: list[str], path: Path, seconds: float, memory_bytes: int) -> tuple[int, str]:
+    """Run the child within limits; its exit code and the end of what it wrote to the log."""
     # -m would put the working directory on the path: the child imports nothing from there.
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    with tempfile.TemporaryFile() as log:
+    with path.open("w+b") as log:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
         ) as child:

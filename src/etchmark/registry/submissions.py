@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -45,8 +46,11 @@ from etchmark.specs import (
     ResultRecord,
     Status,
 )
+from etchmark.text import escape_json
 
 RECORD, TABLE, PREDICTIONS = "record.json", "samples.parquet", "predictions"
+EXPORTED = frozenset((RECORD, TABLE, f"{PREDICTIONS}.parquet", f"{PREDICTIONS}.csv"))
+"""Names of the files of an exported submission."""
 
 
 @dataclass(frozen=True)
@@ -404,18 +408,40 @@ def withdraw(store: Store, found: Found) -> Withdrawn:
     return Withdrawn(found, before[-1] if before else None, len(removed), kept)
 
 
-def check_export(folder: Path) -> None:
-    """Refuse a folder that an export would overwrite."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not an empty folder; give another --export")
+def check_export(folder: Path, *, force: bool = False) -> None:
+    """Refuse a folder in which an export would replace anything.
+
+    Args:
+        folder: where the export shall stand.
+        force: an earlier export there may be replaced; what is of none may not.
+    """
+    if not folder.exists():
+        return
+    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
+    if present is None or (present and not force):
+        again = "" if present is None else ", or --force to replace the submission in it"
+        raise UserError(
+            f"{folder}: exists and is not an empty folder; give another --export{again}"
+        )
+    others = [name for name in present if name not in EXPORTED]
+    if others:
+        raise UserError(
+            f"{folder / others[0]}: is no part of a submission and is left alone; give another"
+            " --export"
+        )
 
 
-def export(prepared: Prepared, folder: Path) -> None:
-    """Write a submission as a folder that ``results check`` and ``results add`` take."""
-    check_export(folder)
+def export(prepared: Prepared, folder: Path, *, force: bool = False) -> None:
+    """Write a submission as a folder that ``results check`` and ``results add`` take.
+
+    Raises:
+        UserError: something stands there (see ``check_export``), or it cannot be written.
+    """
+    check_export(folder, force=force)
     folder = folder.resolve()
-    staging = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
+    token = f"{os.getpid()}-{secrets.token_hex(4)}"
+    staging = folder.with_name(f".{folder.name}.{token}.tmp")
+    spare = folder.with_name(f".{folder.name}.{token}.old")
     try:
         for path in prepared.predictions:
             suffix = ".csv" if path.suffix.lower() == ".csv" else ".parquet"
@@ -423,15 +449,19 @@ def export(prepared: Prepared, folder: Path) -> None:
         if prepared.samples is not None:
             files.write_bytes(staging / TABLE, prepared.samples)
         text = prepared.record.model_dump_json(by_alias=True, indent=2)
-        files.write_text(staging / RECORD, text + "\n")
+        files.write_text(staging / RECORD, escape_json(text) + "\n")
         if folder.exists():
-            folder.rmdir()
-        staging.rename(folder)
+            folder.replace(spare)
+        staging.replace(folder)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}); give another --export"
         ) from None
     finally:
+        if folder.exists():
+            shutil.rmtree(spare, ignore_errors=True)
+        elif spare.exists():
+            spare.replace(folder)
         shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -508,13 +538,6 @@ def evaluate_model(
     samples = table_bytes(scored.samples) if scored is not None else None
     prepared = Prepared(record, samples, [path] if scored is not None else [])
     return Evaluated(prepared, run.log, run.checkpoints, run.trace)
-
-
-@contextmanager
-def temporary_folder() -> Iterator[str]:
-    """A folder for predictions that are being scored; errors as in ``files.temporary_folder``."""
-    with files.temporary_folder("etchmark-") as folder:
-        yield str(folder)
 
 
 def card_from_mapping(value: dict[str, Any]) -> ModelCard:

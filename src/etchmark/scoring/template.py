@@ -43,30 +43,51 @@ def inputs_table(benchmark: Benchmark, split: str, track: str, protocol: str) ->
     return table.select(names).replace_schema_metadata(meta)
 
 
-def write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Template:
+def write(
+    benchmark: Benchmark, track: str, protocol: str, folder: Path, *, force: bool = False
+) -> Template:
     """Write ``inputs-<split>.parquet`` per split and ``predictions.parquet`` to fill.
 
     The predictions are NaN, which is refused when submitted: a template cannot be scored by
     accident. For scalar targets ``predictions.csv`` stands beside it.
+
+    Args:
+        benchmark: what is to be predicted.
+        track: which inputs are written.
+        protocol: which splits are written.
+        folder: where the files shall stand.
+        force: replace files that exist with other content, such as predictions that were filled in.
+
+    Raises:
+        UserError: a file exists with other content (nothing is written then), or the folder cannot
+            be written.
     """
+    try:
+        with files.together(folder, force=force) as staged:
+            written = _write(benchmark, track, protocol, staged)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); give another --out"
+        ) from None
+    return Template(
+        [folder / path.name for path in written.inputs],
+        [folder / path.name for path in written.predictions],
+    )
+
+
+def _write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Template:
     spec = benchmark.spec
     truths = benchmark.scored_splits(protocol)
-    written = []
+    inputs = []
     for split in truths:
         path = folder / f"inputs-{split}.parquet"
-        try:
-            with files.replacing(path) as temporary:
-                pq.write_table(inputs_table(benchmark, split, track, protocol), temporary)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be written ({error.strerror or error}); give another --out"
-            ) from None
-        written.append(path)
+        pq.write_table(inputs_table(benchmark, split, track, protocol), path)
+        inputs.append(path)
     declared = predictions.Declared(spec.key, track, protocol)
     if spec.frames is not None:
         path = folder / "predictions.parquet"
         predictions.write_frames(path, _empty_frames(truths), declared=declared)
-        return Template(written, [path])
+        return Template(inputs, [path])
     ids = np.concatenate([truth.ids for truth in truths.values()])
     empty = np.full((len(ids), *(size or 0 for size in spec.target.shape)), np.nan)
     targets = [folder / "predictions.parquet"]
@@ -74,7 +95,7 @@ def write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Temp
         targets.append(folder / "predictions.csv")
     for path in targets:
         predictions.write(path, ids, empty, declared=declared)
-    return Template(written, targets)
+    return Template(inputs, targets)
 
 
 def _empty_frames(
