@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -213,3 +215,33 @@ def test_a_record_without_claims_keeps_its_bytes() -> None:
         record = ResultRecord.model_validate_json(text)
         assert record.claims is None
         assert record.model_dump_json(by_alias=True, indent=2) + "\n" == text
+
+
+# --- a folder that others work in --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".#first.json", "notes.json.tmp", ".first.json.12-ab.tmp"])
+def test_a_link_to_nothing_closes_no_board(folder: Path, command, name: str) -> None:
+    # An editor's lock is such a link; a file that vanishes while a folder is read looks the same.
+    (folder / name).symlink_to("user@host.123:456")
+    ran = command("leaderboard", "toy-line", "--json")
+    assert (ran.rc, ran.stderr) == (0, "")
+    assert models(command) == ["first", "second"]
+
+
+def test_writers_of_one_folder_take_turns_whatever_their_hubs(
+    folder: Path, toy_predictions, command, tmp_path, monkeypatch
+) -> None:
+    export = tmp_path / "third"
+    file = toy_predictions("third.csv")
+    command("submit", file, *SUBMIT, "--name", "third", "--export", export).fine()
+    monkeypatch.setenv("ETCHMARK_HOME", str(tmp_path / "another-home"))
+    arguments = [sys.executable, "-m", "etchmark.cli", "results", "add", str(export)]
+    with reviewed.alone(folder.parent):
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=6)
+        assert len(list(folder.glob("*.json"))) == 2
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"")
+    assert len((folder / reviewed.INDEX).read_text().splitlines()) == 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -361,3 +363,53 @@ def test_written_predictions_declare_what_they_are_for(tmp_path):
     said = predictions.Declared("toy-line@1", "features", "holdout")
     predictions.write(path, ["a"], pa.array([1.0]).to_numpy(), declared=said)
     assert predictions.read(path, rows=1).declared == said
+
+
+# --- who comes first ---------------------------------------------------------------------------
+
+
+def test_a_correction_within_the_same_second_stands(toy_content, toy_predictions):
+    view = {"name": "mine", "track": "features", "protocol": "holdout"}
+    for attempt in range(6):
+        for offset in (1.0, 2.0):
+
+            def change(table: pa.Table, by: float = offset + 4 * attempt) -> pa.Table:
+                return table.set_column(
+                    1, "prediction", pa.array(table["prediction"].to_numpy() + by)
+                )
+
+            record = etchmark.submit(
+                toy_predictions("again.parquet", change=change), "toy-line", **view
+            )
+        (row,) = etchmark.standings("toy-line").to_dict(orient="records")
+        assert row["submission"] == record.submission
+
+
+def test_names_that_look_alike_do_not_both_get_in_at_the_same_time(
+    toy_content, toy_predictions, monkeypatch
+):
+    names = Store.names
+
+    def slowly(store: Store, *arguments: str) -> list[str]:
+        known = names(store, *arguments)
+        time.sleep(0.5)
+        return known
+
+    monkeypatch.setattr(Store, "names", slowly)
+    file, refused = toy_predictions(), []
+
+    def submit(name: str) -> None:
+        try:
+            etchmark.submit(file, "toy-line", name=name, track="features", protocol="holdout")
+        except UserError as error:
+            refused.append(str(error))
+
+    # The second begins with a Cyrillic letter.
+    threads = [threading.Thread(target=submit, args=(name,)) for name in ("paper", "раper")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    monkeypatch.undo()
+    assert len(refused) == 1
+    assert "looks like" in refused[0]

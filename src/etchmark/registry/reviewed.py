@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,21 @@ def read_index(folder: Path) -> dict[str, str] | None:
     return index
 
 
+def _records(folder: Path, below: str = "") -> list[Path]:
+    """Record files, without the temporary files of writers and the locks of editors."""
+    paths = folder.glob(f"{below}*.json")
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
 def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | UserError]:
     """Every reviewed record with its per-sample table, or why a file is left out."""
-    for folder in sorted({path.parent for path in results.glob("*/*.json")}):
+    for folder in sorted({path.parent for path in _records(results, "*/")}):
         try:
             index = read_index(folder)
         except UserError as error:
             yield error
             continue
-        for path in sorted(folder.glob("*.json")):
+        for path in _records(folder):
             try:
                 yield read_reviewed(path, index)
             except UserError as error:
@@ -165,7 +172,7 @@ def _content(path: Path) -> bytes:
 def names(results: Path) -> set[str]:
     """Names of all models with a reviewed record."""
     found = set()
-    for path in results.glob("*/*.json"):
+    for path in _records(results, "*/"):
         try:
             found.add(read_record(path).name)
         except UserError:
@@ -227,7 +234,7 @@ def plan(results: Path, record: ResultRecord) -> Plan:
     """See ``Plan``."""
     folder = results / record.benchmark
     path = folder / f"{record.submission}.json"
-    others = [(other, read_record(other)) for other in sorted(folder.glob("*.json"))]
+    others = [(other, read_record(other)) for other in _records(folder)]
     older = [(other, old) for other, old in others if other == path or _same_place(old, record)]
     present = any(
         other == path and old.model_copy(update={"created": record.created}) == record
@@ -252,17 +259,22 @@ def _same_place(old: ResultRecord, new: ResultRecord) -> bool:
     )
 
 
+def alone(results: Path) -> AbstractContextManager[Any]:
+    """Hold off every other process that writes into a results folder, whatever its hub."""
+    from filelock import FileLock
+
+    results.mkdir(parents=True, exist_ok=True)
+    return FileLock(results / ".lock")
+
+
 def write(results: Path, record: ResultRecord, samples: bytes | None, *, replacing: bool) -> Path:
     """Write a record, its per-sample table and the digest; the path of the record.
 
     Raises:
         UserError: a record of the same model is there and is not to be replaced.
     """
-    from filelock import FileLock
-
-    settings.home().mkdir(parents=True, exist_ok=True)
     # Runs of several models may end at the same time, and the digests share a file.
-    with FileLock(settings.home() / "results.lock"):
+    with alone(results):
         planned = plan(results, record)
         if planned.present:
             return planned.path

@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -442,6 +442,12 @@ class Store:
 
     # --- writing ---
 
+    def alone(self) -> AbstractContextManager[Any]:
+        """Hold off every other process and thread that stores a submission in this hub."""
+        from filelock import FileLock
+
+        return FileLock(self.home / "submissions.lock")
+
     def keep_prediction(self, path: Path) -> str:
         """Store a predictions file by its content hash; the hash."""
         self.require_writable()
@@ -588,12 +594,19 @@ def _patiently(work: Callable[[], object]) -> None:
 
 
 def _listing(folder: Path) -> Sequence[Any]:
-    if not folder.is_dir():
-        return []
-    return [
-        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.glob("*/*"))
-    ]
+    """Names, sizes and times by which a change of reviewed results is seen."""
+    listing = []
+    for path in sorted(folder.glob("*/*")):
+        if path.name.startswith("."):
+            # Temporary files of a writer, locks of an editor.
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            # Removed since the folder was read, or a link to nothing.
+            continue
+        listing.append((path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns))
+    return listing
 
 
 def _digests(row: Any) -> list[Base]:

@@ -298,7 +298,8 @@ def _record(
 
 
 def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+    # With parts of a second: of two submissions of a name the later one stands.
+    return datetime.now(UTC)
 
 
 def dated_now(prepared: Prepared) -> Prepared:
@@ -328,6 +329,12 @@ def commit(store: Store, prepared: Prepared) -> Committed:
         UserError: the name can be taken for a stored one, the predictions file has changed since it
             was scored, or the hub can only be read.
     """
+    # Of two names that look alike the second one is refused, also if they come at the same time.
+    with store.alone():
+        return _commit(store, prepared)
+
+
+def _commit(store: Store, prepared: Prepared) -> Committed:
     record = prepared.record
     if record.status == "scored":
         check_stored(record.name, store.names())
