@@ -149,7 +149,7 @@ def test_a_name_on_two_tracks_needs_one(submit: Callable[..., str], command: Com
 def test_refusals_of_compare(submit: Callable[..., str], command: Command) -> None:
     one = submit("near", 0.0)
     line = command("compare", "toy-line", "nearr", "near").refusal()
-    assert "no submission 'nearr' to toy-line@1, protocol holdout; known are: near" in line
+    assert "no submission 'nearr' to toy-line@1, protocol holdout; did you mean: near" in line
     assert "are the same submission" in command("compare", "toy-line", "near", one[:9]).refusal()
     assert "unknown metric" in command("compare", "toy-line", "a", "b", "--metric", "x").refusal()
     assert "unknown track" in command("compare", "toy-line", "a", "b", "--track", "x").refusal()
@@ -189,7 +189,7 @@ def test_what_a_withdrawn_submission_superseded_stands_again(
     backdated(old)
     new = submit("mine", 1.0)
     assert _board(command) == [("mine", new), ("other", other)]
-    said = command("withdraw", new[:10]).fine()
+    said = command("withdraw", new[:10], "--yes").fine()
     assert f"withdrew {new[:12]}, mine on toy-line@1, track features, protocol holdout" in said
     assert f"{old[:12]} of the same name stands on the board again" in said
     assert "its predictions file was removed" in said
@@ -210,9 +210,9 @@ def test_a_predictions_file_that_another_submission_names_is_kept(
         command("submit", path, "toy-line", "--name", name, *HOLDOUT).fine()
     (kept,) = (home / "predictions").glob("*/*")
     ids = dict(_board(command))
-    assert "its predictions file was kept" in command("withdraw", ids["one"]).fine()
+    assert "its predictions file was kept" in command("withdraw", ids["one"], "--yes").fine()
     assert kept.is_file()
-    assert "its predictions file was removed" in command("withdraw", ids["two"]).fine()
+    assert "its predictions file was removed" in command("withdraw", ids["two"], "--yes").fine()
     assert not kept.exists()
     assert _board(command) == []
 
@@ -247,11 +247,11 @@ def test_a_withdrawal_that_is_cut_short_leaves_a_whole_registry(
 
     with monkeypatch.context() as cut:
         cut.setattr(Store, "remove_predictions", die)
-        assert command("withdraw", one).rc == 1
+        assert command("withdraw", one, "--yes").rc == 1
     assert _board(command) == [("other", other)]
     with monkeypatch.context() as cut:
         cut.setattr(Store, "remove", die)
-        assert command("withdraw", other).rc == 1
+        assert command("withdraw", other, "--yes").rc == 1
     assert _board(command) == [("other", other)]
     (entry,) = Store().entries("toy-line", 1)
     (sha256,) = entry.record.fingerprints.predictions
@@ -276,6 +276,12 @@ def test_a_terminal_is_asked(
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert command("withdraw", one).rc == 0
     assert _board(command) == []
+    # Nobody can be asked: nothing happens unless it is said to be meant.
+    three = submit("three", 1.0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert "add --yes if it is meant" in command("withdraw", three).refusal()
+    assert len(_board(command)) == 1
+    command("withdraw", three, "--yes").fine()
     two = submit("two", 1.0)
     monkeypatch.setattr(sys, "stdin", Terminal(""))
     command("withdraw", two, "--yes").fine()
@@ -303,7 +309,7 @@ def test_a_damaged_submission_can_be_withdrawn(
     one = submit("one", 1.0)
     with closing(sqlite3.connect(home / "registry.sqlite")) as connection, connection:
         connection.execute("update submissions set record = 'nonsense' where id = ?", [one])
-    ran = command("withdraw", one)
+    ran = command("withdraw", one, "--yes")
     assert ran.rc == 0
     assert f"withdrew {one[:12]}, one on toy-line@1" in ran.stdout
     assert _board(command) == []
@@ -348,7 +354,7 @@ def test_all_tells_superseded_and_failed_rows_apart(
     assert sorted(line.split()[2] for line in others) == ["broken", "mine"]
     for line in others:
         assert ("superseded by a newer submission" in line) == (" mine " in line)
-        assert ("failed: it fell\N{REPLACEMENT CHARACTER}[31m down" in line) == (" broken " in line)
+        assert (r"failed: it fell\x1b[31m down" in line) == (" broken " in line)
     assert "note" not in command("leaderboard", "toy-line").fine()
 
 

@@ -198,6 +198,10 @@ def as_record(path: Path, value: Any, record: type[R]) -> R:
         raise UserError(f"{path}: {explain(error)}; correct the card") from None
 
 
+LISTED = {"benchmark", "dataset", "model", "baseline", "benchmark or dataset"}
+"""What ``etchmark list`` lists."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The one line for a name that does not exist, with the nearest names that do."""
     names = sorted(known)
@@ -205,7 +209,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     shown = near or names[:12]
     hint = "did you mean" if near else "known are"
     listing = ", ".join(shown) if shown else "none"
-    return UserError(f"unknown {kind} {name!r}; {hint}: {listing} (see `etchmark list`)")
+    more = f" and {len(names) - len(shown)} more" if not near and len(names) > len(shown) else ""
+    where = " (see `etchmark list`)" if kind in LISTED else ""
+    return UserError(f"unknown {kind} {name!r}; {hint}: {listing}{more}{where}")
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def download(
     scheduler: SchedulerOpt = None,
     workers: WorkersOpt = None,
 ) -> None:
-    """Have data on this machine: from a remote if one is set, else built; it says which.
+    """Fetch data: from the remote if one is set, otherwise build them; it prints which.
 
     What is here already is taken as it is. --executor, --scheduler and --workers say where data
     that have to be built are made: `--executor processes` uses every processor.
@@ -379,16 +379,23 @@ def leaderboard(
         list[str] | None, typer.Option("--status", help="only these (may be given again)")
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", help="only with this tag, and every further one")
+        list[str] | None,
+        typer.Option("--tag", help="only models with this tag; repeat to require several"),
     ] = None,
     trained_on: Annotated[
         list[str] | None,
         typer.Option(
-            "--trained-on", help="only these: none (but the benchmark), declared, unknown"
+            "--trained-on",
+            help="only models trained beyond the benchmark on: none, declared, unknown",
         ),
     ] = None,
     max_parameters: Annotated[
-        int | None, typer.Option("--max-parameters", min=0, help="only models up to this size")
+        int | None,
+        typer.Option(
+            "--max-parameters",
+            min=0,
+            help="only models of which at most so many parameters are fitted",
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="also failed, incomplete and superseded submissions")
@@ -423,8 +430,8 @@ def leaderboard(
 def compare(
     benchmark: BenchmarkArg,
     first: Annotated[str, typer.Argument(metavar="A", help="a model's name, or a submission")],
-    second: Annotated[str, typer.Argument(metavar="B", help="another one")],
-    split: Annotated[str | None, typer.Option("--split", help="this test split alone")] = None,
+    second: Annotated[str, typer.Argument(metavar="B", help="the model that A is compared with")],
+    split: Annotated[str | None, typer.Option("--split", help="only this test split")] = None,
     metric: Annotated[
         str | None, typer.Option("--metric", help="the primary one if left out")
     ] = None,
@@ -449,7 +456,8 @@ def compare(
 @app.command()
 def withdraw(
     submission: Annotated[
-        str, typer.Argument(metavar="SUBMISSION", help="its id, or how that begins")
+        str,
+        typer.Argument(metavar="SUBMISSION", help="its id, or at least the first 4 digits of it"),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
@@ -479,7 +487,7 @@ BaselineOpt = Annotated[
 ]
 IntoOpt = Annotated[
     Path | None,
-    typer.Option("--into", help="checkout or content folder to write to; the one in use if left"),
+    typer.Option("--into", help="checkout or content folder to write to (default: the one in use)"),
 ]
 
 

@@ -226,36 +226,37 @@ def evaluate(
                 _echo(line)
         noted = "recorded as failed, not ranked" if keep else "nothing stored"
         more = "; its checkpoints are kept for --resume" if options.resume else ""
-        more += "" if show_log else "; --show-log prints what it said"
+        more += "" if show_log else "; --show-log prints what it printed and where it failed"
         raise UserError(f"{record.name} failed: {record.reason} ({noted}{more})")
     if as_json:
         print_json(record.model_dump(mode="json", by_alias=True))
         return
-    _evaluated(loaded, record, keep=keep, new=new)
+    _evaluated(loaded, record, store, new=new)
 
 
-def _evaluated(loaded: Benchmark, record: ResultRecord, *, keep: bool, new: bool) -> None:
-    """Scores and cost of a model that ran, and where they are kept."""
+def _evaluated(loaded: Benchmark, record: ResultRecord, store: Store | None, *, new: bool) -> None:
+    """Scores and cost of a model that ran, and where they are kept, if they are."""
     scores(loaded.spec, record.protocol, record.scores)
     cost = record.cost
     print(
         f"{one_line(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
         f" {number(cost.predict_seconds)} s, {(cost.peak_memory_bytes or 0) / 2**20:.0f} MiB"
     )
-    if keep:
-        said = "" if new else ": this very result was there already"
-        print(f"stored as {record.submission[:12]}{said}")
-    else:
+    if store is None:
         print("nothing stored")
+        return
+    again = "" if new else " again, in place of the run that predicted the very same"
+    where = _standing(loaded.spec, store, record)
+    print(f"stored as {record.submission[:12]}{again}{where}")
 
 
 def _mini(loaded: Benchmark, track: str, export: Path | None, out: TextIO) -> Benchmark:
     """The benchmark on its small config where it has one; said aloud, since scores differ."""
+    if export is not None:
+        raise UserError("a mini run is no submission; drop --mini or --export")
     small = mini_of(loaded, track)
     if small is None:
         return loaded
-    if export is not None:
-        raise UserError("a mini run is no submission; drop --mini or --export")
     print(f"mini: {small.spec.tracks[track].config}, not comparable", file=out)
     return small
 

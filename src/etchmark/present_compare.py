@@ -90,9 +90,11 @@ def withdraw(submission: str, *, sure: bool) -> None:
         f"{found.short}, {plain(found.name)} on {found.benchmark}@{found.version}, track"
         f" {found.track}, protocol {found.protocol}"
     )
-    asked = not sure and sys.stdin is not None and sys.stdin.isatty()
-    if asked and not typer.confirm(f"withdraw {named}?", err=True):
-        raise UserError("nothing was withdrawn")
+    if not sure:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UserError(f"withdraw {named}: nobody can be asked here; add --yes if it is meant")
+        if not typer.confirm(f"withdraw {named}?", err=True):
+            raise UserError("nothing was withdrawn")
     done = submissions.withdraw(store, found)
     print(f"withdrew {named}")
     if done.again is not None:
@@ -100,4 +102,4 @@ def withdraw(submission: str, *, sure: bool) -> None:
     if done.removed:
         print("its predictions file was removed")
     if done.kept:
-        print("its predictions file was kept: another submission has the same, or it was missing")
+        print("its predictions file was kept, or was missing: other submissions may use it")

@@ -178,7 +178,9 @@ def test_a_failing_model_leaves_one_failed_record(hub, case):
     line = hub.refused(code)
     assert expected in line
     assert line.startswith("mine failed: ")
-    assert line.endswith("(recorded as failed, not ranked; --show-log prints what it said)")
+    assert line.endswith(
+        "(recorded as failed, not ranked; --show-log prints what it printed and where it failed)"
+    )
     assert line.isprintable()
     assert len(line) < MAX_REASON + 200
     assert hub.board() == []
@@ -535,7 +537,9 @@ def test_two_runs_give_the_same_submission(hub):
     code = mean(top="import random", fit="self.mean += random.random() + np.random.rand()")
     first = hub.fine(code, *FOLDS).split("stored as ")[1].strip()
     again = hub.fine(code, *FOLDS).split("stored as ")[1].strip()
-    assert again == f"{first}: this very result was there already"
+    assert first.endswith(": rank 1 of 1 (95 % range 1–1)")
+    said = " again, in place of the run that predicted the very same"
+    assert again == first.replace(":", f"{said}:", 1)
     assert len(hub.board("folds", everything=True)) == 1
 
 

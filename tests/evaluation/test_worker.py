@@ -99,7 +99,7 @@ def test_arrays_may_be_changed_in_place(hub, options):
         "def predict(self, inputs):\n"
         "        inputs = {name: np.array(inputs[name]) for name in inputs}",
     )
-    assert "this very result was there already" in hub.fine(copying, *options)
+    assert "again, in place of the run that predicted the very same" in hub.fine(copying, *options)
     (row,) = hub.board("folds" if options else None)
     assert row["score"] < 2
 

@@ -187,6 +187,11 @@ class Benchmark:
         if name not in self._folders:
             folder, manifest = ensure_config(self.catalog, self.spec.dataset, chosen.config)
             if manifest.fingerprint != chosen.fingerprint and not self.unofficial:
+                if not chosen.fingerprint.strip("0"):
+                    raise UserError(
+                        f"{self.spec.id}.yaml: track {name} has no fingerprint yet; paste what"
+                        f" `etchmark show {self.spec.id} --fingerprints` prints"
+                    )
                 raise UserError(
                     f"{folder}: fingerprint {manifest.fingerprint[:12]}… is not the released"
                     f" {chosen.fingerprint[:12]}… of {self.spec.key}, track {name}; rebuild with"

@@ -99,7 +99,8 @@ def _check_params(build: Callable[..., Any], params: Mapping[str, Any]) -> None:
         if name not in taken:
             known = [one for one in taken if one not in {"seed", "device"}]
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}"
+            takes = ", ".join(known) or "no parameters but seed and device"
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {takes}"
             raise UserError(f"params in card.yaml: build() takes no {name!r}{hint}")
 
 

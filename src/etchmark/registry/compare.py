@@ -179,9 +179,14 @@ def _submission(
         raise UserError(f"{text!r} is not one submission to {where}: {listing}; give --track or id")
     if not found:
         names = sorted({row["model"] for row in standing})
-        near = difflib.get_close_matches(text, names, n=3, cutoff=0.5) or names[:6]
+        near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
         failed = " but a failed one" if any(row["model"] == text for row in rows) else ""
-        hint = f"known are: {', '.join(near)}" if near else "there is none at all"
+        if not names:
+            hint = "there is none at all"
+        elif near:
+            hint = f"did you mean: {', '.join(near)}"
+        else:
+            hint = f"`etchmark leaderboard {spec.id}` lists the {len(names)} that can be compared"
         raise UserError(f"no submission {text!r} to {where}{failed}; {hint}")
     (row,) = found
     if row["outcome"] != "ok":

@@ -225,8 +225,8 @@ def _equal(split: str, evidence: Evidence) -> Doubt | None:
     return Doubt(
         "equal_to_labels",
         split,
-        f"split {split!r}: {count:,} of {samples:,} predictions equal their labels; a model must"
-        " not be given the labels that it is scored on",
+        f"split {split!r}: {count:,} of {samples:,} predictions equal their labels to within"
+        " rounding; a model must not be given the labels that it is scored on",
     )
 
 
