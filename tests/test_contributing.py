@@ -167,19 +167,12 @@ def test_the_card_is_complete_and_a_model_runs_with_it(
     assert {spec.param for spec in card.curves.values()} == {None, "max_depth"}
     folder = tmp_path / "my_forest"
     folder.mkdir()
+    (model,) = re.findall(r"```python\n(from etchmark import SklearnModel\n.*?)```", TEXT, re.S)
     text = _card().replace(
         "superalloy-hardness: {track: composition}", "toy-line: {track: features}"
     )
     (folder / "card.yaml").write_text(text)
-    (folder / "model.py").write_text(
-        "from etchmark import SklearnModel\n"
-        "from sklearn.tree import DecisionTreeRegressor\n"
-        "def build(seed, device, max_depth, min_impurity_decrease=0.0):\n"
-        "    assert isinstance(min_impurity_decrease, float)\n"
-        "    tree = DecisionTreeRegressor(max_depth=max_depth,\n"
-        "        min_impurity_decrease=min_impurity_decrease)\n"
-        "    return SklearnModel(tree, columns=['a'])\n"
-    )
+    (folder / "model.py").write_text(model.replace('["Cr_at", "Al_at"]', '["a"]'))
     ran = command("evaluate", f"{folder}/shallow", "toy-line")
     assert (ran.rc, ran.stderr) == (0, "")
     ran = command("evaluate", f"{folder}/deep", "toy-line", "--curves", "--json")

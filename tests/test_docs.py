@@ -68,6 +68,9 @@ def test_the_python_of_the_readme(small: Callable[[str], None], command: Any) ->
     filled = pd.read_parquet(template)
     filled["prediction"] = np.linspace(200.0, 600.0, len(filled))
     filled.to_parquet("predictions.parquet")
+    submit = ("submit", "predictions.parquet", "superalloy-hardness", "--name", "my-model")
+    assert command(*submit, "--track", "composition", *protocol).rc == 0
+    command("evaluate", "training_mean", "superalloy-hardness").fine()
     names: dict[str, Any] = {}
     exec(compile(using, "README.md", "exec"), names)
     assert names["table"].num_rows == 149

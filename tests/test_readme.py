@@ -355,8 +355,9 @@ def test_sentences_on_hardness(pair: Pair) -> None:
     assert all(FOLDS.of(name)[0] > best for name in seen)
     told = sum(pair(FOLDS, name, same).better == same for name in seen)
     states(
-        f"all {len(seen)} baselines built on image features and is told apart from {told} of them;"
-        " only two regressions on composition"
+        f"all {len(seen)} baselines built on image features, and a clearly smaller one than {told} of"
+        f" them."
+        " Only two regressions on composition do better"
     )
     everything = names(board, "as-published", "")
     ahead = {name for name in everything if FOLDS.of(name)[0] < best}
