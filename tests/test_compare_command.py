@@ -362,3 +362,19 @@ def test_python_refuses_what_the_command_refuses(submit: Callable[..., str]) -> 
     submit("one", 1.0)
     with pytest.raises(UserError, match="no submission 'two'"):
         etchmark.compare("toy-line", "one", "two")
+
+
+@pytest.mark.parametrize("length", [4, 12, 64])
+def test_a_name_that_is_the_id_of_another_is_ambiguous(
+    length: int, submit: Callable[..., str], command: Command
+) -> None:
+    submit("far", 3.0)
+    near = submit("near", 1.0)
+    name = near[:length]
+    intruder = submit(name, 2.0)
+    line = command("compare", "toy-line", name, "far").refusal()
+    assert f"{name!r} is not one submission" in line
+    assert f"{near[:12]} near" in line
+    assert f"{intruder[:12]} {name}" in line
+    for text in ("near", intruder[:16]):
+        command("compare", "toy-line", text, "far").fine()

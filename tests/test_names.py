@@ -24,6 +24,18 @@ ALIKE = [
     ("re\u0301sume\u0301", "résumé"),
     ("cnn\u2010small", "cnn-small"),
     ("a\u00a0model", "a model"),
+    ("a  model", "a model"),
+    ("a\u3000model", "a model"),
+    ("a\u2800model", "a model"),
+    ("a\u3164model", "a model"),
+    ("training _mean", "training_mean"),
+    ("training\u2065_mean", "training_mean"),
+    ("training\ufff8_mean", "training_mean"),
+    ("training\U00016fe4_mean", "training_mean"),
+    ("training\U0001d159_mean", "training_mean"),
+    ("training\ufffc_mean", "training_mean"),
+    ("training\u0378_mean", "training_mean"),
+    ("training\ue000_mean", "training_mean"),
 ]
 APART = [
     ("β-VAE", "b-VAE"),

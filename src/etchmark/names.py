@@ -7,17 +7,20 @@ case. Mixed scripts alone are no fault: "β-VAE" is a good name.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
 
+from etchmark.text import hidden
+
 _MARK = "\u200e"
 """The table has this direction mark around characters that are written from right to left."""
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+_JOINERS = frozenset("\u200c\u200d")
+_SELECTORS = frozenset(
+    map(chr, (*range(0x180B, 0x180E), 0x180F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
-"""Characters without a glyph, apart from those of the categories for control and format."""
+"""Variation selectors, which choose the form of the character before them."""
+_KEYCAP = "\u20e3"
 
 
 @cache
@@ -54,8 +57,8 @@ def _skeleton(text: str) -> str:
 def _skeletons(name: str) -> tuple[str, str]:
     """Of the name in lower case and as it is written: "I" resembles "l", but "i" does not."""
     text = unicodedata.normalize("NFKC", name)
-    text = "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"})
-    text = " ".join(_UNSEEN.sub("", text).split())
+    # Blanks go too: several kinds of them, and fillers that are not seen, look like one or none.
+    text = "".join(char for char in text if not hidden(char) and not char.isspace())
     return _skeleton(text.casefold()).casefold(), _skeleton(text).casefold()
 
 
@@ -67,3 +70,29 @@ def alike(name: str, other: str) -> bool:
 def first_alike(name: str, others: Iterable[str]) -> str | None:
     """The first of ``others`` that ``name`` can be taken for."""
     return next((other for other in others if alike(name, other)), None)
+
+
+def shapes(char: str) -> bool:
+    """Whether a hidden character forms its neighbours, as in emoji and in several scripts."""
+    return char in _JOINERS or char in _SELECTORS
+
+
+def unfit(name: str) -> str | None:
+    """Why a reader would not see a name as it is, in words; None if every character shows.
+
+    Joiners and variation selectors are fine where they form the character before them, which no
+    ASCII character needs except in a keycap emoji.
+    """
+    shaped = ""
+    for at, char in enumerate(name):
+        if char.isspace() and char != " ":
+            return f"holds U+{ord(char):04X}, a blank other than the ordinary one"
+        if char == " " and name[at + 1 : at + 2] == " ":
+            return "holds several blanks in a row"
+        if not hidden(char):
+            shaped = char
+        elif char in _SELECTORS and name[at + 1 : at + 2] == _KEYCAP and shaped in "0123456789#*":
+            continue
+        elif not shapes(char) or not shaped or shaped.isascii():
+            return f"holds U+{ord(char):04X}, a character that is not seen"
+    return None

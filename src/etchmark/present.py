@@ -36,6 +36,8 @@ from etchmark.specs import (
 from etchmark.text import csv_text, number, one_line, plain, print_json
 
 TRACE_LINES = 15
+NAME_WIDTH = 60
+"""Characters of a model's name on a printed board; baselines' names are shorter."""
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -374,7 +376,7 @@ def leaderboard(
             [
                 str(row["rank"]) if ranked else "–",
                 f"{row['rank_low']}–{row['rank_high']}" if ranked else "–",
-                one_line(row["model"])[:48],
+                _short_name(row["model"]),
                 row["track"],
                 number(row["score"]),
                 f"{number(row['ci_low'])} … {number(row['ci_high'])}",
@@ -392,6 +394,12 @@ def leaderboard(
         print(f"labels: {label_uncertainty(spec)}")
     if not everything:
         print("(--all also shows failed, incomplete and superseded submissions)")
+
+
+def _short_name(name: str) -> str:
+    """A name on one line; where it is cut, it shows that."""
+    shown = one_line(name)
+    return shown if len(shown) <= NAME_WIDTH else f"{shown[: NAME_WIDTH - 1]}…"
 
 
 def _fit_seconds(row: Mapping[Any, Any]) -> str:

@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula, full-width forms included."""
 _UNSEEN = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0"
-    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0\ufffc"
+    "\U00016fe4\U0001d159" + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 )
-"""Characters of other categories that show nothing: joiners, fillers, variation selectors."""
+"""Characters of other categories that show nothing: joiners, fillers, variation selectors.
+
+Those that Unicode's ``DerivedCoreProperties.txt`` lists as ``Default_Ignorable_Code_Point`` are
+here or of the categories for format and unassigned characters; beside them stand the Braille
+blank, the object replacement character, the Khitan filler and the null notehead.
+"""
 
 
-def _hidden(char: str) -> bool:
-    """Whether a character steers the display or shows nothing (blanks apart)."""
+def hidden(char: str) -> bool:
+    """Whether a character steers the display or shows nothing (blanks apart).
+
+    Characters that the Unicode version of this Python does not assign count as hidden.
+    """
     if char in _UNSEEN:
         return True
     # Not printable: control, format, surrogate, private use, unassigned, separators of lines.
@@ -55,12 +63,12 @@ _SUSPECTS_OF_LINES = re.compile(r"[^ -~\n]")
 
 def plain(text: str) -> str:
     """Text in which characters that steer a terminal, turn the direction or hide are escaped."""
-    return _SUSPECTS.sub(lambda at: _escape(at[0]) if _hidden(at[0]) else at[0], text)
+    return _SUSPECTS.sub(lambda at: _escape(at[0]) if hidden(at[0]) else at[0], text)
 
 
 def plain_lines(text: str) -> str:
     """The same of several lines, which stay lines."""
-    return _SUSPECTS_OF_LINES.sub(lambda at: _escape(at[0]) if _hidden(at[0]) else at[0], text)
+    return _SUSPECTS_OF_LINES.sub(lambda at: _escape(at[0]) if hidden(at[0]) else at[0], text)
 
 
 def one_line(text: object) -> str:
@@ -92,7 +100,7 @@ def _cell(value: Any) -> Any:
 
 def escape_json(text: str) -> str:
     """The same JSON text with hidden characters written as ``\\uXXXX``; it stays equal JSON."""
-    return _SUSPECTS_OF_LINES.sub(lambda at: _json_escape(at[0]) if _hidden(at[0]) else at[0], text)
+    return _SUSPECTS_OF_LINES.sub(lambda at: _json_escape(at[0]) if hidden(at[0]) else at[0], text)
 
 
 def json_text(value: Any) -> str:

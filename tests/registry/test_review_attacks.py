@@ -17,7 +17,8 @@ import yaml
 from etchmark import files
 from etchmark.data.loading import load_benchmark
 from etchmark.registry import submissions
-from etchmark.registry.store import read_record
+from etchmark.registry.store import LOCAL, Store, read_record
+from etchmark.registry.tables import Entry
 from etchmark.scoring import predictions
 from etchmark.specs import Cost
 
@@ -361,3 +362,110 @@ def test_a_record_that_is_there_is_replaced_only_if_asked_for(export, toy_conten
     assert path.read_bytes() == before
     command("results", "add", folder, "--replace").fine()
     assert read_record(path).card.title == "Another title"
+
+
+# --- numbers that no board can hold -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["cost", "claims"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("peak_memory_bytes", 10**400),
+        ("parameters", 2**63),
+        ("fit_seconds", 1.7e308),
+        ("predict_seconds", 1.1e12),
+        ("seconds_each", 1e13),
+        ("feature_seconds", 1e300),
+        ("flops", 1e300),
+    ],
+)
+def test_numbers_that_no_board_can_hold_are_refused(
+    place, name, value, export, toy_content, command
+):
+    cost = {name: value}
+    folder = export(**{place: cost if place == "cost" else {"cost": cost}})
+    for action in ("check", "add"):
+        line = command("results", action, folder).refusal()
+        assert f"cost.{name} is more than a board can hold" in line
+    assert results(toy_content) == []
+
+
+def test_samples_of_a_claimed_curve_are_limited_too(export, toy_content, command):
+    (curve,) = INVENTED["curves"]
+    points = [{**curve["points"][0], "samples": 10**400}]
+    folder = export(claims={"curves": [{**curve, "points": points}]})
+    line = command("results", "check", folder).refusal()
+    assert "claims.curves.0.points.0.samples is more than a board can hold" in line
+
+
+def test_a_row_whose_finite_numbers_sum_to_infinity_stays_on_the_board(toy_predictions, command):
+    """As an older version took it in."""
+    command("submit", toy_predictions("huge.csv"), *SUBMIT, "--name", "huge").fine()
+    (entry,) = Store().entries("toy-line", 1)
+    cost = Cost(fit_seconds=1.7e308, predict_seconds=1.7e308)
+    record = entry.record.model_copy(update={"cost": cost})
+    Store().add(Entry(record, entry.samples, LOCAL))
+    assert [row["model"] for row in board(command)] == ["huge"]
+
+
+# --- names that are not seen as they are ---------------------------------------------------------
+
+UNSEEN_NAMES = {
+    "padding": ("toy_mean" + " " * 60 + "x", "several blanks in a row"),
+    "a no-break space": ("my\u00a0model", "U+00A0"),
+    "an ideographic space": ("my\u3000model", "U+3000"),
+    "a Braille blank": ("my\u2800model", "U+2800"),
+    "a Hangul filler": ("my\u3164model", "U+3164"),
+    "fillers alone": ("\u3164\u2800\u3164", "U+3164"),
+    "a joiner between letters": ("my\u200dmodel", "U+200D"),
+    "a selector alone": ("\ufe0f", "U+FE0F"),
+    "an unassigned character": ("my\u0378model", "U+0378"),
+    "an ignorable one that is unassigned": ("my\u2065model", "U+2065"),
+    "an ignorable special": ("my\ufff3model", "U+FFF3"),
+    "an object replacement": ("my\ufffcmodel", "U+FFFC"),
+    "a Khitan filler": ("my\U00016fe4model", "U+16FE4"),
+    "a null notehead": ("my\U0001d159model", "U+1D159"),
+}
+
+
+@pytest.mark.parametrize("case", UNSEEN_NAMES)
+def test_a_name_that_is_not_seen_as_it_is_is_refused(
+    case, export, toy_content, toy_predictions, command
+):
+    name, expected = UNSEEN_NAMES[case]
+    assert expected in command("submit", toy_predictions(), *SUBMIT, "--name", name).refusal()
+    folder = export(name)
+    for action in ("check", "add"):
+        assert expected in command("results", action, folder).refusal()
+    assert results(toy_content) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u2764\ufe0f\u200d\U0001f525 net",  # an emoji of two
+        "1\ufe0f\u20e3 net",  # a keycap
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian
+        "a plain name",
+    ],
+)
+def test_joiners_in_emoji_and_scripts_are_fine(name, export, toy_content, command):
+    command("results", "add", export(name)).fine()
+    assert [row["model"] for row in board(command) if row["origin"] == "reviewed"] == [name]
+
+
+@pytest.mark.parametrize("char", ["\u0378", "\u2065", "\ufff3", "\u3164"])
+def test_unassigned_and_invisible_characters_are_refused_in_every_text(char, export, command):
+    folder = export(card={"title": f"a{char}b"})
+    assert f"U+{ord(char):04X}" in command("results", "check", folder).refusal()
+
+
+def test_a_printed_board_shows_where_a_name_is_cut(toy_predictions, command):
+    """Longer than any baseline's name."""
+    long, whole = "m" + "o" * 70, "w" + "i" * 49
+    for name in (long, whole):
+        command("submit", toy_predictions(), *SUBMIT, "--name", name).fine()
+    printed = command("leaderboard", "toy-line").fine()
+    assert f" {long[:59]}… " in printed
+    assert f" {whole} " in printed

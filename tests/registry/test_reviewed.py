@@ -18,6 +18,7 @@ import pytest
 from etchmark.errors import UserError
 from etchmark.registry import reviewed
 from etchmark.registry.store import Store, read_record
+from etchmark.registry.submissions import submission_id
 from etchmark.specs import ResultRecord
 
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
@@ -245,3 +246,75 @@ def test_writers_of_one_folder_take_turns_whatever_their_hubs(
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, b"")
     assert len((folder / reviewed.INDEX).read_text().splitlines()) == 3
+
+
+# --- records of something else -----------------------------------------------------------------
+
+
+def _value(**change: object) -> Callable[[Path], None]:
+    """Keys of the record replaced; those of its fingerprints by their own names."""
+
+    def edit(path: Path) -> None:
+        value = json.loads(path.read_text())
+        for key, new in change.items():
+            (value["fingerprints"] if key in value["fingerprints"] else value)[key] = new
+        path.write_text(json.dumps(value, indent=2))
+
+    return edit
+
+
+def _as_if_submitted(**change: object) -> Callable[[Path], None]:
+    """The same, with an id and files' names that fit."""
+
+    def edit(path: Path) -> None:
+        _value(**change)(path)
+        value = json.loads(path.read_text())
+        old = value["submission"]
+        new = value["submission"] = submission_id(
+            f"{value['benchmark']}@{value['benchmark_version']}",
+            value["track"],
+            value["protocol"],
+            value["fingerprints"]["predictions"],
+            value["name"],
+        )
+        path.write_text(json.dumps(value, indent=2))
+        for file in (path, path.with_suffix(".parquet")):
+            file.rename(file.with_stem(new))
+        _index(path.parent, lambda text: text.replace(old, new))
+
+    return edit
+
+
+IDENTITY: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a name": (_value(name="zeroth"), "its submission id is not that of"),
+    "a track": (_value(track="kinds"), "its submission id is not that of"),
+    "a protocol": (_value(protocol="folds"), "its submission id is not that of"),
+    "a version": (_value(benchmark_version=2), "its submission id is not that of"),
+    "a hash": (_value(predictions=["0" * 64]), "its submission id is not that of"),
+    "an outcome": (_value(outcome="failed", predictions=[]), "its submission id is not that of"),
+    "an unknown track": (_as_if_submitted(track="psychic"), "track 'psychic' is not of toy-line@1"),
+    "an unknown protocol": (_as_if_submitted(protocol="guess"), "protocol 'guess' is not of"),
+    "other data": (_value(data="0" * 64), "its data fingerprint is not that of toy-line@1"),
+    "other labels": (_value(target="0" * 64), "its target fingerprint is not that of toy-line@1"),
+}
+
+
+@pytest.mark.parametrize("case", IDENTITY)
+def test_a_record_of_something_else_is_left_out_by_name(case, folder, command):
+    edit, expected = IDENTITY[case]
+    edit(paths(folder)["second"])
+    with pytest.warns(UserWarning, match="left out: ") as caught:
+        Store()
+    (message,) = [str(one.message) for one in caught]
+    assert expected in message
+    assert models(command) == ["first"]
+
+
+def test_a_record_of_an_earlier_version_of_the_benchmark_is_read(folder):
+    """Its tracks and data are those of that version, which the content no longer has."""
+    edit = _as_if_submitted(benchmark_version=0, track="bygone", data="0" * 64, target="0" * 64)
+    edit(paths(folder)["second"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store = Store()
+    assert [entry.record.track for entry in store.entries("toy-line", 0)] == ["bygone"]

@@ -170,8 +170,14 @@ def _submission(
     where = f"{spec.key}, protocol {board.protocol}"
     standing = [row for row in rows if row["outcome"] == "ok" and not row["superseded"]]
     found = [row for row in standing if row["model"] == text]
-    if not found and re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", text):
-        found = [row for row in rows if row["submission"].startswith(text)]
+    if re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", text):
+        named = {row["submission"] for row in found}
+        # A name may be chosen to look like the id of another submission: neither one wins.
+        found += [
+            row
+            for row in rows
+            if row["submission"].startswith(text) and row["submission"] not in named
+        ]
     if len(found) > 1:
         listing = "; ".join(
             f"{row['submission'][:12]} {row['model']} ({row['track']})" for row in found[:6]

@@ -7,7 +7,6 @@ cost, environment, settings and curves is kept as claims.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from etchmark.catalog import Catalog
 from etchmark.data.columns import nesting
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
+from etchmark.names import shapes
 from etchmark.registry import reviewed
 from etchmark.registry.submissions import (
     PREDICTIONS,
@@ -29,6 +29,7 @@ from etchmark.registry.submissions import (
     TABLE,
     agree,
     check_baselines,
+    check_name,
     check_stored,
     submission_id,
 )
@@ -36,13 +37,12 @@ from etchmark.scoring.samples import ROLLOUT, table_bytes, to_table
 from etchmark.scoring.score import Scored, read_for, score_predictions
 from etchmark.scoring.stored import MAX_FILE_BYTES, read_table
 from etchmark.specs import Claims, Cost, ResultRecord
+from etchmark.text import hidden
 
 RELATIVE_TOLERANCE = 1e-9
 MAX_RECORD_BYTES = 1 << 20
 """A record of a submission from outside; those with the most curves have a fiftieth of it."""
 _LONG_TEXTS = {"card.description", "card.training_data_note", "card.bibtex"}
-_JOINERS = {"\u200c", "\u200d"}
-"""Zero-width joiners, which several scripts need."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,12 @@ def _texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
 def _check_texts(path: Path, record: ResultRecord) -> None:
     """Refuse characters that steer a terminal, turn the direction of writing or are not seen."""
     for where, text in _texts(record.model_dump(mode="json", by_alias=True)):
-        allowed = _JOINERS | ({"\n", "\r", "\t"} if where in _LONG_TEXTS else set())
+        allowed = {"\n", "\r", "\t"} if where in _LONG_TEXTS else set()
         for char in text:
-            steers = unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-            if steers and char not in allowed:
+            if hidden(char) and char not in allowed and not shapes(char):
                 raise UserError(
-                    f"{path}: {where!a} holds the control or direction character"
-                    f" U+{ord(char):04X}; remove it"
+                    f"{path}: {where!a} holds U+{ord(char):04X}, a control, direction, unassigned"
+                    " or invisible character; remove it"
                 )
 
 
@@ -221,6 +220,7 @@ def _check_name(catalog: Catalog, folder: Path, name: str, results: Path, baseli
             raise UserError(f"{folder}: {name!r} is no baseline of this hub; drop --baseline")
         return
     try:
+        check_name(name)
         check_baselines(catalog, name)
         check_stored(name, reviewed.names(results))
     except UserError as error:

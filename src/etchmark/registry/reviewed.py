@@ -23,13 +23,17 @@ from pydantic import ValidationError
 from etchmark import files, settings
 from etchmark.catalog import Catalog, content_root, explain
 from etchmark.errors import UserError
+from etchmark.registry.identity import id_of
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
-from etchmark.specs import ResultRecord
+from etchmark.specs import BenchmarkSpec, ResultRecord
 
 INDEX = "SHA256SUMS"
 MAX_RECORD_BYTES = 16 << 20
 MAX_COUNT = 2**63 - 1
+MAX_SECONDS = 1e12
+"""About 30,000 years."""
+MAX_FLOPS = 1e30
 _LINE = re.compile(r"([0-9a-f]{64})  ([0-9a-f]{64}\.parquet)")
 HUB_RAN = ("run", "verified")
 """Statuses of which this hub measured the cost itself."""
@@ -64,12 +68,28 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
         raise UserError(f"{path}: {explain(error)}; it is no valid result record") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: {error}; it is no valid result record") from None
-    for name in ("parameters", "peak_memory_bytes"):
-        if (getattr(record.cost, name) or 0) > MAX_COUNT:
-            raise UserError(f"{path}: cost.{name} is more than a board can hold; correct it")
+    for name, value, limit in _limited(record):
+        if (value or 0) > limit:
+            raise UserError(f"{path}: {name} is more than a board can hold; correct it")
     if record.outcome == "ok" and record.reason is not None:
         raise UserError(f"{path}: reason belongs to a run that failed; remove it")
     return record
+
+
+def _limited(record: ResultRecord) -> Iterator[tuple[str, float | None, float]]:
+    """Every count and duration that a record states or claims: its place, value and limit."""
+    stated = [("", record.cost, record.curves)]
+    if record.claims is not None:
+        stated.append(("claims.", record.claims.cost, record.claims.curves))
+    for where, cost, curves in stated:
+        for name in ("parameters", "peak_memory_bytes"):
+            yield f"{where}cost.{name}", getattr(cost, name), MAX_COUNT
+        for name in ("fit_seconds", "predict_seconds", "feature_seconds", "seconds_each"):
+            yield f"{where}cost.{name}", getattr(cost, name), MAX_SECONDS
+        yield f"{where}cost.flops", cost.flops, MAX_FLOPS
+        for at, curve in enumerate(curves):
+            for number, point in enumerate(curve.points):
+                yield f"{where}curves.{at}.points.{number}.samples", point.samples, MAX_COUNT
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
@@ -123,15 +143,61 @@ def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | User
         except UserError as error:
             yield error
             continue
+        spec = _benchmark_of(folder)
         for path in _records(folder):
             try:
-                yield read_reviewed(path, index)
+                yield read_reviewed(path, index, spec)
             except UserError as error:
                 yield error
 
 
-def read_reviewed(path: Path, index: Mapping[str, str] | None) -> tuple[ResultRecord, bytes | None]:
+def _benchmark_of(folder: Path) -> BenchmarkSpec | None:
+    """The benchmark of a folder of results; None where the content around it lacks it."""
+    root = folder.absolute().parents[2]
+    if results_of(root) != folder.absolute().parent:
+        return None
+    try:
+        return Catalog(root).benchmark(folder.name)
+    except UserError:
+        # Broken content is reported where boards are made.
+        return None
+
+
+def _check_origin(path: Path, record: ResultRecord, spec: BenchmarkSpec | None) -> None:
+    """The id is that of what was submitted, and track and data are the benchmark's."""
+    if id_of(record) != record.submission:
+        raise UserError(
+            f"{path}: its submission id is not that of its benchmark, track, protocol, predictions"
+            " and name; restore the file"
+        )
+    if spec is None or (record.benchmark, record.benchmark_version) != (spec.id, spec.version):
+        return
+    for what, name, known in (
+        ("track", record.track, spec.tracks),
+        ("protocol", record.protocol, spec.protocols),
+    ):
+        if name not in known:
+            raise UserError(f"{path}: {what} {name!r} is not of {spec.key}; restore the file")
+    for what, stated, expected in (
+        ("data", record.fingerprints.data, spec.tracks[record.track].fingerprint),
+        ("target", record.fingerprints.target, spec.target_fingerprint),
+    ):
+        if stated != expected:
+            raise UserError(
+                f"{path}: its {what} fingerprint is not that of {spec.key}; restore the file"
+            )
+
+
+def read_reviewed(
+    path: Path, index: Mapping[str, str] | None, spec: BenchmarkSpec | None = None
+) -> tuple[ResultRecord, bytes | None]:
     """A reviewed record and its table, which must give the scores that the record states.
+
+    Args:
+        path: the record.
+        index: SHA-256 of every table in its folder; None if the folder has no index.
+        spec: the benchmark of its folder, whose tracks and data the record must be of; records of
+            another version of it are not compared with it.
 
     Raises:
         UserError: record or table is damaged, or was changed by other means than a review.
@@ -139,6 +205,7 @@ def read_reviewed(path: Path, index: Mapping[str, str] | None) -> tuple[ResultRe
     record = read_record(path)
     if record.submission != path.stem:
         raise UserError(f"{path}: the file is not named after its submission")
+    _check_origin(path, record, spec)
     if record.outcome != "ok":
         return record, None
     table = path.with_suffix(".parquet")

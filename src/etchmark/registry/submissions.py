@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -28,8 +26,9 @@ from etchmark.catalog import (
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_model
-from etchmark.names import first_alike
+from etchmark.names import first_alike, unfit
 from etchmark.registry.curves import Curves, Say
+from etchmark.registry.identity import submission_id as submission_id
 from etchmark.registry.store import LOCAL, REVIEWED, Found, Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring import predictions
@@ -64,23 +63,23 @@ class Prepared:
     """What about the predictions looks like a mistake; shown and not stored."""
 
 
-def submission_id(
-    benchmark: str, track: str, protocol: str, prediction_hashes: list[str], name: str
-) -> str:
-    """SHA-256 over benchmark@version, track, protocol, sorted prediction hashes and name."""
-    parts = [benchmark, track, protocol, sorted(prediction_hashes), name]
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8")).hexdigest()
-
-
 def check_name(name: str) -> str:
-    """A model's name: one line of 1 to 100 characters."""
+    """A new model's name: one line of 1 to 100 characters, all of which a reader sees.
+
+    Raises:
+        UserError: it is none. Stored names, which older versions took in, are not held to this.
+    """
     try:
-        return TypeAdapter(ModelName).validate_python(name)
+        TypeAdapter(ModelName).validate_python(name)
     except ValidationError:
         raise UserError(
-            f"name {name[:40]!r}: must be one line of 1 to 100 characters without control"
+            f"name {name[:40]!a}: must be one line of 1 to 100 characters without control"
             " characters or outer blanks; give another name"
         ) from None
+    fault = unfit(name)
+    if fault is not None:
+        raise UserError(f"name {name[:40]!a}: {fault}; give another name")
+    return name
 
 
 def read_card(path: Path | None) -> ModelCard:

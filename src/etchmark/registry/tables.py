@@ -272,7 +272,7 @@ def content_of(text: str) -> dict[str, Any]:
         and set(map(type, card["tags"])) <= {str}
         and set(map(type, counts)) <= {int}
         and set(map(type, numbers)) <= {int, float, type(None)}
-        and math.isfinite(sum(filter(None, numbers)))
+        and all(map(math.isfinite, filter(None, numbers)))
     )
     if not fine:
         raise ValueError("what boards show of a submission is damaged")
