@@ -418,6 +418,7 @@ UNSEEN_NAMES = {
     "a Braille blank": ("my\u2800model", "U+2800"),
     "a Hangul filler": ("my\u3164model", "U+3164"),
     "fillers alone": ("\u3164\u2800\u3164", "U+3164"),
+    "a zero-width space": ("toy_mean\u200b", "U+200B"),
     "a joiner between letters": ("my\u200dmodel", "U+200D"),
     "a selector alone": ("\ufe0f", "U+FE0F"),
     "an unassigned character": ("my\u0378model", "U+0378"),

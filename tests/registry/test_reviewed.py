@@ -285,13 +285,16 @@ def _as_if_submitted(**change: object) -> Callable[[Path], None]:
     return edit
 
 
+_failed = _value(outcome="failed", reason="it fell", scores=[], predictions=[])
+
+
 IDENTITY: dict[str, tuple[Callable[[Path], None], str]] = {
     "a name": (_value(name="zeroth"), "its submission id is not that of"),
     "a track": (_value(track="kinds"), "its submission id is not that of"),
     "a protocol": (_value(protocol="folds"), "its submission id is not that of"),
     "a version": (_value(benchmark_version=2), "its submission id is not that of"),
     "a hash": (_value(predictions=["0" * 64]), "its submission id is not that of"),
-    "an outcome": (_value(outcome="failed", predictions=[]), "its submission id is not that of"),
+    "an outcome": (_failed, "its submission id is not that of"),
     "an unknown track": (_as_if_submitted(track="psychic"), "track 'psychic' is not of toy-line@1"),
     "an unknown protocol": (_as_if_submitted(protocol="guess"), "protocol 'guess' is not of"),
     "other data": (_value(data="0" * 64), "its data fingerprint is not that of toy-line@1"),

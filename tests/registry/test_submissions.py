@@ -174,7 +174,7 @@ def test_a_file_that_changes_while_it_is_scored_is_refused(toy_predictions, comm
 # --- refusals ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["toy_mean", "Toy_Mean", "toy_mean\u200b", "ｔoy_mean"])
+@pytest.mark.parametrize("name", ["toy_mean", "Toy_Mean", "t\u043ey_mean", "ｔoy_mean"])
 def test_the_name_of_a_baseline_is_refused(submit, name):
     assert "is a baseline of this hub" in submit(name=name).refusal()
     assert _names() == []

@@ -182,7 +182,9 @@ def _submission(
         listing = "; ".join(
             f"{row['submission'][:12]} {row['model']} ({row['track']})" for row in found[:6]
         )
-        raise UserError(f"{text!r} is not one submission to {where}: {listing}; give --track or id")
+        raise UserError(
+            f"{text!r} is not one submission to {where}: {listing}; give --track or more of an id"
+        )
     if not found:
         names = sorted({row["model"] for row in standing})
         near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
