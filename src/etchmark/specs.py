@@ -53,6 +53,11 @@ Line = Annotated[str, Field(max_length=200), AfterValidator(_single_line)]
 ModelName = Annotated[Line, Field(max_length=100)]
 
 
+LARGEST = 2**63 - 1
+"""The largest whole number that a registry and a board can hold."""
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
 class Record(BaseModel):
     """Base of all records: immutable, no unknown keys."""
 
@@ -537,8 +542,8 @@ class Cost(Record):
 
     fit_seconds: float | None = Field(default=None, ge=0)
     predict_seconds: float | None = Field(default=None, ge=0)
-    peak_memory_bytes: int | None = Field(default=None, ge=0)
-    parameters: int | None = Field(default=None, ge=0)
+    peak_memory_bytes: Count | None = None
+    parameters: Count | None = None
     hardware: str | None = None
     feature_seconds: float | None = Field(default=None, ge=0)
     seconds_each: float | None = Field(default=None, ge=0)
@@ -567,7 +572,7 @@ class MetricScore(Record):
 
 class FoldScore(Record):
     fold: int
-    n: int
+    n: Count
     values: dict[str, float | None]
 
 
@@ -575,17 +580,17 @@ class SubsetScore(Record):
     """Scores of the samples of one declared subset of a split."""
 
     subset: Identifier
-    n: int
-    units: int
+    n: Count
+    units: Count
     metrics: dict[str, MetricScore]
     """Without those that are undefined for so few samples."""
 
 
 class SplitScore(Record):
     split: Identifier
-    n: int
-    units: int
-    seeds: int
+    n: Count
+    units: Count
+    seeds: Count
     metrics: dict[str, MetricScore]
     folds: list[FoldScore] = []
     subsets: list[SubsetScore] = []

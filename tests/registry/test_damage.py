@@ -161,6 +161,30 @@ def test_what_turns_out_to_be_damaged_while_a_board_is_read_is_left_out(
     assert "its per-sample table is damaged" in line
 
 
+@pytest.mark.parametrize("parameters", [2**64, 2**70])
+def test_a_number_that_no_board_can_hold_is_left_out_with_its_row(
+    hub: Path, command: Command, parameters: int
+) -> None:
+    bad = _id(hub, "bad")
+    _set_record(hub, lambda record: record["cost"].update(parameters=parameters))
+    ran = command("leaderboard", "toy-line", "--json")
+    assert (ran.rc, [row["model"] for row in json.loads(ran.stdout)]) == (0, ["near", "far"])
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"warning: left out: submission {bad[:12]} in {hub}: cost.parameters")
+
+
+@pytest.mark.parametrize("count", ["n", "units", "seeds"])
+def test_a_count_that_no_board_can_hold_is_left_out_with_its_row(
+    hub: Path, command: Command, count: str
+) -> None:
+    bad = _id(hub, "bad")
+    _set_record(hub, lambda record: record["scores"][0].update({count: 2**70}))
+    ran = command("leaderboard", "toy-line", "--json")
+    assert (ran.rc, [row["model"] for row in json.loads(ran.stdout)]) == (0, ["near", "far"])
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"warning: left out: submission {bad[:12]} in {hub}: ")
+
+
 def test_what_was_damaged_is_replaced_by_the_same_submission(
     hub: Path, toy_predictions: Callable[..., Path], command: Command
 ) -> None:
@@ -181,6 +205,35 @@ def test_what_was_damaged_is_replaced_by_the_same_submission(
         "update briefs set created = 'yesterday' where name = 'bad'",
         "update briefs set outcome = 'fine' where name = 'bad'",
         "update briefs set track = cast(x'ff' as text) where name = 'bad'",
+        "update briefs set created = '2026-01-01T00:00:00+00:00' where name = 'bad'",
+        "update briefs set created = '2026-01-01T00:00:00+05:00' where name = 'bad'",
+        "update briefs set track = char(27) || '[31m' where name = 'bad'",
+        "update briefs set name = char(27) || '[31mbad' where name = 'bad'",
+        "update briefs set status = char(27) || '[31m' where name = 'bad'",
+        "update submissions set origin = x'ff' where name = 'bad'",
+        "update submissions set origin = char(27) || '[31m' where name = 'bad'",
+        *(
+            "update briefs set content = json_set(content, '$." + where + "', " + value + ")"
+            " where name = 'bad'"
+            for where, value in (
+                ('scores.test."".n', "json('1180591620717411303424')"),
+                ('scores.test."".seeds', "-1"),
+                ('scores.test."".metrics.mae.value', "null"),
+                ("cost.parameters", "json('18446744073709551616')"),
+                ("cost.parameters", "1.5"),
+                ("cost.parameters", "json('true')"),
+                ("cost.peak_memory_bytes", "0.5"),
+                ("cost.fit_seconds", "-1.0"),
+                ("cost.hardware", "7"),
+                ("reason", "json('[1]')"),
+                ("card.title", "7"),
+                ("card.training_data", "'much'"),
+                ("card.tags", "json('[[]]')"),
+                ("claimed", 'json(\'{"fit_seconds": "x"}\')'),
+                ("claimed", "json('{\"fit_seconds\": [1]}')"),
+                ("claimed", 'json(\'{"fit_seconds": 1' + "0" * 400 + "}')"),
+            )
+        ),
         "update sums set content = x'00'",
         "update sums set content = x''",
         "update sums set content = substr(content, 1, 8)"
@@ -192,9 +245,10 @@ def test_what_was_damaged_is_replaced_by_the_same_submission(
 def test_what_boards_show_is_made_again_where_it_is_damaged(
     hub: Path, command: Command, damage: str
 ) -> None:
-    before = command("leaderboard", "toy-line", "--json").fine()
+    forms = ("--json", "--csv", "--all")
+    before = [command("leaderboard", "toy-line", form).fine() for form in forms]
     _execute(hub, damage)
-    assert command("leaderboard", "toy-line", "--json").fine() == before
+    assert [command("leaderboard", "toy-line", form).fine() for form in forms] == before
     assert len(Store().newest(9)) == 3
     assert len(Store().entries("toy-line", 1)) == 3
 

@@ -14,7 +14,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -58,7 +57,9 @@ from etchmark.registry.tables import (
     brief_of_row,
     digest_rows,
     entry_of,
+    moment_of,
     of_board,
+    origin_of,
     record_of,
     rows_of,
     sums_of,
@@ -264,7 +265,9 @@ class Store:
             briefs, damaged = self._briefs(session, *board)
         if again := self._digest_again(damaged):
             with self._reading() as session:
-                recovered, _ = self._briefs(session, *board, BriefRow.id.in_(again))
+                recovered, lost = self._briefs(session, *board, BriefRow.id.in_(again))
+            for submission in lost:
+                self._leave_out(submission, "what boards show of it is damaged; submit it again")
             briefs = sorted(
                 [*briefs, *recovered], key=lambda brief: (brief.created, brief.submission)
             )
@@ -410,7 +413,7 @@ class Store:
         for row in rows:
             row["superseded"] = row["id"] != standing[tuple(row[one.key] for one in place)]
             with suppress(*UNREADABLE):
-                shown.append(row | {"created": datetime.fromisoformat(row["created"])})
+                shown.append(row | {"created": moment_of(row["created"])})
         return shown
 
     def get(self, submission: str) -> Entry | None:
@@ -435,7 +438,10 @@ class Store:
         with self._reading() as session:
             rows = session.execute(query.order_by(SubmissionRow.id)).all()
         exact = [row for row in rows if row.id == text]
-        return [Found(*(str(value) for value in row)) for row in exact or rows]
+        return [
+            Found(*(str(value) for value in row[:-1]), origin_of(row.origin))
+            for row in exact or rows
+        ]
 
     def prediction_path(self, sha256: str) -> Path:
         return self.home / "predictions" / sha256[:2] / sha256

@@ -7,22 +7,23 @@ of a row is checked: another version of etchmark, another program or a bad disk 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any, NotRequired, cast, get_args
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from typing_extensions import TypedDict
 
 from etchmark.catalog import explain
-from etchmark.registry.digests import CARD, COST, VERSION, brief, unit_sums
+from etchmark.registry.digests import VERSION, brief, unit_sums
 from etchmark.scoring.uncertainty import UnitSums
-from etchmark.specs import ResultRecord
+from etchmark.specs import Count, Identifier, ModelName, ResultRecord, Status, TrainingData
 
 LOCAL, REVIEWED = "local", "reviewed"
 MIN_PREFIX = 4
@@ -202,7 +203,7 @@ def entry_of(row: Any) -> Entry:
     """
     if not isinstance(row.samples, bytes | None):
         raise ValueError("its per-sample table is damaged")
-    return Entry(record_of(row.record), row.samples, row.origin or LOCAL)
+    return Entry(record_of(row.record), row.samples, origin_of(row.origin))
 
 
 def record_of(text: Any) -> ResultRecord:
@@ -232,51 +233,120 @@ def why_unreadable(text: Any, error: BaseException) -> str:
 
 def brief_of_row(row: Any) -> Brief:
     """What boards show of a submission; ValueError or another of UNREADABLE if it is damaged."""
-    texts = {name: getattr(row, name) for name in ("track", "protocol", "name", "status")}
-    if row.outcome not in ("ok", "failed"):
-        raise ValueError("its outcome is neither ok nor failed")
-    for text in texts.values():
-        # Bytes that are no text were read as lone surrogates, which nothing can print.
-        text.encode()
+    for text in (row.track, row.protocol):
+        _check_identifier(text)
+    if row.status not in _STATUSES or row.outcome not in ("ok", "failed"):
+        raise ValueError("its status or outcome is not a known one")
     return Brief(
         submission=row.id,
-        content=content_of(row.content),
+        track=row.track,
+        protocol=row.protocol,
+        name=_NAME.validate_python(row.name, strict=True),
+        status=row.status,
         outcome=row.outcome,
-        origin=row.origin or LOCAL,
-        created=datetime.fromisoformat(row.created),
-        **texts,
+        content=content_of(row.content),
+        origin=origin_of(row.origin),
+        created=moment_of(row.created),
     )
+
+
+def origin_of(value: Any) -> str:
+    """Where a submission came from; whatever is not known to be reviewed is local."""
+    return REVIEWED if value == REVIEWED else LOCAL
+
+
+def moment_of(text: str) -> datetime:
+    """A stored time: UTC, without saying so.
+
+    Raises:
+        ValueError: it is no time, or it names a zone.
+        TypeError: it is no text.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        raise ValueError("its time names a zone")
+    return moment
+
+
+class _Numbers(TypedDict):
+    value: float
+    ci_low: NotRequired[float | None]
+    ci_high: NotRequired[float | None]
+    seed_sd: NotRequired[float | None]
+    fold_mean: NotRequired[float | None]
+    fold_sd: NotRequired[float | None]
+
+
+class _Score(TypedDict):
+    n: Count
+    units: Count
+    seeds: Count
+    metrics: dict[str, _Numbers]
+
+
+class _Card(TypedDict):
+    title: str | None
+    training_data: TrainingData
+    tags: list[str]
+
+
+_Amount = Annotated[float, Field(ge=0)]
+
+
+class _Cost(TypedDict):
+    parameters: Count | None
+    fit_seconds: _Amount | None
+    predict_seconds: _Amount | None
+    seconds_each: _Amount | None
+    feature_seconds: _Amount | None
+    flops: _Amount | None
+    peak_memory_bytes: Count | None
+    hardware: str | None
+
+
+class _Claimed(TypedDict, total=False):
+    parameters: Count
+    fit_seconds: _Amount
+    predict_seconds: _Amount
+    seconds_each: _Amount
+    feature_seconds: _Amount
+    flops: _Amount
+    peak_memory_bytes: Count
+    hardware: str
+
+
+class _Content(TypedDict):
+    """What ``digests.brief`` makes."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)  # type: ignore[misc]
+
+    card: _Card
+    cost: _Cost
+    claimed: _Claimed | None
+    reason: str | None
+    scores: dict[str, dict[str, _Score]]
+
+
+_CONTENT = TypeAdapter(_Content)
+_NAME = TypeAdapter(ModelName)
+_IDENTIFIER = TypeAdapter(Identifier)
+_STATUSES = frozenset(get_args(Status))
+
+
+@lru_cache(maxsize=1024)
+def _check_identifier(value: Any) -> None:
+    # Kept: thousands of rows share a few tracks and protocols.
+    _IDENTIFIER.validate_python(value, strict=True)
 
 
 def content_of(text: str) -> dict[str, Any]:
     """``BriefRow.content`` as ``digests.brief`` made it.
 
     Raises:
-        ValueError: it is anything else; or another of ``UNREADABLE``.
+        ValueError: a value is missing or of another type, negative where it cannot be, not finite,
+            or larger than a board can hold.
     """
-    content = json.loads(text)
-    card, cost = content["card"], content["cost"]
-    counts: list[Any] = []
-    numbers = [cost[name] for name in COST if name != "hardware"]
-    for subsets in content["scores"].values():
-        for score in subsets.values():
-            counts += [score["n"], score["units"], score["seeds"]]
-            for values in score["metrics"].values():
-                numbers += values.values()
-    # By all values at once: a board of a thousand rows is read as quickly as before.
-    fine = (
-        content.keys() >= {"claimed", "reason"}
-        and isinstance(content["claimed"], dict | None)
-        and card.keys() >= set(CARD)
-        and cost.keys() == set(COST)
-        and set(map(type, card["tags"])) <= {str}
-        and set(map(type, counts)) <= {int}
-        and set(map(type, numbers)) <= {int, float, type(None)}
-        and all(map(math.isfinite, filter(None, numbers)))
-    )
-    if not fine:
-        raise ValueError("what boards show of a submission is damaged")
-    return content
+    return cast("dict[str, Any]", _CONTENT.validate_json(text))
 
 
 def sums_of(rows: Sequence[Any], split: str, subset: str) -> UnitSums:
