@@ -87,6 +87,7 @@ def csv_text(frame: pd.DataFrame) -> str:
     for name in shown.columns:
         if shown[name].dtype.kind == "O":
             shown[name] = [_cell(value) for value in shown[name]]
+    shown.columns = [_cell(name) for name in shown.columns]
     return shown.to_csv(index=False, lineterminator="\n")
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from sklearn import metrics as peers
 
+import etchmark
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.scoring.score import (
@@ -18,6 +19,22 @@ from etchmark.scoring.score import (
 )
 
 Score = Callable[..., Scored]
+HUGE = """
+import numpy as np
+
+
+class Huge:
+    def fit(self, train, validation):
+        self.size = 1e80 * (1 + len(set(train.target.tolist())) % 2)
+
+    def predict(self, inputs):
+        a = np.asarray(inputs["a"])
+        return self.size * (1 + np.abs(a)) * np.sign(a)
+
+
+def build(seed, device):
+    return Huge()
+"""
 
 
 def test_the_headline_split_alone(line: Benchmark, score: Score) -> None:
@@ -117,6 +134,32 @@ def test_predictions_too_large_to_score(toy_content: Path, score: Score, name: s
         assert re.search(r"largest error: 'test-0\d'", str(said.value))
     else:
         assert score(benchmark, "holdout", ["test"], scale=scale).scores[0].n == 9
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e80, 1e120, 1e150])
+def test_predictions_whose_spread_over_folds_is_too_large(
+    line: Benchmark, tmp_path: Path, scale: float
+) -> None:
+    # The errors differ from fold to fold, so that they spread as widely as they are large.
+    truth = line.truth("train", "folds")
+    signs = np.linspace(0.1, 1.0, len(truth.ids)) * np.resize([1.0, -1.0], len(truth.ids))
+    path = tmp_path / "huge.csv"
+    rows = [f"{name},{value!r}" for name, value in zip(truth.ids, (scale * signs).tolist(), strict=True)]
+    path.write_text("\n".join(["id,prediction", *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="too large to be scored"):
+        etchmark.score(path, line, protocol="folds")
+
+
+def test_a_model_whose_spread_over_folds_is_too_large_has_failed(
+    line: Benchmark, tmp_path: Path
+) -> None:
+    model = tmp_path / "huge"
+    model.mkdir()
+    (model / "model.py").write_text(HUGE, encoding="utf-8")
+    record = etchmark.evaluate(model, line, track="features", protocol="folds")
+    assert record.outcome == "failed"
+    assert "too large to be scored" in str(record.reason)
 
 
 def test_labels_that_are_not_the_released_ones(toy_content: Path, score: Score) -> None:

@@ -91,14 +91,14 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
     for name in spec.metrics:
         chosen = metric(name)
         score = _metric_score(chosen, sums)
-        if score is None:
+        if score is not None and spread:
+            score["fold_mean"], score["fold_sd"] = fold_statistics(folds, name)
+        if score is None or not all(np.isfinite(part) for part in score.values() if part):
             raise UserError(
                 f"{name} of split {samples.split!r} is not finite (largest error:"
                 f" {_worst(samples)}); the predictions are too large to be scored or the metric is"
                 " undefined for these targets"
             )
-        if spread:
-            score["fold_mean"], score["fold_sd"] = fold_statistics(folds, name)
         scores[name] = MetricScore.model_validate(score)
     return SplitScore(
         split=samples.split,
@@ -121,7 +121,11 @@ def _subset_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[SubsetSco
         sums = some.sums()
         found = {name: _metric_score(metric(name), sums) for name in spec.metrics}
         # Finite over the whole split: what is not finite here is undefined for so few samples.
-        metrics = {name: MetricScore.model_validate(one) for name, one in found.items() if one}
+        metrics = {
+            name: MetricScore.model_validate(score)
+            for name, score in found.items()
+            if score and all(np.isfinite(part) for part in score.values() if part)
+        }
         scores.append(
             SubsetScore(subset=subset, n=len(some.ids), units=sums.shape[2], metrics=metrics)
         )
