@@ -500,3 +500,153 @@ def test_a_doubt_is_a_warning_at_the_line_that_called(line: Benchmark) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", etchmark.DoubtWarning)
         assert score(frame, line)["mae"] > 50
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def table_of(benchmark: Benchmark) -> pd.DataFrame:
+    ids, values = near(benchmark)
+    return pd.DataFrame({"id": ids, "prediction": values})
+
+
+NOT_TEXT = [3, ["holdout"], {"a": 1}, b"x", Path("x"), 1.5, {"x"}]
+TEXTS = {
+    "score": ("protocol", "track"),
+    "submit": ("protocol", "track", "name"),
+    "evaluate": ("protocol", "track", "device"),
+    "standings": ("protocol", "track", "split", "metric", "subset"),
+    "compare": ("protocol", "track", "split", "metric"),
+}
+
+
+def call(door: str, line: Benchmark, benchmark: object = None, **more: Any) -> object:
+    """One function of the interface with good arguments, but for those in ``more``."""
+    benchmark = line if benchmark is None else benchmark
+    first: dict[str, tuple[object, ...]] = {
+        "score": (table_of(line), benchmark),
+        "submit": (table_of(line), benchmark),
+        "evaluate": (more.pop("model", "toy_mean"), benchmark),
+        "standings": (benchmark,),
+        "compare": (benchmark, more.pop("first", "a"), more.pop("second", "b")),
+    }
+    good: dict[str, dict[str, Any]] = {
+        "score": {"protocol": "holdout"},
+        "submit": {"protocol": "holdout", "track": "features", "name": "mine"},
+        "evaluate": {"store": False},
+    }
+    return getattr(etchmark, door)(*first[door], **good.get(door, {}) | more)
+
+
+def refused(door: str, line: Benchmark, **more: Any) -> str:
+    with pytest.raises(etchmark.UserError) as error:
+        call(door, line, **more)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("value", NOT_TEXT, ids=repr)
+@pytest.mark.parametrize(
+    ("door", "name"), [(door, name) for door, names in TEXTS.items() for name in names]
+)
+def test_an_argument_that_is_no_text(line: Benchmark, door: str, name: str, value: object) -> None:
+    kind = type(value).__name__
+    assert refused(door, line, **{name: value}).startswith(f"{name} must be text, not {kind}")
+
+
+@pytest.mark.parametrize(
+    ("door", "name"), [(door, name) for door, names in TEXTS.items() for name in names]
+)
+def test_an_empty_text_is_no_default(line: Benchmark, door: str, name: str) -> None:
+    assert name in refused(door, line, **{name: ""})
+    if name == "name":
+        assert refused(door, line, name=None).startswith("name must be text, not NoneType")
+
+
+@pytest.mark.parametrize("door", TEXTS)
+@pytest.mark.parametrize("benchmark", [3, Path("toy-line"), b"toy-line", ["toy-line"]], ids=repr)
+def test_what_is_no_benchmark(line: Benchmark, door: str, benchmark: object) -> None:
+    said = refused(door, line, benchmark=benchmark)
+    kind = type(benchmark).__name__
+    assert said.startswith(f"benchmark must be text or a loaded benchmark, not {kind}")
+
+
+@pytest.mark.parametrize("door", ["standings", "score", "evaluate", "submit"])
+def test_no_benchmark(line: Benchmark, door: str) -> None:
+    arguments = {
+        "standings": (None,), "score": (table_of(line), None), "submit": (table_of(line), None),
+        "evaluate": ("toy_mean", None),
+    }  # fmt: skip
+    more = {"name": "mine"} if door == "submit" else {}
+    with pytest.raises(etchmark.UserError, match=r"benchmark must be text .*not NoneType"):
+        getattr(etchmark, door)(*arguments[door], **more)
+
+
+@pytest.mark.parametrize("model", [None, 3, b"a", ["a"]], ids=repr)
+def test_what_is_no_model(line: Benchmark, model: object) -> None:
+    kind = type(model).__name__
+    assert refused("compare", line, first=model).startswith(f"first must be text, not {kind}")
+    assert refused("compare", line, second=model).startswith(f"second must be text, not {kind}")
+    assert refused("evaluate", line, model=model).startswith(
+        f"model must be text or a path, not {kind}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"card": [1]}, "card must be a mapping, not list"),
+        ({"card": []}, "card must be a mapping, not list"),
+        ({"card": "abc"}, "card must be a mapping, not str"),
+        ({"card": pd.DataFrame({"a": [1]})}, "card must be a mapping, not DataFrame"),
+        ({"card": {1: 2}}, "card: "),
+        ({"export": b""}, "export must be text or a path, not bytes"),
+        ({"export": 3}, "export must be text or a path, not int"),
+        ({"export": ""}, "export is empty"),
+        ({"export": "a\0b"}, "'a\\x00b': is no path"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_arguments_of_submit(
+    line: Benchmark, tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    assert refused("submit", line, **more).startswith(message)
+    assert etchmark.standings("toy-line").empty
+
+
+def test_an_export_with_a_name_too_long(line: Benchmark, tmp_path: Path) -> None:
+    said = refused("submit", line, export=tmp_path / ("x" * 300))
+    assert "cannot be written" in said
+    assert "give another --export" in said
+    assert etchmark.standings("toy-line").empty
+    call("submit", line, export=tmp_path / ("x" * 250))
+    assert (tmp_path / ("x" * 250) / "record.json").is_file()
+    assert len(list(tmp_path.glob("*x*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"max_parameters": "a"}, "max_parameters must be a whole number, not str"),
+        ({"max_parameters": 1.5}, "max_parameters must be a whole number, not float"),
+        ({"max_parameters": [1]}, "max_parameters must be a whole number, not list"),
+        ({"max_parameters": True}, "max_parameters must be a whole number, not bool"),
+        ({"subset": 0}, "subset must be text, not int"),
+        ({"status": 3}, "status must be a list of texts, not int"),
+        ({"status": [3]}, "status must be text, not int"),
+        ({"tags": [["a"]]}, "tags must be text, not list"),
+        ({"training_data": {"a": 1}}, "training_data must be a list of texts, not dict"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_arguments_of_standings(line: Benchmark, more: dict[str, Any], message: str) -> None:
+    assert refused("standings", line, **more).startswith(message)
+
+
+def test_a_loaded_benchmark_is_accepted_everywhere(line: Benchmark) -> None:
+    for name, by in (("a", 0.0), ("b", 1.0)):
+        given = table_of(line)
+        given["prediction"] += by
+        etchmark.submit(given, line, name=name, protocol="holdout", track="features")
+    assert etchmark.standings(line).equals(etchmark.standings("toy-line"))
+    assert etchmark.standings(line, max_parameters=np.int64(10**6)).empty
+    assert etchmark.compare(line, "a", "b").equals(etchmark.compare("toy-line", "a", "b"))

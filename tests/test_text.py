@@ -21,6 +21,9 @@ from etchmark.registry.tables import Entry
 HOSTILE = "a\u202eb\u200bc\x1b[31md\x7fe\x9bf\u2028g\u2066h\ufeffi\U000e0041j\u3164k"
 """Right-to-left override, zero-width space, escape, delete, CSI, line separator, tag, filler."""
 VISIBLE = r"a\u202eb\u200bc\x1b[31md\x7fe\x9bf\u2028g\u2066h\ufeffi\U000e0041j\u3164k"
+HOSTILE_NAME = "a\u202eb\u200bcg\u2066h\ufeffi\U000e0041j\u3164k"
+"""What of it the name of a model in a record can hold: no control characters."""
+VISIBLE_NAME = r"a\u202eb\u200bcg\u2066h\ufeffi\U000e0041j\u3164k"
 
 
 def hidden(shown: str) -> list[str]:
@@ -107,7 +110,7 @@ def hostile_board(
         update={"title": HOSTILE, "tags": [HOSTILE], "authors": [HOSTILE]}
     )
     cost = prepared.record.cost.model_copy(update={"hardware": HOSTILE})
-    record = prepared.record.model_copy(update={"name": HOSTILE, "card": card, "cost": cost})
+    record = prepared.record.model_copy(update={"name": HOSTILE_NAME, "card": card, "cost": cost})
     Store().add(Entry(record, prepared.samples, LOCAL))
     return record.model_dump(mode="json", by_alias=True)
 
@@ -120,12 +123,18 @@ def test_a_hostile_name_on_the_board(
     assert hidden(shown) == []
     if form == ("--json",):
         (row,) = json.loads(shown)
-        assert (row["model"], row["title"], row["tags"]) == (HOSTILE, HOSTILE, [HOSTILE])
+        assert (row["model"], row["title"], row["tags"]) == (HOSTILE_NAME, HOSTILE, [HOSTILE])
     elif form:
         (row,) = csv.DictReader(io.StringIO(shown))
-        assert {row[name] for name in ("model", "title", "tags", "hardware")} == {VISIBLE}
+        assert row["model"] == VISIBLE_NAME
+        assert {row[name] for name in ("title", "tags", "hardware")} == {VISIBLE}
     else:
-        assert VISIBLE[:48] in shown
+        assert VISIBLE_NAME[:48] in shown
+
+
+def test_hostile_names_of_columns_in_csv() -> None:
+    frame = pd.DataFrame({HOSTILE: [1], "=1": [2]})
+    assert text.csv_text(frame) == f"{VISIBLE},'=1\n1,2\n"
 
 
 def test_hostile_content(toy_content: Path, command: Callable[..., Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from etchmark import files
 from etchmark.catalog import catalog
 from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.errors import DoubtWarning
+from etchmark.errors import DoubtWarning, UserError
 from etchmark.evaluation.evaluate import Limits, Options, check_inputs
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry import compare as comparing
@@ -24,13 +24,81 @@ from etchmark.registry.store import Store
 from etchmark.scoring import incoming
 from etchmark.scoring.checks import named
 from etchmark.scoring.doubts import Doubt
-from etchmark.specs import ModelCard, ResultRecord, SplitScore
+from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord, SplitScore
 
 __all__ = ["compare", "evaluate", "load_benchmark", "score", "standings", "submit"]
 
 
+def _check_text(**given: object) -> None:
+    """Refuse arguments, by name, that are no text; None stands for the default.
+
+    An empty text is no name of anything, so it would pass for the default only by accident.
+    """
+    for name, value in given.items():
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise UserError(f"{name} must be text, not {type(value).__name__}; correct it")
+        if not value:
+            raise UserError(f"{name} is empty; leave it out or name one")
+
+
+def _check_required(**given: object) -> None:
+    """The same of arguments that have no default."""
+    for name, value in given.items():
+        if value is None:
+            raise UserError(f"{name} must be text, not NoneType; correct it")
+    _check_text(**given)
+
+
+def _check_texts(**given: object) -> None:
+    """Refuse arguments, by name, that are neither a text nor a list of texts."""
+    for name, value in given.items():
+        if value is None or isinstance(value, str):
+            continue
+        if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
+            raise UserError(
+                f"{name} must be a list of texts, not {type(value).__name__}; correct it"
+            )
+        if isinstance(value, Sequence | Set):
+            for part in value:
+                _check_required(**{name: part})
+
+
+def _path(name: str, given: object) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise UserError(f"{name} must be text or a path, not {type(given).__name__}; correct it")
+    if not os.fspath(given):
+        raise UserError(f"{name} is empty; leave it out or name a path")
+    try:
+        return Path(given)
+    except TypeError:
+        raise UserError(f"{name} must be a path of text, not of bytes; correct it") from None
+
+
+def _check_benchmark(given: object) -> None:
+    if not isinstance(given, str | Benchmark):
+        kind = type(given).__name__
+        raise UserError(f"benchmark must be text or a loaded benchmark, not {kind}; correct it")
+
+
 def _benchmark(given: str | Benchmark) -> Benchmark:
+    _check_benchmark(given)
     return load_benchmark(given) if isinstance(given, str) else given
+
+
+def _spec(given: str | Benchmark) -> BenchmarkSpec:
+    """What is declared of a benchmark; its data are not needed."""
+    _check_benchmark(given)
+    return catalog().benchmark(given) if isinstance(given, str) else given.spec
+
+
+def _card(given: object) -> ModelCard:
+    if given is None:
+        return ModelCard()
+    if not isinstance(given, Mapping):
+        raise UserError(f"card must be a mapping, not {type(given).__name__}; correct it")
+    return submissions.card_from_mapping(dict(given))
 
 
 @contextmanager
@@ -70,6 +138,7 @@ def score(
     Raises:
         UserError: the predictions are not exactly what the benchmark asks for.
     """
+    _check_text(protocol=protocol, track=track)
     loaded = _benchmark(benchmark)
     with _as_file(given, loaded) as path:
         _, scored = submissions.score_file(loaded, path, track=track, protocol=protocol)
@@ -104,6 +173,13 @@ def submit(
     Raises:
         UserError: the submission is refused, or the hub can only be read; nothing is stored.
     """
+    _check_required(name=name)
+    _check_text(protocol=protocol, track=track)
+    _check_benchmark(benchmark)
+    model_card = _card(card)
+    folder = None if export is None else _path("export", export)
+    if folder is not None:
+        submissions.check_export(folder)
     store = Store()
     store.require_writable()
     loaded = _benchmark(benchmark)
@@ -112,13 +188,13 @@ def submit(
             loaded,
             path,
             name=name,
-            card=submissions.card_from_mapping(dict(card)) if card else ModelCard(),
+            card=model_card,
             track=track,
             protocol=protocol,
         )
         submissions.check_stored(name, store.names())
-        if export is not None:
-            submissions.export(prepared, Path(export))
+        if folder is not None:
+            submissions.export(prepared, folder)
         submissions.commit(store, prepared)
     _warn(prepared.doubts)
     return prepared.record
@@ -163,8 +239,11 @@ def evaluate(
         weights: safetensors file for a model that takes one.
         curves: also measure the curves that the model's card declares.
     """
+    _check_text(track=track, protocol=protocol, device=device)
+    weights_file = None if weights is None else _path("weights", weights)
+    name = model if isinstance(model, str) else str(_path("model", model))
     chosen = _benchmark(benchmark)
-    source = chosen.catalog.model(str(model))
+    source = chosen.catalog.model(name)
     registry = Store() if store and not mini and not chosen.unofficial else None
     if registry is not None:
         registry.require_writable()
@@ -184,7 +263,7 @@ def evaluate(
                 device=device,
                 limits=limits,
                 resume=resume,
-                weights=None if weights is None else Path(weights),
+                weights=weights_file,
             ),
             say=(lambda _: None) if curves else None,
         )
@@ -195,7 +274,7 @@ def evaluate(
 
 
 def standings(
-    benchmark: str,
+    benchmark: str | Benchmark,
     *,
     track: str | None = None,
     protocol: str | None = None,
@@ -211,13 +290,19 @@ def standings(
     """The board of a benchmark as a frame, best first; see ``etchmark leaderboard``.
 
     Args:
+        benchmark: id, or id@version; or a loaded benchmark.
         status: only rows with one of these.
         tags: only rows with all of these.
         training_data: only ``none`` (but the benchmark's), ``declared`` or ``unknown``.
         max_parameters: only rows that say to have at most so many.
         everything: also failed, incomplete and superseded submissions.
+
+    Raises:
+        UserError: an argument is of another type, or names nothing that the benchmark declares.
     """
-    spec = catalog().benchmark(benchmark)
+    _check_text(track=track, protocol=protocol, split=split, metric=metric, subset=subset)
+    _check_texts(status=status, tags=tags, training_data=training_data)
+    spec = _spec(benchmark)
     return board.standings(
         spec,
         Store(),
@@ -232,7 +317,7 @@ def standings(
 
 
 def compare(
-    benchmark: str,
+    benchmark: str | Benchmark,
     first: str,
     second: str,
     *,
@@ -246,7 +331,7 @@ def compare(
     Superseded and failed submissions are left out.
 
     Args:
-        benchmark: id, or id@version.
+        benchmark: id, or id@version; or a loaded benchmark.
         first: a model's name, or the id of a submission or how that begins.
         second: another one.
         split: this split alone; every one that both models predict if None.
@@ -263,7 +348,9 @@ def compare(
     Raises:
         UserError: a name is unknown or ambiguous, or a model has no predictions of the split.
     """
-    spec = catalog().benchmark(benchmark)
+    _check_required(first=first, second=second)
+    _check_text(split=split, metric=metric, track=track, protocol=protocol)
+    spec = _spec(benchmark)
     pair = comparing.pair(
         spec, Store(), (first, second), split=split, metric=metric, track=track, protocol=protocol
     )

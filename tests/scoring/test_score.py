@@ -145,7 +145,9 @@ def test_predictions_whose_spread_over_folds_is_too_large(
     truth = line.truth("train", "folds")
     signs = np.linspace(0.1, 1.0, len(truth.ids)) * np.resize([1.0, -1.0], len(truth.ids))
     path = tmp_path / "huge.csv"
-    rows = [f"{name},{value!r}" for name, value in zip(truth.ids, (scale * signs).tolist(), strict=True)]
+    rows = [
+        f"{name},{value!r}" for name, value in zip(truth.ids, (scale * signs).tolist(), strict=True)
+    ]
     path.write_text("\n".join(["id,prediction", *rows]) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="too large to be scored"):
         etchmark.score(path, line, protocol="folds")

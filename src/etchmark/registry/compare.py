@@ -148,7 +148,7 @@ def pair(
     if len(given) < 2:
         raise UserError("a submission was withdrawn at this moment; compare again")
     chosen = spec.protocols[board.protocol]
-    splits = [board.split] if split else [chosen.split, *chosen.extra_splits]
+    splits = [board.split] if split is not None else [chosen.split, *chosen.extra_splits]
     scored = [one.entry.record.score_of for one in given]
     if split is None:
         splits = [one for one in splits if all(score(one) is not None for score in scored)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -113,6 +114,10 @@ class Where:
         ):
             for one in sorted(set(given) - set(known)):
                 raise UserError(f"{what} {one!r}: give one of {', '.join(known)}")
+        most = self.max_parameters
+        if most is not None and (isinstance(most, bool) or not isinstance(most, Integral)):
+            kind = type(most).__name__
+            raise UserError(f"max_parameters must be a whole number, not {kind}; correct it")
         if self.max_parameters is not None and self.max_parameters < 0:
             raise UserError(f"{self.max_parameters} parameters at most: give a number from 0 on")
 
@@ -171,7 +176,7 @@ def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
 
 def _split_name(chosen: specs.Protocol, split: str | None) -> str:
     known = [chosen.split, *chosen.extra_splits]
-    name = split or chosen.split
+    name = chosen.split if split is None else split
     if name not in known:
         raise unknown("split", name, known)
     return name
@@ -240,7 +245,7 @@ class Board:
         self.spec = spec
         self.protocol = pick_protocol(spec, protocol, default=True)
         self.split = _split_name(spec.protocols[self.protocol], split)
-        self.metric = metric or spec.primary_metric
+        self.metric = spec.primary_metric if metric is None else metric
         if self.metric not in spec.metrics:
             raise unknown(f"metric of {spec.id}", self.metric, spec.metrics)
         if subset is not None and subset not in spec.subsets:

@@ -119,8 +119,9 @@ def agree(
                 f"the file says {what} {said!r} but {asked!r} was chosen; choose what the file says"
                 " or make it anew from the template"
             )
-    chosen = pick_protocol(spec, protocol or declared.protocol, default=False)
-    named = track or declared.track
+    said = declared.protocol or None
+    chosen = pick_protocol(spec, said if protocol is None else protocol, default=False)
+    named = declared.track if track is None else track
     if named is not None or need_track:
         named, _ = pick_track(spec, named, " what the model reads")
     return Stated(named, chosen)
@@ -420,10 +421,18 @@ def check_export(folder: Path, *, force: bool = False) -> None:
     Args:
         folder: where the export shall stand.
         force: an earlier export there may be replaced; what is of none may not.
+
+    Raises:
+        UserError: something stands there, or no folder can have this name.
     """
-    if not folder.exists():
-        return
-    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
+    if "\0" in str(folder):
+        raise UserError(f"{str(folder)!r}: is no path; give another --export")
+    try:
+        if not folder.exists():
+            return
+        present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
+    except (OSError, ValueError) as error:
+        raise _not_written(folder, error) from None
     if present is None or (present and not force):
         again = "" if present is None else ", or --force to replace the submission in it"
         raise UserError(
@@ -437,6 +446,11 @@ def check_export(folder: Path, *, force: bool = False) -> None:
         )
 
 
+def _not_written(folder: Path, error: Exception) -> UserError:
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return UserError(f"{folder}: cannot be written ({why}); give another --export")
+
+
 def export(prepared: Prepared, folder: Path, *, force: bool = False) -> None:
     """Write a submission as a folder that ``results check`` and ``results add`` take.
 
@@ -446,8 +460,9 @@ def export(prepared: Prepared, folder: Path, *, force: bool = False) -> None:
     check_export(folder, force=force)
     folder = folder.resolve()
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
-    staging = folder.with_name(f".{folder.name}.{token}.tmp")
-    spare = folder.with_name(f".{folder.name}.{token}.old")
+    # Not longer than the name of the folder may be.
+    staging = folder.with_name(f".{folder.name[:40]}.{token}.tmp")
+    spare = folder.with_name(f".{folder.name[:40]}.{token}.old")
     try:
         for path in prepared.predictions:
             suffix = ".csv" if path.suffix.lower() == ".csv" else ".parquet"
@@ -459,10 +474,8 @@ def export(prepared: Prepared, folder: Path, *, force: bool = False) -> None:
         if folder.exists():
             folder.replace(spare)
         staging.replace(folder)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}); give another --export"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        raise _not_written(folder, error) from None
     finally:
         if folder.exists():
             shutil.rmtree(spare, ignore_errors=True)
