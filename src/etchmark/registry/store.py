@@ -439,7 +439,7 @@ class Store:
             rows = session.execute(query.order_by(SubmissionRow.id)).all()
         exact = [row for row in rows if row.id == text]
         return [
-            Found(*(str(value) for value in row[:-1]), origin_of(row.origin))
+            Found(*(str(value) for value in row))._replace(origin=origin_of(row.origin))
             for row in exact or rows
         ]
 
