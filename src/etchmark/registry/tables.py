@@ -305,13 +305,14 @@ class _Cost(TypedDict):
 
 
 class _Claimed(TypedDict, total=False):
-    parameters: Count
+    # In the order of ``Cost``, in which it is shown.
     fit_seconds: _Amount
     predict_seconds: _Amount
-    seconds_each: _Amount
-    feature_seconds: _Amount
-    flops: _Amount
     peak_memory_bytes: Count
+    parameters: Count
+    feature_seconds: _Amount
+    seconds_each: _Amount
+    flops: _Amount
     hardware: str
 
 
