@@ -212,12 +212,12 @@ def first_place(ranked: pd.DataFrame) -> str:
     level = level_with_first(ranked)
     count = f"Of {len(ranked):,} ranked submissions,"
     if level == 0:
-        return f"{count} the first is told apart from all others."
+        return f"{count} the leader is clearly ahead of all others."
     verb, whose = (
         ("is", "its rank range overlaps") if level == 1 else ("are", "their rank ranges overlap")
     )
     return (
-        f"{count} {level:,} {verb} not told apart from the first: {whose} with that of the first."
+        f"{count} {level:,} {verb} not told apart from the leader: {whose} with that of the leader."
     )
 
 

@@ -1,7 +1,7 @@
 """The standard streams of a command, whatever stands behind them.
 
 A terminal of any encoding shows what it can and escapes the rest. A stream that was closed before
-the command started, a full disk or a reader that left is told apart from every other error.
+the command started, a full disk and a reader that left end in an error of their own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
@@ -25,7 +26,7 @@ class OutputError(Exception):
         self.reader_left = reader_left
 
 
-class _Stream:
+class _Stream(ABC):
     """A standard stream, or None where it was closed, that ``print`` can write to."""
 
     buffer = None
@@ -65,8 +66,9 @@ class _Stream:
         except (OSError, ValueError) as error:
             self._failed(error)
 
+    @abstractmethod
     def _failed(self, error: OSError | ValueError) -> None:
-        raise NotImplementedError
+        """What follows where the stream cannot be written."""
 
     def _abandon(self) -> None:
         """Send what is still in the buffer nowhere, so that nothing fails again at exit."""

@@ -177,7 +177,7 @@ def test_the_overview_tells_who_leads(submit_raised: Callable[[str, float], str]
     (card,) = [one for one in said if one.startswith("near: ")]
     _, status = card.splitlines()
     assert "**scored**: from a predictions file; nobody reran the model" in status
-    told = "Of 2 ranked submissions, the first is told apart from all others."
+    told = "Of 2 ranked submissions, the leader is clearly ahead of all others."
     assert said.count(literal(told)) == 1
     links = {one.proto.label: one.proto.query_string for one in app.get("page_link")}
     assert sum(label == "Leaderboard" for label in links) == 1

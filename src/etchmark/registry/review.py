@@ -263,7 +263,7 @@ def _accepted(record: ResultRecord, scored: Scored) -> ResultRecord:
             "environment": None,
             "curves": [],
             "claims": claims if claims != Claims() else None,
-            "created": datetime.now(UTC).replace(microsecond=0),
+            "created": datetime.now(UTC),
         }
     )
 
