@@ -115,7 +115,9 @@ def test_a_dask_cluster_that_loses_a_worker(
         victims = [worker.process.pid for worker in cluster.workers.values()]
         os.kill(victims[0], signal.SIGKILL)
         said, complaint = run.communicate(timeout=180)
-    assert (run.returncode, complaint) == (0, "")
+    assert run.returncode == 0
+    # What takes long says how long the rest will take; nothing else is said.
+    assert all("so the remaining" in line for line in complaint.splitlines()), complaint
     assert "8 computed" in said
     assert serial.manifest.fingerprint in said
     assert costly.called().total() > 16, "the shard of the killed worker was started again"
