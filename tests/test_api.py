@@ -22,7 +22,11 @@ import pytest
 import etchmark
 from etchmark.data.loading import Benchmark, load_benchmark
 
-pytestmark = pytest.mark.filterwarnings("error")
+# Not all warnings: Python 3.13 also warns of connections that the garbage collector closes.
+pytestmark = [
+    pytest.mark.filterwarnings(f"error::{category}")
+    for category in ("RuntimeWarning", "UserWarning", "FutureWarning", "DeprecationWarning")
+]
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_the_python_of_the_readme(small: Callable[[str], None], command: Any) ->
 
 
 def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
+    pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
     predicting, model = blocks("docs/forecasts.md")
     small("spinodal-forecast")
     names: dict[str, Any] = {}

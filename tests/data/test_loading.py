@@ -177,10 +177,10 @@ def test_labels_changed_on_disk_are_noticed(toy_content: Path) -> None:
 def test_data_of_another_release(toy_content: Path) -> None:
     path = toy_content / "benchmarks" / "toy-line.yaml"
     spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    spec["tracks"]["kinds"]["fingerprint"] = "0" * 64
+    spec["tracks"]["kinds"]["fingerprint"] = "1" * 64
     path.write_text(yaml.safe_dump(spec), encoding="utf-8")
     load_benchmark("toy-line").inputs("test", "features")
-    with pytest.raises(UserError, match=r"is not the released 000000000000… of toy-line@1, track"):
+    with pytest.raises(UserError, match=r"is not the released 111111111111… of toy-line@1, track"):
         load_benchmark("toy-line").inputs("test", "kinds")
     load_benchmark("toy-line", unofficial=True).inputs("test", "kinds")
 
