@@ -22,13 +22,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from PIL import Image
 
-import etchmark
-from etchmark.catalog import Catalog
-from etchmark.data import packaging, shards, staging
-from etchmark.data.shards import BuildContext, Shard
+torch = pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
+
+import etchmark  # noqa: E402
+from etchmark.catalog import Catalog  # noqa: E402
+from etchmark.data import packaging, shards, staging  # noqa: E402
+from etchmark.data.shards import BuildContext, Shard  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOG = Catalog(ROOT)
