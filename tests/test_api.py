@@ -499,7 +499,9 @@ def test_a_doubt_is_a_warning_at_the_line_that_called(line: Benchmark) -> None:
     for use, more in ((etchmark.score, {}), (etchmark.submit, track)):
         with pytest.warns(etchmark.DoubtWarning, match="every prediction is 0") as caught:
             use(frame, line, protocol="holdout", **more)
-        assert [Path(one.filename).name for one in caught] == ["test_api.py"]
+        # Python 3.13 may report unclosed connections of earlier tests in between.
+        doubts = [warning for warning in caught if warning.category is etchmark.DoubtWarning]
+        assert [Path(doubt.filename).name for doubt in doubts] == ["test_api.py"]
     assert issubclass(etchmark.DoubtWarning, UserWarning)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", etchmark.DoubtWarning)
