@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from side_by_side import Case, Comparison, compare, in_turns, machine, store, table
+from threadpoolctl import threadpool_limits
 
 THREADS = int(os.environ.get("ETCHMARK_SPEED_THREADS", "2"))
 Report = Callable[..., None]
@@ -29,9 +30,13 @@ def limit_threads() -> None:
         os.environ["XLA_FLAGS"] = (
             "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
         )
+    # Libraries that are loaded already have their pools of threads.
+    threadpool_limits(THREADS)
     if hasattr(os, "sched_setaffinity"):
-        # XLA's pool cannot be told otherwise. Children inherit it.
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+        # XLA's pool cannot be told otherwise. Threads to come and children inherit it.
+        cores = sorted(os.sched_getaffinity(0))[:THREADS]
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 limit_threads()

@@ -18,11 +18,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGES = ("torch", "numpy", "scipy", "jax", "exponax", "py-pde", "scikit-fem", "pyamg", "porespy")
-Seconds = tuple[float, float]
-"""Wall time and processor time of all threads."""
+
+
+class Seconds(NamedTuple):
+    """Wall time and processor time of all threads."""
+
+    wall: float
+    processor: float
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Case:
     error: float
     """Distance to what it converges to, in the unit of the comparison."""
     run: Callable[[], object]
-    """Solves once. What returns a pair of numbers has measured itself: wall and processor time."""
+    """Solves once. A run that measures itself, as in a process of its own, returns ``Seconds``."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,9 @@ def timed(run: Callable[[], object], count: int = 1) -> Seconds:
     wall, processor = time.perf_counter(), time.process_time()
     for _ in range(count):
         outcome = run()
-        if isinstance(outcome, tuple) and len(outcome) == 2:
+        if isinstance(outcome, Seconds):
             return outcome
-    return (time.perf_counter() - wall) / count, (time.process_time() - processor) / count
+    return Seconds((time.perf_counter() - wall) / count, (time.process_time() - processor) / count)
 
 
 def in_turns(
@@ -87,7 +92,7 @@ def in_turns(
 
     Calls shorter than ``least`` seconds are repeated: clocks of processor time are coarse.
     """
-    best = [(math.inf, math.inf)] * len(runs)
+    best = [Seconds(math.inf, math.inf)] * len(runs)
     counts = [1] * len(runs)
     for round_ in range(repeats + 2 if least else repeats + 1):
         for index, run in enumerate(runs):
@@ -96,7 +101,8 @@ def in_turns(
                 # The first call compiles; the second says how many it takes.
                 counts[index] = max(1, math.ceil(least / wall)) if round_ else 1
             else:
-                best[index] = min(best[index][0], wall), min(best[index][1], processor)
+                before = best[index]
+                best[index] = Seconds(min(before.wall, wall), min(before.processor, processor))
     return best
 
 

@@ -65,12 +65,13 @@ def test_batches_beside_a_loop(name: str, count: int, report: Callable[..., None
     given = pictures(count)
     chosen = spec(name)
     encoder = Encoder(chosen, chosen.locate())
-    rates, outputs = {}, {}
-    for _ in range(2):  # the first is a warm-up
-        rates["batches"], outputs["batches"] = in_batches(encoder, given)
+    rates, outputs = {"batches": 0.0, "loop": 0.0}, {}
+    for _ in range(4):  # in turns, and the best of each counts: the first is a warm-up
+        rate, outputs["batches"] = in_batches(encoder, given)
+        rates["batches"] = max(rates["batches"], rate)
         started = time.perf_counter()
         outputs["loop"] = loop(encoder.network, given)
-        rates["loop"] = count / (time.perf_counter() - started)
+        rates["loop"] = max(rates["loop"], count / (time.perf_counter() - started))
     apart = float(np.abs(outputs["batches"] - outputs["loop"]).max())
     values = [
         ("etchmark, float32", rates["batches"], "images/s"),

@@ -22,7 +22,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from side_by_side import Case  # noqa: E402
+from side_by_side import Case, Seconds  # noqa: E402
 
 from etchmark.simulation.phase_field import CahnHilliard, Polynomial, noise  # noqa: E402
 
@@ -164,12 +164,11 @@ class Evoxels:
         assert line, "evoxels ended; what it said stands above"
         return json.loads(line)
 
-    def solve(self) -> tuple[float, float]:
+    def solve(self) -> Seconds:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        wall, processor = self._answer()
-        return wall, processor
+        return Seconds(*self._answer())
 
     def close(self) -> None:
         assert self.process.stdin is not None

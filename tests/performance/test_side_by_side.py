@@ -22,6 +22,14 @@ def test_the_shortest_time_counts_and_the_first_round_does_not() -> None:
     assert processor < wall
 
 
+def test_a_run_that_returns_a_pair_is_timed_all_the_same() -> None:
+    wall, processor = side_by_side.timed(lambda: ({"a": 1}, {"b": 2}))
+    assert 0 <= wall < 1
+    assert 0 <= processor < 1
+    own = side_by_side.Seconds(7.0, 5.0)
+    assert side_by_side.timed(lambda: own) == own
+
+
 def test_processor_time_is_counted_beside_wall_time() -> None:
     def work() -> None:
         end = time.process_time() + 0.05
