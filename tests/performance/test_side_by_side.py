@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import side_by_side
-from side_by_side import Case
+from side_by_side import Case, Seconds
 
 
 def case(name: str, run: object) -> Case:
@@ -26,7 +26,7 @@ def test_a_run_that_returns_a_pair_is_timed_all_the_same() -> None:
     wall, processor = side_by_side.timed(lambda: ({"a": 1}, {"b": 2}))
     assert 0 <= wall < 1
     assert 0 <= processor < 1
-    own = side_by_side.Seconds(7.0, 5.0)
+    own = Seconds(7.0, 5.0)
     assert side_by_side.timed(lambda: own) == own
 
 
@@ -43,7 +43,11 @@ def test_processor_time_is_counted_beside_wall_time() -> None:
 
 def test_a_peer_in_another_process_measures_itself() -> None:
     comparison = side_by_side.compare(
-        "title", "error", 1, [case("ours", lambda: (1.0, 2.0)), case("peer", lambda: (3.0, 8.0))], 1
+        "title",
+        "error",
+        1,
+        [case("ours", lambda: Seconds(1.0, 2.0)), case("peer", lambda: Seconds(3.0, 8.0))],
+        1,
     )
     assert [(row.wall, row.processor) for row in comparison.rows] == [(1.0, 2.0), (3.0, 8.0)]
     assert comparison.ratio() == 3.0
@@ -54,8 +58,8 @@ def test_the_document_holds_what_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, target = tmp_path / "speed.json", tmp_path / "speed.md"
-    peers = [case("ours", lambda: (1.0, 2.0)), case("peer", lambda: (3.0, 8.0))]
-    slower = [case("ours", lambda: (5.0, 5.0)), case("peer", lambda: (5.0, 5.0))]
+    peers = [case("ours", lambda: Seconds(1.0, 2.0)), case("peer", lambda: Seconds(3.0, 8.0))]
+    slower = [case("ours", lambda: Seconds(5.0, 5.0)), case("peer", lambda: Seconds(5.0, 5.0))]
     state = side_by_side.machine()
     old = [side_by_side.compare("Phase field", "error", 1, slower, 1)]
     side_by_side.store(source, old, state)
