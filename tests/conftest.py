@@ -101,7 +101,7 @@ def cli(home: Path) -> Command:
         before: Sequence[str] = (),
     ) -> Ran:
         done = subprocess.run(
-            [*before, sys.executable, "-m", "etchmark.cli", *map(str, arguments)],
+            [*before, sys.executable, "-m", "etchmark", *map(str, arguments)],
             env={**os.environ, **(env or {})},
             cwd=cwd,
             capture_output=True,
@@ -118,7 +118,7 @@ def cli(home: Path) -> Command:
 @pytest.fixture
 def command(home: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run ``etchmark`` in this process."""
-    from etchmark.cli import main
+    from etchmark.commands.main import main
 
     def run(*arguments: str | Path) -> Ran:
         capsys.readouterr()
@@ -260,8 +260,8 @@ def write_yaml(path: Path, value: object) -> None:
 def write_toy(root: Path, scratch: Path) -> None:
     """The toy's content below ``root``, its fingerprints taken from a build in ``scratch``."""
     from etchmark.catalog import Catalog
+    from etchmark.columns import Columns
     from etchmark.data import building, packaging
-    from etchmark.data.columns import Columns
 
     dataset = root / "datasets" / "toy"
     write_yaml(dataset / "dataset.yaml", TOY_DATASET)
@@ -484,8 +484,8 @@ VOLUMES_CONFIG = {
 def write_volumes(root: Path, scratch: Path) -> None:
     """Dataset ``voxels`` and benchmark ``toy-volumes`` below ``root``."""
     from etchmark.catalog import Catalog
+    from etchmark.columns import Columns
     from etchmark.data import building, packaging
-    from etchmark.data.columns import Columns
 
     dataset = root / "datasets" / "voxels"
     spec = {
@@ -597,7 +597,7 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark.data.building import main
-from etchmark.data.columns import array_column, with_features
+from etchmark.columns import array_column, with_features
 
 SEEN, N = 3, 8
 
@@ -655,8 +655,8 @@ def build(seed, device, offset=0.0):
 def write_frames(root: Path, scratch: Path) -> None:
     """The toy of frames below ``root``, its fingerprints taken from a build in ``scratch``."""
     from etchmark.catalog import Catalog
+    from etchmark.columns import Columns
     from etchmark.data import building, fingerprint
-    from etchmark.data.columns import Columns
 
     sizes = {"train": 6, "validation": 2, "test": 5, "long": 3}
     config = {"title": "waves", "description": "Waves.", "splits": [*sizes], "rows": 16}

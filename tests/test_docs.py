@@ -125,7 +125,7 @@ def _commands() -> list[Any]:
 def test_commands_and_options_exist(words: list[str]) -> None:
     import typer
 
-    from etchmark.cli import app
+    from etchmark.commands.main import app
 
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):

@@ -211,7 +211,7 @@ def test_an_evaluation_exported_over_another(
 def test_a_run_whose_folder_exists_is_refused_before_it_runs(
     toy_content: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from etchmark.registry import submissions
+    from etchmark.submission import submit as submissions
 
     kept = tmp_path / "runs" / "toy_mean--holdout"
     kept.mkdir(parents=True)
@@ -255,7 +255,7 @@ def test_a_template_that_does_not_fit(toy_content: Path, command: Command, tmp_p
     command("template", "toy-line", "--out", out, "--track", "kinds").fine()
     before = content_of(out)
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600));"
-    run = "from etchmark.cli import main; import sys; main(sys.argv[1:])"
+    run = "from etchmark.commands.main import main; import sys; main(sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", limited + run, "template", "toy-line", "--out", str(out), "--force"],
         env=dict(os.environ),

@@ -302,7 +302,7 @@ class Difference:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """The paired comparison that the dashboard shows."""
-    from etchmark.registry import compare
+    from etchmark.boards import compare
     from etchmark.registry.store import Store
 
     store = Store(tmp_path_factory.mktemp("hub"), ROOT / "leaderboard" / "results")

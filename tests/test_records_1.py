@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from etchmark.boards.standings import Board
 from etchmark.catalog import Catalog, catalog
-from etchmark.registry.standings import Board
 from etchmark.registry.store import Store
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.score import score_samples

@@ -15,8 +15,8 @@ import pytest
 
 from etchmark import text
 from etchmark.registry.store import LOCAL, Store
-from etchmark.registry.submissions import prepare_file
 from etchmark.registry.tables import Entry
+from etchmark.submission.submit import prepare_file
 
 HOSTILE = "a\u202eb\u200bc\x1b[31md\x7fe\x9bf\u2028g\u2066h\ufeffi\U000e0041j\u3164k"
 """Right-to-left override, zero-width space, escape, delete, CSI, line separator, tag, filler."""

@@ -83,7 +83,7 @@ def test_the_wheel_holds_code_and_content_and_no_data(wheel):
     )
     assert wheel.stat().st_size < 25_000_000
     for name in (
-        "etchmark/cli.py",
+        "etchmark/commands/main.py",
         f"{content}/benchmarks/{BENCHMARK}.yaml",
         f"{content}/datasets/superalloys/build.py",
         f"{content}/datasets/superalloys/hardness.csv",

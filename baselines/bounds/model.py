@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from etchmark.evaluation.model import Inputs, Samples
+from etchmark.model import Inputs, Samples
 from etchmark.simulation import bounds
 
 POISSON = 0.3

@@ -16,10 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.evaluation.model import Inputs, Samples
-from etchmark.periodic import PeriodicConv, channels_last, wrap
-from etchmark.simulation import bounds
-from etchmark.training import (
+from etchmark.learning.periodic import PeriodicConv, channels_last, wrap
+from etchmark.learning.training import (
     BetweenLimits,
     FullPrecision,
     Schedule,
@@ -29,6 +27,8 @@ from etchmark.training import (
     percent_error,
     train,
 )
+from etchmark.model import Inputs, Samples
+from etchmark.simulation import bounds
 
 
 def _volumes(inputs: Inputs) -> np.ndarray:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.forecasting import Forecaster, FrameNetwork, Plan
-from etchmark.periodic import PeriodicConv, channels_last, wrap
-from etchmark.training import Schedule
+from etchmark.learning.forecasting import Forecaster, FrameNetwork, Plan
+from etchmark.learning.periodic import PeriodicConv, channels_last, wrap
+from etchmark.learning.training import Schedule
 
 
 class SpaceTimeConv(nn.Module):
@@ -97,8 +97,8 @@ def build(
     Args:
         seed: of weights and windows.
         device: ``cpu`` or ``cuda``.
-        schedule: of ``etchmark.training.Schedule``.
-        plan: of ``etchmark.forecasting.Plan``.
+        schedule: of ``etchmark.learning.training.Schedule``.
+        plan: of ``etchmark.learning.forecasting.Plan``.
         given, made, width, wide, blocks, patch: see ``VolumeNetwork``.
     """
 

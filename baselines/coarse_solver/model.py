@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from etchmark.evaluation.model import Inputs, Samples
-from etchmark.forecasting import AT_ONCE, context_of, horizon_of
+from etchmark.learning.forecasting import AT_ONCE, context_of, horizon_of
+from etchmark.learning.training import batches
+from etchmark.model import Inputs, Samples
 from etchmark.simulation.phase_field import CahnHilliard, Polynomial
-from etchmark.training import batches
 
 STABILISER = 1.5
 """With less, steps as long as a frame blow up; with more, they are less exact."""

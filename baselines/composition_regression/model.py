@@ -10,8 +10,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from etchmark import SklearnModel
-from etchmark.evaluation.model import Inputs, Samples, stack
-from etchmark.heads import GroupedRidge, inner_folds
+from etchmark.learning.heads import GroupedRidge, inner_folds
+from etchmark.model import Inputs, Samples, stack
 
 # Standard atomic weights 2021, Prohaska et al., Pure Appl. Chem. 94 (2022) 573,
 # DOI 10.1515/pac-2019-0603 (abridged).

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.forecasting import Forecaster, PaddedConv, Plan, RecurrentNetwork
-from etchmark.periodic import channels_last
-from etchmark.training import Schedule
+from etchmark.learning.forecasting import Forecaster, PaddedConv, Plan, RecurrentNetwork
+from etchmark.learning.periodic import channels_last
+from etchmark.learning.training import Schedule
 
 Memory = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -91,8 +91,8 @@ def build(
     Args:
         seed: of weights, windows and of the frames that are shown in training.
         device: ``cpu`` or ``cuda``.
-        schedule: of ``etchmark.training.Schedule``.
-        plan: of ``etchmark.forecasting.Plan``.
+        schedule: of ``etchmark.learning.training.Schedule``.
+        plan: of ``etchmark.learning.forecasting.Plan``.
         hidden: channels of each layer.
         kernel: side of the gates' convolutions.
         patch: pixels per side that become channels of one.

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.forecasting import Forecaster, FrameNetwork, PaddedConv, Plan
-from etchmark.periodic import channels_last
-from etchmark.training import Schedule
+from etchmark.learning.forecasting import Forecaster, FrameNetwork, PaddedConv, Plan
+from etchmark.learning.periodic import channels_last
+from etchmark.learning.training import Schedule
 
 KERNEL, DILATION = 7, 3
 """Of the second part of the large kernel, which with the first covers 21 + 2 pixels."""
@@ -179,8 +179,8 @@ def build(
     Args:
         seed: of weights and windows.
         device: ``cpu`` or ``cuda``.
-        schedule: of ``etchmark.training.Schedule``.
-        plan: of ``etchmark.forecasting.Plan``.
+        schedule: of ``etchmark.learning.training.Schedule``.
+        plan: of ``etchmark.learning.forecasting.Plan``.
         frames, spatial, hidden, depth, blocks, expansion, periodic: see ``FrameTranslator``.
         residual: changes since the last frame are made, not frames.
     """

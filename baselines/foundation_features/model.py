@@ -18,13 +18,13 @@ import numpy as np
 
 from etchmark import settings
 from etchmark.errors import UserError
-from etchmark.evaluation.model import FeatureSeconds, Inputs, Samples
 from etchmark.features.extract import Features, features
 from etchmark.features.images import Views, grey
 from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
 from etchmark.features.weights import RANDOM
-from etchmark.ridge import KernelRidge
-from etchmark.surfaces import MAX_TERMS, Data, GaussianProcess, PolynomialRidge
+from etchmark.learning.kernel_ridge import KernelRidge
+from etchmark.learning.surfaces import MAX_TERMS, Data, GaussianProcess, PolynomialRidge
+from etchmark.model import FeatureSeconds, Inputs, Samples
 
 IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
 PIXELS = "pixels"

@@ -13,8 +13,8 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from etchmark.evaluation.model import Inputs, Samples
-from etchmark.forecasting import context_of, horizon_of
+from etchmark.learning.forecasting import context_of, horizon_of
+from etchmark.model import Inputs, Samples
 from etchmark.simulation.grain_growth import GrainGrowth, longest_step
 
 DEPTH = 0.01

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from etchmark.evaluation.model import Inputs, Samples
+from etchmark.model import Inputs, Samples
 
 KINDS = ("last-frame", "linear")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etchmark import SklearnModel
-from etchmark.heads import PCARegression
+from etchmark.learning.heads import PCARegression
 
 ELEMENTS = [
     *("Ni", "Co", "Cr", "Al", "Ti", "W", "Mo", "Ta", "Nb", "Hf", "Re", "V", "Fe", "Ce", "Si"),

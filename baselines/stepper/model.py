@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.forecasting import Forecaster, FrameNetwork, Plan
-from etchmark.periodic import PeriodicConv, channels_last
-from etchmark.training import Schedule
+from etchmark.learning.forecasting import Forecaster, FrameNetwork, Plan
+from etchmark.learning.periodic import PeriodicConv, channels_last
+from etchmark.learning.training import Schedule
 
 
 class Residual(nn.Module):
@@ -59,8 +59,8 @@ def build(
         device: ``cpu`` or ``cuda``.
         conserving: the mean of an update is removed, so that every frame has the mean of the last
             one known.
-        schedule: of ``etchmark.training.Schedule``.
-        plan: of ``etchmark.forecasting.Plan``.
+        schedule: of ``etchmark.learning.training.Schedule``.
+        plan: of ``etchmark.learning.forecasting.Plan``.
         width: channels.
         blocks: residual blocks, of two convolutions each.
     """

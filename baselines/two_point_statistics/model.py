@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from etchmark.descriptors import two_point_statistics
-from etchmark.evaluation.model import Inputs, Samples
-from etchmark.heads import PCARegression
-from etchmark.surfaces import Data, GaussianProcess, PolynomialRidge
+from etchmark.learning.heads import PCARegression
+from etchmark.learning.surfaces import Data, GaussianProcess, PolynomialRidge
+from etchmark.model import Inputs, Samples
 
 PERIODIC = ("microstructure", "section_x", "section_y", "section_z")
 

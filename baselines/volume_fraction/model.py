@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from etchmark.evaluation.model import Inputs, Samples
+from etchmark.model import Inputs, Samples
 
 SECTIONS = ("section_x", "section_y", "section_z")
 # Only keeps equations solvable; a cubic in one or two variables cannot overfit thousands of rows.

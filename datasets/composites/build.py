@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from etchmark.data.columns import array_column, with_features
+from etchmark.columns import array_column, with_features
 from etchmark.data.shards import BuildContext, Shard, match
 from etchmark.simulation import bounds
 from etchmark.simulation import microstructures as generate

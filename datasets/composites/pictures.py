@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from etchmark.columns import Columns
 from etchmark.data.building import hub_folder
-from etchmark.data.columns import Columns
 from etchmark.data.loading import read_manifest
 
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark import files
-from etchmark.data.columns import array_column, with_features
+from etchmark.columns import array_column, with_features
 from etchmark.data.shards import BuildContext, Shard, hash_of, match
 from etchmark.errors import UserError
 from etchmark.simulation.microstructures import generator_of

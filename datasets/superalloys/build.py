@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 from datasets import Features, Image, List, Value
 
+from etchmark.columns import encode_image
 from etchmark.data import sources
 from etchmark.data.building import BuildContext, main
-from etchmark.data.columns import encode_image
 from etchmark.errors import UserError
 
 ATOMIC_WEIGHT = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import dashboard_compare as plots
-import dashboard_parts as parts
 import pandas as pd
 import streamlit as st
+from dashboard import compare as plots
+from dashboard import parts
 
+from etchmark.boards import compare
+from etchmark.boards.compare import Side
 from etchmark.errors import UserError
-from etchmark.registry import compare
-from etchmark.registry.compare import Side
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dashboard_data as data
-import dashboard_parts as parts
-import dashboard_samples as samples
 import pandas as pd
 import streamlit as st
+from dashboard import data, parts, samples
 
 from etchmark.catalog import catalog
 from etchmark.data.gallery import Gallery, groups, numbers

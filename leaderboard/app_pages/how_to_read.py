@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dashboard_parts as parts
 import pandas as pd
 import streamlit as st
+from dashboard import parts
 
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.uncertainty import LEVEL, RESAMPLES

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-import dashboard_cost
-import dashboard_curves
-import dashboard_filters
-import dashboard_model
-import dashboard_parts as parts
-import dashboard_plots as plots
-import dashboard_rollouts
 import pandas as pd
 import streamlit as st
+from dashboard import cost as dashboard_cost
+from dashboard import curves as dashboard_curves
+from dashboard import filters as dashboard_filters
+from dashboard import model as dashboard_model
+from dashboard import parts, plots
+from dashboard import rollouts as dashboard_rollouts
 
+from etchmark.boards.standings import to_records
 from etchmark.errors import UserError
-from etchmark.registry.standings import to_records
 from etchmark.registry.store import Store
 from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import dashboard_parts as parts
-import dashboard_pictures as pictures
 import pandas as pd
 import streamlit as st
+from dashboard import parts, pictures
 from streamlit.delta_generator import DeltaGenerator
 
 from etchmark.catalog import catalog

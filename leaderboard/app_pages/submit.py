@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dashboard_parts as parts
 import pandas as pd
 import streamlit as st
-from dashboard_model import DISCLOSURE, scores_table
+from dashboard import parts
+from dashboard.model import DISCLOSURE, scores_table
 
 from etchmark import files
+from etchmark.boards import standings as board
 from etchmark.catalog import catalog
 from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
-from etchmark.registry import standings as board
-from etchmark.registry import submissions
-from etchmark.registry.preview import preview
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring import template
 from etchmark.scoring.checks import named
 from etchmark.specs import BenchmarkSpec, ModelCard
+from etchmark.submission import submit as submissions
+from etchmark.submission.preview import preview
 from etchmark.text import escape_json
 
 INLINE_BYTES = 64 << 20

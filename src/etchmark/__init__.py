@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from etchmark.data.dataframe import to_frame
     from etchmark.data.loading import Benchmark
     from etchmark.errors import DoubtWarning, UserError
-    from etchmark.evaluation.model import Samples, SklearnModel
+    from etchmark.model import Samples, SklearnModel
 
 # Heavy modules are imported when first used, so that `import etchmark` and `--help` are quick.
 _WHERE = {
@@ -28,8 +28,8 @@ _WHERE = {
     "Benchmark": "etchmark.data.loading",
     "DoubtWarning": "etchmark.errors",
     "UserError": "etchmark.errors",
-    "Samples": "etchmark.evaluation.model",
-    "SklearnModel": "etchmark.evaluation.model",
+    "Samples": "etchmark.model",
+    "SklearnModel": "etchmark.model",
 }
 __all__ = [
     "Benchmark",

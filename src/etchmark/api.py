@@ -12,19 +12,19 @@ from typing import Any
 import pandas as pd
 
 from etchmark import files
+from etchmark.boards import compare as comparing
+from etchmark.boards import standings as board
 from etchmark.catalog import catalog
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import DoubtWarning, UserError
 from etchmark.evaluation.evaluate import Limits, Options, check_inputs
 from etchmark.evaluation.mini import mini_of
-from etchmark.registry import compare as comparing
-from etchmark.registry import standings as board
-from etchmark.registry import submissions
 from etchmark.registry.store import Store
 from etchmark.scoring import incoming
 from etchmark.scoring.checks import named
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord, SplitScore
+from etchmark.submission import submit as submissions
 
 __all__ = ["compare", "evaluate", "load_benchmark", "score", "standings", "submit"]
 

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -228,3 +228,24 @@ def temporary_folder(prefix: str = "etchmark-") -> Iterator[Path]:
         raise UserError(no_room(error, folder)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest_of_code(names: Iterable[str]) -> str:
+    """SHA-256 of modules of etchmark: names and contents of files, packages with all they hold.
+
+    Args:
+        names: Paths below the package, as ``"model.py"`` or ``"simulation"``.
+
+    Raises:
+        FileNotFoundError: a name is neither a module nor a package with modules.
+    """
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for name in names:
+        paths = sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
+        if not paths:
+            raise FileNotFoundError(f"{root / name}: holds no modules")
+        for path in paths:
+            digest.update(f"\n{path.relative_to(root).as_posix()}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

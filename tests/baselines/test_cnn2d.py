@@ -12,9 +12,9 @@ from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
-from etchmark import training  # noqa: E402
 from etchmark.catalog import Catalog  # noqa: E402
-from etchmark.evaluation.model import Model, Samples  # noqa: E402
+from etchmark.learning import training  # noqa: E402
+from etchmark.model import Model, Samples  # noqa: E402
 from etchmark.simulation import bounds  # noqa: E402
 from etchmark.simulation import microstructures as generate  # noqa: E402
 from etchmark.simulation.homogenization import homogenize  # noqa: E402

@@ -11,7 +11,7 @@ from model_module import model_module
 torch = pytest.importorskip("torch")
 
 from etchmark.catalog import Catalog  # noqa: E402
-from etchmark.evaluation.model import Model  # noqa: E402
+from etchmark.model import Model  # noqa: E402
 from etchmark.simulation.phase_field import CahnHilliard, Polynomial, noise  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]

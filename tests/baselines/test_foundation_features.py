@@ -16,9 +16,9 @@ pytest.importorskip("torch", reason="torch (extra `features`) is not installed")
 pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
 
 from etchmark.errors import UserError
-from etchmark.evaluation.model import FeatureSeconds, Samples
 from etchmark.evaluation.worker import load_build
-from etchmark.surfaces import mape
+from etchmark.learning.surfaces import mape
+from etchmark.model import FeatureSeconds, Samples
 
 FOLDER = Path(__file__).resolve().parents[2] / "baselines" / "foundation_features"
 WEIGHTS = os.environ.get("ETCHMARK_WEIGHTS", "").strip()
@@ -123,7 +123,7 @@ def test_top_keeps_the_features_that_matter(build: Any) -> None:
 
 
 def test_the_most_important_feature_is_found(build: Any) -> None:
-    from etchmark.surfaces import Data
+    from etchmark.learning.surfaces import Data
 
     generator = np.random.default_rng(0)
     features = generator.normal(size=(200, 20)).astype("f4") * np.logspace(-2, 2, 20)

@@ -13,7 +13,7 @@ pytest.importorskip("numba")
 pytest.importorskip("skimage")
 
 from etchmark.catalog import Catalog
-from etchmark.evaluation.model import Model
+from etchmark.model import Model
 from etchmark.simulation.grain_growth import GrainGrowth, voronoi
 
 ROOT = Path(__file__).resolve().parents[2]

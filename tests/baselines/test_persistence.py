@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from model_module import model_module
 
-from etchmark.evaluation.model import Model, Samples
+from etchmark.model import Model, Samples
 
 CODE = Path(__file__).resolve().parents[2] / "baselines" / "persistence" / "model.py"
 

@@ -10,9 +10,9 @@ from model_module import model_module
 
 torch = pytest.importorskip("torch")
 
-from etchmark import forecasting  # noqa: E402
 from etchmark.catalog import Catalog  # noqa: E402
-from etchmark.evaluation.model import Model, Samples  # noqa: E402
+from etchmark.learning import forecasting  # noqa: E402
+from etchmark.model import Model, Samples  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {

@@ -58,7 +58,7 @@ def dashboard(home: Path, content: Path | None = None) -> Iterator[str]:
     environment = {**os.environ, "ETCHMARK_HOME": str(home), "ETCHMARK_OFFLINE": "1"}
     if content is not None:
         environment["ETCHMARK_CONTENT"] = str(content)
-    command = [sys.executable, "-m", "etchmark.cli", "dashboard", "--port", str(port)]
+    command = [sys.executable, "-m", "etchmark", "dashboard", "--port", str(port)]
     with (home / "dashboard.log").open("wb") as log:
         served = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, start_new_session=True

@@ -26,7 +26,15 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hub folder with the small datasets and the reviewed results."""
     home = tmp_path_factory.mktemp("hub")
     for dataset, config in BUILDS:
-        command = [sys.executable, "-m", "etchmark.cli", "build", dataset, "--config", config]
+        command = [
+            sys.executable,
+            "-m",
+            "etchmark",
+            "build",
+            dataset,
+            "--config",
+            config,
+        ]
         environment = {**os.environ, "ETCHMARK_HOME": str(home), "ETCHMARK_OFFLINE": "1"}
         subprocess.run(command, env=environment, check=True, capture_output=True)
     return home

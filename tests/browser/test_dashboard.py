@@ -48,7 +48,7 @@ def first_model(hub: Path) -> str:
 
 def board(hub: Path) -> list[dict]:
     """What the command line says of the same registry."""
-    command = [sys.executable, "-m", "etchmark.cli", "leaderboard", BENCHMARK, "--json"]
+    command = [sys.executable, "-m", "etchmark", "leaderboard", BENCHMARK, "--json"]
     ran = subprocess.run(command, env=environment(hub), check=True, capture_output=True, text=True)
     return json.loads(ran.stdout)
 

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark.data.building import main
-from etchmark.data.columns import array_column, array_feature, with_features
+from etchmark.columns import array_column, array_feature, with_features
 from etchmark.data.shards import Shard, hash_of, match
 
 
@@ -122,7 +122,7 @@ class Costly:
     def start(self, *options: str, **env: str) -> subprocess.Popen[str]:
         """``etchmark build costly`` in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "etchmark.cli", "build", "costly", *options],
+            [sys.executable, "-m", "etchmark", "build", "costly", *options],
             env={**os.environ, **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

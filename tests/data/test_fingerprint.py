@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etchmark.columns import Columns, array_column, array_feature, encode_image
 from etchmark.data import fingerprint
-from etchmark.data.columns import Columns, array_column, array_feature, encode_image
 from etchmark.data.fingerprint import of_columns, of_splits, quantised
 
 

@@ -164,7 +164,7 @@ def test_the_target_fingerprint_does_not_depend_on_rows_or_splits() -> None:
 def test_arrays_are_stored_so_that_they_are_read_quickly(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from etchmark.data.columns import array_column
+    from etchmark.columns import array_column
 
     rows = 70
     fields = np.random.default_rng(0).normal(size=(rows, 6, 6)).astype(np.float16)

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from etchmark.catalog import catalog
+from etchmark.columns import Columns
 from etchmark.data import building, packaging, staging
-from etchmark.data.columns import Columns
 from etchmark.data.executors import Processes
 from etchmark.data.loading import find_config, read_manifest
 
@@ -230,7 +230,7 @@ def test_a_limit_of_the_system_on_written_files(costly: Any, tmp_path: Path) -> 
     import sys
 
     code = (
-        "import resource, signal, sys; from etchmark.cli import main;"
+        "import resource, signal, sys; from etchmark.commands.main import main;"
         "import etchmark.data.building;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY));"

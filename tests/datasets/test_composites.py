@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from etchmark.catalog import Catalog
+from etchmark.columns import Columns
 from etchmark.data import building
-from etchmark.data.columns import Columns
 from etchmark.data.shards import BuildContext, is_planned
 from etchmark.simulation import microstructures
 

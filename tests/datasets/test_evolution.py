@@ -17,8 +17,8 @@ import yaml
 pytest.importorskip("torch", reason="torch is not installed")
 
 from etchmark.catalog import Catalog
+from etchmark.columns import Columns
 from etchmark.data import building
-from etchmark.data.columns import Columns
 from etchmark.data.shards import BuildContext, Shard, is_planned
 from etchmark.errors import UserError
 

@@ -15,8 +15,8 @@ import pytest
 from sklearn.model_selection import KFold
 
 from etchmark.catalog import Catalog
+from etchmark.columns import Columns
 from etchmark.data import building
-from etchmark.data.columns import Columns
 from etchmark.data.loading import load_benchmark
 from etchmark.data.sources import SourcesUnavailable, read_listing
 

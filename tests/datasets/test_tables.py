@@ -242,7 +242,7 @@ def test_pytorch(parts: list[Path]) -> None:
 def test_in_whatever_order_things_are_imported(tmp_path: Path, imports: str) -> None:
     path = tmp_path / "arrays.parquet"
     features = {"cells": {"shape": [1, 2], "dtype": "uint8", "_type": "Array2D"}}
-    from etchmark.data.columns import array_column, with_features
+    from etchmark.columns import array_column, with_features
 
     values = np.arange(6, dtype=np.uint8).reshape(3, 1, 2)
     table = pa.table({"id": ["a", "b", "c"], "cells": array_column(values)})

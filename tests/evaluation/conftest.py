@@ -59,7 +59,7 @@ class Hub:
         """Run in a process of its own and go on."""
         arguments = ["evaluate", str(self.model(code)), "toy-line", "--track", "features", *options]
         return subprocess.Popen(
-            [sys.executable, "-m", "etchmark.cli", *arguments],
+            [sys.executable, "-m", "etchmark", *arguments],
             env={**os.environ, "TMPDIR": str(self.temporary)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -67,8 +67,8 @@ class Hub:
         )
 
     def board(self, protocol: str | None = None, *, everything: bool = False) -> list[dict]:
+        from etchmark.boards import standings
         from etchmark.catalog import catalog
-        from etchmark.registry import standings
         from etchmark.registry.store import Store
 
         frame = standings.standings(

@@ -70,7 +70,7 @@ def start(hub, *options: str) -> subprocess.Popen[bytes]:
     model = str(hub.folder / "mine")
     arguments = [part.format(model=model) for part in RESUME]
     return subprocess.Popen(
-        [sys.executable, "-m", "etchmark.cli", *arguments, *options],
+        [sys.executable, "-m", "etchmark", *arguments, *options],
         env={**os.environ, "TMPDIR": str(hub.temporary)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -228,7 +228,7 @@ def test_other_code_data_or_settings_begin_anew(hub, monkeypatch: pytest.MonkeyP
     others.add(folder())
     assert len(others | {first}) == 6
     # A loop of etchmark's own that is not what it was.
-    monkeypatch.setattr(checkpoints, "ENGINE", ("periodic.py", "ridge.py", "training.py"))
+    monkeypatch.setattr(checkpoints, "ENGINE", ("learning/periodic.py", "learning/training.py"))
     assert folder() not in others | {first}
 
 

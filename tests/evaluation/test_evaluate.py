@@ -129,21 +129,21 @@ FAILURES = {
     ),
     "negative seconds of features": (
         mean(
-            top="from etchmark.evaluation.model import FeatureSeconds",
+            top="from etchmark.model import FeatureSeconds",
             extra="def feature_seconds(self): return FeatureSeconds(-1.0, 0.0)",
         ),
         "feature_seconds().ever is -1; give seconds",
     ),
     "seconds of features that are no number": (
         mean(
-            top="from etchmark.evaluation.model import FeatureSeconds",
+            top="from etchmark.model import FeatureSeconds",
             extra="def feature_seconds(self): return FeatureSeconds(0.0, np.nan)",
         ),
         "feature_seconds().now is nan, not a finite number",
     ),
     "seconds of features that fall": (
         mean(
-            top="from etchmark.evaluation.model import FeatureSeconds",
+            top="from etchmark.model import FeatureSeconds",
             fit="self.spent = 9.0",
             predict="self.spent = 1.0",
             extra="spent = 0.0\n"
@@ -580,11 +580,11 @@ def test_cost_is_recorded_and_plausible(hub):
 
 KEEPS_FEATURES = """
     def read(self, ever, now):
-        from etchmark.evaluation.model import FeatureSeconds
+        from etchmark.model import FeatureSeconds
         self.read_so_far = self.feature_seconds() + FeatureSeconds(ever, now)
 
     def feature_seconds(self):
-        from etchmark.evaluation.model import FeatureSeconds
+        from etchmark.model import FeatureSeconds
         return getattr(self, "read_so_far", FeatureSeconds())
 """
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etchmark.data.columns import encode_image
+from etchmark.columns import encode_image
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation import layout

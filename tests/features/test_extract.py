@@ -69,7 +69,7 @@ def test_a_full_store_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyP
     first = features(pictures(3), spec, OUTPUTS, folder=tmp_path)
     # An import of either fails from here on.
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "etchmark.training", raising=False)
+    monkeypatch.delitem(sys.modules, "etchmark.learning.training", raising=False)
     monkeypatch.delitem(sys.modules, "etchmark.features.encoders")
     second = features(pictures(3), spec, OUTPUTS, folder=tmp_path)
     np.testing.assert_array_equal(first.values, second.values)

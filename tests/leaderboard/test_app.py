@@ -28,14 +28,16 @@ from PIL import Image
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 
+from etchmark.boards import standings
 from etchmark.catalog import catalog
 from etchmark.data import building, loading
 from etchmark.data.loading import load_benchmark
-from etchmark.registry import preview, standings, submissions
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring.predictions import write_frames
 from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard
+from etchmark.submission import preview
+from etchmark.submission import submit as submissions
 
 FOLDER = Path(__file__).resolve().parents[2] / "leaderboard"
 BENCHMARK = "toy-line"
@@ -464,7 +466,7 @@ def test_the_surface_of_a_volume_closes_around_its_cells(toy_volumes: Path) -> N
 )
 def test_logarithmic_axes_write_their_ticks_out(ends: tuple[float, float], expected: str) -> None:
     dashboard_data()
-    from dashboard_plots import log_axis
+    from dashboard.plots import log_axis
 
     axis = log_axis(ends)
     ticks = zip(axis["tickvals"], axis["ticktext"], strict=True)
@@ -480,7 +482,7 @@ def test_a_volume_of_any_shape_is_drawn(shape: tuple[int, int, int]) -> None:
 
 def dashboard_data() -> Any:
     sys.path.insert(0, str(FOLDER))
-    import dashboard_data as found
+    from dashboard import data as found
 
     return found
 
@@ -636,7 +638,7 @@ def test_curves_that_rest_on_test_scores_are_shown_nowhere(board: dict[str, Entr
         assert not any("Degree" in str(one.value) for one in app.segmented_control)
     (curves,) = [one for one in pages[0].segmented_control if "pick-curve" in str(one.key)]
     assert curves.options == ["Less data"]
-    import dashboard_curves
+    from dashboard import curves as dashboard_curves
 
     entry = Store().get(submission)
     assert entry is not None
@@ -771,7 +773,7 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
 def test_a_strip_shows_a_sample_from_its_first_frame_to_its_last(toy_frames: Path) -> None:
     data = dashboard_data()
     load_benchmark("toy-waves").truth("test")
-    import dashboard_parts as parts
+    from dashboard import parts
 
     spec = load_benchmark("toy-waves").spec
     found = parts.gallery(spec.dataset, spec.tracks["frames"].config)
@@ -920,7 +922,7 @@ def test_a_row_shows_its_interval_as_a_picture(board: dict[str, Entry]) -> None:
 
 def test_a_score_beyond_the_scale_is_told_from_one_at_its_end() -> None:
     dashboard_data()
-    import dashboard_plots as plots
+    from dashboard import plots
 
     scores = [10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 90.0, 150.0]
     frame = pd.DataFrame(
@@ -937,7 +939,7 @@ def test_a_score_beyond_the_scale_is_told_from_one_at_its_end() -> None:
 
 def test_differences_are_drawn_on_a_scale_on_which_they_are_seen() -> None:
     dashboard_data()
-    import dashboard_rollouts as rollouts
+    from dashboard import rollouts
 
     from etchmark.scoring.rollouts import rollout
 
@@ -956,7 +958,7 @@ def test_differences_are_drawn_on_a_scale_on_which_they_are_seen() -> None:
 
 def test_the_cost_that_is_shown_first_is_one_that_the_first_model_tells() -> None:
     dashboard_data()
-    import dashboard_cost as cost
+    from dashboard import cost
 
     ranked = pd.DataFrame(
         {
@@ -974,7 +976,7 @@ def test_the_cost_that_is_shown_first_is_one_that_the_first_model_tells() -> Non
 
 def test_two_blues_change_places_on_dark_ground(monkeypatch: pytest.MonkeyPatch) -> None:
     dashboard_data()
-    import dashboard_curves as curves
+    from dashboard import curves
 
     light = curves.styles()
     monkeypatch.setattr(curves, "colour", lambda: curves.SKY)
@@ -1123,7 +1125,7 @@ def test_csv_is_safe_for_spreadsheets(toy_content: Path, tmp_path: Path) -> None
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(FOLDER))
-    import dashboard_parts
+    from dashboard import parts as dashboard_parts
 
     return dashboard_parts
 
@@ -1153,7 +1155,7 @@ def test_links(parts) -> None:
 
 def test_names_beside_points_do_not_cover_each_other() -> None:
     dashboard_data()
-    from dashboard_labels import PLOT_PX, POINT_PX, name_box, name_places, pixels
+    from dashboard.labels import PLOT_PX, POINT_PX, name_box, name_places, pixels
 
     generator = np.random.default_rng(0)
     for count, spread in ((1, 1.2), (2, 1.2), (12, 1.2), (12, 1e9), (40, 1e9)):
@@ -1181,7 +1183,7 @@ def test_names_beside_points_do_not_cover_each_other() -> None:
 
 
 def test_plot_labels_are_escaped(parts) -> None:
-    import dashboard_plots
+    from dashboard import plots as dashboard_plots
 
     shown = dashboard_plots.label("<a href='javascript:x'>y</a>\u202e")
     assert "<" not in shown

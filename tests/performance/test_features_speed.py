@@ -21,7 +21,7 @@ timm = pytest.importorskip("timm", reason="timm (extra `features`) is not instal
 from etchmark.features.encoders import Encoder  # noqa: E402
 from etchmark.features.extract import features  # noqa: E402
 from etchmark.features.spec import EncoderSpec, Output  # noqa: E402
-from etchmark.training import multiplies_bfloat16  # noqa: E402
+from etchmark.learning.training import multiplies_bfloat16  # noqa: E402
 
 pytestmark = [pytest.mark.speed, pytest.mark.timeout(1200)]
 

@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from etchmark import files
+from etchmark.boards import standings
 from etchmark.catalog import catalog
-from etchmark.registry import standings
 from etchmark.registry.store import Store
 from etchmark.scoring.samples import from_table
 
 # Imports take most of a submit's time and none of its risk: they are over when it is timed.
 CHILD = """
 import sys
-import etchmark.present, etchmark.cli
+import etchmark.commands.present, etchmark.commands.main
 print("ready", flush=True)
 sys.stdin.readline()
-etchmark.cli.main(["submit", sys.argv[1], "toy-line", "--track", "features", "--protocol",
+etchmark.commands.main.main(["submit", sys.argv[1], "toy-line", "--track", "features", "--protocol",
                    "holdout", "--name", sys.argv[2]])
 """
 

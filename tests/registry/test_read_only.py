@@ -145,7 +145,7 @@ def test_a_store_that_is_kept_open_sees_what_the_owner_adds(
 def _submit_elsewhere(path: Path, hub: Path) -> None:
     arguments = ["submit", str(path), "toy-line", *OPTIONS, "--name", "new"]
     subprocess.run(
-        [sys.executable, "-m", "etchmark.cli", *arguments],
+        [sys.executable, "-m", "etchmark", *arguments],
         env={**os.environ, "ETCHMARK_HOME": str(hub)},
         check=True,
         capture_output=True,
@@ -209,7 +209,7 @@ def shared(hub: Path, toy_content: Path) -> Iterator[Path]:
 
 STRANGER = """
 import contextlib, io, json, os, sys
-from etchmark.cli import main
+from etchmark.commands.main import main
 
 plan = json.load(sys.stdin)
 

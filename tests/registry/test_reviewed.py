@@ -18,8 +18,8 @@ import pytest
 from etchmark.errors import UserError
 from etchmark.registry import reviewed
 from etchmark.registry.store import Store, read_record
-from etchmark.registry.submissions import submission_id
 from etchmark.specs import ResultRecord
+from etchmark.submission.submit import submission_id
 
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")
@@ -237,7 +237,7 @@ def test_writers_of_one_folder_take_turns_whatever_their_hubs(
     file = toy_predictions("third.csv")
     command("submit", file, *SUBMIT, "--name", "third", "--export", export).fine()
     monkeypatch.setenv("ETCHMARK_HOME", str(tmp_path / "another-home"))
-    arguments = [sys.executable, "-m", "etchmark.cli", "results", "add", str(export)]
+    arguments = [sys.executable, "-m", "etchmark", "results", "add", str(export)]
     with reviewed.alone(folder.parent):
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         with pytest.raises(subprocess.TimeoutExpired):

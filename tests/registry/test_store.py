@@ -231,9 +231,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_registry_as_it_was(
     rows = _rows(home)
     code = """
 import resource, signal, sys
-from etchmark.cli import main
+from etchmark.commands.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-import etchmark.present
+import etchmark.commands.present
 resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
 main(sys.argv[1:])
 """
@@ -262,15 +262,15 @@ def test_read_record_refuses_what_is_too_large(tmp_path):
 WORKER = """
 import sys, time
 from pathlib import Path
-import etchmark.present, etchmark.cli
+import etchmark.commands.present, etchmark.commands.main
 number, gate, file = sys.argv[1:]
 open(f"{gate}-{number}", "w").close()
 while not Path(gate).exists(): time.sleep(0.001)
 for again in range(2):
     name = "same" if again else f"model-{number}"
     try:
-        etchmark.cli.main(["submit", file, "toy-line", "--track", "features", "--protocol",
-                           "holdout", "--name", name])
+        etchmark.commands.main.main(["submit", file, "toy-line", "--track", "features",
+                                     "--protocol", "holdout", "--name", name])
     except SystemExit as left:
         if left.code:
             sys.exit(f"refused with {left.code}")

@@ -14,11 +14,11 @@ import yaml
 
 import etchmark
 from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.registry.preview import preview
-from etchmark.registry.submissions import score_file
 from etchmark.scoring import predictions
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard
+from etchmark.submission.preview import preview
+from etchmark.submission.submit import score_file
 
 Command = Callable[..., Any]
 Change = Callable[[np.ndarray], np.ndarray]

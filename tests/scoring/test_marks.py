@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import etchmark
-from etchmark.data.columns import Columns
+from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.store import Store

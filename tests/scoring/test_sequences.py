@@ -19,11 +19,11 @@ metrics = pytest.importorskip(
 import etchmark  # noqa: E402
 from etchmark.data.loading import Benchmark, load_benchmark  # noqa: E402
 from etchmark.errors import UserError  # noqa: E402
-from etchmark.registry.submissions import score_file  # noqa: E402
 from etchmark.scoring import predictions, sequences, template  # noqa: E402
 from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: E402
 from etchmark.scoring.score import score_samples  # noqa: E402
 from etchmark.specs import SplitScore  # noqa: E402
+from etchmark.submission.submit import score_file  # noqa: E402
 
 Frames = dict[str, np.ndarray]
 Write = Callable[..., Path]

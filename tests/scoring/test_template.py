@@ -11,8 +11,8 @@ import pytest
 
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
-from etchmark.registry.submissions import score_file
 from etchmark.scoring import predictions, template
+from etchmark.submission.submit import score_file
 
 
 def test_a_holdout(toy_content: Path, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, unknown
+from etchmark.columns import Columns, array_column, to_numpy
 from etchmark.data import fingerprint, packaging, shards, staging
-from etchmark.data.columns import Columns, array_column, to_numpy
 from etchmark.data.executors import Executor, Local
 from etchmark.data.shards import BuildContext
 from etchmark.data.staging import LabelCounts
@@ -413,4 +413,4 @@ def main(path: str) -> None:
 
     # Started as a program, not imported: the command line stands on the floors above this one.
     sys.argv = ["etchmark", "build", Path(path).resolve().parent.name, *sys.argv[1:]]
-    runpy.run_module("etchmark.cli", run_name="__main__")
+    runpy.run_module("etchmark", run_name="__main__")

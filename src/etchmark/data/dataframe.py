@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from etchmark.data.columns import Columns, is_nested, to_numpy
+from etchmark.columns import Columns, is_nested, to_numpy
 from etchmark.errors import UserError
 
 if TYPE_CHECKING:

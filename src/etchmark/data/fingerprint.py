@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from etchmark.data.columns import Columns
+from etchmark.columns import Columns
 
 DIGITS = 6
 # Read from text, so that they are the same on any machine: numpy's 10.0**-5 is not, it depends on

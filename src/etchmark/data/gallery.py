@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from etchmark.data.columns import Columns, features_of, nesting
+from etchmark.columns import Columns, features_of, nesting
 from etchmark.errors import UserError
 from etchmark.specs import Manifest
 

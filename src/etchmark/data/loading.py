@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
+from etchmark.columns import Columns
 from etchmark.data import building, dataframe, fingerprint, packaging
-from etchmark.data.columns import Columns
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import NotAllowed, UserError
 from etchmark.specs import BenchmarkSpec, Manifest, Protocol

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etchmark import __version__, files
+from etchmark.columns import Columns, is_nested, nesting, to_numpy
 from etchmark.data import fingerprint
-from etchmark.data.columns import Columns, is_nested, nesting, to_numpy
 from etchmark.errors import UserError
 from etchmark.specs import DataFile, DatasetSpec, Manifest
 

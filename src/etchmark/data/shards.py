@@ -137,15 +137,7 @@ def is_sharded(module: ModuleType) -> bool:
 @cache
 def _engine_digest() -> str:
     # Once per process: it stands for the code that is loaded, not for what the files say later.
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(__version__.encode())
-    for name in _ENGINE:
-        found = sorted((root / name).rglob("*.py")) if (root / name).is_dir() else [root / name]
-        for path in found:
-            if path.is_file():
-                digest.update(f"\n{path.relative_to(root).as_posix()}\n".encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{__version__}\n{files.digest_of_code(_ENGINE)}".encode()).hexdigest()
 
 
 def code_key(folder: Path, parameters: Mapping[str, Any]) -> str:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from etchmark.catalog import ModelSource
     from etchmark.data.loading import Benchmark
 
-ENGINE = ("forecasting.py", "periodic.py", "training.py")
-"""Modules of etchmark that models train with."""
+ENGINE = ("learning", "model.py")
+"""Modules and packages of etchmark that models train with: an edit invalidates checkpoints."""
 NOTE_EVERY_S = 1.0
 PEAK = "peak.json"
 
@@ -47,11 +47,10 @@ def folder_of(
         if path.is_file() and not _passed_over(path.relative_to(source.folder))
     }
     spec = benchmark.spec
-    package = Path(__file__).resolve().parents[1]
     parts = {
         "code": code,
-        # What was learnt by a faulty loop is not to be gone on with by one that was mended.
-        "engine": [files.sha256_of(package / name) for name in ENGINE],
+        # Never resume from what a faulty training loop has learnt.
+        "engine": files.digest_of_code(ENGINE),
         "params": source.params,
         "benchmark": spec.key,
         "track": [track, spec.tracks[track].inputs],

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from etchmark.evaluation.model import FeatureSeconds
+from etchmark.model import FeatureSeconds
 
 PARTS = ("ever", "now")
 

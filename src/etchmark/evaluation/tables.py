@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from etchmark.data.columns import features_of, is_nested, to_numpy
+from etchmark.columns import features_of, is_nested, to_numpy
 
 BATCH_ROWS = 1024
 

@@ -38,9 +38,9 @@ from etchmark import files, settings
 from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation import stated
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
-from etchmark.evaluation.model import Samples
 from etchmark.evaluation.process import END_SECONDS
 from etchmark.evaluation.tables import Table, pick, write
+from etchmark.model import Samples
 
 TARGET = "etchmark_target"
 GROUP = "etchmark_group"

@@ -111,7 +111,7 @@ class EncoderSpec:
             return self.precision
         if device == "cpu":
             return HALF if cpu_multiplies_bfloat16() else FULL
-        from etchmark.training import multiplies_bfloat16
+        from etchmark.learning.training import multiplies_bfloat16
 
         return HALF if multiplies_bfloat16(device) else FULL
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from etchmark.data.columns import Columns
+from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.specs import Bounds, Subset

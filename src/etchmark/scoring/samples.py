@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etchmark.data.columns import array_column, nesting, to_numpy
+from etchmark.columns import array_column, nesting, to_numpy
 from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import TERMS, VALUE_TERMS, sample_terms
 from etchmark.scoring.rollouts import Rollout, decode, encode

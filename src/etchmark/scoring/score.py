@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etchmark.data.columns import Columns
+from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions as reader

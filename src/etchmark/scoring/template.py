@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark import files
-from etchmark.data.columns import features_of
+from etchmark.columns import features_of
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.scoring import predictions

@@ -1,0 +1,100 @@
+"""Reference lines with their values, as far as they hold for what is looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from etchmark.boards.standings import Board
+from etchmark.catalog import Catalog
+from etchmark.errors import UserError
+from etchmark.registry.reviewed import HUB_RAN
+from etchmark.registry.store import REVIEWED, Store
+from etchmark.specs import BenchmarkSpec, Protocol, ReferenceLine
+
+
+def reference_values(
+    catalog: Catalog,
+    spec: BenchmarkSpec,
+    store: Store,
+    *,
+    protocol: str,
+    metric: str,
+    split: str | None = None,
+    frame: pd.DataFrame | None = None,
+) -> list[tuple[ReferenceLine, float]]:
+    """Lines to draw beside a board; one whose model has no score is left out.
+
+    Args:
+        catalog: where other benchmarks are found.
+        spec: the benchmark whose board it is.
+        store: the registry.
+        protocol: what the board shows.
+        metric: what the board shows.
+        split: what the board shows; the protocol's headline split if None.
+        frame: the ranked rows of all tracks, best first, if they are known already.
+    """
+    chosen = spec.protocols[protocol]
+    split = split or chosen.split
+    found = []
+    for line in spec.reference_lines:
+        shown = ((line.protocol, protocol), (line.metric, metric), (line.split, split))
+        if any(only not in {None, one} for only, one in shown):
+            continue
+        value = line.value
+        if line.benchmark is not None:
+            value = _elsewhere(catalog, store, line, metric, _place(chosen, split))
+        elif line.model is not None:
+            if frame is None:
+                board = Board(spec, store, protocol=protocol, split=split, metric=metric)
+                frame = board.leaders()
+            value = _score(frame, line.model, _track(catalog, spec, line))
+        if value is not None:
+            found.append((line, value))
+    return found
+
+
+def _place(protocol: Protocol, split: str) -> str | None:
+    """Name of an extra split; None for the headline split, which may be named otherwise."""
+    return None if split == protocol.split else split
+
+
+def _track(catalog: Catalog, spec: BenchmarkSpec, line: ReferenceLine) -> str | None:
+    """The track on which a line's model stands; None where neither line nor card names one."""
+    if line.track is not None or line.model is None:
+        return line.track
+    try:
+        return catalog.model(line.model).uses.get(spec.id)
+    except UserError:
+        # A model that is no baseline here, or whose card is broken, is still found by its name.
+        return None
+
+
+def _score(frame: pd.DataFrame, model: str | None, track: str | None) -> float | None:
+    """Score of a model, or of the best one; the best row on the track comes first."""
+    rows = np.ones(len(frame), dtype=bool)
+    if track is not None:
+        rows &= (frame["track"] == track).to_numpy(dtype=bool)
+    if model is not None:
+        # Nobody becomes the line that others are compared with by taking a name: what is neither
+        # run here nor reviewed does not count.
+        trusted = frame["status"].isin(HUB_RAN) | (frame["origin"] == REVIEWED)
+        rows &= ((frame["model"] == model) & trusted).to_numpy(dtype=bool)
+    scores = frame.loc[rows, "score"]
+    return None if scores.empty else float(scores.iloc[0])
+
+
+def _elsewhere(
+    catalog: Catalog, store: Store, line: ReferenceLine, metric: str, split: str | None
+) -> float | None:
+    """Score on another benchmark's headline protocol; None where it has none to compare with."""
+    try:
+        other = catalog.benchmark(line.benchmark or "")
+    except UserError:
+        # Another benchmark's broken or missing card is no reason to show nothing here.
+        return None
+    headline = other.protocols[other.headline]
+    if metric not in other.metrics or split not in {None, headline.split, *headline.extra_splits}:
+        return None
+    frame = Board(other, store, split=split, metric=metric).leaders()
+    return _score(frame, line.model, _track(catalog, other, line))

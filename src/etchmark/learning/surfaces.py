@@ -1,0 +1,313 @@
+"""Regression of a positive property on principal components: polynomial ridge, Gaussian process.
+
+For thousands of samples with thousands of features (two-point statistics, image features), where
+``etchmark.learning.heads`` is for tens to hundreds. Choices are made on validation samples where
+there are any, else on inner folds of the training samples, with whole groups left out if there are
+groups; they minimise the mean absolute percentage error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+from scipy.linalg import get_lapack_funcs
+
+# Not where they are used: every fold of an evaluation is a fork, which would import them anew.
+from sklearn.decomposition import PCA
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.preprocessing import PolynomialFeatures
+
+from etchmark.learning.heads import Fold, inner_folds
+
+COMPONENTS = (2, 4, 8, 16, 24, 32, 48)
+PENALTIES = tuple(np.logspace(-6, 2, 17))
+MAX_TERMS = 3300
+"""Terms of a polynomial beyond which a number of components is not tried."""
+GP_COMPONENTS = (16,)
+GP_ROWS = 1000
+INNER_FOLDS = 5
+
+Fitted = tuple[Any, float, float, int]
+"""A fitted process, the offset and unit of its target, the number of columns it reads."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples of a regression.
+
+    Attributes:
+        features: shape (samples, features), reduced to principal components; there may be none.
+        scalars: shape (samples, k), taken as they are beside the components; k may be 0.
+        target: positive values, shape (samples,).
+        groups: group label of each sample, or None.
+    """
+
+    features: np.ndarray
+    scalars: np.ndarray
+    target: np.ndarray
+    groups: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+class Components:
+    """Leading principal components, scaled by the standard deviation of the first.
+
+    Args:
+        rows: shape (samples, features).
+        count: how many to keep at most.
+        seed: of the randomised decomposition.
+
+    The common scale keeps small components small: a polynomial in them is then penalised for
+    leaning on them.
+    """
+
+    def __init__(self, rows: np.ndarray, count: int, seed: int) -> None:
+        kept = min(count, min(rows.shape) - 1)
+        self.pca = PCA(kept, svd_solver="randomized", random_state=seed).fit(rows)
+        self.scale = float(np.sqrt(self.pca.explained_variance_[0])) or 1.0
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        """Shape (samples, components), float64."""
+        return self.pca.transform(rows).astype(np.float64) / self.scale
+
+
+def mape(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Mean absolute percentage error."""
+    return 100.0 * float(np.mean(np.abs(prediction / target - 1.0)))
+
+
+def check_positive(target: np.ndarray, *, log: bool) -> None:
+    """Errors are relative, and logarithms may be asked for.
+
+    Raises:
+        ValueError: a target is zero, or not above zero where its logarithm is regressed.
+    """
+    if log and not (target > 0).all():
+        raise ValueError(f"a target of {target.min():g} has no logarithm; set log_target to false")
+    if not np.all(target):
+        raise ValueError("a target is zero, where a relative error says nothing")
+
+
+def _divisions(data: Data, held_out: Data | None, seed: int) -> list[Fold]:
+    """Rows to fit on and to choose on; rows of ``held_out`` are counted on from those of data."""
+    if held_out is not None:
+        return [(np.arange(len(data)), len(data) + np.arange(len(held_out)))]
+    folds = list(inner_folds(len(data), data.groups, seed))
+    if len(folds) <= INNER_FOLDS:
+        return folds
+    # Fewer folds hold the time down: each is the union of some of the ten.
+    held = [np.concatenate([rest for _, rest in folds[n::INNER_FOLDS]]) for n in range(INNER_FOLDS)]
+    everything = np.arange(len(data))
+    return [(np.setdiff1d(everything, rest), rest) for rest in held]
+
+
+def ridge_path(matrix: np.ndarray, vector: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
+    """Solutions of (matrix + penalty) x = vector for every penalty, shape (penalties, size).
+
+    One reduction to tridiagonal form serves all penalties, at a third of the work of eigenvectors.
+
+    Args:
+        matrix: symmetric, no eigenvalue below zero, shape (size, size).
+        vector: shape (size,).
+        penalties: above zero.
+    """
+    size = len(matrix)
+    if size == 1:
+        return vector / (matrix[0] + np.asarray(penalties)[:, None])
+    work = 64 * size
+    reduce, reflect, solve = get_lapack_funcs(("sytrd", "ormqr", "ptsv"), (matrix,))
+    packed, diagonal, beside, scales, _ = reduce(matrix, lower=1, lwork=work)
+
+    def turned(block: np.ndarray, way: str) -> np.ndarray:
+        # The reflectors lie below the diagonal and leave the first row alone.
+        rest, _, _ = reflect("L", way, packed[1:, :-1], scales, block[1:], lwork=work)
+        return np.concatenate([block[:1], rest])
+
+    inner = turned(vector[:, None], "T")[:, 0]
+    solved = [solve(diagonal + penalty, beside, inner)[2] for penalty in penalties]
+    return turned(np.stack(solved, axis=1), "N").T
+
+
+class _Surface:
+    """What the regressions share: components, target transform, and the choice among candidates."""
+
+    choices: Sequence[int] = ()
+
+    def __init__(self, *, log_target: bool, seed: int) -> None:
+        self.log_target = log_target
+        self.seed = seed
+
+    def _forth(self, target: np.ndarray) -> np.ndarray:
+        return np.log(target) if self.log_target else np.asarray(target, dtype=np.float64)
+
+    def _back(self, values: np.ndarray) -> np.ndarray:
+        # A wild extrapolation shall be a large number, not an infinite one.
+        return np.exp(np.clip(values, -50, 50)) if self.log_target else values
+
+    def _prepare(self, data: Data, held_out: Data | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores with the scalars in front, and targets, of all rows at hand."""
+        check_positive(data.target, log=self.log_target)
+        self.components = None
+        if data.features.shape[1]:
+            self.components = Components(data.features, max(self.choices), self.seed)
+        self.centre = data.scalars.mean(axis=0)
+        self.spread = np.where(data.scalars.std(axis=0) > 0, data.scalars.std(axis=0), 1.0)
+        parts = [data] if held_out is None else [data, held_out]
+        rows = np.concatenate([self._rows(part.features, part.scalars) for part in parts])
+        return rows, np.concatenate([part.target for part in parts])
+
+    def _rows(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
+        scaled = (scalars - self.centre) / self.spread
+        if self.components is None:
+            return scaled
+        return np.concatenate([scaled, self.components.scores(features)], axis=1)
+
+    def _candidates(self, rows: np.ndarray) -> list[int]:
+        """Numbers of columns to try: the scalars and some components."""
+        scalars = len(self.centre)
+        most = rows.shape[1] - scalars
+        return [scalars + count for count in self.choices if count <= most] or [rows.shape[1]]
+
+
+class PolynomialRidge(_Surface):
+    """Principal components and scalars → full polynomial → ridge regression.
+
+    Args:
+        degree: of the polynomial.
+        log_target: regress the logarithm.
+        components: numbers of components to choose from.
+        seed: of the decomposition and of inner folds.
+    """
+
+    def __init__(
+        self,
+        degree: int = 2,
+        *,
+        log_target: bool = True,
+        components: Sequence[int] = COMPONENTS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(log_target=log_target, seed=seed)
+        self.degree = degree
+        self.choices = components
+
+    def _terms(self, rows: np.ndarray) -> np.ndarray:
+        return PolynomialFeatures(self.degree, include_bias=False).fit_transform(rows)
+
+    def fit(self, data: Data, validation: Data | None = None) -> PolynomialRidge:
+        rows, target = self._prepare(data, validation)
+        best = (np.inf, 0, 0.0)
+        candidates = self._candidates(rows)
+        few = [one for one in candidates if comb(one + self.degree, one) <= MAX_TERMS]
+        for columns in few or candidates[:1]:
+            terms = self._terms(rows[:, :columns])
+            errors = np.zeros(len(PENALTIES))
+            for fit, held in _divisions(data, validation, self.seed):
+                paths = self._paths(terms[fit], self._forth(target[fit]))
+                for index, prediction in enumerate(self._apply(terms[held], paths)):
+                    errors[index] += mape(target[held], self._back(prediction)) * len(held)
+            index = int(np.argmin(errors))
+            best = min(best, (float(errors[index]), columns, PENALTIES[index]))
+        _, self.columns, self.penalty = best
+        terms = self._terms(rows[: len(data), : self.columns])
+        chosen = PENALTIES.index(self.penalty)
+        mean, scale, offset, slopes = self._paths(terms, self._forth(data.target))
+        self.fitted = (mean, scale, offset, slopes[chosen : chosen + 1])
+        return self
+
+    @staticmethod
+    def _paths(
+        terms: np.ndarray, values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+        """Mean, scale, offset, and coefficients for every penalty.
+
+        Penalties are relative to the number of samples.
+        """
+        mean, scale = terms.mean(axis=0), terms.std(axis=0)
+        scale = np.where(scale > 1e-12, scale, 1.0)
+        scaled, offset = (terms - mean) / scale, float(values.mean())
+        count, size = scaled.shape
+        rest = (values - offset) / count
+        # Among samples where they are fewer than terms: the same solution from a smaller matrix.
+        if size > count:
+            slopes = ridge_path(scaled @ scaled.T / count, rest, PENALTIES) @ scaled
+        else:
+            slopes = ridge_path(scaled.T @ scaled / count, scaled.T @ rest, PENALTIES)
+        return mean, scale, offset, slopes
+
+    @staticmethod
+    def _apply(
+        terms: np.ndarray, fitted: tuple[np.ndarray, np.ndarray, float, np.ndarray]
+    ) -> np.ndarray:
+        mean, scale, offset, slopes = fitted
+        return offset + slopes @ ((terms - mean) / scale).T
+
+    def predict(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
+        terms = self._terms(self._rows(features, scalars)[:, : self.columns])
+        return self._back(self._apply(terms, self.fitted)[0])
+
+    def parameter_count(self) -> int:
+        """What the regression fitted; the components come from unlabelled features."""
+        return int(self.fitted[3].size) + 1
+
+
+class GaussianProcess(_Surface):
+    """Principal components and scalars → Gaussian process with one length per column.
+
+    Lengths and noise are fitted by marginal likelihood on at most ``GP_ROWS`` training samples, the
+    posterior takes all of them (Rasmussen & Williams, Gaussian Processes for Machine Learning,
+    2006, DOI 10.7551/mitpress/3206.001.0001). The number of components is chosen like a penalty, if
+    there is a choice.
+    """
+
+    choices = GP_COMPONENTS
+
+    def _fit_one(self, rows: np.ndarray, values: np.ndarray) -> Fitted:
+        size = rows.shape[1]
+        spread = np.maximum(rows.std(axis=0), 1e-3)
+        kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
+            3.0 * spread, (1e-3, 1e4)
+        ) + WhiteKernel(1e-3, (1e-7, 1.0))
+        chosen = np.random.default_rng(self.seed).permutation(len(rows))[:GP_ROWS]
+        offset, unit = float(values.mean()), float(values.std()) or 1.0
+        small = GaussianProcessRegressor(kernel, n_restarts_optimizer=0, random_state=self.seed)
+        small.fit(rows[chosen], (values[chosen] - offset) / unit)
+        fixed: dict[str, Any] = {"optimizer": None}
+        whole: Any = GaussianProcessRegressor(small.kernel_, **fixed)
+        whole.fit(rows, (values - offset) / unit)
+        return whole, offset, unit, size
+
+    def _apply(self, fitted: Fitted, rows: np.ndarray) -> np.ndarray:
+        model, offset, unit, size = fitted
+        # In blocks, for the kernel between all pairs is held in memory.
+        blocks = np.array_split(rows[:, :size], max(1, len(rows) // 1000))
+        return self._back(offset + unit * np.concatenate([model.predict(one) for one in blocks]))
+
+    def fit(self, data: Data, validation: Data | None = None) -> GaussianProcess:
+        rows, target = self._prepare(data, validation)
+        candidates = self._candidates(rows)
+        best = (np.inf, candidates[0])
+        for columns in candidates if len(candidates) > 1 else []:
+            error = 0.0
+            for fit, held in _divisions(data, validation, self.seed):
+                fitted = self._fit_one(rows[fit, :columns], self._forth(target[fit]))
+                error += mape(target[held], self._apply(fitted, rows[held])) * len(held)
+            best = min(best, (error, columns))
+        self.columns = best[1]
+        own = rows[: len(data), : self.columns]
+        self.fitted = self._fit_one(own, self._forth(data.target))
+        return self
+
+    def predict(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
+        return self._apply(self.fitted, self._rows(features, scalars))
+
+    def parameter_count(self) -> int:
+        """Lengths, amplitude and noise, and one weight per training sample."""
+        return int(self.fitted[0].kernel_.theta.size + len(self.fitted[0].alpha_))

@@ -1,0 +1,101 @@
+"""What a submission or a baseline says about itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from etchmark.specs.base import (
+    Identifier,
+    Line,
+    Record,
+    Reference,
+    Url,
+)
+
+TrainingData = Literal["none", "declared", "unknown"]
+
+
+class ModelCard(Record):
+    """What a submission says of itself: ``--card`` file, or part of a baseline's card."""
+
+    title: Line | None = None
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    authors: Annotated[list[Line], Field(max_length=100)] = []
+    paper: Reference | None = None
+    code: Url | None = None
+    licence: Line | None = None
+    tags: Annotated[list[Annotated[Line, Field(max_length=40)]], Field(max_length=20)] = []
+    training_data: TrainingData = "unknown"
+    """Was the model trained on anything beyond the benchmark's training data?"""
+    training_data_note: Annotated[str, Field(max_length=2_000)] = ""
+    bibtex: Annotated[str, Field(max_length=5_000)] = ""
+
+
+class BenchmarkUse(Record):
+    """Where a variant runs: the track it reads on one benchmark."""
+
+    track: Identifier
+
+
+class CurveSpec(Record):
+    """Something that a model is run again and again with: ``evaluate --curves`` measures it.
+
+    Either ``shares`` of the training (and validation) samples, scored on the headline split, or
+    ``values`` of one of the model's parameters, scored on validation samples or inner folds.
+    """
+
+    title: Line
+    axis: Line
+    shares: list[Annotated[float, Field(gt=0, le=1)]] = []
+    draws: int = Field(default=3, ge=1, le=100)
+    """How many draws of samples a share below 1 is the mean of; the same ones for every model."""
+    param: Identifier | None = None
+    values: list[int | float] = []
+
+    @model_validator(mode="after")
+    def _either(self) -> CurveSpec:
+        if bool(self.shares) == bool(self.values):
+            raise ValueError("a curve has either shares or values")
+        if (self.param is None) == bool(self.values):
+            raise ValueError("values of a curve are those of its param; shares have none")
+        points = self.shares or self.values
+        if sorted(set(points)) != points:
+            raise ValueError("the points of a curve are given in rising order, each once")
+        return self
+
+
+class Variant(Record):
+    title: Line
+    params: dict[str, Any] = {}
+    description: str = ""
+    tags: list[Line] = []
+    benchmarks: dict[Identifier, BenchmarkUse] | None = None
+    """Overrides the card's ``benchmarks`` for this variant."""
+    curves: list[Identifier] = []
+    """Those of the card's curves that are measured with this variant."""
+
+
+class BaselineCard(ModelCard):
+    """``baselines/<name>/card.yaml``."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Identifier
+    takes_weights: bool = False
+    """It runs a pretrained encoder: ``--weights FILE`` is handed to ``build`` as ``weights_file``,
+    and its process knows where the folder of weights and the feature store are."""
+    curves: dict[Identifier, CurveSpec] = {}
+    variants: dict[Identifier, Variant] = {}
+    benchmarks: dict[Identifier, BenchmarkUse] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _curves_exist(self) -> BaselineCard:
+        for name, variant in self.variants.items():
+            for curve in variant.curves:
+                if curve not in self.curves:
+                    raise ValueError(f"variant {name!r} names a curve {curve!r} that is not there")
+        return self

@@ -1,0 +1,296 @@
+"""What datasets and benchmarks declare."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from etchmark.specs.base import (
+    Doi,
+    Identifier,
+    Line,
+    Record,
+    Sha256,
+    SplitName,
+    Url,
+)
+from etchmark.specs.targets import Bounds, FrameChecks, Target
+
+
+class Citation(Record):
+    """A paper: a short title and, where it has one, its DOI."""
+
+    title: Line
+    doi: Doi | None = None
+    url: Url | None = None
+
+
+class Picture(Record):
+    """A picture of samples that stands in the folder of a dataset."""
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*\.(png|gif)$")]
+    caption: Line
+    configs: list[Identifier] = Field(min_length=1)
+    """What it shows."""
+
+
+class DatasetConfig(Record):
+    """One configuration of a dataset: one table, one schema."""
+
+    title: Line
+    description: str
+    splits: list[SplitName] = Field(min_length=1)
+    network: bool = False
+    """True if building it needs files that must be downloaded first."""
+    own_use: bool = False
+    """True if its sources grant no licence: whoever builds it does not hand it on."""
+    rows: int = Field(gt=0)
+
+
+class DatasetSpec(Record):
+    """``datasets/<name>/dataset.yaml``: what ``build.py`` makes."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Identifier
+    version: int = Field(ge=1)
+    title: Line
+    summary: str
+    licence: Line
+    citations: list[Citation] = []
+    configs: dict[Identifier, DatasetConfig] = Field(min_length=1)
+    default_config: Identifier
+    label_columns: list[str] = Field(min_length=1)
+    """Columns kept in the frozen release of the configs that have them, to tell how far a rebuild
+    that differs is off."""
+    units: dict[Line, list[str]] = {}
+    """Columns of numbers by their unit; one that is not named has none."""
+    pictures: list[Picture] = []
+    parameters: dict[str, Any] = {}
+    """Generator parameters and seeds, handed to ``build.py`` and kept in the manifest."""
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> DatasetSpec:
+        if self.default_config not in self.configs:
+            raise ValueError(f"default_config {self.default_config!r} is not among configs")
+        columns = [column for named in self.units.values() for column in named]
+        if twice := [column for column in columns if columns.count(column) > 1]:
+            raise ValueError(f"units: column {twice[0]!r} is named twice")
+        for picture in self.pictures:
+            if unknown := [name for name in picture.configs if name not in self.configs]:
+                raise ValueError(f"{picture.file} shows {unknown[0]!r}, which is not among configs")
+        return self
+
+    def unit_of(self, column: str) -> str | None:
+        """The unit of a column; None if it has none."""
+        return next((unit for unit, columns in self.units.items() if column in columns), None)
+
+    def picture_of(self, config: str) -> Picture | None:
+        """The first picture of a config."""
+        return next((one for one in self.pictures if config in one.configs), None)
+
+
+class Track(Record):
+    """A named set of inputs: an explicit allow-list of stored columns of one config."""
+
+    title: Line
+    config: Identifier
+    inputs: list[str] = Field(min_length=1)
+    description: str = ""
+    fingerprint: Sha256
+    """Fingerprint of the config this track reads; a rebuild that differs is not scored."""
+
+
+class Protocol(Record):
+    """How the data are divided: fixed splits, or folds frozen in a column."""
+
+    title: Line
+    kind: Literal["holdout", "folds"]
+    description: str
+    split: Identifier
+    """Headline split: the test split of a holdout, the split that holds all folds otherwise."""
+    train_split: Identifier | None = None
+    validation_split: Identifier | None = None
+    fold_column: str | None = None
+    group_column: str | None = None
+    """Groups handed to the model for choices made inside the training data."""
+    extra_splits: list[Identifier] = []
+    fold_statistics: bool = False
+    """Report the mean and standard deviation over folds beside the pooled score."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if self.kind == "folds":
+            if self.fold_column is None:
+                raise ValueError("a protocol of kind folds needs fold_column")
+            if self.train_split or self.validation_split or self.extra_splits:
+                raise ValueError("a protocol of kind folds has one split only")
+        else:
+            if self.train_split is None:
+                raise ValueError("a protocol of kind holdout needs train_split")
+            if self.fold_column is not None or self.fold_statistics:
+                raise ValueError("fold_column and fold_statistics belong to kind folds")
+        return self
+
+
+class Subset(Record):
+    """Scored samples picked by one stored column; all conditions that are given must hold."""
+
+    title: Line
+    column: str
+    above: float | None = None
+    below: float | None = None
+    equals: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Subset:
+        numeric = self.above is not None or self.below is not None
+        if numeric == (self.equals is not None):
+            raise ValueError("a subset has either above and/or below, or equals")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise ValueError("a subset lies above a value that is less than the one below")
+        return self
+
+
+class LabelUncertainty(Record):
+    """Error of the labels themselves: differences within it have no physical meaning."""
+
+    metric: str
+    value: float = Field(gt=0)
+    """In the metric's unit."""
+    split: Identifier | None = None
+    """The split whose labels it was measured on; all of them if not given."""
+    description: str
+    source_file: str | None = None
+    """Where the value comes from, a path within the repository."""
+
+    def holds_for(self, metric: str, split: str) -> bool:
+        return metric == self.metric and split == (self.split or split)
+
+
+class ReferenceLine(Record):
+    """A line drawn on every plot of a benchmark: a baseline by name, or a value with its source.
+
+    ``protocol``, ``split`` and ``metric`` say where it is drawn; everywhere if they are not given.
+    """
+
+    label: Line
+    model: str | None = None
+    """A baseline; only what this hub ran or reviewed under that name counts."""
+    track: Identifier | None = None
+    """Track on which the model stands; the one that the baseline's card names if not given."""
+    best: bool = False
+    """The best ranked submission of another benchmark: a limit set by what can be seen there."""
+    benchmark: Identifier | None = None
+    """Benchmark on which the model stands; this one if not given."""
+    metric: str | None = None
+    value: float | None = None
+    protocol: Identifier | None = None
+    split: Identifier | None = None
+    source: Citation | None = None
+    note: Line | None = None
+    """What must be known to read it, such as other samples: quoted, not ranked."""
+
+    @model_validator(mode="after")
+    def _either(self) -> ReferenceLine:
+        if (self.model is not None) + (self.value is not None) + self.best != 1:
+            raise ValueError("a reference line has either model or value (or best: true)")
+        if self.value is not None and (self.source is None or self.metric is None):
+            raise ValueError("a reference value needs its metric and source")
+        if self.value is not None and self.benchmark is not None:
+            raise ValueError("a reference value belongs to no other benchmark; use note")
+        if self.best and self.benchmark is None:
+            raise ValueError("best needs the benchmark that it is best on")
+        if self.track is not None and self.value is not None:
+            raise ValueError("a reference value has no track; use note")
+        return self
+
+
+class BenchmarkSpec(Record):
+    """``benchmarks/<id>.yaml``: everything that identifies what is measured."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    id: Identifier
+    version: int = Field(ge=1)
+    title: Line
+    summary: str
+    description: str
+    dataset: Identifier
+    tracks: dict[Identifier, Track] = Field(min_length=1)
+    target: Target
+    target_fingerprint: Sha256
+    unit_column: str = "id"
+    """Column of the independent unit (sample, paper, trajectory) that the bootstrap resamples."""
+    unit_name: Line = "sample"
+    protocols: dict[Identifier, Protocol] = Field(min_length=1)
+    metrics: list[str] = Field(min_length=1)
+    primary_metric: str
+    bounds: Bounds | None = None
+    """Needed by the metric ``bound_violations``; scalar targets only."""
+    frames: FrameChecks | None = None
+    """Needed by the metrics of frames; targets of shape (frames, n, n) only."""
+    context_column: str | None = None
+    """Frames before the first one asked for; their last one is where changes are counted from."""
+    horizon_column: str | None = None
+    """Input that says how many frames are asked for; never more than the target's ``first``."""
+    subsets: dict[Identifier, Subset] = {}
+    label_uncertainty: LabelUncertainty | None = None
+    reference_lines: list[ReferenceLine] = []
+    licence: Line
+    citations: list[Citation] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BenchmarkSpec:
+        if self.primary_metric not in self.metrics:
+            raise ValueError(f"primary_metric {self.primary_metric!r} is not among metrics")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("metrics are named twice")
+        for name, track in self.tracks.items():
+            if len(set(track.inputs)) != len(track.inputs):
+                raise ValueError(f"track {name!r} names an input twice")
+            if self.target.column in track.inputs:
+                raise ValueError(f"track {name!r} hands out the target {self.target.column!r}")
+            if "id" in track.inputs:
+                raise ValueError(f"track {name!r} names 'id', which is no input")
+        return self
+
+    @model_validator(mode="after")
+    def _checks(self) -> BenchmarkSpec:
+        if "bound_violations" in self.metrics and self.bounds is None:
+            raise ValueError("the metric bound_violations needs bounds")
+        if self.bounds is not None and self.target.shape:
+            raise ValueError("bounds belong to scalar targets")
+        if self.frames is not None and len(self.target.shape) != 3:
+            raise ValueError("frames belong to targets of shape (frames, n, n)")
+        if len({self.frames is None, self.context_column is None, self.horizon_column is None}) > 1:
+            raise ValueError("frames, context_column and horizon_column are given together")
+        if (self.target.shape[:1] == [None]) != (self.frames is not None):
+            raise ValueError("a target whose first axis is null has frames, and no other has")
+        if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
+            raise ValueError("label_uncertainty is of a metric that is not among metrics")
+        for line in self.reference_lines:
+            if line.benchmark in {None, self.id} and line.track not in {None, *self.tracks}:
+                raise ValueError(
+                    f"reference line {line.label!r} names the unknown track {line.track!r}"
+                )
+        return self
+
+    @property
+    def key(self) -> str:
+        """``id@version``."""
+        return f"{self.id}@{self.version}"
+
+    @property
+    def unit_names(self) -> str:
+        """``unit_name`` of several."""
+        name = self.unit_name
+        return f"{name[:-1]}ies" if re.search("[^aeiou]y$", name) else f"{name}s"
+
+    @property
+    def headline(self) -> str:
+        """Name of the headline protocol: the first."""
+        return next(iter(self.protocols))

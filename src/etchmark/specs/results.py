@@ -1,0 +1,218 @@
+"""What a run leaves behind: the result record and its parts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from etchmark.specs.base import (
+    Count,
+    Identifier,
+    Line,
+    ModelName,
+    Record,
+    Sha256,
+)
+from etchmark.specs.cards import (
+    ModelCard,
+)
+
+
+class Cost(Record):
+    """What a run took; unknown parts are null.
+
+    ``feature_seconds`` is what computing the frozen features of all samples took, whenever that
+    was; ``fit_seconds`` is without it, ``predict_seconds`` with the part of the predicted samples.
+    ``seconds_each`` is the time of prediction of one sample, or of one frame where frames are
+    predicted; ``flops`` are the floating-point operations of the same, as the model counts them.
+    """
+
+    fit_seconds: float | None = Field(default=None, ge=0)
+    predict_seconds: float | None = Field(default=None, ge=0)
+    peak_memory_bytes: Count | None = None
+    parameters: Count | None = None
+    hardware: str | None = None
+    feature_seconds: float | None = Field(default=None, ge=0)
+    seconds_each: float | None = Field(default=None, ge=0)
+    flops: float | None = Field(default=None, ge=0)
+
+
+class Environment(Record):
+    etchmark: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git_commit: str | None = None
+    """Commit of the checkout that ran; ``-dirty`` is appended if tracked files were changed."""
+
+
+class MetricScore(Record):
+    """A score with its 95 % interval and, where they exist, its spread over seeds and folds."""
+
+    value: float
+    ci_low: float | None = None
+    ci_high: float | None = None
+    seed_sd: float | None = None
+    fold_mean: float | None = None
+    fold_sd: float | None = None
+
+
+class FoldScore(Record):
+    fold: int
+    n: Count
+    values: dict[str, float | None]
+
+
+class SubsetScore(Record):
+    """Scores of the samples of one declared subset of a split."""
+
+    subset: Identifier
+    n: Count
+    units: Count
+    metrics: dict[str, MetricScore]
+    """Without those that are undefined for so few samples."""
+
+
+class SplitScore(Record):
+    split: Identifier
+    n: Count
+    units: Count
+    seeds: Count
+    metrics: dict[str, MetricScore]
+    folds: list[FoldScore] = []
+    subsets: list[SubsetScore] = []
+
+    def subset_of(self, name: str) -> SubsetScore | None:
+        return next((score for score in self.subsets if score.subset == name), None)
+
+
+class CurvePoint(Record):
+    """One point of a curve: the model run anew with one thing changed."""
+
+    value: float
+    """Share of the training samples, or value of the parameter."""
+    samples: int = Field(ge=0)
+    """Training samples; over folds the mean, rounded."""
+    score: MetricScore | None = None
+    """Over several draws the mean, without an interval."""
+    draws: list[float] = []
+    """The score of each draw of training samples, where there are several."""
+    reason: str | None = None
+    """Why there is no score."""
+
+    @model_validator(mode="after")
+    def _either(self) -> CurvePoint:
+        if (self.score is None) == (self.reason is None):
+            raise ValueError("a point has either a score or a reason why not")
+        return self
+
+
+class Curve(Record):
+    """How a model's score changes with one thing, all else as in its submission."""
+
+    name: Identifier
+    title: Line
+    axis: Line
+    param: Identifier | None = None
+    """The parameter that changes; training samples if not given."""
+    split: Identifier
+    """The split of the samples that are scored: the headline one where samples change."""
+    scored_on: Literal["validation", "inner folds"] | None = None
+    """Where the values of a parameter are scored, so that choosing among them uses no test score;
+    absent where samples change, and in older records, which scored them on the headline split."""
+    metric: str
+    points: list[CurvePoint]
+
+    @property
+    def on_test_scores(self) -> bool:
+        """Whether values of a parameter were scored on the test samples: it is shown nowhere."""
+        return self.param is not None and self.scored_on is None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A record that was stored before the key existed is written as it was.
+        dumped = handler(self)
+        if self.scored_on is None:
+            dumped.pop("scored_on", None)
+        return dumped
+
+
+class Fingerprints(Record):
+    data: Sha256
+    target: Sha256
+    predictions: list[Sha256] = []
+
+
+Status = Literal["reported", "scored", "run", "verified"]
+
+
+class Claims(Record):
+    """What a submission says of itself and this hub did not measure: shown as claims only."""
+
+    params: dict[str, Any] = {}
+    made_with: dict[str, str] = {}
+    cost: Cost = Cost()
+    environment: Environment | None = None
+    curves: list[Curve] = []
+
+
+class ResultRecord(Record):
+    """One submission: who, on what, with which scores, at what cost."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    submission: Sha256
+    benchmark: Identifier
+    benchmark_version: int
+    track: Identifier
+    protocol: Identifier
+    name: ModelName
+    card: ModelCard
+    params: dict[str, Any] = {}
+    made_with: dict[str, str] = {}
+    """What the model says it used beside its code and the data: weights with their SHA-256."""
+    status: Status
+    outcome: Literal["ok", "failed"]
+    reason: str | None = None
+    """Why it failed."""
+    fingerprints: Fingerprints
+    scores: list[SplitScore] = []
+    curves: list[Curve] = []
+    cost: Cost = Cost()
+    environment: Environment | None = None
+    claims: Claims | None = None
+    """What the submitter states beside the predictions; absent if nothing is claimed."""
+    created: datetime
+    """UTC; of a submission from outside, when this hub accepted it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ResultRecord:
+        if self.created.utcoffset() is None or self.created.utcoffset().total_seconds() != 0:  # type: ignore[union-attr]
+            raise ValueError("created must be UTC")
+        if self.outcome == "ok" and (not self.scores or not self.fingerprints.predictions):
+            raise ValueError("a record of outcome ok has scores and prediction hashes")
+        if self.outcome == "failed" and (self.scores or not self.reason):
+            raise ValueError("a failed record has a reason and no scores")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_claims(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Records from before there were claims keep their bytes.
+        dumped = serialize(self)
+        if dumped.get("claims", ...) is None:
+            del dumped["claims"]
+        return dumped
+
+    def score_of(self, split: str) -> SplitScore | None:
+        return next((score for score in self.scores if score.split == split), None)
