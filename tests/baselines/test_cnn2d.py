@@ -24,19 +24,8 @@ FACES = ("section_x", "section_y", "section_z")
 DESIGNS = ("sections", "images")
 TINY = {"epochs": 2, "batch": 4, "pool": 3, "widths": [4, 4], "blocks": [1, 1]}
 
-
+pytestmark = pytest.mark.usefixtures("alone")
 cnn2d = model_module("cnn2d")
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path, monkeypatch):
-    """One thread, and a working directory of its own for checkpoints."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ETCHMARK_WORK", str(tmp_path))
-    yield
-    torch.set_num_threads(before)
 
 
 def _samples(design: str, rows: int = 8, cells: int = 12, seed: int = 0) -> Samples:

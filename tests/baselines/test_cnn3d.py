@@ -23,19 +23,8 @@ CONTRAST = 50.0
 YANG = (16, 32, 64, 128, 256)
 TINY = {"design": "periodic", "epochs": 2, "batch": 4, "widths": [4, 4], "blocks": [1, 1]}
 
-
+pytestmark = pytest.mark.usefixtures("alone")
 cnn3d = model_module("cnn3d")
-
-
-@pytest.fixture(autouse=True)
-def _alone(tmp_path, monkeypatch):
-    """One thread, and a working directory of its own for checkpoints."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ETCHMARK_WORK", str(tmp_path))
-    yield
-    torch.set_num_threads(before)
 
 
 def _samples(rows: int = 8, cells: int = 12, seed: int = 0) -> Samples:
