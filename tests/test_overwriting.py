@@ -294,7 +294,7 @@ def test_a_table_is_written_whole(
     toy_content: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while the last file of a template is written leaves none of them."""
-    from etchmark.scoring import predictions
+    from etchmark import predictions
 
     def interrupted(*_: object, **__: object) -> pa.Table:
         raise KeyboardInterrupt

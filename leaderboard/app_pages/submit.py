@@ -16,10 +16,10 @@ from etchmark.boards import standings as board
 from etchmark.catalog import catalog
 from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
+from etchmark.predictions.checks import named
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring import template
-from etchmark.scoring.checks import named
 from etchmark.specs import BenchmarkSpec, ModelCard
 from etchmark.submission import submit as submissions
 from etchmark.submission.preview import preview

@@ -19,10 +19,11 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import DoubtWarning, UserError
 from etchmark.evaluation.evaluate import Limits, Options, check_inputs
 from etchmark.evaluation.mini import mini_of
+from etchmark.predictions import incoming
+from etchmark.predictions.checks import named
 from etchmark.registry.store import Store
-from etchmark.scoring import incoming
-from etchmark.scoring.checks import named
 from etchmark.scoring.doubts import Doubt
+from etchmark.scoring.score import request_of
 from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord, SplitScore
 from etchmark.submission import submit as submissions
 
@@ -110,7 +111,7 @@ def _as_file(given: object, benchmark: Benchmark) -> Iterator[Path]:
     with files.temporary_folder() as folder:
         path = folder / "predictions.parquet"
         with named(path, incoming.NAME):
-            incoming.write(given, benchmark, path)
+            incoming.write(given, request_of(benchmark), path)
             yield path
 
 

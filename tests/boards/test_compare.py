@@ -16,9 +16,9 @@ from etchmark.boards.compare import Side
 from etchmark.boards.standings import sample_scores
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
+from etchmark.predictions import write_parts
 from etchmark.registry.store import LOCAL
 from etchmark.registry.tables import Entry
-from etchmark.scoring.predictions import write_frames
 from etchmark.specs import BenchmarkSpec, ModelCard
 from etchmark.submission import submit as submissions
 
@@ -154,7 +154,7 @@ def test_horizons(toy_frames: Path, tmp_path: Path) -> None:
     assert found.frames is not None
     truth = np.stack([found.frames[row] for row in range(5)]).astype(np.float64)
     path = tmp_path / "p.parquet"
-    write_frames(path, [(found.ids, truth + 0.25, np.zeros(5))])
+    write_parts(path, [(found.ids, truth + 0.25, np.zeros(5))])
     prepared = submissions.prepare_file(
         benchmark, path, name="waves", card=ModelCard(), track="frames", protocol="holdout"
     )

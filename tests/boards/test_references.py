@@ -13,10 +13,10 @@ import yaml
 from pydantic import ValidationError
 
 import etchmark
+from etchmark import predictions
 from etchmark.boards.references import reference_values
 from etchmark.catalog import catalog
 from etchmark.registry.store import LOCAL, REVIEWED, Store
-from etchmark.scoring import predictions
 from etchmark.specs import LabelUncertainty, ReferenceLine
 
 VALUE = {

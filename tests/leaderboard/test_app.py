@@ -32,9 +32,9 @@ from etchmark.boards import standings
 from etchmark.catalog import catalog
 from etchmark.data import building, loading
 from etchmark.data.loading import load_benchmark
+from etchmark.predictions import write_parts
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
-from etchmark.scoring.predictions import write_frames
 from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard
 from etchmark.submission import preview
 from etchmark.submission import submit as submissions
@@ -748,7 +748,7 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     path = tmp_path / "p.parquet"
     # An error that grows by as much from frame to frame.
     given = truth + 0.01 * np.arange(1, 7)[None, :, None, None]
-    write_frames(path, [(found.ids, given, np.zeros(5))])
+    write_parts(path, [(found.ids, given, np.zeros(5))])
     prepared = submissions.prepare_file(
         benchmark, path, name="waves", card=ModelCard(), track="frames", protocol="holdout"
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from etchmark import predictions
 from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.scoring import predictions
 from etchmark.scoring.score import Scored, read_for, score_predictions
 
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import etchmark
+from etchmark import predictions
 from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.scoring import predictions
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard
 from etchmark.submission.preview import preview
@@ -214,7 +214,7 @@ def test_frames(
     values = change(truth, repeated(waves).astype(np.float64))
     path = tmp_path / "p.parquet"
     parts = [(waves.truth("test").ids, values, np.zeros(5, dtype=int))]
-    predictions.write_frames(path, parts, kind=kind)
+    predictions.write_parts(path, parts, kind=kind)
     found = doubts(command, path, "toy-waves")
     assert [doubt["kind"] for doubt in found] == kinds
     assert all(message in doubt["message"] for doubt in found), found

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 import etchmark
+from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
-from etchmark.scoring import predictions
 from etchmark.scoring.marks import marks_of
 from etchmark.scoring.metrics import metric, outside, sample_terms
 from etchmark.scoring.samples import from_table, table_bytes, to_table

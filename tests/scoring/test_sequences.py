@@ -17,9 +17,11 @@ metrics = pytest.importorskip(
 )
 
 import etchmark  # noqa: E402
+from etchmark import predictions  # noqa: E402
 from etchmark.data.loading import Benchmark, load_benchmark  # noqa: E402
 from etchmark.errors import UserError  # noqa: E402
-from etchmark.scoring import predictions, sequences, template  # noqa: E402
+from etchmark.predictions import streaming  # noqa: E402
+from etchmark.scoring import template  # noqa: E402
 from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: E402
 from etchmark.scoring.score import score_samples  # noqa: E402
 from etchmark.specs import SplitScore  # noqa: E402
@@ -53,7 +55,7 @@ def write(waves: Benchmark, tmp_path: Path) -> Write:
             (waves.truth(split).ids, one, np.full(len(one), seed or 0))
             for split, one in values.items()
         ]
-        predictions.write_frames(path, parts)
+        predictions.write_parts(path, parts)
         return path
 
     return made
@@ -133,7 +135,7 @@ def test_seeds(waves: Benchmark, truth: Frames, tmp_path: Path) -> None:
         for seed, one in enumerate(given)
         for split in truth
     ]
-    predictions.write_frames(path, parts)
+    predictions.write_parts(path, parts)
     score = scores(waves, path)["test"]
     each = [np.sqrt(np.mean((one["test"] - truth["test"]) ** 2)) for one in given]
     assert score.seeds == 2
@@ -228,7 +230,7 @@ def test_reading_takes_a_few_samples_at_a_time(
 ) -> None:
     path = write(noisy(truth))
     whole = scores(waves, path)
-    monkeypatch.setattr(sequences, "VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(streaming, "VALUES_AT_ONCE", 1)
     assert scores(waves, path) == whole
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from etchmark import predictions
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
-from etchmark.scoring import predictions, template
+from etchmark.scoring import template
 from etchmark.submission.submit import score_file
 
 

@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from etchmark import files
+from etchmark import files, predictions
 from etchmark.data.loading import load_benchmark
 from etchmark.registry.store import LOCAL, Store, read_record
 from etchmark.registry.tables import Entry
-from etchmark.scoring import predictions
 from etchmark.specs import Cost
 from etchmark.submission import submit as submissions
 

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import etchmark
-from etchmark import files
+from etchmark import files, predictions
 from etchmark.errors import UserError
 from etchmark.registry.store import REVIEWED, Store, read_record
 from etchmark.registry.tables import Entry
-from etchmark.scoring import predictions
 from etchmark.submission import submit as submissions
 
 TRACK = ("--track", "features")

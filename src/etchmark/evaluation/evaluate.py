@@ -27,7 +27,7 @@ from typing import IO, Any
 import numpy as np
 import psutil
 
-from etchmark import environment, files, settings
+from etchmark import environment, files, predictions, settings
 from etchmark.catalog import ModelSource, pick_track
 from etchmark.data.loading import Benchmark
 from etchmark.errors import CannotRun, UserError
@@ -35,7 +35,6 @@ from etchmark.evaluation import checkpoints
 from etchmark.evaluation.layout import prepare
 from etchmark.evaluation.process import Descendants, end_marked, environment_of, new_token
 from etchmark.evaluation.worker import MAX_TRACE, SAMPLES, TRACE
-from etchmark.scoring import predictions
 from etchmark.specs import BenchmarkSpec, Cost
 from etchmark.text import plain
 
@@ -527,7 +526,7 @@ def _collect(
     spec = benchmark.spec
     declared = predictions.Declared(spec.key, track, protocol)
     if spec.frames is not None:
-        predictions.write_frames(out, parts, declared=declared)
+        predictions.write_parts(out, parts, declared=declared)
         return
     ids, values, seeds = (list(one) for one in zip(*parts, strict=True))
     predictions.write(

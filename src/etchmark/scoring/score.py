@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from etchmark import predictions as reader
 from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
-from etchmark.scoring import predictions as reader
+from etchmark.predictions.arranging import check_scored
+from etchmark.predictions.incoming import Request
+from etchmark.predictions.streaming import StreamedPredictions, read_streamed
 from etchmark.scoring import uncertainty
 from etchmark.scoring.doubts import Doubt, Evidence, Trivial, doubts_of, evidence_of, trivial_of
 from etchmark.scoring.marks import Marks, marks_of
@@ -23,7 +26,7 @@ from etchmark.scoring.metrics import (
     outside,
 )
 from etchmark.scoring.samples import SampleScores, value_terms
-from etchmark.scoring.sequences import FramesFile, FrameTally, fill, read_frames
+from etchmark.scoring.sequences import FrameTally, fill
 from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore, SubsetScore
 
 
@@ -167,8 +170,16 @@ def split_of_ids(benchmark: Benchmark, splits: Iterable[str]) -> dict[str, str]:
     }
 
 
+def request_of(benchmark: Benchmark) -> Request:
+    """What a benchmark asks predictions for, over all of its protocols."""
+    protocols = benchmark.spec.protocols.values()
+    splits = [split for protocol in protocols for split in (protocol.split, *protocol.extra_splits)]
+    split_of = split_of_ids(benchmark, splits)
+    return Request(split_of, {split: benchmark.prediction_shape(split) for split in splits})
+
+
 def score_predictions(
-    benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions | FramesFile
+    benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions | StreamedPredictions
 ) -> Scored:
     """Score what a predictions file holds under one protocol."""
     benchmark.check_target()
@@ -178,8 +189,8 @@ def score_predictions(
     known = {name for split in ids.values() for name in split}
     if not known.issuperset(given.ids):
         unscored = [split for split in benchmark.splits if split not in truths]
-        reader.check_scored(path, given.ids, protocol, split_of_ids(benchmark, unscored))
-    if isinstance(given, FramesFile):
+        check_scored(path, given.ids, protocol, split_of_ids(benchmark, unscored))
+    if isinstance(given, StreamedPredictions):
         placed = reader.arrange(path, given.ids, given.seeds, ids, headline)
         tallies = tally_frames(benchmark, path, given, truths, placed, drawn=headline)
         samples = samples_of_frames(benchmark, truths, placed, tallies)
@@ -236,13 +247,15 @@ def _scored(
     return Scored(scores, samples, doubts)
 
 
-def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predictions | FramesFile:
+def read_for(
+    benchmark: Benchmark, protocol: str, path: Path
+) -> reader.Predictions | StreamedPredictions:
     """Read a predictions file with the bounds that a benchmark's protocol sets."""
     truths = benchmark.scored_splits(protocol)
     rows = sum(len(truth.ids) for truth in truths.values())
     if benchmark.spec.frames is not None:
         sizes = [math.prod(truth.frames.shape[1:]) for truth in truths.values() if truth.frames]
-        return read_frames(path, rows=rows, elements=max(sizes))
+        return read_streamed(path, rows=rows, elements=max(sizes))
     shape = [int(size or 0) for size in benchmark.spec.target.shape]
     return reader.read(path, rows=rows, shape=shape)
 
@@ -250,7 +263,7 @@ def read_for(benchmark: Benchmark, protocol: str, path: Path) -> reader.Predicti
 def tally_frames(
     benchmark: Benchmark,
     path: Path,
-    given: FramesFile,
+    given: StreamedPredictions,
     truths: Mapping[str, Truth],
     placed: Mapping[str, tuple[list[int], np.ndarray]],
     *,

@@ -1,23 +1,17 @@
-"""Predictions of frames, scored as they are read: a file of them need not fit into memory.
-
-The file is that of every other benchmark, but ``prediction`` is a list as long as its split asks
-for. It is read twice: ids and seeds first, then the values, a few samples at a time.
-"""
+"""Scores predicted frames as they are read, sample by sample."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from etchmark.data.loading import Frames, Truth
-from etchmark.scoring import reading
-from etchmark.scoring.checks import Declared, refuse
+from etchmark.predictions.arranging import not_finite
+from etchmark.predictions.checks import refuse
+from etchmark.predictions.streaming import StreamedPredictions
 from etchmark.scoring.doubts import (
     PERSISTENCE_TERMS,
     Evidence,
@@ -27,65 +21,11 @@ from etchmark.scoring.doubts import (
 )
 from etchmark.scoring.frames import frame_terms
 from etchmark.scoring.metrics import TERMS, sample_terms
-from etchmark.scoring.predictions import not_finite
 from etchmark.scoring.rollouts import Rollout, rollout
 from etchmark.specs import BenchmarkSpec
 
 CENTRE = 0.5
 """From which the variance of the target is counted; any constant near its mean."""
-VALUES_AT_ONCE = 1 << 23
-"""Predicted values that are read at once, as far as the file's own parts allow."""
-
-
-@dataclass(frozen=True)
-class FramesFile:
-    """A predictions file of frames: its ids and seeds, shape (rows,), and where its values are."""
-
-    path: Path
-    ids: np.ndarray
-    seeds: np.ndarray
-    elements: int
-    """Values of the longest prediction that is asked for."""
-    declared: Declared = Declared()
-
-    def values(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Number of each row and its values, flat, in the order of the file."""
-        size = max(1, VALUES_AT_ONCE // self.elements)
-        row = 0
-        try:
-            with (
-                self.path.open("rb") as handle,
-                pq.ParquetFile(handle, page_checksum_verification=True) as file,
-            ):
-                for batch in file.iter_batches(size, columns=["prediction"], use_threads=False):
-                    column = batch.column(0)
-                    flat = column.flatten()
-                    if flat.null_count or column.null_count:
-                        raise refuse(self.path, "predictions hold empty cells", "fill every value")
-                    everything = flat.to_numpy(zero_copy_only=False)
-                    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-                    ends = np.cumsum(lengths)
-                    for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
-                        yield row, everything[end - length : end]
-                        row += 1
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise reading.unreadable(self.path, error) from None
-
-
-def read_frames(path: Path, *, rows: int, elements: int) -> FramesFile:
-    """Read ids and seeds of a predictions file of frames without trusting it.
-
-    Args:
-        path: parquet.
-        rows: number of samples that exist in all splits; bounds what is read.
-        elements: values of the longest prediction.
-
-    Raises:
-        UserError: the file is not a well-formed predictions file.
-    """
-    table = reading.read_bare(path, rows=rows, elements=elements)
-    found = reading.keys_of(path, table)
-    return FramesFile(path, found.ids, found.seeds, elements, found.declared)
 
 
 class FrameTally:
@@ -152,7 +92,7 @@ class FrameTally:
         return persistence_of(self.spec, self._repeated)
 
 
-def fill(tallies: Mapping[str, FrameTally], path: Path, given: FramesFile) -> None:
+def fill(tallies: Mapping[str, FrameTally], path: Path, given: StreamedPredictions) -> None:
     """Read a file once and add each row to the tally of its split.
 
     Raises:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
-from etchmark.scoring import pages, uncertainty
+from etchmark.predictions import pages
+from etchmark.predictions.reading import MAX_ID_LENGTH
+from etchmark.scoring import uncertainty
 from etchmark.scoring.metrics import TERMS, metric
-from etchmark.scoring.reading import MAX_ID_LENGTH
 from etchmark.scoring.samples import FRAME, OUTSIDE, ROLLOUT, SUBSET, SampleScores
 from etchmark.scoring.score import fold_scores, fold_statistics
 from etchmark.specs import MetricScore, SplitScore

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etchmark import files
+from etchmark import files, predictions
 from etchmark.columns import features_of
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
-from etchmark.scoring import predictions
+from etchmark.predictions.writing import FRAMES_ROWS
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Tem
     declared = predictions.Declared(spec.key, track, protocol)
     if spec.frames is not None:
         path = folder / "predictions.parquet"
-        predictions.write_frames(path, _empty_frames(truths), declared=declared)
+        predictions.write_parts(path, _empty_frames(truths), declared=declared)
         return Template(inputs, [path])
     ids = np.concatenate([truth.ids for truth in truths.values()])
     empty = np.full((len(ids), *(size or 0 for size in spec.target.shape)), np.nan)
@@ -104,7 +104,7 @@ def _empty_frames(
     """Ids, predictions and seeds of a file to fill, a few samples at a time."""
     for truth in truths.values():
         shape = truth.frames.shape[1:] if truth.frames else ()
-        for start in range(0, len(truth.ids), predictions.FRAMES_ROWS):
-            ids = truth.ids[start : start + predictions.FRAMES_ROWS]
+        for start in range(0, len(truth.ids), FRAMES_ROWS):
+            ids = truth.ids[start : start + FRAMES_ROWS]
             empty = np.full((len(ids), *shape), np.nan, dtype=np.float16)
             yield ids, empty, np.zeros(len(ids), dtype=np.int64)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from etchmark import environment, files
+from etchmark import environment, files, predictions
 from etchmark.catalog import (
     Catalog,
     ModelSource,
@@ -31,7 +31,6 @@ from etchmark.names import first_alike, unfit
 from etchmark.registry.identity import submission_id as submission_id
 from etchmark.registry.store import LOCAL, REVIEWED, Found, Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
-from etchmark.scoring import predictions
 from etchmark.scoring.doubts import Doubt
 from etchmark.scoring.samples import table_bytes
 from etchmark.scoring.score import Scored, read_for, score_predictions

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from etchmark.scoring import checks
+from etchmark.predictions import checks
 
 Cell = np.ndarray | None
 """A prediction as an array of floats, without an axis for a number; None where it is missing."""

@@ -17,12 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.scoring import checks, predictions
-from etchmark.scoring.cells import Cell, OddCell, cell_of, cell_of_lists, is_missing, kind_of
-from etchmark.scoring.checks import MAX_SEEDS, Declared, refuse
-from etchmark.scoring.score import split_of_ids
+from etchmark.predictions import arranging, checks, writing
+from etchmark.predictions.cells import Cell, OddCell, cell_of, cell_of_lists, is_missing, kind_of
+from etchmark.predictions.checks import MAX_SEEDS, Declared, refuse
 
 NAME = "predictions frame"
 """What messages call a table in memory."""
@@ -36,6 +34,16 @@ PART_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a benchmark asks predictions for."""
+
+    split_of: Mapping[str, str]
+    """The split of every sample that any protocol scores, by its id."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of one prediction, by split; empty for a single value."""
+
+
+@dataclass(frozen=True)
 class Table:
     """Columns of a table in memory, row by row."""
 
@@ -46,40 +54,30 @@ class Table:
     declared: Declared = Declared()
 
 
-def write(given: object, benchmark: Benchmark, path: Path) -> None:
+def write(given: object, request: Request, path: Path) -> None:
     """Write a table of predictions as a predictions file.
 
     Args:
         given: the table.
-        benchmark: what it is for; sets how many rows there may be, and their shape.
+        request: what the benchmark asks for: how many rows there may be, and their shape.
         path: where.
 
     Raises:
         UserError: it is no table of predictions, or it cannot be written.
     """
-    samples = _samples(benchmark)
-    table = _read(given, len(samples))
+    table = _read(given, len(request.split_of))
     try:
         if isinstance(table.cells, np.ndarray):
-            if benchmark.spec.target.shape and len(table.ids):
-                raise _wrong_shape(table.ids[0], (), benchmark, samples)
-            predictions.write(
-                path, table.ids, table.cells, seeds=table.seeds, declared=table.declared
-            )
+            if any(request.shapes.values()) and len(table.ids):
+                raise _wrong_shape(table.ids[0], (), request)
+            writing.write(path, table.ids, table.cells, seeds=table.seeds, declared=table.declared)
         else:
-            _write_arrays(path, table, benchmark, samples)
+            _write_arrays(path, table, request)
     except OSError as error:
         raise UserError(
             f"{path.parent}: the predictions cannot be written there"
             f" ({error.strerror or error}); free some space or let TMPDIR name another folder"
         ) from None
-
-
-def _samples(benchmark: Benchmark) -> dict[str, str]:
-    """The split of every sample that any protocol scores, by its id."""
-    protocols = benchmark.spec.protocols.values()
-    splits = [split for protocol in protocols for split in (protocol.split, *protocol.extra_splits)]
-    return split_of_ids(benchmark, splits)
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -282,23 +280,21 @@ def _converted(
 # --- arrays ------------------------------------------------------------------------------------
 
 
-def _write_arrays(
-    path: Path, table: Table, benchmark: Benchmark, samples: Mapping[str, str]
-) -> None:
+def _write_arrays(path: Path, table: Table, request: Request) -> None:
     """Write predictions that are arrays: as they are or flat, of the shape of their split."""
-    if unknown := [name for name in dict.fromkeys(table.ids) if name not in samples]:
-        raise predictions.unknown_ids(NAME, unknown, samples)
-    shapes = {split: benchmark.prediction_shape(split) for split in set(samples.values())}
+    split_of = request.split_of
+    if unknown := [name for name in dict.fromkeys(table.ids) if name not in split_of]:
+        raise arranging.unknown_ids(NAME, unknown, split_of)
     cells: list[np.ndarray] = []
     for name, cell in zip(table.ids, table.cells, strict=True):
-        shape = shapes[samples[name]]
+        shape = request.shapes[split_of[name]]
         flat = bool(shape) and cell.shape == (math.prod(shape),)
         if cell.shape != shape and not flat:
-            raise _wrong_shape(name, cell.shape, benchmark, samples)
+            raise _wrong_shape(name, cell.shape, request)
         cells.append(cell.ravel())
     half = all(cell.dtype == np.float16 for cell in cells)
     parts = _parts(table, cells, np.float16 if half else np.float32)
-    predictions.write_frames(
+    writing.write_parts(
         path, parts, declared=table.declared, kind=np.float16 if half else np.float32
     )
 
@@ -321,13 +317,12 @@ def _parts(
         start = stop
 
 
-def _wrong_shape(
-    name: str, shape: tuple[int, ...], benchmark: Benchmark, samples: Mapping[str, str]
-) -> UserError:
-    split = samples.get(name) or next(iter(samples.values()))
-    asked = benchmark.prediction_shape(split)
+def _wrong_shape(name: str, shape: tuple[int, ...], request: Request) -> UserError:
+    split = request.split_of.get(name) or next(iter(request.split_of.values()))
+    expected = request.shapes[split]
     what = f"has shape {shape}" if shape else "is one number"
     remedy = "give one number per sample"
-    if asked:
-        remedy = f"give arrays of shape {asked}, or flat ones with the last axis fastest"
-    return refuse(NAME, f"prediction of {name[:80]!r} {what}, not {asked or 'one number'}", remedy)
+    if expected:
+        remedy = f"give arrays of shape {expected}, or flat ones with the last axis fastest"
+    what = f"prediction of {name[:80]!r} {what}, not {expected or 'one number'}"
+    return refuse(NAME, what, remedy)

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etchmark import predictions
 from etchmark.errors import UserError
-from etchmark.scoring import predictions
-from etchmark.scoring.predictions import Declared, Predictions, check, read, write
+from etchmark.predictions import Declared, Predictions, check, read, write
 
 IDS = [f"s{row:02d}" for row in range(12)]
 VALUES = np.linspace(183.5, 713.0, 12)
@@ -328,7 +328,7 @@ BOMBS = """
 import os, pathlib, resource, sys
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from etchmark.errors import UserError
-from etchmark.scoring.predictions import read
+from etchmark.predictions import read
 folder = pathlib.Path(sys.argv[1])
 shapes = {"list": (2,), "list-groups": (2,)}
 first = folder / "honest.parquet"

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
-from etchmark.scoring import checks, pages
-from etchmark.scoring.checks import MAX_ID_LENGTH, MAX_SEEDS, Declared, refuse
+from etchmark.predictions import checks, pages
+from etchmark.predictions.checks import MAX_ID_LENGTH, MAX_SEEDS, Declared, refuse
 
 # No two branches can match the same digits, so that a long cell takes no longer to refuse.
 _NUMBER = re.compile(
