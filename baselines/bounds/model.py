@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 from etchmark.simulation import bounds
 
 POISSON = 0.3
@@ -19,7 +22,7 @@ def fraction_of(inputs: Inputs) -> tuple[np.ndarray, int]:
     return fraction, 3 if len(names) > 1 else parts[0].ndim - 1
 
 
-class Estimate:
+class Estimate(Savable):
     """C1111 of an isotropic arrangement of the phases."""
 
     def __init__(self, kind: str) -> None:
@@ -43,5 +46,10 @@ class Estimate:
         return 0
 
 
+@keeps_arguments
 def build(seed: int, device: str, kind: str) -> Estimate:
     return Estimate(kind)
+
+
+def load(folder: Path, device: str) -> Estimate:
+    return rebuild(build, folder, device)

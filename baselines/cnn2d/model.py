@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from etchmark.learning.training import (
     train,
 )
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 from etchmark.simulation import bounds
 
 FACES = ("section_x", "section_y", "section_z")
@@ -218,7 +220,7 @@ def image_views(given: Images) -> list[Images]:
 # --- models ------------------------------------------------------------------------------------
 
 
-class _Model(ABC):
+class _Model(Savable, ABC):
     """What both designs share: batches, views, the loop."""
 
     names: tuple[str, ...]
@@ -257,6 +259,18 @@ class _Model(ABC):
         return np.concatenate(found)
 
     @abstractmethod
+    def _network(self) -> nn.Module:
+        """The network of the design, with fresh weights."""
+
+    def _fresh(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return channels_last(self._network(), 2).to(self.device)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.network = self._fresh()
+        super().restore(state)
+
+    @abstractmethod
     def predict(self, inputs: Inputs, views: int | None = None) -> np.ndarray: ...
 
     def _train(self, loss: Any, samples: Samples, validation: Samples | None) -> None:
@@ -288,17 +302,19 @@ class _Model(ABC):
 class Sections(_Model):
     """Trains ``SectionsNetwork`` on log C1111 by the mean relative error."""
 
+    saved = ("mean", "spread", "network")
     names = FACES
     vary, views = staticmethod(varied_faces), staticmethod(face_views)
+
+    def _network(self) -> nn.Module:
+        return SectionsNetwork(self.size, self.dropout)
 
     def fit(self, train: Samples, validation: Samples | None = None) -> Sections:
         images = _images(train.inputs, FACES)
         logs = np.log(np.asarray(train.target, dtype=np.float64))
         self.mean, self.spread = float(logs.mean()), float(logs.std()) or 1.0
         wanted = torch.from_numpy(logs.astype(np.float32))
-        torch.manual_seed(self.seed)
-        network = SectionsNetwork(self.size, self.dropout)
-        self.network = channels_last(network, 2).to(self.device)
+        self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
             found = self.network(self._batch(images, rows, generator)).float()
@@ -319,8 +335,13 @@ class ImagesOfContrast(_Model):
     Whatever it is shown, no prediction leaves the bounds (plane strain).
     """
 
+    saved = ("scale", "centre", "width", "network")
+    parts = (BetweenLimits,)
     names = ("microstructure",)
     vary, views = staticmethod(varied_image), staticmethod(image_views)
+
+    def _network(self) -> nn.Module:
+        return ImagesNetwork(self.size, self.dropout)
 
     def _limits(self, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Reuss's and Voigt's bound of each image."""
@@ -340,9 +361,7 @@ class ImagesOfContrast(_Model):
         logs = np.log(np.asarray(train.inputs["contrast"], dtype=np.float64))
         self.centre, self.width = float(logs.mean()), float(logs.std()) or 1.0
         condition = torch.from_numpy(self._condition(train.inputs))
-        torch.manual_seed(self.seed)
-        network = ImagesNetwork(self.size, self.dropout)
-        self.network = channels_last(network, 2).to(self.device)
+        self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
             given = self._batch(images, rows, generator)
@@ -359,6 +378,7 @@ class ImagesOfContrast(_Model):
         return self.scale.values(self._outputs(given, views), *self._limits(inputs))
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -393,3 +413,7 @@ def build(
         raise ValueError(f"design is 'sections' or 'images', not {design!r}")
     schedule = Schedule(epochs, batch, learning_rate, weight_decay)
     return kinds[design](seed, device, schedule, Size(pool, tuple(widths), tuple(blocks)), dropout)
+
+
+def load(folder: Path, device: str) -> Sections | ImagesOfContrast:
+    return rebuild(build, folder, device)

@@ -7,8 +7,9 @@ number per sample. ``periodic`` also reads ``contrast``, the Young's modulus of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from etchmark.learning.training import (
     train,
 )
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 from etchmark.simulation import bounds
 
 
@@ -81,8 +83,10 @@ class YangNetwork(nn.Module):
         return self.dense(torch.cat(maps).flatten(1))[:, 0]
 
 
-class Yang:
+class Yang(Savable):
     """Trains ``YangNetwork`` on the standardised target by mean squared error."""
+
+    saved = ("mean", "spread", "side", "network")
 
     def __init__(self, seed: int, device: str, schedule: Schedule, widths: tuple[int, ...]) -> None:
         self.seed, self.device, self.schedule, self.widths = seed, device, schedule, widths
@@ -92,8 +96,8 @@ class Yang:
         target = np.asarray(train.target, dtype=np.float64)
         self.mean, self.spread = float(target.mean()), float(target.std()) or 1.0
         wanted = torch.from_numpy(((target - self.mean) / self.spread).astype(np.float32))
-        torch.manual_seed(self.seed)
-        self.network = YangNetwork(volumes.shape[-1], self.widths).to(self.device)
+        self.side = volumes.shape[-1]
+        self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
             given = torch.from_numpy(volumes[rows]).to(self.device)
@@ -103,6 +107,15 @@ class Yang:
         who = identity(self.seed, self.schedule, self.network, ids=train.ids, y=target)
         _run(self, loss, len(volumes), who, validation)
         return self
+
+    def _fresh(self) -> YangNetwork:
+        torch.manual_seed(self.seed)
+        return YangNetwork(self.side, self.widths).to(self.device)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.side = int(state["side"])
+        self.network = self._fresh()
+        super().restore(state)
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         volumes, found = _volumes(inputs), []
@@ -208,11 +221,14 @@ def equivalent(volumes: torch.Tensor) -> list[torch.Tensor]:
     return [volumes, turned.transpose(2, 3), volumes.transpose(2, 3), turned]
 
 
-class Periodic:
+class Periodic(Savable):
     """Trains ``PeriodicNetwork`` on log C1111, placed between the bounds of Reuss and Voigt.
 
     Whatever it is shown, no prediction leaves the bounds.
     """
+
+    saved = ("scale", "network")
+    parts = (BetweenLimits,)
 
     def __init__(
         self, seed: int, device: str, schedule: Schedule, design: dict[str, Any], views: int
@@ -230,8 +246,7 @@ class Periodic:
         volumes = _volumes(train.inputs)
         target = np.asarray(train.target, dtype=np.float64)
         self.scale = BetweenLimits(target, *self._limits(train.inputs))
-        torch.manual_seed(self.seed)
-        self.network = channels_last(PeriodicNetwork(**self.design), 3).to(self.device)
+        self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
             given = np.stack([varied(volumes[row], generator) for row in rows])
@@ -244,6 +259,14 @@ class Periodic:
         who = identity(self.seed, self.schedule, self.network, **more)
         _run(self, loss, len(volumes), who, validation)
         return self
+
+    def _fresh(self) -> nn.Module:
+        torch.manual_seed(self.seed)
+        return channels_last(PeriodicNetwork(**self.design), 3).to(self.device)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.network = self._fresh()
+        super().restore(state)
 
     def predict(self, inputs: Inputs, views: int | None = None) -> np.ndarray:
         volumes, found = _volumes(inputs), []
@@ -283,6 +306,7 @@ def _run(model: Any, loss: Any, rows: int, who: str, validation: Samples | None)
     )
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -319,3 +343,7 @@ def build(
     schedule = Schedule(epochs, batch, learning_rate, weight_decay=0.01)
     chosen = {"pool": pool, "widths": tuple(widths or (32, 64)), "blocks": tuple(blocks)}
     return Periodic(seed, device, schedule, chosen, views)
+
+
+def load(folder: Path, device: str) -> Yang | Periodic:
+    return rebuild(build, folder, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 from etchmark.learning.forecasting import Forecaster, FrameNetwork, Plan
 from etchmark.learning.periodic import PeriodicConv, channels_last, wrap
 from etchmark.learning.training import Schedule
+from etchmark.saving import keeps_arguments, rebuild
 
 
 class SpaceTimeConv(nn.Module):
@@ -79,6 +81,7 @@ class VolumeNetwork(nn.Module):
         return functional.pixel_shuffle(self.frame(self.volume(volume).squeeze(2)), self.patch)
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -108,3 +111,7 @@ def build(
         return FrameNetwork(network, given=given, made=made, multiple=patch)
 
     return Forecaster(make, seed, device, Schedule(**schedule), Plan(**plan))
+
+
+def load(folder: Path, device: str) -> Forecaster:
+    return rebuild(build, folder, device)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from etchmark.learning.forecasting import AT_ONCE, context_of, horizon_of
 from etchmark.learning.training import batches
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 from etchmark.simulation.phase_field import CahnHilliard, Polynomial
 
 STABILISER = 1.5
@@ -22,7 +24,7 @@ STABILISER = 1.5
 KNOWN = ("mobility", "gradient_energy", "frame_spacing")
 
 
-class CoarseSolver:
+class CoarseSolver(Savable):
     """Solves the equation from the last frame; learns nothing, since it knows the law.
 
     Args:
@@ -96,6 +98,7 @@ def _alike(inputs: Inputs, rows: int) -> Iterator[tuple[np.ndarray, tuple[float,
         yield np.flatnonzero(where.ravel() == number), (mobility, gradient_energy, spacing)
 
 
+@keeps_arguments
 def build(seed: int, device: str, *, steps: int, mobility_factor: float = 1.0) -> CoarseSolver:
     """A model that is never trained.
 
@@ -106,3 +109,7 @@ def build(seed: int, device: str, *, steps: int, mobility_factor: float = 1.0) -
         mobility_factor: what the true mobility is mistaken by.
     """
     return CoarseSolver(steps, mobility_factor, device)
+
+
+def load(folder: Path, device: str) -> CoarseSolver:
+    return rebuild(build, folder, device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from sklearn.ensemble import GradientBoostingRegressor
@@ -12,6 +13,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from etchmark import SklearnModel
 from etchmark.learning.heads import GroupedRidge, inner_folds
 from etchmark.model import Inputs, Samples, stack
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 # Standard atomic weights 2021, Prohaska et al., Pure Appl. Chem. 94 (2022) 573,
 # DOI 10.1515/pac-2019-0603 (abridged).
@@ -46,8 +48,10 @@ def composition(inputs: Inputs, unit: str) -> np.ndarray:
     return 100.0 * moles / moles.sum(axis=1, keepdims=True)
 
 
-class Regression:
+class Regression(Savable):
     """A regressor on 21 percentages."""
+
+    saved = ("model",)
 
     def __init__(self, make: Callable[[], object], unit: str) -> None:
         self.model = SklearnModel(make(), groups=isinstance(make(), (GroupedRidge, Boosting)))
@@ -62,8 +66,10 @@ class Regression:
         return self.model.predict({"composition": composition(inputs, self.unit)})
 
 
-class Boosting:
+class Boosting(Savable):
     """Gradient-boosted trees; the number of trees is chosen on inner folds."""
+
+    saved = ("model",)
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -86,8 +92,10 @@ class Boosting:
         return self.model.predict(features)
 
 
-class Process:
+class Process(Savable):
     """Gaussian process on standardised percentages, hyper-parameters by marginal likelihood."""
+
+    saved = ("mean", "spread", "process")
 
     def __init__(self, seed: int) -> None:
         kernel = ConstantKernel(1.0, (1e-3, 1e3)) * RBF(5.0, (0.5, 100.0)) + WhiteKernel(
@@ -161,23 +169,34 @@ def descriptors(inputs: Inputs) -> dict[str, np.ndarray]:
     }
 
 
-class DescriptorLine:
+Line = Sequence[float]
+"""A point of a straight line, x then y, and its slope."""
+
+
+def on_line(line: Line, x: np.ndarray) -> np.ndarray:
+    x0, y0, slope = line
+    return y0 + slope * (x - x0)
+
+
+class DescriptorLine(Savable):
     """A straight line on one descriptor, drawn towards the random-intercept mean.
 
     Rows weigh one over the root of their paper's number of rows. How far the line is followed
     (0: not at all) and, if several descriptors are offered, which one, is chosen on inner folds.
     """
 
+    saved = ("name", "follow", "mean", "line")
+
     def __init__(self, names: list[str] | None, seed: int) -> None:
         self.names, self.seed = names, seed
 
-    def _line(self, x: np.ndarray, target: np.ndarray, groups: np.ndarray) -> Callable:
+    def _line(self, x: np.ndarray, target: np.ndarray, groups: np.ndarray) -> Line:
         codes = np.unique(groups, return_inverse=True)[1]
         weight = 1.0 / np.sqrt(np.bincount(codes))[codes]
         x0, y0 = np.average(x, weights=weight), np.average(target, weights=weight)
         spread = float((weight * (x - x0) ** 2).sum())
         slope = float((weight * (x - x0) * (target - y0)).sum()) / spread if spread > 0 else 0.0
-        return lambda new: y0 + slope * (new - x0)
+        return x0, y0, slope
 
     def fit(self, train: Samples, validation: Samples | None = None) -> DescriptorLine:
         offered = descriptors(train.inputs)
@@ -190,7 +209,7 @@ class DescriptorLine:
             mean = random_intercept_mean(target[fit], groups[fit])
             for index, name in enumerate(names):
                 x = offered[name]
-                line = self._line(x[fit], target[fit], groups[fit])(x[held])
+                line = on_line(self._line(x[fit], target[fit], groups[fit]), x[held])
                 steps = mean + SHRINKAGE[:, None] * (line - mean)
                 errors[index] += np.abs(steps - target[held]).sum(axis=1)
         index, step = np.unravel_index(int(np.argmin(errors)), errors.shape)
@@ -200,11 +219,13 @@ class DescriptorLine:
         return self
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        line = self.line(descriptors(inputs)[self.name])
+        line = on_line(self.line, descriptors(inputs)[self.name])
         return self.mean + self.follow * (line - self.mean)
 
 
-class RandomInterceptMean:
+class RandomInterceptMean(Savable):
+    saved = ("mean",)
+
     def fit(self, train: Samples, validation: Samples | None = None) -> RandomInterceptMean:
         groups = train.groups if train.groups is not None else np.arange(len(train)).astype(str)
         self.mean = random_intercept_mean(train.target.astype(np.float64), groups)
@@ -217,6 +238,7 @@ class RandomInterceptMean:
         return 1
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -235,3 +257,7 @@ def build(
         "gaussian_process": lambda: Process(seed),
     }
     return Regression(makers[regressor], unit)
+
+
+def load(folder: Path, device: str) -> Regression | DescriptorLine | RandomInterceptMean:
+    return rebuild(build, folder, device)

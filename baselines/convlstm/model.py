@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional
 from etchmark.learning.forecasting import Forecaster, PaddedConv, Plan, RecurrentNetwork
 from etchmark.learning.periodic import channels_last
 from etchmark.learning.training import Schedule
+from etchmark.saving import keeps_arguments, rebuild
 
 Memory = list[tuple[torch.Tensor, torch.Tensor]]
 
@@ -72,6 +74,7 @@ class ConvLSTM(nn.Module):
         return functional.pixel_shuffle(self.last(features), self.patch), after
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -109,3 +112,7 @@ def build(
         )
 
     return Forecaster(make, seed, device, Schedule(**schedule), Plan(**plan))
+
+
+def load(folder: Path, device: str) -> Forecaster:
+    return rebuild(build, folder, device)

@@ -9,6 +9,7 @@ Every layer is a convolution: a network trained on one size of frame runs on any
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional
 from etchmark.learning.forecasting import Forecaster, FrameNetwork, PaddedConv, Plan
 from etchmark.learning.periodic import channels_last
 from etchmark.learning.training import Schedule
+from etchmark.saving import keeps_arguments, rebuild
 
 KERNEL, DILATION = 7, 3
 """Of the second part of the large kernel, which with the first covers 21 + 2 pixels."""
@@ -159,6 +161,7 @@ class FrameTranslator(nn.Module):
         return made.squeeze(1).unflatten(0, (-1, self.frames))
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -198,3 +201,7 @@ def build(
         )
 
     return Forecaster(make, seed, device, Schedule(**schedule), Plan(**plan))
+
+
+def load(folder: Path, device: str) -> Forecaster:
+    return rebuild(build, folder, device)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from etchmark import settings
-from etchmark.errors import UserError
+from etchmark.errors import CannotRun, UserError
 from etchmark.features.extract import Features, features
 from etchmark.features.images import Views, grey
 from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
@@ -25,6 +25,7 @@ from etchmark.features.weights import RANDOM
 from etchmark.learning.kernel_ridge import KernelRidge
 from etchmark.learning.surfaces import MAX_TERMS, Data, GaussianProcess, PolynomialRidge
 from etchmark.model import FeatureSeconds, Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
 PIXELS = "pixels"
@@ -34,7 +35,7 @@ ATOMIC_PERCENT = "_at"
 """How the columns of a composition end."""
 
 
-class FoundationFeatures:
+class FoundationFeatures(Savable):
     """Encoder, aggregation over faces, head.
 
     Args:
@@ -48,6 +49,8 @@ class FoundationFeatures:
         device: ``cpu`` or ``cuda``.
         weights: file of weights named by the caller.
     """
+
+    saved = ("reads_contrast", "kept", "weights_id", "head")
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class FoundationFeatures:
         self.seconds = FeatureSeconds()
         self.began: float | None = None
         self.made: Features | None = None
+        self.weights_id: str | None = None
 
     # --- inputs ---
 
@@ -98,11 +102,20 @@ class FoundationFeatures:
             )
             took = FeatureSeconds(self.made.seconds, self.made.spent)
             self.began, self.seconds = None, self.seconds + took
+            self._check_weights(self.made.recipe["weights"])
             flat = self.made.values
         faces = flat.reshape(len(columns), -1, flat.shape[1])
         if self.sections == "concatenate":
             return np.concatenate(list(faces), axis=1)
         return faces.mean(axis=0) if self.sections == "mean" else faces.max(axis=0)
+
+    def _check_weights(self, present: str) -> None:
+        """Refuse an encoder other than the one whose features the head was fitted on."""
+        if self.weights_id not in (None, present):
+            raise CannotRun(
+                f"the saved head was fitted on features of weights {self.weights_id}, and those on"
+                f" this machine are {present}; put the former into ETCHMARK_WEIGHTS"
+            )
 
     def _scalars(self, inputs: Inputs) -> np.ndarray:
         count = len(next(iter(inputs[name] for name in inputs)))
@@ -126,8 +139,10 @@ class FoundationFeatures:
     def fit(self, train: Samples, validation: Samples | None = None) -> FoundationFeatures:
         contrast = train.inputs["contrast"] if "contrast" in train.inputs else np.ones(1)
         self.reads_contrast = bool(np.ptp(contrast) > 0)
+        self.weights_id = None
         data = self._data(train)
         held_out = None if validation is None else self._data(validation)
+        self.weights_id = None if self.made is None else self.made.recipe["weights"]
         self.kept = np.arange(data.features.shape[1])
         if self.top is not None:
             self.kept = most_important(data)[: self.top]
@@ -201,6 +216,7 @@ def _head(name: str, log_target: bool, components: int | None, seed: int) -> Any
     return KernelRidge("rbf" if name == "kernel-ridge" else "linear", log_target=log_target)
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -292,3 +308,7 @@ def build(
         device=device,
         weights=None if weights_file is None else Path(weights_file),
     )
+
+
+def load(folder: Path, device: str) -> FoundationFeatures:
+    return rebuild(build, folder, device)

@@ -9,12 +9,14 @@ with the true coefficients: see ``etchmark.simulation.grain_growth``.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from etchmark.learning.forecasting import context_of, horizon_of
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 from etchmark.simulation.grain_growth import GrainGrowth, longest_step
 
 DEPTH = 0.01
@@ -24,7 +26,7 @@ RIM = 8
 KNOWN = ("mobility", "anisotropy", "gradient_energy", "frame_spacing")
 
 
-class GrainSolver:
+class GrainSolver(Savable):
     """Solves the equation from the last frame; learns nothing, since it knows the law.
 
     Args:
@@ -131,6 +133,7 @@ def _laws(inputs: Inputs, rows: int) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
+@keeps_arguments
 def build(
     seed: int, device: str, *, cells: int, dt: float, mobility_factor: float = 1.0
 ) -> GrainSolver:
@@ -144,3 +147,7 @@ def build(
         mobility_factor: what the true mobility is mistaken by.
     """
     return GrainSolver(cells, dt, mobility_factor, device)
+
+
+def load(folder: Path, device: str) -> GrainSolver:
+    return rebuild(build, folder, device)

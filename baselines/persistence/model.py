@@ -5,14 +5,17 @@ Needs no torch, so that the least that any model must beat is there for everyone
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 KINDS = ("last-frame", "linear")
 
 
-class Persistence:
+class Persistence(Savable):
     """Repeats the last frame, or adds the last change to it again and again; learns nothing."""
 
     def __init__(self, kind: str) -> None:
@@ -61,6 +64,7 @@ class Persistence:
         return None if self._pixels is None else 2.0 * self._pixels
 
 
+@keeps_arguments
 def build(seed: int, device: str, *, kind: str) -> Persistence:
     """A model that is never trained.
 
@@ -70,3 +74,7 @@ def build(seed: int, device: str, *, kind: str) -> Persistence:
         kind: ``last-frame`` or ``linear``.
     """
     return Persistence(kind)
+
+
+def load(folder: Path, device: str) -> Persistence:
+    return rebuild(build, folder, device)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 
-class SamePaperMean:
+class SamePaperMean(Savable):
     """Mean per DOI; the mean of all training samples for a DOI that was never seen."""
+
+    saved = ("overall", "means")
 
     def fit(self, train: Samples, validation: Samples | None = None) -> SamePaperMean:
         papers = train.inputs["doi"]
@@ -23,5 +28,10 @@ class SamePaperMean:
         return len(self.means) + 1
 
 
+@keeps_arguments
 def build(seed: int, device: str) -> SamePaperMean:
     return SamePaperMean()
+
+
+def load(folder: Path, device: str) -> SamePaperMean:
+    return rebuild(build, folder, device)

@@ -7,6 +7,7 @@ a pixel, so a few periodic convolutions at full resolution are enough, on cells 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional
 from etchmark.learning.forecasting import Forecaster, FrameNetwork, Plan
 from etchmark.learning.periodic import PeriodicConv, channels_last
 from etchmark.learning.training import Schedule
+from etchmark.saving import keeps_arguments, rebuild
 
 
 class Residual(nn.Module):
@@ -42,6 +44,7 @@ class StepNetwork(nn.Sequential):
         super().__init__(PeriodicConv(2, 1, width), *layers, nn.SiLU(), last)
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -70,3 +73,7 @@ def build(
         return FrameNetwork(network, conserving=conserving)
 
     return Forecaster(make, seed, device, Schedule(**schedule), Plan(**plan))
+
+
+def load(folder: Path, device: str) -> Forecaster:
+    return rebuild(build, folder, device)

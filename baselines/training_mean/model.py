@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 
-class TrainingMean:
+class TrainingMean(Savable):
+    saved = ("mean",)
+
     def fit(self, train: Samples, validation: Samples | None = None) -> TrainingMean:
         self.mean = train.target.mean(axis=0)
         return self
@@ -20,5 +25,10 @@ class TrainingMean:
         return int(np.size(self.mean))
 
 
+@keeps_arguments
 def build(seed: int, device: str) -> TrainingMean:
     return TrainingMean()
+
+
+def load(folder: Path, device: str) -> TrainingMean:
+    return rebuild(build, folder, device)

@@ -8,6 +8,7 @@ a Gaussian process, on principal components of the whole map or on a few short l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from etchmark.descriptors import two_point_statistics
 from etchmark.learning.heads import PCARegression
 from etchmark.learning.surfaces import Data, GaussianProcess, PolynomialRidge
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 PERIODIC = ("microstructure", "section_x", "section_y", "section_z")
 
@@ -24,12 +26,14 @@ def _half(statistics: np.ndarray) -> np.ndarray:
     return statistics.ravel()[: statistics.size // 2 + 1]
 
 
-class MicrographRegression:
+class MicrographRegression(Savable):
     """Autocorrelation of the bright phase up to ``max_lag`` pixels, linear.
 
     Micrographs are not periodic and differ in size, so each lag is normalised by its own number of
     pairs. No scale bars are given: lags are in pixels, which is part of what the score says.
     """
+
+    saved = ("head",)
 
     def __init__(self, max_lag: int, seed: int) -> None:
         self.max_lag = max_lag
@@ -53,8 +57,10 @@ class MicrographRegression:
         return self.head.parameter_count()
 
 
-class PeriodicRegression:
+class PeriodicRegression(Savable):
     """Autocorrelation of the stiff phase of periodic cells, and the logarithm of the contrast."""
+
+    saved = ("head",)
 
     def __init__(
         self,
@@ -118,6 +124,7 @@ def _scalars(inputs: Inputs) -> np.ndarray:
     return np.log(np.asarray(inputs["contrast"], dtype=np.float64))[:, None]
 
 
+@keeps_arguments
 def build(
     seed: int,
     device: str,
@@ -134,3 +141,7 @@ def build(
         return PeriodicRegression(max_lag, process, lags)
     ridge = PolynomialRidge(degree, log_target=log_target, seed=seed)
     return PeriodicRegression(max_lag, ridge, lags)
+
+
+def load(folder: Path, device: str) -> MicrographRegression | PeriodicRegression:
+    return rebuild(build, folder, device)

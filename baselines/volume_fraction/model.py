@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable, keeps_arguments, rebuild
 
 SECTIONS = ("section_x", "section_y", "section_z")
 # Only keeps equations solvable; a cubic in one or two variables cannot overfit thousands of rows.
@@ -21,12 +24,13 @@ def features_of(inputs: Inputs) -> np.ndarray:
     return np.stack([fraction, np.log(np.asarray(inputs["contrast"], dtype=np.float64))], axis=1)
 
 
-class VolumeFraction:
+class VolumeFraction(Savable):
+    saved = ("regressor",)
+
     def __init__(self, degree: int, log_target: bool) -> None:
         self.log_target = log_target
-        self.ridge = Ridge(ALPHA)
         self.regressor = make_pipeline(
-            StandardScaler(), PolynomialFeatures(degree), StandardScaler(), self.ridge
+            StandardScaler(), PolynomialFeatures(degree), StandardScaler(), Ridge(ALPHA)
         )
 
     def fit(self, train: Samples, validation: Samples | None = None) -> VolumeFraction:
@@ -40,8 +44,14 @@ class VolumeFraction:
 
     def parameter_count(self) -> int:
         # Terms that are constant (a single contrast) carry no weight.
-        return int(np.count_nonzero(self.ridge.coef_)) + 1
+        ridge: Ridge = self.regressor[-1]  # type: ignore[assignment]
+        return int(np.count_nonzero(ridge.coef_)) + 1
 
 
+@keeps_arguments
 def build(seed: int, device: str, log_target: bool, degree: int = 3) -> VolumeFraction:
     return VolumeFraction(degree, log_target)
+
+
+def load(folder: Path, device: str) -> VolumeFraction:
+    return rebuild(build, folder, device)

@@ -11,7 +11,12 @@ what it likes. With ``etchmark evaluate --resume`` (and ``etchmark results run``
 outlives an interruption: a model that saves its state there while it fits, and looks for it when
 ``fit`` begins, goes on where it stopped. The process may be killed at any moment, so a state is
 written under another name and then renamed. The time of fitting is summed over interruptions. Other
-code, parameters, data or device begin anew, and once the result is stored the directory is removed.
+code, parameters, data or device start from nothing, and once the result is stored the directory is
+removed.
+
+A fitted model that can be used later has ``save(folder)``, and its ``model.py`` a function
+``load(folder, device)`` beside ``build``; ``etchmark evaluate --keep-model`` wants both. Neither
+uses pickle: see ``etchmark.saving``, which most models need two lines of.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from etchmark.saving import Savable
 
 Inputs = Mapping[str, np.ndarray]
 
@@ -76,7 +83,9 @@ class Model(Protocol):
     Optional methods: ``parameter_count() -> int | None`` tells the number of fitted parameters,
     ``flops() -> float | None`` the floating-point operations of predicting one sample, or one frame
     where frames are predicted, ``feature_seconds() -> FeatureSeconds`` the time of features that
-    are kept between runs, so that a run from the store and one without it tell the same times.
+    are kept between runs, so that a run from the store and one without it tell the same times,
+    ``save(folder)`` writes the fitted model into an empty folder, for a module function
+    ``load(folder, device)`` to read.
     """
 
     def fit(self, train: Samples, validation: Samples | None) -> Any: ...
@@ -105,8 +114,10 @@ def stack(inputs: Inputs, columns: Sequence[str] | None = None) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-class SklearnModel:
+class SklearnModel(Savable):
     """A scikit-learn regressor on stacked numeric columns.
+
+    It can be saved if the estimator is scikit-learn's own or ``etchmark.saving.Savable``.
 
     Args:
         estimator: anything with ``fit(X, y)`` and ``predict(X)``.
@@ -114,6 +125,8 @@ class SklearnModel:
         groups: hand the groups to ``fit(X, y, groups=...)``, for estimators that choose
             hyper-parameters by grouped cross-validation.
     """
+
+    saved = ("estimator",)
 
     def __init__(
         self, estimator: Any, columns: Sequence[str] | None = None, *, groups: bool = False

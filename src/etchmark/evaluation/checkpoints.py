@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from etchmark.catalog import ModelSource
     from etchmark.data.loading import Benchmark
 
-ENGINE = ("learning", "model.py")
+ENGINE = ("learning", "model.py", "saving.py")
 """Modules and packages of etchmark that models train with: an edit invalidates checkpoints."""
 NOTE_EVERY_S = 1.0
 PEAK = "peak.json"

@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +34,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from etchmark.learning import training
 from etchmark.learning.periodic import wrap
 from etchmark.learning.training import Schedule, batches
-
-if TYPE_CHECKING:
-    from etchmark.model import Inputs, Samples
+from etchmark.model import Inputs, Samples
+from etchmark.saving import Savable
 
 AT_ONCE = {"cpu": 2**16, "cuda": 2**18}
 """Pixels of a frame, summed over trajectories, that are forecast together."""
@@ -422,7 +421,7 @@ def flops_per_frame(network: FrameNetwork, *, shown: int, frames: int, side: int
 # --- the model ---------------------------------------------------------------------------------
 
 
-class Forecaster:
+class Forecaster(Savable):
     """A model that trains a network on windows of trajectories and rolls it out.
 
     After every epoch it forecasts the validation trajectories from their context to their horizon;
@@ -436,6 +435,8 @@ class Forecaster:
         schedule: epochs, windows per step and rates; AdamW under one cycle.
         plan: windows, rollout in training, symmetries, patience.
     """
+
+    saved = ("network",)
 
     def __init__(
         self,

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
+
+from etchmark.saving import Savable
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 SVR_COMPONENTS = (4, 8, 16, 32, 64)
@@ -49,12 +52,14 @@ def _threads(features: np.ndarray) -> AbstractContextManager[object]:
     return threadpool_limits(1, "blas")
 
 
-class Projection:
+class Projection(Savable):
     """Principal components of some rows, applied to others.
 
     Args:
         rows: shape (samples, features).
     """
+
+    saved = ("mean", "scale", "axes")
 
     def __init__(self, rows: np.ndarray) -> None:
         self.mean = rows.mean(axis=0)
@@ -78,12 +83,14 @@ def linear_path(train: np.ndarray, target: np.ndarray, test: np.ndarray) -> np.n
     return target.mean() + path.T
 
 
-class BlockScaler:
+class BlockScaler(Savable):
     """Centres columns and brings each block of columns to unit total variance.
 
     Args:
         blocks: number of columns of each block; one may be -1 (the rest).
     """
+
+    saved = ("centre", "scale")
 
     def __init__(self, blocks: Sequence[int]) -> None:
         self.blocks = blocks
@@ -103,12 +110,15 @@ class BlockScaler:
         return (features - self.centre) / self.scale
 
 
-class PCARegression:
+class PCARegression(Savable):
     """Blocks of features → principal components → linear or support vector regression.
 
     The number of components, and for the SVR (RBF kernel) also C, minimise the absolute error of
     inner folds. ``head`` is ``linear`` or ``svr``.
     """
+
+    saved = ("scaler", "space", "components", "centre", "slopes", "spread", "svr")
+    parts = (BlockScaler, Projection)
 
     def __init__(self, head: str = "linear", blocks: Sequence[int] = (-1,), seed: int = 0) -> None:
         if head not in {"linear", "svr"}:
@@ -116,6 +126,10 @@ class PCARegression:
         self.head = head
         self.blocks = blocks
         self.seed = seed
+        # One head has no slopes, the other neither a spread nor support vectors.
+        self.slopes: Any = None
+        self.spread = 1.0
+        self.svr: Any = None
 
     def fit(
         self, features: np.ndarray, target: np.ndarray, groups: np.ndarray | None = None
@@ -179,7 +193,7 @@ class PCARegression:
         return (len(self.slopes) if self.head == "linear" else int(self.svr.dual_coef_.size)) + 1
 
 
-class GroupedRidge:
+class GroupedRidge(Savable):
     """Ridge regression, its penalty chosen on inner folds.
 
     Args:
@@ -189,6 +203,9 @@ class GroupedRidge:
             new sample holds more of it.
         seed: of random inner folds.
     """
+
+    saved = ("mean", "spread", "space", "inner", "centre", "alpha")
+    parts = (Projection,)
 
     def __init__(
         self, alphas: Sequence[float] = RIDGE_ALPHA, *, standardise: bool = True, seed: int = 0

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from etchmark.learning.surfaces import Data, check_positive, mape
+from etchmark.saving import Savable
 
 PENALTIES = tuple(np.logspace(-7, 2, 28))
 """On the scale of the mean eigenvalue of the kernel matrix."""
@@ -24,7 +25,7 @@ LARGEST_BLOCK = 1000
 """Samples of a group beyond which it is left out in parts (the solve grows with the cube)."""
 
 
-class KernelRidge:
+class KernelRidge(Savable):
     """Ridge regression in the space of a kernel, with an intercept that is not penalised.
 
     Features and scalars are two blocks, each centred and brought to unit total variance.
@@ -35,6 +36,8 @@ class KernelRidge:
         lengths: of the radial kernel, to choose from.
         seed: of the samples from which distances are estimated.
     """
+
+    saved = ("centres", "scales", "train", "offset", "weights", "means", "length", "penalty")
 
     def __init__(
         self,

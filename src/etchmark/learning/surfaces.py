@@ -23,6 +23,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.preprocessing import PolynomialFeatures
 
 from etchmark.learning.heads import Fold, inner_folds
+from etchmark.saving import Savable
 
 COMPONENTS = (2, 4, 8, 16, 24, 32, 48)
 PENALTIES = tuple(np.logspace(-6, 2, 17))
@@ -56,7 +57,7 @@ class Data:
         return len(self.target)
 
 
-class Components:
+class Components(Savable):
     """Leading principal components, scaled by the standard deviation of the first.
 
     Args:
@@ -68,9 +69,14 @@ class Components:
     leaning on them.
     """
 
+    saved = ("pca", "scale")
+
     def __init__(self, rows: np.ndarray, count: int, seed: int) -> None:
         kept = min(count, min(rows.shape) - 1)
         self.pca = PCA(kept, svd_solver="randomized", random_state=seed).fit(rows)
+        # A view of a larger array, column by column: that layout is saved only if it is whole, and
+        # with another one the last bits of the scores differ.
+        self.pca.components_ = np.asfortranarray(self.pca.components_)
         self.scale = float(np.sqrt(self.pca.explained_variance_[0])) or 1.0
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
@@ -135,9 +141,11 @@ def ridge_path(matrix: np.ndarray, vector: np.ndarray, penalties: Sequence[float
     return turned(np.stack(solved, axis=1), "N").T
 
 
-class _Surface:
+class _Surface(Savable):
     """What the regressions share: components, target transform, and the choice among candidates."""
 
+    saved = ("components", "centre", "spread", "columns", "fitted")
+    parts = (Components,)
     choices: Sequence[int] = ()
 
     def __init__(self, *, log_target: bool, seed: int) -> None:

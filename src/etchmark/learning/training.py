@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from etchmark import files, settings
 from etchmark.environment import cpu_multiplies_bfloat16
+from etchmark.saving import Savable
 
 CHECKPOINT = "checkpoint.pt"
 """File in the working directory that an evaluation gives to a model."""
@@ -110,7 +111,7 @@ class FullPrecision(nn.Sequential):
 # --- targets -----------------------------------------------------------------------------------
 
 
-class BetweenLimits:
+class BetweenLimits(Savable):
     """A positive quantity known to lie between two positive limits, from a network's output.
 
     With t the position of log y between the logarithms of the limits, the standardised logit of t
@@ -123,6 +124,8 @@ class BetweenLimits:
         edge: training values nearer to a limit than this t, or beyond it, count as that near when
             mean and standard deviation of the logit are found.
     """
+
+    saved = ("mean", "spread")
 
     def __init__(
         self, target: np.ndarray, low: np.ndarray, high: np.ndarray, edge: float = 1e-3
