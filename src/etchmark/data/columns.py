@@ -1,0 +1,13 @@
+"""The old place of ``etchmark.columns``; it goes with the next release."""
+
+import sys
+import warnings
+
+from etchmark import columns
+
+warnings.warn(
+    "etchmark.data.columns is now etchmark.columns; the old name goes with the next release",
+    DeprecationWarning,
+    stacklevel=2,
+)
+sys.modules[__name__] = columns
