@@ -19,7 +19,7 @@ ROOMS = (
     *("model", "descriptors", "simulation"),
     *("specs", "environment", "columns", "learning", "predictions", "targets"),
     *("catalog", "data", "features", "scoring", "artefacts", "evaluation"),
-    *("registry", "boards", "submission", "citations", "api", "commands", "__main__"),
+    *("registry", "boards", "submission", "api", "commands", "__main__"),
 )
 # Names that users' models may still import; they go with the next release.
 ALIASES = {"training", "forecasting", "heads", "evaluation.model", "data.columns"}

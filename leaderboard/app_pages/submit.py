@@ -283,7 +283,7 @@ def neighbourhood(frame: pd.DataFrame, submission: str) -> pd.DataFrame:
 def show_standing(spec: BenchmarkSpec, store: Store, entry: Entry) -> None:
     """Where a submission stands among all tracks of its protocol, whether stored or not."""
     record = entry.record
-    frame = board.standings(spec, store, protocol=record.protocol, extra=[entry])
+    frame = board.standings(spec, store, board.View(record.protocol), extra=[entry])
     row = frame[frame["submission"] == record.submission]
     if row.empty:
         st.info("A newer submission of the same name stands on the board; this one is superseded.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import etchmark
 from etchmark.boards import standings
+from etchmark.boards.view import View, Where
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.registry.store import LOCAL, Store
@@ -74,7 +76,9 @@ def fail(name: str = "broken") -> str:
 
 
 def board(**options) -> pd.DataFrame:
-    return standings.standings(catalog().benchmark(SPEC_ID), Store(), **options)
+    names = [field.name for field in fields(View)]
+    view = View(**{name: options.pop(name) for name in names if name in options})
+    return standings.standings(catalog().benchmark(SPEC_ID), Store(), view, **options)
 
 
 def test_an_empty_board_is_an_empty_board(toy_content, command):
@@ -256,11 +260,11 @@ def test_the_pareto_front_against_every_pair() -> None:
 def test_a_narrowed_board_ranks_what_is_left(enter) -> None:
     enter("best", 1.0)
     enter("second", 2.0)
-    frame = board(where=standings.Where(status=("run",)))
+    frame = board(where=Where(status=("run",)))
     assert frame.empty
-    frame = board(where=standings.Where(status=("scored",), training_data=("unknown",)))
+    frame = board(where=Where(status=("scored",), training_data=("unknown",)))
     assert frame["rank"].tolist() == [1, 2]
-    assert board(where=standings.Where(max_parameters=10)).empty, "nobody says how many"
+    assert board(where=Where(max_parameters=10)).empty, "nobody says how many"
 
 
 @pytest.mark.parametrize(

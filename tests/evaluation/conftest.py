@@ -68,11 +68,12 @@ class Hub:
 
     def board(self, protocol: str | None = None, *, everything: bool = False) -> list[dict]:
         from etchmark.boards import standings
+        from etchmark.boards.view import View
         from etchmark.catalog import catalog
         from etchmark.registry.store import Store
 
         frame = standings.standings(
-            catalog().benchmark("toy-line"), Store(), protocol=protocol, everything=everything
+            catalog().benchmark("toy-line"), Store(), View(protocol), everything=everything
         )
         return standings.to_records(frame)
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from numbers import Integral
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from etchmark import specs
+from etchmark.boards.view import View, Where
 from etchmark.catalog import pick_protocol, pick_track, unknown
 from etchmark.errors import UserError
 from etchmark.registry import digests
@@ -93,61 +92,6 @@ def superseded(given: Iterable[_Known]) -> set[str]:
             old.add(newest[key])
         newest[key] = one.submission
     return old
-
-
-@dataclass(frozen=True)
-class Where:
-    """Which rows a board is narrowed to; ranks are made among them."""
-
-    status: tuple[str, ...] = ()
-    """Any of these; empty for all, here and below."""
-    tags: tuple[str, ...] = ()
-    """All of these."""
-    training_data: tuple[str, ...] = ()
-    max_parameters: int | None = None
-    """Rows that do not say how many they have are left out."""
-
-    def __post_init__(self) -> None:
-        for what, given, known in (
-            ("status", self.status, get_args(specs.Status)),
-            ("trained on", self.training_data, get_args(specs.TrainingData)),
-        ):
-            for one in sorted(set(given) - set(known)):
-                raise UserError(f"{what} {one!r}: give one of {', '.join(known)}")
-        most = self.max_parameters
-        if most is not None and (isinstance(most, bool) or not isinstance(most, Integral)):
-            kind = type(most).__name__
-            raise UserError(f"max_parameters must be a whole number, not {kind}; correct it")
-        if self.max_parameters is not None and self.max_parameters < 0:
-            raise UserError(f"{self.max_parameters} parameters at most: give a number from 0 on")
-
-    @classmethod
-    def of(
-        cls,
-        status: Iterable[str] | None = None,
-        tags: Iterable[str] | None = None,
-        training_data: Iterable[str] | None = None,
-        max_parameters: int | None = None,
-    ) -> Where:
-        """The same from what a caller gives; a text alone is one value."""
-        some, every, trained = (
-            (one,) if isinstance(one, str) else tuple(one or ())
-            for one in (status, tags, training_data)
-        )
-        return cls(some, every, trained, max_parameters)
-
-    def keep(self, frame: pd.DataFrame) -> np.ndarray:
-        """Truth value for each row of a board."""
-        kept = np.ones(len(frame), dtype=bool)
-        for name, wanted in (("status", self.status), ("training_data", self.training_data)):
-            if wanted:
-                kept &= frame[name].isin(wanted).to_numpy(dtype=bool)
-        if self.tags:
-            kept &= np.array([set(self.tags) <= set(tags) for tags in frame["tags"]], dtype=bool)
-        if self.max_parameters is not None:
-            few = frame["parameters"] <= self.max_parameters
-            kept &= few.fillna(False).to_numpy(dtype=bool)
-        return kept
 
 
 def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
@@ -380,39 +324,44 @@ class Board:
 def standings(
     spec: BenchmarkSpec,
     store: Store,
+    view: View = View(),
     *,
-    track: str | None = None,
-    protocol: str | None = None,
-    split: str | None = None,
-    metric: str | None = None,
-    subset: str | None = None,
     where: Where | None = None,
     everything: bool = False,
     extra: Sequence[Entry] = (),
 ) -> pd.DataFrame:
     """The board of one protocol, best first.
 
-    Ranks are made among the rows that are shown, so leaving rows out recomputes them.
+    Ranks are computed among the rows that are shown, so filters change them.
 
     Args:
         spec: the benchmark.
         store: the registry.
-        track: only this track; all of them if None.
-        protocol: the headline one if None.
-        split: the headline split if None.
-        metric: the primary one if None.
-        subset: score and rank by the samples of this subset alone; all of them if None.
-        where: only these rows.
-        everything: also failed, incomplete and superseded submissions, without a rank.
+        view: protocol, split, metric, subset and track.
+        where: show only these rows.
+        everything: also show failed, incomplete and superseded submissions, without a rank.
         extra: submissions that are not stored, to preview where they would stand.
 
     Raises:
-        UserError: a name is not declared, or no submission says which samples the subset holds.
+        UserError: a name is not declared, or no submission has scores of the subset.
     """
-    board = Board(
-        spec, store, protocol=protocol, split=split, metric=metric, subset=subset, extra=extra
+    board = board_of(spec, store, view, extra=extra)
+    return board.standings(track=view.track, where=where, everything=everything)
+
+
+def board_of(
+    spec: BenchmarkSpec, store: Store, view: View = View(), *, extra: Sequence[Entry] = ()
+) -> Board:
+    """All submissions of a view, to make standings from; its track is left to ``standings``."""
+    return Board(
+        spec,
+        store,
+        protocol=view.protocol,
+        split=view.split,
+        metric=view.metric,
+        subset=view.subset,
+        extra=extra,
     )
-    return board.standings(track=track, where=where, everything=everything)
 
 
 def level_with_first(ranked: pd.DataFrame) -> int:

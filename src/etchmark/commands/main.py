@@ -476,7 +476,7 @@ def cite(
     name: Annotated[str, typer.Argument(metavar="BENCHMARK|DATASET")],
 ) -> None:
     """BibTeX entries of a benchmark or dataset and of the papers behind it."""
-    from etchmark import citations
+    from etchmark.api import cite as citations
     from etchmark.catalog import catalog
 
     print(citations.bibtex(catalog(), name))

@@ -310,7 +310,7 @@ def submit(
 
 
 def _standing(spec: BenchmarkSpec, store: Store, record: ResultRecord) -> str:
-    frame = board.standings(spec, store, protocol=record.protocol)
+    frame = board.standings(spec, store, board.View(record.protocol))
     row = frame[frame["submission"] == record.submission]
     if row.empty:
         return ""
@@ -341,11 +341,7 @@ def leaderboard(
     frame = board.standings(
         spec,
         store,
-        track=track,
-        protocol=protocol,
-        split=split,
-        metric=metric,
-        subset=subset,
+        board.View(protocol, split, metric, subset, track),
         where=narrowed,
         everything=everything,
     )

@@ -74,7 +74,7 @@ def _own(
 
 def _cff(catalog: Catalog) -> dict[str, Any]:
     """What the content says of itself; else what etchmark does; nothing where neither is there."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (catalog.root, package.parents[1], package / "content"):
         path = folder / FILE
         if path.is_file():

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from etchmark.citations import escaped
+from etchmark.api.cite import escaped
 
 Command = Callable[..., Any]
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _entries(text: str) -> dict[str, dict[str, str]]:

@@ -1,113 +1,68 @@
-"""The Python interface: what ``import etchmark`` offers."""
+"""The functions of ``import etchmark``: a hub's use cases with plain arguments."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from etchmark import files
-from etchmark.boards import compare as comparing
-from etchmark.boards import standings as board
-from etchmark.catalog import catalog
-from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.api.arguments import as_path, check_required, check_text, check_texts
+from etchmark.api.local import LocalHub
 from etchmark.errors import DoubtWarning, UserError
-from etchmark.evaluation.evaluate import Limits, Options, check_inputs
-from etchmark.evaluation.mini import mini_of
-from etchmark.predictions import incoming
-from etchmark.predictions.checks import named
-from etchmark.registry.store import Store
-from etchmark.scoring.doubts import Doubt
-from etchmark.scoring.score import request_of
-from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord, SplitScore
-from etchmark.submission import submit as submissions
 
-__all__ = ["compare", "evaluate", "load_benchmark", "score", "standings", "submit"]
+if TYPE_CHECKING:
+    import pandas as pd
 
+    from etchmark.data.loading import Benchmark
+    from etchmark.evaluation.evaluate import Limits
+    from etchmark.scoring.doubts import Doubt
+    from etchmark.specs import ModelCard, ResultRecord, SplitScore
 
-def _check_text(**given: object) -> None:
-    """Refuse arguments, by name, that are no text; None stands for the default.
-
-    An empty text is no name of anything, so it would pass for the default only by accident.
-    """
-    for name, value in given.items():
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise UserError(f"{name} must be text, not {type(value).__name__}; correct it")
-        if not value:
-            raise UserError(f"{name} is empty; leave it out or name one")
+__all__ = ["compare", "evaluate", "score", "standings", "submit"]
 
 
-def _check_required(**given: object) -> None:
-    """The same of arguments that have no default."""
-    for name, value in given.items():
-        if value is None:
-            raise UserError(f"{name} must be text, not NoneType; correct it")
-    _check_text(**given)
+def _is_loaded(benchmark: object) -> bool:
+    """Whether a benchmark comes with its data; what is neither that nor a name is refused."""
+    from etchmark.data.loading import Benchmark
 
-
-def _check_texts(**given: object) -> None:
-    """Refuse arguments, by name, that are neither a text nor a list of texts."""
-    for name, value in given.items():
-        if value is None or isinstance(value, str):
-            continue
-        if not isinstance(value, Iterable) or isinstance(value, Mapping | bytes):
-            raise UserError(
-                f"{name} must be a list of texts, not {type(value).__name__}; correct it"
-            )
-        if isinstance(value, Sequence | Set):
-            for part in value:
-                _check_required(**{name: part})
-
-
-def _path(name: str, given: object) -> Path:
-    if not isinstance(given, str | os.PathLike):
-        raise UserError(f"{name} must be text or a path, not {type(given).__name__}; correct it")
-    if not os.fspath(given):
-        raise UserError(f"{name} is empty; leave it out or name a path")
-    try:
-        return Path(given)
-    except TypeError:
-        raise UserError(f"{name} must be a path of text, not of bytes; correct it") from None
-
-
-def _check_benchmark(given: object) -> None:
-    if not isinstance(given, str | Benchmark):
-        kind = type(given).__name__
+    if not isinstance(benchmark, str | Benchmark):
+        kind = type(benchmark).__name__
         raise UserError(f"benchmark must be text or a loaded benchmark, not {kind}; correct it")
+    return not isinstance(benchmark, str)
 
 
-def _benchmark(given: str | Benchmark) -> Benchmark:
-    _check_benchmark(given)
-    return load_benchmark(given) if isinstance(given, str) else given
+def _loaded(benchmark: str | Benchmark) -> Benchmark:
+    from etchmark.data.loading import load_benchmark
+
+    _is_loaded(benchmark)
+    return load_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
 
 
-def _spec(given: str | Benchmark) -> BenchmarkSpec:
-    """What is declared of a benchmark; its data are not needed."""
-    _check_benchmark(given)
-    return catalog().benchmark(given) if isinstance(given, str) else given.spec
+def _card(card: object) -> ModelCard:
+    from etchmark.specs import ModelCard
+    from etchmark.submission.submit import card_from_mapping
 
-
-def _card(given: object) -> ModelCard:
-    if given is None:
+    if card is None:
         return ModelCard()
-    if not isinstance(given, Mapping):
-        raise UserError(f"card must be a mapping, not {type(given).__name__}; correct it")
-    return submissions.card_from_mapping(dict(given))
+    if not isinstance(card, Mapping):
+        raise UserError(f"card must be a mapping, not {type(card).__name__}; correct it")
+    return card_from_mapping(dict(card))
 
 
 @contextmanager
 def _as_file(given: object, benchmark: Benchmark) -> Iterator[Path]:
-    """A predictions file; a table is written to one, so that there is one door to every score."""
+    """A predictions file; a table is written to one, so that there is one way to every score."""
     if isinstance(given, str | os.PathLike):
         yield Path(given)
         return
+    from etchmark import files
+    from etchmark.predictions import incoming
+    from etchmark.predictions.checks import named
+    from etchmark.scoring.score import request_of
+
     with files.temporary_folder() as folder:
         path = folder / "predictions.parquet"
         with named(path, incoming.NAME):
@@ -139,8 +94,10 @@ def score(
     Raises:
         UserError: the predictions are not exactly what the benchmark asks for.
     """
-    _check_text(protocol=protocol, track=track)
-    loaded = _benchmark(benchmark)
+    from etchmark.submission import submit as submissions
+
+    check_text(protocol=protocol, track=track)
+    loaded = _loaded(benchmark)
     with _as_file(given, loaded) as path:
         _, scored = submissions.score_file(loaded, path, track=track, protocol=protocol)
     _warn(scored.doubts)
@@ -174,16 +131,18 @@ def submit(
     Raises:
         UserError: the submission is refused, or the hub can only be read; nothing is stored.
     """
-    _check_required(name=name)
-    _check_text(protocol=protocol, track=track)
-    _check_benchmark(benchmark)
+    from etchmark.submission import submit as submissions
+
+    check_required(name=name)
+    check_text(protocol=protocol, track=track)
+    _is_loaded(benchmark)
     model_card = _card(card)
-    folder = None if export is None else _path("export", export)
+    folder = None if export is None else as_path("export", export)
     if folder is not None:
         submissions.check_export(folder)
-    store = Store()
+    store = LocalHub().store
     store.require_writable()
-    loaded = _benchmark(benchmark)
+    loaded = _loaded(benchmark)
     with _as_file(given, loaded) as path:
         prepared = submissions.prepare_file(
             loaded,
@@ -216,7 +175,7 @@ def evaluate(
     seeds: int = 1,
     device: str = "auto",
     store: bool = True,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
     mini: bool = False,
     resume: bool = False,
     weights: str | Path | None = None,
@@ -234,18 +193,23 @@ def evaluate(
         seeds: run with seeds 0 to ``seeds - 1``.
         device: ``cpu``, ``cuda`` or ``auto``.
         store: enter the record into this machine's registry.
-        limits: time and memory.
+        limits: time and memory; four hours, and nine tenths of what is free, if None.
         mini: run on the dataset's small config where it has one; nothing is stored.
         resume: go on where an interrupted run of the very same model stopped.
         weights: safetensors file for a model that takes one.
         curves: also measure the curves that the model's card declares.
     """
-    _check_text(track=track, protocol=protocol, device=device)
-    weights_file = None if weights is None else _path("weights", weights)
-    name = model if isinstance(model, str) else str(_path("model", model))
-    chosen = _benchmark(benchmark)
+    from etchmark import files
+    from etchmark.evaluation.evaluate import Limits, Options, check_inputs
+    from etchmark.evaluation.mini import mini_of
+    from etchmark.submission import submit as submissions
+
+    check_text(track=track, protocol=protocol, device=device)
+    weights_file = None if weights is None else as_path("weights", weights)
+    name = model if isinstance(model, str) else str(as_path("model", model))
+    chosen = _loaded(benchmark)
     source = chosen.catalog.model(name)
-    registry = Store() if store and not mini and not chosen.unofficial else None
+    registry = LocalHub().store if store and not mini and not chosen.unofficial else None
     if registry is not None:
         registry.require_writable()
     if mini:
@@ -262,7 +226,7 @@ def evaluate(
             options=Options(
                 seeds=seeds,
                 device=device,
-                limits=limits,
+                limits=limits or Limits(),
                 resume=resume,
                 weights=weights_file,
             ),
@@ -301,18 +265,15 @@ def standings(
     Raises:
         UserError: an argument is of another type, or names nothing that the benchmark declares.
     """
-    _check_text(track=track, protocol=protocol, split=split, metric=metric, subset=subset)
-    _check_texts(status=status, tags=tags, training_data=training_data)
-    spec = _spec(benchmark)
-    return board.standings(
-        spec,
-        Store(),
-        track=track,
-        protocol=protocol,
-        split=split,
-        metric=metric,
-        subset=subset,
-        where=board.Where.of(status, tags, training_data, max_parameters),
+    from etchmark.boards.view import View, Where
+
+    check_text(track=track, protocol=protocol, split=split, metric=metric, subset=subset)
+    check_texts(status=status, tags=tags, training_data=training_data)
+    _is_loaded(benchmark)
+    return LocalHub().standings(
+        benchmark,
+        View(protocol, split, metric, subset, track),
+        where=Where.of(status, tags, training_data, max_parameters),
         everything=everything,
     )
 
@@ -349,10 +310,10 @@ def compare(
     Raises:
         UserError: a name is unknown or ambiguous, or a model has no predictions of the split.
     """
-    _check_required(first=first, second=second)
-    _check_text(split=split, metric=metric, track=track, protocol=protocol)
-    spec = _spec(benchmark)
-    pair = comparing.pair(
-        spec, Store(), (first, second), split=split, metric=metric, track=track, protocol=protocol
-    )
-    return pair.frame
+    from etchmark.boards.view import View
+
+    check_required(first=first, second=second)
+    check_text(split=split, metric=metric, track=track, protocol=protocol)
+    _is_loaded(benchmark)
+    view = View(protocol=protocol, split=split, metric=metric, track=track)
+    return LocalHub().compare(benchmark, (first, second), view).frame

@@ -1,0 +1,98 @@
+"""The use cases of etchmark, as methods of a `Hub` and as the functions of `import etchmark`.
+
+Everything above this package (the command line, the dashboard, a server) works through it. Nothing
+heavy is imported until it is used: the package itself loads in a fraction of the time that pandas
+or the registry take.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from etchmark.api.functions import (
+    compare,
+    evaluate,
+    score,
+    standings,
+    submit,
+)
+from etchmark.api.hub import Hub
+from etchmark.api.local import LocalHub, open_hub
+
+if TYPE_CHECKING:
+    from etchmark.api.comparison import Comparison
+    from etchmark.api.types import Contents, Counts, MetricInfo, RecentSubmission
+    from etchmark.boards.compare import Errors, Pair, Side, relation
+    from etchmark.boards.standings import Board, front, level_with_first, to_records
+    from etchmark.boards.view import View, Where
+    from etchmark.data.gallery import Gallery, grey, groups, numbers
+    from etchmark.data.loading import Benchmark, load_benchmark
+    from etchmark.evaluation.evaluate import Limits, Options
+    from etchmark.registry.tables import LOCAL, REVIEWED, Entry
+    from etchmark.scoring.rollouts import Rollout
+    from etchmark.scoring.samples import SampleScores
+    from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+
+# Types that hubs take and return, and functions on them, by the module that defines each: imported
+# on first use, so that a page or command pays only for what it shows.
+_WHERE = {
+    "Comparison": "api.comparison",
+    **dict.fromkeys(("Contents", "Counts", "MetricInfo", "RecentSubmission"), "api.types"),
+    **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
+    **dict.fromkeys(("Board", "front", "level_with_first", "to_records"), "boards.standings"),
+    **dict.fromkeys(("View", "Where"), "boards.view"),
+    **dict.fromkeys(("Gallery", "grey", "groups", "numbers"), "data.gallery"),
+    **dict.fromkeys(("Benchmark", "load_benchmark"), "data.loading"),
+    **dict.fromkeys(("Limits", "Options"), "evaluation.evaluate"),
+    **dict.fromkeys(("LOCAL", "REVIEWED", "Entry"), "registry.tables"),
+    "Rollout": "scoring.rollouts",
+    "SampleScores": "scoring.samples",
+    **dict.fromkeys(("LEVEL", "RESAMPLES"), "scoring.uncertainty"),
+}
+__all__ = [
+    "LEVEL",
+    "LOCAL",
+    "RESAMPLES",
+    "REVIEWED",
+    "Benchmark",
+    "Board",
+    "Comparison",
+    "Contents",
+    "Counts",
+    "Entry",
+    "Errors",
+    "Gallery",
+    "Hub",
+    "Limits",
+    "LocalHub",
+    "MetricInfo",
+    "Options",
+    "Pair",
+    "RecentSubmission",
+    "Rollout",
+    "SampleScores",
+    "Side",
+    "View",
+    "Where",
+    "compare",
+    "evaluate",
+    "front",
+    "grey",
+    "groups",
+    "level_with_first",
+    "load_benchmark",
+    "numbers",
+    "open_hub",
+    "relation",
+    "score",
+    "standings",
+    "submit",
+    "to_records",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"etchmark.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'etchmark.api' has no attribute {name!r}")

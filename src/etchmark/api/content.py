@@ -1,0 +1,97 @@
+"""What there is: benchmarks, datasets and baselines as they are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from etchmark.api.types import Contents, MetricInfo
+from etchmark.catalog import Catalog
+from etchmark.errors import UserError
+from etchmark.scoring.metrics import metric as metric_by_id
+from etchmark.specs import BaselineCard, BenchmarkSpec
+
+
+def contents(catalog: Catalog) -> Contents:
+    """What there is, and one line for each card that cannot be read."""
+    broken: list[str] = []
+
+    def described(
+        names: Sequence[str], describe: Callable[[str], list[dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        rows = []
+        for name in names:
+            try:
+                rows += describe(name)
+            except UserError as error:
+                broken.append(str(error))
+        return rows
+
+    def benchmark(name: str) -> list[dict[str, Any]]:
+        spec = catalog.benchmark(name)
+        tracks = list(spec.tracks)
+        return [{"id": spec.id, "version": spec.version, "title": spec.title, "tracks": tracks}]
+
+    def dataset(name: str) -> list[dict[str, Any]]:
+        spec = catalog.dataset(name)
+        configs = list(spec.configs)
+        return [
+            {"name": spec.name, "version": spec.version, "title": spec.title, "configs": configs}
+        ]
+
+    def baseline(name: str) -> list[dict[str, Any]]:
+        variants = [f"{name}/{variant}" for variant in catalog.baseline(name).variants]
+        return [
+            {"name": model, "title": catalog.model(model).card.title}
+            for model in variants or [name]
+        ]
+
+    return Contents(
+        benchmarks=described(catalog.benchmark_names(), benchmark),
+        datasets=described(catalog.dataset_names(), dataset),
+        baselines=described(catalog.baseline_names(), baseline),
+        broken=broken,
+    )
+
+
+@lru_cache(maxsize=64)
+def _benchmark(catalog: Catalog, name: str, stamp: tuple[int, int, int]) -> BenchmarkSpec:
+    return catalog.benchmark(name)
+
+
+def benchmark(catalog: Catalog, name: str) -> BenchmarkSpec:
+    """A benchmark, read again only when its file has changed: pages ask for all of them."""
+    path = catalog.root / "benchmarks" / f"{name.partition('@')[0]}.yaml"
+    return _benchmark(catalog, name, stamp(path))
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """What changes with a file: inode, time and size; zeros where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return (0, 0, 0)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def baseline(catalog: Catalog, name: str) -> BaselineCard:
+    """The card of ``<baseline>[/<variant>]``."""
+    head, slash, _ = name.partition("/")
+    card = catalog.baseline(head)
+    if slash:
+        catalog.model(name)
+    return card
+
+
+def metric(spec: BenchmarkSpec, name: str) -> MetricInfo:
+    """A metric with the unit that it has on this benchmark."""
+    declared = metric_by_id(name)
+    return MetricInfo(
+        id=declared.id,
+        title=declared.title,
+        unit=declared.unit_for(spec.target.unit),
+        higher_is_better=declared.higher_is_better,
+        definition=declared.definition,
+    )
