@@ -26,7 +26,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BROWSER := $(BIN)/python $(INSTALL) -e '.[browser]'
 CHECK_PYTHON := -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 
-.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser speed speed-dashboard results clean
+.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser speed speed-dashboard findings docs results clean
 
 help:
 	@echo "make demo       install into $(DEMO_VENV), build, score two baselines, submit a file, serve the board"
@@ -36,6 +36,8 @@ help:
 	@echo "make test-core  the fast suite without PyTorch and the other extras, on a newer Python"
 	@echo "make test-browser  the dashboard in headless Chromium; pictures in .cache/screenshots"
 	@echo "make speed      solvers and statistics beside their peers; tables in docs/speed.md"
+	@echo "make findings   write docs/findings.md from the reviewed records"
+	@echo "make docs       the documentation as a site, in .cache/site; broken links end it"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
 
 $(READY): pyproject.toml constraints.txt
@@ -90,6 +92,15 @@ test-core:
 
 test-slow: setup
 	$(PYTEST) -n $(JOBS) -m slow
+
+findings: setup
+	$(BIN)/python docs/make_findings.py
+
+# The site needs no network and fetches nothing; warnings, such as broken links and anchors, are errors.
+docs: setup
+	$(BIN)/python $(INSTALL) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "the site is in .cache/site: open .cache/site/index.html"
 
 # Chromium and its driver are found on the path, or Selenium fetches them.
 test-browser: setup

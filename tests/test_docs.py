@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shlex
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
-import etchmark
+from etchmark import settings
+from etchmark.scoring import uncertainty
+from etchmark.scoring.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
+FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.S | re.M)
 LINE = re.compile(r"^```bash\n(.*?)^```", re.S | re.M)
 
 
@@ -58,36 +66,175 @@ def small(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     return shrink
 
 
-def test_the_python_of_the_readme(small: Callable[[str], None], command: Any) -> None:
-    using, model = blocks("README.md")
-    small("composite-stiffness-2d")
-    command("download", "composites:2d-mini", "--split", "samples", "--out", ".").fine()
-    protocol = ("--protocol", "leave-paper-out")
-    command("template", "superalloy-hardness", "--track", "composition", *protocol).fine()
-    (template,) = Path().glob("predictions*.parquet")
-    filled = pd.read_parquet(template)
-    filled["prediction"] = np.linspace(200.0, 600.0, len(filled))
-    filled.to_parquet("predictions.parquet")
-    submit = ("submit", "predictions.parquet", "superalloy-hardness", "--name", "my-model")
-    assert command(*submit, "--track", "composition", *protocol).rc == 0
-    command("evaluate", "training_mean", "superalloy-hardness").fine()
-    names: dict[str, Any] = {}
-    exec(compile(using, "README.md", "exec"), names)
-    assert names["table"].num_rows == 149
-    assert names["images"].iloc[0]["microstructure"].shape == (64, 64)
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document: its language, its title and its text."""
+
+    language: str
+    title: str
+    text: str
+
+
+def all_blocks(name: str) -> list[Block]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return [Block(*groups) for groups in FENCE.findall(text)]
+
+
+def lines_of(block: Block) -> Iterator[list[str]]:
+    """The commands of a block, as words; comments are left out."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if words := shlex.split(line, comments=True):
+            yield words
+
+
+SERVERS = (["etchmark", "dashboard"], ["make", "demo"], ["make", "test"])
+"""Run by ``.ci/run`` and the browser suite."""
+
+
+class Reader:
+    """Somebody who does what a document says, block after block, in a folder of their own.
+
+    A block with a title is written into the file of that name; commands and Python run. Python
+    blocks of a document share their names.
+    """
+
+    def __init__(self, command: Any, setenv: Callable[[str, str], None]) -> None:
+        self.command, self.setenv = command, setenv
+        self.names: dict[str, Any] = {}
+        self.outputs: dict[str, str] = {}
+        self.after: dict[str, Callable[[str], None]] = {}
+        """What is done by hand with the output of a command, as the document asks."""
+
+    def follow(self, name: str) -> None:
+        for block in all_blocks(name):
+            if block.title:
+                path = Path(block.title)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text, encoding="utf-8")
+            elif block.language == "python":
+                exec(compile(block.text, name, "exec"), self.names)
+            elif block.language == "bash":
+                for words in lines_of(block):
+                    self.run(words)
+
+    def run(self, words: list[str]) -> None:
+        if words in SERVERS:
+            return
+        line = " ".join(words)
+        if words[0] == "export":
+            self.setenv(*words[1].split("=", 1))
+        elif words[0] == "etchmark":
+            ran = self.command(*words[1:])
+            assert ran.rc == 0, (line, ran.stdout, ran.stderr)
+            self.outputs[line] = ran.stdout
+        else:
+            assert words[0] == "python", line
+            subprocess.run([sys.executable, *words[1:]], check=True, capture_output=True)
+        if line in self.after:
+            self.after[line](self.outputs[line])
+
+
+@pytest.fixture
+def reader(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> Reader:
+    """A reader in an empty folder, beside what a checkout has."""
+    for name in ("baselines", "leaderboard"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return Reader(command, monkeypatch.setenv)
+
+
+def test_the_readme(reader: Reader) -> None:
+    reader.follow("README.md")
+    assert reader.names["table"].num_rows == 149
+    images = reader.names["images"]
+    assert images["microstructure"].iloc[0].shape == (64, 64)
     # What the README says of the Dataset holds for a table with images as well.
-    frame = etchmark.load_benchmark("composite-stiffness-2d").split("samples").to_pandas()
+    files = "images/data/*.parquet"
+    frame: Any = datasets.load_dataset("parquet", data_files=files, split="train").to_pandas()
     first = frame[frame.fold_iid == 0]
-    assert set(first.fold_iid) == {0}
     joined = first.merge(frame.query("contrast > 0")[["id", "contrast"]], on="id")
-    assert len(joined) == len(first)
-    assert np.array_equal(
-        joined.iloc[0]["microstructure"], names["images"].iloc[0]["microstructure"]
-    )
+    assert len(joined) == len(first) > 0
+    image = images.set_index("id")["microstructure"][joined.iloc[0]["id"]]
+    assert np.array_equal(joined.iloc[0]["microstructure"], image)
+    # The model runs as it stands there.
+    (model,) = [block for block in all_blocks("README.md") if "SklearnModel" in block.text]
     Path("mine").mkdir()
-    Path("mine", "model.py").write_text(model, encoding="utf-8")
-    ran = command("evaluate", "mine", "superalloy-hardness", "--track", "composition", "--json")
-    assert json.loads(ran.fine())["outcome"] == "ok"
+    Path("mine", "model.py").write_text(model.text, encoding="utf-8")
+    ran = reader.command("evaluate", "mine", "superalloy-hardness", "--track", "composition")
+    assert ran.rc == 0
+
+
+def test_the_readme_is_short() -> None:
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert len(words) <= 900
+
+
+@pytest.mark.parametrize("page", ["download", "submit", "model", "browse"])
+def test_quickstarts(reader: Reader, page: str) -> None:
+    reader.follow(f"docs/quickstart/{page}.md")
+    if page == "submit":
+        assert reader.names["scores"][0].n == 149
+    if page == "model":
+        (difference,) = [line for line in reader.outputs if " compare " in line]
+        assert "my_ridge" in reader.outputs[difference]
+
+
+def test_a_benchmark_from_the_quickstart_alone(reader: Reader, tmp_path: Path) -> None:
+    def fill_in(output: str) -> None:
+        path = tmp_path / "my-content" / "benchmarks" / "porosity-strength.yaml"
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        printed = dict(re.findall(r"^([\w.-]+): ([0-9a-f]{64})$", output, re.M))
+        spec["target_fingerprint"] = printed["target_fingerprint"]
+        spec["tracks"]["porosity"]["fingerprint"] = printed["tracks.porosity.fingerprint"]
+        path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+
+    reader.after["etchmark show porosity-strength --fingerprints"] = fill_in
+    reader.follow("docs/quickstart/benchmark.md")
+    assert "my_line" in reader.outputs["etchmark leaderboard porosity-strength"]
+
+
+def test_the_examples_of_the_solvers(reader: Reader) -> None:
+    pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
+    pytest.importorskip("numba", reason="numba (extra `simulate`) is not installed")
+    reader.follow("docs/methods/simulation.md")
+    assert reader.names["statistics"].shape == (17, 17)
+
+
+def test_every_page_with_python_is_run() -> None:
+    pages = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md"))]
+    with_python = {page for page in pages if any(b.language == "python" for b in all_blocks(page))}
+    quickstarts = {f"docs/quickstart/{path.name}" for path in ROOT.glob("docs/quickstart/*.md")}
+    assert with_python - quickstarts == {"docs/forecasts.md", "docs/methods/simulation.md"}
+
+
+def test_settings_are_documented() -> None:
+    known = set(re.findall(r"``(\w+)``  ", settings.__doc__ or ""))
+    table = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == known
+
+
+def test_metrics_are_documented() -> None:
+    text = (ROOT / "docs" / "methods" / "scores.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (lower|higher) \|$", text, re.M)
+    directions = {True: "higher", False: "lower"}
+    assert dict(rows) == {
+        name: directions[metric.higher_is_better] for name, metric in METRICS.items()
+    }
+
+
+def test_what_the_notes_on_scores_say_of_resamples() -> None:
+    text = (ROOT / "docs" / "methods" / "scores.md").read_text(encoding="utf-8")
+    assert f"{uncertainty.RESAMPLES:,} bootstrap resamples" in text
+    assert f"{100 * uncertainty.LEVEL:g} % percentile interval" in text
+
+
+def test_modules_that_have_moved() -> None:
+    text = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \| (alias|gone) \|$", text, re.M)
+    assert len(rows) >= 9
+    for old, new, state in rows:
+        assert importlib.util.find_spec(new) is not None
+        assert (importlib.util.find_spec(old) is not None) == (state == "alias"), old
 
 
 def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
@@ -113,7 +260,7 @@ def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
 
 def _commands() -> list[Any]:
     found = []
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))):
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))):
         for block in LINE.findall(path.read_text(encoding="utf-8")):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("etchmark "):

@@ -1,0 +1,320 @@
+"""Write ``docs/findings.md`` from the reviewed results: ``python docs/make_findings.py``.
+
+The template ``docs/findings.md.j2`` holds the sentences. Every number in them, and every statement
+that one model is better than another, is computed here from the public Python interface, as the
+leaderboard and the comparison page show it. A statement that the records do not support stops the
+script, so the page cannot say more than the boards do.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import etchmark
+from etchmark.catalog import catalog
+from etchmark.registry.store import Store
+
+DOCS = Path(__file__).resolve().parent
+PAGE = DOCS / "findings.md"
+TEMPLATE = "findings.md.j2"
+
+
+class UnsupportedClaimError(Exception):
+    """A sentence of the template says what the records do not show."""
+
+
+def require(condition: object, claim: str) -> None:
+    """Stop unless the records support a claim of the template."""
+    if not condition:
+        raise UnsupportedClaimError(f"the records do not show: {claim}; correct {TEMPLATE}")
+
+
+@cache
+def _board(benchmark: str, protocol: str, split: str, metric: str) -> pd.DataFrame:
+    frame = etchmark.standings(benchmark, protocol=protocol, split=split, metric=metric)
+    require(frame["model"].is_unique, f"models of {benchmark}, {protocol} have names of their own")
+    return frame.set_index("model")
+
+
+@cache
+def _pairs(benchmark: str, protocol: str, metric: str, models: tuple[str, str]) -> pd.DataFrame:
+    frame = etchmark.compare(benchmark, *models, protocol=protocol, metric=metric)
+    return frame.set_index("split")
+
+
+def decimals(value: float, metric: str) -> int:
+    """How many decimals a score of this size is shown with."""
+    if metric == "rmse":
+        return 4 if abs(value) < 0.01 else 3
+    if metric == "mape":
+        return 0 if abs(value) >= 100 else 1
+    return 1
+
+
+def span(values: Iterable[float], places: int) -> str:
+    """Smallest and largest of several values, ``38 to 61``; one number where they round alike."""
+    present = list(values)
+    low, high = f"{min(present):.{places}f}", f"{max(present):.{places}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def significant(value: float, digits: int = 2) -> str:
+    """A positive number with so many significant digits, without an exponent."""
+    places = digits - 1 - math.floor(math.log10(value))
+    return f"{round(value, places):.{max(places, 0)}f}"
+
+
+def join(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Score of a first model minus that of a second, with the paired 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    better: str
+    """The better of the two, empty where the interval holds zero."""
+
+    def by(self, places: int) -> str:
+        return f"{self.value:.{places}f}"
+
+    def range(self, places: int) -> str:
+        return f"{self.low:.{places}f} to {self.high:.{places}f}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric on one split: what a column of a board holds."""
+
+    benchmark: str
+    protocol: str
+    split: str
+    metric: str
+
+    def on(self, split: str) -> Score:
+        """The same metric on another split."""
+        return Score(self.benchmark, self.protocol, split, self.metric)
+
+    def by(self, metric: str) -> Score:
+        """Another metric on the same split."""
+        return Score(self.benchmark, self.protocol, self.split, metric)
+
+    @property
+    def board(self) -> pd.DataFrame:
+        return _board(self.benchmark, self.protocol, self.split, self.metric)
+
+    def row(self, model: str) -> dict[str, Any]:
+        """What the board says of a model, by column."""
+        return {str(name): value for name, value in self.board.loc[model].items()}
+
+    def models(self, *starts: str) -> list[str]:
+        """Names that begin with one of these, best first; all if none is given."""
+        return [name for name in self.board.index if name.startswith(starts or "")]
+
+    def best(self, models: Iterable[str]) -> str:
+        """The model with the smallest error."""
+        return min(models, key=self.value)
+
+    def value(self, model: str) -> float:
+        return float(self.row(model)["score"])
+
+    def values(self, models: Iterable[str]) -> list[float]:
+        return [self.value(model) for model in models]
+
+    def show(self, model: str, places: int | None = None) -> str:
+        """The score as text."""
+        value = self.value(model)
+        return f"{value:.{decimals(value, self.metric) if places is None else places}f}"
+
+    def interval(self, model: str) -> str:
+        """The score with its 95 % interval as text."""
+        row = self.row(model)
+        places = decimals(row["score"], self.metric)
+        return "{:.{p}f} [{:.{p}f}, {:.{p}f}]".format(
+            row["score"], row["ci_low"], row["ci_high"], p=places
+        )
+
+    def span(self, models: Iterable[str], places: int) -> str:
+        return span(self.values(models), places)
+
+    def gap(self, first: str, second: str) -> Difference:
+        pairs = _pairs(self.benchmark, self.protocol, self.metric, (first, second))
+        row: dict[Any, Any] = pairs.loc[self.split].to_dict()
+        return Difference(row["difference"], row["ci_low"], row["ci_high"], row["better"])
+
+    def better(self, first: str, second: str) -> bool:
+        """Whether the first model is better and the data can tell."""
+        return first != second and self.gap(first, second).better == first
+
+    def alike(self, first: str, second: str) -> bool:
+        """Whether the data cannot tell two models apart."""
+        return not self.gap(first, second).better
+
+    def folds(self, model: str) -> list[float]:
+        """The score of each fold."""
+        entry = Store().get(str(self.row(model)["submission"]))
+        scored = entry and entry.record.score_of(self.split)
+        values = [fold.values[self.metric] for fold in scored.folds] if scored else []
+        return [value for value in values if value is not None]
+
+    def label_uncertainty(self) -> float:
+        """What the benchmark declares as the uncertainty of its labels."""
+        declared = catalog().benchmark(self.benchmark).label_uncertainty
+        if (
+            declared is None
+            or declared.metric != self.metric
+            or declared.split not in (None, self.split)
+        ):
+            raise UnsupportedClaimError(
+                f"{self.benchmark} declares no uncertainty of {self.metric} on {self.split}"
+            )
+        return declared.value
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    heading: str
+    text: Callable[[str], str]
+    value: Callable[[str], float] | None = None
+    """Where the smallest value is set in bold."""
+
+
+def column(heading: str, score: Score, *, interval: bool = False, bold: bool = False) -> Column:
+    """Scores of one kind."""
+    return Column(
+        heading, score.interval if interval else score.show, score.value if bold else None
+    )
+
+
+def time_column(heading: str, score: Score) -> Column:
+    """Milliseconds per predicted sample or frame."""
+    return Column(heading, lambda model: significant(1000 * score.row(model)["seconds_each"]))
+
+
+def table(
+    title: str, columns: Sequence[Column], rows: Mapping[str, str | Sequence[str | None]]
+) -> str:
+    """A table in Markdown.
+
+    Args:
+        title: heading of the first column.
+        columns: the others.
+        rows: by label, the model of the row, or one for each column; None leaves a cell empty.
+    """
+    models = [
+        [given] * len(columns) if isinstance(given, str) else list(given) for given in rows.values()
+    ]
+    cells = [
+        [column.text(name) if name else "" for column, name in zip(columns, row, strict=True)]
+        for row in models
+    ]
+    for at, column in enumerate(columns):
+        if column.value is not None:
+            values = [column.value(row[at] or "") if row[at] else math.inf for row in models]
+            best = values.index(min(values))
+            score, space, rest = cells[best][at].partition(" ")
+            cells[best][at] = f"**{score}**{space}{rest}"
+    headings = [title, *(column.heading for column in columns)]
+    lines = [headings, ["---"] * len(headings)]
+    lines += [[label, *row] for label, row in zip(rows, cells, strict=True)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def parameters(score: Score, model: str) -> str:
+    """The number of fitted parameters, in thousands."""
+    return f"{score.row(model)['parameters'] / 1000:.0f} k"
+
+
+def fit_minutes(model: str, *boards: Score) -> list[float]:
+    """Training time of a model on each board."""
+    return [float(board.row(model)["fit_seconds"]) / 60 for board in boards]
+
+
+def step_milliseconds() -> list[float]:
+    """Time per frame of every run of the stepper."""
+    boards = [
+        Score(benchmark, "holdout", "test", "rmse")
+        for benchmark in catalog().benchmark_names()
+        if benchmark.endswith(("-forecast", "-forecast-10"))
+    ]
+    return [
+        1000 * float(board.row(name)["seconds_each"])
+        for board in boards
+        for name in board.models("stepper/")
+    ]
+
+
+def page() -> str:
+    """The page as the records have it."""
+    environment = Environment(
+        loader=FileSystemLoader(DOCS),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (Markdown, from our own records)
+        extensions=["jinja2.ext.do"],
+    )
+    environment.tests |= {
+        "below": lambda model, score, value: score.value(model) < value,
+        "begins": str.startswith,
+        "better_than": lambda model, score, other: score.better(model, other),
+        "worse_than": lambda model, score, other: score.better(other, model),
+    }
+    environment.filters |= {
+        "ceiling": lambda value, places: math.ceil(value * 10**places) / 10**places,
+        "fit_minutes": fit_minutes,
+        "gain": lambda model, score, other: score.value(other) - score.value(model),
+        "prefix": lambda text, start: start + text,
+        "ratio": lambda model, score, other: score.value(model) / other.value(model),
+        "time_ratio": lambda score, model, other: (
+            score.row(model)["seconds_each"] / score.row(other)["seconds_each"]
+        ),
+    }
+    words: dict[str, Any] = {
+        "score": Score,
+        "column": column,
+        "time_column": time_column,
+        "table": table,
+        "require": require,
+        "span": span,
+        "significant": significant,
+        "parameters": parameters,
+        "step_milliseconds": step_milliseconds,
+    }
+    return environment.get_template(TEMPLATE).render(words)
+
+
+def main() -> None:
+    # Only the reviewed results of this checkout count, not what was submitted on this machine.
+    os.environ.pop("ETCHMARK_CONTENT", None)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ETCHMARK_HOME"] = folder
+        try:
+            text = page()
+        except UnsupportedClaimError as error:
+            sys.exit(f"error: {error}")
+    from etchmark import files
+
+    files.write_text(PAGE, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""``docs/findings.md`` says what the reviewed records show, and nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+# Names of models, papers and quantities, and sizes that define a task.
+NAMES = (
+    *("C1111", "R²", "3D", "2D", "95 %", "64²", "190 frames", "32 × 32"),
+    *("Budiansky (1965)", "Latypov 2025", "10.1016/j.actamat.2025.121217", "DINOv2", "VGG-19"),
+)
+
+
+@pytest.fixture
+def findings(home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that writes the page, with an empty hub beside the reviewed records."""
+    spec = importlib.util.spec_from_file_location("make_findings", DOCS / "make_findings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "make_findings", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_records_say(findings: ModuleType) -> None:
+    assert findings.page() == findings.PAGE.read_text(encoding="utf-8"), "run `make findings`"
+
+
+def test_no_number_is_typed_by_hand() -> None:
+    text = (DOCS / "findings.md.j2").read_text(encoding="utf-8")
+    prose = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", text, flags=re.S)
+    for name in NAMES:
+        assert name in text
+        prose = prose.replace(name, "")
+    assert re.findall(r"[^\n]*\d[^\n]*", prose) == []
+
+
+def test_a_claim_that_the_records_do_not_support_is_refused(
+    findings: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = findings.etchmark.compare
+
+    def undecided(*arguments: Any, **options: Any) -> Any:
+        return compare(*arguments, **options).assign(better="")
+
+    monkeypatch.setattr(findings.etchmark, "compare", undecided)
+    with pytest.raises(
+        findings.UnsupportedClaimError, match=r"the trees are told apart.*; correct"
+    ):
+        findings.page()
+
+
+def test_numbers_are_written_as_the_boards_write_them(findings: ModuleType) -> None:
+    assert findings.span([38.2, 60.9], 0) == "38 to 61"
+    assert findings.span([0.071, 0.0712], 2) == "0.07"
+    assert [findings.significant(value) for value in (0.0191, 0.56, 9.96, 104)] == [
+        *("0.019", "0.56", "10.0", "100")
+    ]
+    assert findings.decimals(0.0054, "rmse") == 4
+    assert findings.decimals(561.0, "mape") == 0
+    column = findings.Column("error", lambda name: f"{len(name)}.0 [1, 9]", len)
+    table = findings.table("model", [column], {"first": "abc", "second": "a", "none": [None]})
+    assert table.splitlines()[2:] == [
+        "| first | 3.0 [1, 9] |",
+        "| second | **1.0** [1, 9] |",
+        "| none |  |",
+    ]
