@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,12 @@ def _families(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return settings["splits"] if "splits" in settings else settings["families"]
 
 
+def _rows(wanted: Mapping[str, Any], name: str, all_rows: int) -> int:
+    """Number of samples that a config takes of a split or family."""
+    rows = wanted.get("rows", all_rows)
+    return rows.get(name, all_rows) if isinstance(rows, Mapping) else rows
+
+
 def shards(context: BuildContext) -> list[Shard]:
     parameters, wanted = context.parameters, context.parameters[context.config]
     # A config may hold further labels of another one's samples.
@@ -41,7 +48,7 @@ def shards(context: BuildContext) -> list[Shard]:
     for index, (name, family) in enumerate(families.items()):
         if name not in wanted.get("only", families):
             continue
-        total = wanted.get("rows", family["rows"])
+        total = _rows(wanted, name, family["rows"])
         for start in range(0, total, size):
             count = min(size, total - start)
             payload = {
@@ -65,7 +72,8 @@ def shards(context: BuildContext) -> list[Shard]:
             split = name
             if "families" in settings:
                 split = "test" if "of" in wanted else "samples"
-            planned.append(Shard(f"{name}-{start // size:03d}", split, count, payload))
+            shard = Shard(f"{name}-{start // size:03d}", split, count, payload)
+            planned.append(replace(shard, labels_of=wanted.get("labels_of")))
     return planned
 
 
@@ -272,7 +280,8 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     found = match(labels, ids, [generate.digest(made) for _, made, _ in drawn])
     if payload.get("refined"):
         return _refined_table(found)
-    if "of" in context.parameters[context.config]:
+    wanted = context.parameters[context.config]
+    if "of" in wanted and not wanted.get("volumes"):
         return _tensor_table(found)
     volumes = np.stack([made for _, made, _ in drawn])
     cells, dimensions = payload["cells"], payload["dimensions"]

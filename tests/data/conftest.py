@@ -94,7 +94,13 @@ class Costly:
     calls: Path
 
     @property
-    def labels(self) -> Path:
+    def frozen(self) -> Path:
+        """The table of frozen labels."""
+        return self.folder / "labels" / "mini.parquet"
+
+    @property
+    def unmerged(self) -> Path:
+        """Where finished shards stand while not all of them are there."""
         return self.folder / "labels" / "mini"
 
     @property

@@ -19,7 +19,7 @@ import pytest
 
 from etchmark.catalog import catalog
 from etchmark.columns import Columns
-from etchmark.data import building, packaging, staging
+from etchmark.data import building, packaging, progress, staging
 from etchmark.data.executors import Processes
 from etchmark.data.loading import find_config, read_manifest
 
@@ -64,19 +64,16 @@ def test_processes_make_the_same(costly: Any, command: Command, tmp_path: Path) 
 def test_frozen_labels_are_taken_and_recomputed_on_demand(costly: Any, command: Command) -> None:
     said = command("build", "costly", "--freeze").fine()
     assert "frozen in" in said
-    assert len(list(costly.labels.iterdir())) == 8
+    assert [path.name for path in costly.frozen.parent.iterdir()] == ["mini.parquet"]
     shutil.rmtree(costly.home)
     again = command("build", "costly").fine()
     assert "8 label shards: 8 of the frozen release, 0 of earlier work, 0 computed" in again
     assert set(costly.called().values()) == {1}
     # A frozen label that no simulation gives: what is built is the release, until recomputed.
-    path = costly.labels / "test-1.parquet"
-    table = pq.read_table(path)
-    altered = np.asarray(table["y"]) + np.array([0, 0.125, 0])
-    table = table.set_column(2, "y", pa.array(altered)).replace_schema_metadata(
-        table.schema.metadata
-    )
-    pq.write_table(table, path)
+    table = pq.read_table(costly.frozen)
+    altered = np.asarray(table["y"]) + 0.125 * (np.asarray(table["id"]) == "test-1-1")
+    altered_table = table.set_column(2, "y", pa.array(altered))
+    pq.write_table(altered_table.replace_schema_metadata(table.schema.metadata), costly.frozen)
     command("build", "costly", "--freeze").fine()
     assert "8 of the frozen release" in command("build", "costly").fine()
     for _ in range(2):  # a finished recomputation is not taken for another
@@ -94,12 +91,14 @@ def test_labels_of_an_unfinished_run_are_kept_with_the_release(
     costly: Any, command: Command
 ) -> None:
     run = costly.start("--labels-only", TOY_NAP="0.3")
-    costly.wait_for(lambda: len(list(costly.labels.glob("[!.]*"))) >= 3, "three shards")
+    costly.wait_for(lambda: len(list(costly.unmerged.glob("[!.]*"))) >= 3, "three shards")
     costly.kill(run)
-    kept = {path.name.removesuffix(".parquet") for path in costly.labels.glob("[!.]*")}
+    kept = {path.name.removesuffix(".parquet") for path in costly.unmerged.glob("[!.]*")}
+    assert not costly.frozen.exists()
     said = command("build", "costly", "--labels-only").fine()
     assert f"{len(kept)} of the frozen release, 0 of earlier work, {8 - len(kept)} comp" in said
-    assert len(list(costly.labels.iterdir())) == 8
+    assert f"{costly.frozen}" in said
+    assert not costly.unmerged.exists()
     assert all(costly.called()[name] == 1 for name in kept)
     assert not costly.built.exists()
     assert "8 of the frozen release" in command("build", "costly").fine()
@@ -109,7 +108,8 @@ def test_labels_of_an_unfinished_run_are_kept_with_the_release(
 def test_earlier_work_is_frozen_without_computing(costly: Any, command: Command) -> None:
     command("build", "costly").fine()
     assert "8 of earlier work" in command("build", "costly", "--labels-only").fine()
-    assert len(list(costly.labels.iterdir())) == 8
+    assert costly.frozen.is_file()
+    assert not costly.unmerged.exists()
     assert set(costly.called().values()) == {1}
 
 
@@ -157,9 +157,9 @@ def test_damaged_work_is_done_again(costly: Any, command: Command, how: str) -> 
 @pytest.mark.parametrize("how", ["truncated", "empty", "flipped"])
 def test_damaged_frozen_labels_get_one_line(costly: Any, command: Command, how: str) -> None:
     command("build", "costly", "--freeze").fine()
-    damage(costly.labels / "train-2.parquet", how)
+    damage(costly.frozen, how)
     line = command("build", "costly").refusal()
-    assert f"{costly.labels / 'train-2.parquet'}: is no whole table of labels" in line
+    assert f"{costly.frozen}: is not a whole table of labels" in line
     assert line.endswith("restore it")
 
 
@@ -246,20 +246,33 @@ def test_a_limit_of_the_system_on_written_files(costly: Any, tmp_path: Path) -> 
     assert building.build(catalog(), "costly").labels == staging.LabelCounts(0, 0, 8)
 
 
-def test_frozen_shards_that_were_exchanged_or_lack_a_column(costly: Any, command: Command) -> None:
-    said = command("build", "costly", "--freeze").fine()
-    assert "frozen in" in said
-    assert "equal to the frozen release" in command("build", "costly").fine()
-    first, second = sorted(costly.labels.glob("train-*.parquet"))[:2]
+def test_unmerged_shards_that_were_exchanged_or_lack_a_column(
+    costly: Any, command: Command
+) -> None:
+    run = costly.start("--labels-only", TOY_NAP="0.2")
+    costly.wait_for(lambda: len(list(costly.unmerged.glob("[!.]*"))) >= 4, "four shards")
+    costly.kill(run)
+    first, second = sorted(costly.unmerged.glob("train-*.parquet"))[:2]
     kept = first.read_bytes()
     shutil.copy(second, first)
     line = command("build", "costly").refusal()
-    assert line.startswith(f"{first}: ")
+    assert line == (
+        f"{first}: its labels of shard {first.stem} were made for another plan; restore it, or"
+        " give --recompute"
+    )
     first.write_bytes(kept)
     table = pq.read_table(first)
     pq.write_table(table.drop_columns("y"), first)
     line = command("build", "costly").refusal()
-    assert line == f"{first}: has not the columns of the other shards (y); restore it"
+    assert line == f"{first}: does not have the columns of the other shards (y); restore it"
+
+
+def test_frozen_labels_of_another_plan(costly: Any, command: Command) -> None:
+    command("build", "costly", "--freeze").fine()
+    assert "equal to the frozen release" in command("build", "costly").fine()
+    costly.edit('== "test", part]', '== "test", part + 1]')
+    line = command("build", "costly").refusal()
+    assert line.startswith(f"{costly.frozen}: its labels of shard train-0 were made for another")
 
 
 def test_another_microstructure_than_the_simulated_one(costly: Any, command: Command) -> None:
@@ -328,7 +341,7 @@ def test_options_that_do_not_go_together(toy_content: Path, command: Command) ->
 def test_content_that_cannot_be_written(costly: Any, command: Command) -> None:
     (costly.folder / "labels").touch()
     line = command("build", "costly", "--labels-only").refusal()
-    assert f"{costly.labels}: cannot be written" in line
+    assert f"{costly.unmerged}: cannot be written" in line
     assert not costly.called()
 
 
@@ -424,17 +437,18 @@ def test_temporary_files_of_the_dead_are_swept(costly: Any, command: Command) ->
 def test_a_worker_with_other_code_refuses(costly: Any) -> None:
     from dataclasses import replace
 
-    from etchmark.data import shards
+    from etchmark.data import jobs, shards
+    from etchmark.data.plan import make_plan
 
     spec = catalog().dataset("costly")
     module = shards.load_builder(costly.folder)
     context = building._context(catalog(), spec, "mini", True, False)
-    plan = staging.plan(catalog(), spec, module, context)
-    task = plan.task(plan.shards[0])
-    assert isinstance(shards.compute_labels(task), bytes)
-    for other in (replace(task, key="0" * 16), replace(task, version="0.0.1")):
-        failed = shards.compute_labels(other)
-        assert isinstance(failed, shards.Failed)
+    plan = make_plan(catalog(), spec, module, context)
+    job = plan.job(plan.shards[0])
+    assert isinstance(jobs.compute_labels(job), bytes)
+    for other in (replace(job, key="0" * 16), replace(job, version="0.0.1")):
+        failed = jobs.compute_labels(other)
+        assert isinstance(failed, jobs.Failed)
         assert failed.mistake
         assert "restart the workers and run again" in failed.message
 
@@ -511,7 +525,7 @@ def test_how_long_it_takes_is_said_where_no_bar_is_shown(
     costly: Any, command: Command, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr(building, "LONG_ROWS", 10)
-    monkeypatch.setattr(staging, "LONG_S", 1.5)
+    monkeypatch.setattr(progress, "LONG_S", 1.5)
     monkeypatch.setenv("TOY_NAP", "0.3")
     ran = command(what, "costly")
     assert ran.rc == 0
@@ -527,7 +541,7 @@ def test_how_long_it_takes_is_said_where_no_bar_is_shown(
 
 
 def test_durations_in_words() -> None:
-    assert [staging.describe_seconds(s) for s in (0.4, 99, 346, 9000)] == [
+    assert [progress.describe_seconds(s) for s in (0.4, 99, 346, 9000)] == [
         "0 s",
         "99 s",
         "6 min",

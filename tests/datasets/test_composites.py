@@ -15,7 +15,8 @@ import yaml
 from etchmark.catalog import Catalog
 from etchmark.columns import Columns
 from etchmark.data import building
-from etchmark.data.shards import BuildContext, is_planned
+from etchmark.data.labels import FrozenLabels, frozen_table, read_labels, shards_of
+from etchmark.data.shards import BuildContext
 from etchmark.simulation import microstructures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,14 +41,9 @@ def context(config: str) -> BuildContext:
 
 
 def frozen(config: str) -> dict[str, np.ndarray]:
-    """Label columns of all frozen shards of a config, side by side."""
-    tables = [
-        pq.read_table(path) for path in sorted((FOLDER / "labels" / config).glob("*.parquet"))
-    ]
-    return {
-        name: np.concatenate([table.column(name).to_numpy() for table in tables])
-        for name in tables[0].column_names
-    }
+    """Columns of a config's table of frozen labels."""
+    table = pq.read_table(frozen_table(FOLDER, config))
+    return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
 def drawn(module: Any, config: str) -> dict[str, float]:
@@ -92,13 +88,17 @@ def test_no_two_samples_share_a_key(module):
 
 @pytest.mark.parametrize("config", SPEC.configs)
 def test_frozen_labels_are_those_of_the_plan(module, config):
-    folder = FOLDER / "labels" / config
     planned = {shard.name: shard for shard in module.shards(context(config))}
-    found = {path.stem: path for path in folder.glob("*.parquet")}
-    assert set(found) <= set(planned)
-    assert all(is_planned(pq.read_table(path), planned[name]) for name, path in found.items())
-    if building.frozen_fingerprint(FOLDER, config) is not None:
-        assert set(found) == set(planned)
+    path = frozen_table(FOLDER, config)
+    stored = {shard.name: shard for shard in shards_of(pq.read_table(path), path)}
+    own = [name for name in planned if name in stored]
+    assert list(stored) == own
+    assert all(stored[name].digest == planned[name].digest for name in own)
+    assert building.frozen_fingerprint(FOLDER, config) is not None
+    for shard in planned.values():
+        source = FrozenLabels(FOLDER).find(config, shard)
+        assert source is not None
+        assert source.path in (path, frozen_table(FOLDER, shard.labels_of or config))
 
 
 def test_frozen_tensors_are_those_of_the_volumes_and_within_bounds(module):
@@ -167,7 +167,7 @@ def test_labels_are_made_again(module, config, name):
     shard = next(one for one in module.shards(context(config)) if one.name == name)
     few = type(shard)(shard.name, shard.split, 3, {**shard.payload, "rows": 3})
     again = module.labels(context(config), few)
-    kept = pq.read_table(FOLDER / "labels" / config / f"{name}.parquet").slice(0, 3)
+    kept = read_labels(frozen_table(FOLDER, config), shard).slice(0, 3)
     assert again.column("id").to_pylist() == kept.column("id").to_pylist()
     assert again.column("hash").to_pylist() == kept.column("hash").to_pylist()
     np.testing.assert_allclose(again.column("c11"), kept.column("c11"), rtol=1e-6)

@@ -19,7 +19,8 @@ pytest.importorskip("torch", reason="torch is not installed")
 from etchmark.catalog import Catalog
 from etchmark.columns import Columns
 from etchmark.data import building
-from etchmark.data.shards import BuildContext, Shard, is_planned
+from etchmark.data.labels import FrozenLabels, frozen_table, shards_of
+from etchmark.data.shards import BuildContext, Shard
 from etchmark.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,11 +85,16 @@ def test_no_two_trajectories_share_a_key(module: Any) -> None:
 @pytest.mark.parametrize("config", SPEC.configs)
 def test_frozen_labels_are_those_of_the_plan(module: Any, config: str) -> None:
     planned = {shard.name: shard for shard in module.shards(context(config))}
-    found = {path.stem: path for path in (FOLDER / "labels" / config).glob("*.parquet")}
-    assert set(found) <= set(planned)
-    assert all(is_planned(pq.read_table(path), planned[name]) for name, path in found.items())
-    if building.frozen_fingerprint(FOLDER, config) is not None:
-        assert set(found) == set(planned)
+    path = frozen_table(FOLDER, config)
+    stored = {shard.name: shard for shard in shards_of(pq.read_table(path), path)}
+    own = [name for name in planned if name in stored]
+    assert list(stored) == own
+    assert all(stored[name].digest == planned[name].digest for name in own)
+    assert building.frozen_fingerprint(FOLDER, config) is not None
+    for shard in planned.values():
+        source = FrozenLabels(FOLDER).find(config, shard)
+        assert source is not None
+        assert source.path in (path, frozen_table(FOLDER, shard.labels_of or config))
 
 
 @pytest.mark.timeout(300)

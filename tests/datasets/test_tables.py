@@ -28,7 +28,9 @@ torch = pytest.importorskip("torch", reason="torch (extra `simulate`) is not ins
 
 import etchmark  # noqa: E402
 from etchmark.catalog import Catalog  # noqa: E402
-from etchmark.data import packaging, shards, staging  # noqa: E402
+from etchmark.data import packaging, shards  # noqa: E402
+from etchmark.data.labels import FrozenLabels, read_labels  # noqa: E402
+from etchmark.data.plan import make_plan  # noqa: E402
 from etchmark.data.shards import BuildContext, Shard  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,9 +55,10 @@ def _first_rows(module: Any, context: BuildContext, planned: list[Shard]) -> pa.
     for shard in planned:
         if missing and shard.split == planned[0].split:
             rows = min(missing, shard.rows)
-            path = context.folder / "labels" / context.config / f"{shard.name}.parquet"
+            source = FrozenLabels(context.folder).find(context.config, shard)
+            assert source is not None
             small = replace(shard, rows=rows, payload={**shard.payload, "rows": rows})
-            labels = shards.read_labels(path, shard).slice(0, rows)
+            labels = read_labels(source.path, shard).slice(0, rows)
             tables.append(module.table(context, small, labels))
             missing -= rows
     return pa.concat_tables(tables)
@@ -82,7 +85,7 @@ def parts(
         )
         module = shards.load_builder(context.folder)
         if shards.is_sharded(module):
-            planned = staging.plan(CATALOG, CATALOG.dataset(dataset), module, context).shards
+            planned = make_plan(CATALOG, CATALOG.dataset(dataset), module, context).shards
             last = [shard for shard in planned if shard.split == planned[-1].split]
             several = len(last) < len(planned)
             tables = [_first_rows(module, context, planned)]

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from etchmark import files, settings
 from etchmark.catalog import Catalog, unknown
 from etchmark.columns import Columns, array_column, to_numpy
-from etchmark.data import fingerprint, packaging, shards, staging
+from etchmark.data import fingerprint, jobs, packaging, progress, shards, staging
 from etchmark.data.executors import Executor, Local
+from etchmark.data.plan import Plan, alone, make_plan
 from etchmark.data.shards import BuildContext
 from etchmark.data.staging import LabelCounts
 from etchmark.errors import UserError
@@ -156,10 +157,10 @@ def build(
     module = shards.load_builder(source)
     counts = None
     if shards.is_sharded(module):
-        plan = staging.plan(catalog, spec, module, context)
+        plan = make_plan(catalog, spec, module, context)
         using = executors or Executors()
         _announce(plan, using)
-        with staging.alone(plan, wait=wait):
+        with alone(plan, wait=wait):
             manifest, counts = staging.build(
                 plan, target, using.labels, using.rows, recompute=recompute, freezing=freezing
             )
@@ -172,10 +173,10 @@ def build(
     return Build(target, manifest, compare(source, target, manifest), counts, frozen, released)
 
 
-def _announce(plan: staging.Plan, using: Executors) -> None:
+def _announce(plan: Plan, using: Executors) -> None:
     """One line before a long build, where no bar is shown."""
     rows = sum(shard.rows for shard in plan.shards)
-    if rows <= LONG_ROWS or not staging.is_silent(plan.context.progress):
+    if rows <= LONG_ROWS or not progress.is_silent(plan.context.progress):
         return
     workers = getattr(using.rows, "workers", 1)
     where = f"in {workers} processes" if workers > 1 else "in one process"
@@ -231,12 +232,12 @@ def build_split(
     module = shards.load_builder(source)
     if not shards.is_sharded(module):
         return None
-    plan = staging.plan(catalog, spec, module, context)
+    plan = make_plan(catalog, spec, module, context)
     using = executors or Executors()
     target = hub_folder(dataset, config).absolute()
     part = target.with_name(f"{config}.{split}")
     _announce(replace(plan, shards=[shard for shard in plan.shards if shard.split == split]), using)
-    with staging.alone(plan, wait=True):
+    with alone(plan, wait=True):
         written, _ = staging.build_split(plan, split, target, part, using.labels, using.rows)
     if frozen_fingerprint(source, config) is None:
         return SplitBuild(part, written, None, released=False)
@@ -253,20 +254,23 @@ def label(
     progress: bool | None = None,
     executor: Executor | None = None,
 ) -> tuple[Path, LabelCounts]:
-    """Compute the labels a config lacks, each shard stored with the release when it is finished.
+    """Compute the labels that a config lacks, and freeze them.
+
+    Each shard is stored with the release when it is finished; once all are, they are merged into
+    one table.
 
     Returns:
-        The folder in the dataset's content, and where its label shards came from.
+        The table in the dataset's content, and where its label shards came from.
     """
     spec = catalog.dataset(dataset)
     context = _context(catalog, spec, config_of(spec, config), offline, progress)
     module = shards.load_builder(context.folder)
     if not shards.is_sharded(module):
         raise UserError(f"{dataset} has no costly labels; drop --labels-only")
-    plan = staging.plan(catalog, spec, module, context)
-    with staging.alone(plan, wait=False):
-        _, counts = staging.gather_labels(plan, executor or Local(), into_content=True)
-    return plan.frozen, counts
+    plan = make_plan(catalog, spec, module, context)
+    with alone(plan, wait=False):
+        paths, counts = staging.gather_labels(plan, executor or Local(), into_content=True)
+        return staging.freeze_labels(plan, paths), counts
 
 
 def _check_hub_folder(folder: Path) -> None:
@@ -344,7 +348,7 @@ def freeze(source: Path, folder: Path, manifest: Manifest, labels: list[str]) ->
         with files.replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
     except OSError as error:
-        raise UserError(shards.unwritable(error, path)) from None
+        raise UserError(jobs.unwritable(error, path)) from None
     return path
 
 

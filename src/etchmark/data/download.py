@@ -11,7 +11,7 @@ from etchmark import files, settings
 from etchmark.catalog import Catalog
 from etchmark.data import building, packaging
 from etchmark.data.loading import find_config, read_config, read_manifest
-from etchmark.data.staging import describe_seconds
+from etchmark.data.progress import describe_seconds
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec, Manifest
 

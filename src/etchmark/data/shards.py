@@ -7,10 +7,10 @@ Instead of ``build(context)``, such a ``build.py`` defines three functions::
     def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table
 
 ``labels`` simulates and returns a small table: ``id``, a hash of what was simulated, the labels.
-``table`` makes the bulk anew from its seeds and joins the labels (``match`` does, and compares the
+``table`` makes the bulk again from its seeds and joins the labels (``match`` does, and compares the
 hashes). Either depends on nothing but its arguments: shards, not workers, fix the batches.
 
-What stands here runs wherever an executor runs it; ``etchmark.data.staging`` directs it.
+``etchmark.data.jobs`` runs them, wherever an executor does; ``etchmark.data.staging`` directs it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import importlib.util
 import json
 import re
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,16 +30,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from etchmark import __version__, files
-from etchmark.catalog import Catalog
-from etchmark.catalog import catalog as installed
 from etchmark.errors import UserError
 
 FUNCTIONS = ("shards", "labels", "table")
-_SHARD = b"etchmark.shard"
-_KEY = b"etchmark.key"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # What labels may be computed with, besides build.py: its sources count as code of the labels.
 _ENGINE = ("simulation", "descriptors.py")
@@ -71,6 +65,8 @@ class Shard:
     rows: int
     payload: Mapping[str, Any] = field(default_factory=dict)
     """Whatever tells ``labels`` and ``table`` what to make: seeds, ranges; must fit into JSON."""
+    labels_of: str | None = None
+    """Another config that plans the same shard: its frozen labels are used, not computed again."""
 
     @property
     def digest(self) -> str:
@@ -136,7 +132,7 @@ def is_sharded(module: ModuleType) -> bool:
 
 @cache
 def _engine_digest() -> str:
-    # Once per process: it stands for the code that is loaded, not for what the files say later.
+    # Once per process: it stands for the code that is loaded, whatever the files say later.
     return hashlib.sha256(f"{__version__}\n{files.digest_of_code(_ENGINE)}".encode()).hexdigest()
 
 
@@ -175,7 +171,7 @@ def plan_of(module: ModuleType, context: BuildContext) -> list[Shard]:
     return found
 
 
-# --- tables of labels --------------------------------------------------------------------------
+# --- joining labels ------------------------------------------------------------------------------
 
 
 def hash_of(values: np.ndarray) -> str:
@@ -212,162 +208,3 @@ def match(labels: pa.Table, ids: list[str], hashes: list[str], column: str = "ha
             " need --unofficial"
         )
     return ordered
-
-
-def check_labels(shard: Shard, table: Any) -> None:
-    """Labels of a shard have its number of rows and a unique string ``id``."""
-    if not isinstance(table, pa.Table):
-        raise UserError(f"labels() returned a {type(table).__name__}; return a pyarrow Table")
-    if table.num_rows != shard.rows:
-        raise UserError(f"labels() returned {table.num_rows} rows but {shard.rows} are planned")
-    ids = table.column("id").to_pylist() if "id" in table.column_names else [None]
-    if len(set(ids)) < len(ids) or not all(isinstance(key, str) and key for key in ids):
-        raise UserError("labels() needs a column 'id' of unique, non-empty strings")
-
-
-def write_labels(path: Path, shard: Shard, key: str, table: pa.Table) -> None:
-    """Store a shard's labels, whole or not at all."""
-    meta = {**(table.schema.metadata or {}), _SHARD: shard.digest.encode(), _KEY: key.encode()}
-    stored = table.replace_schema_metadata(meta)
-    with files.replacing(path) as temporary:
-        # With checksums, since labels are kept for years and taken as they are.
-        pq.write_table(stored, temporary, compression="zstd", write_page_checksum=True)
-
-
-def read_labels(path: Path, shard: Shard) -> pa.Table:
-    """A shard's stored labels; UserError where they are damaged or another shard's."""
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        check_labels(shard, table)
-    except (pa.ArrowException, OSError, UserError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise UserError(
-            f"{path}: is no whole table of labels of its shard ({first}); restore it"
-        ) from None
-    return table
-
-
-def read_released(path: Path, shard: Shard) -> frozenset[str]:
-    """Columns of a shard's frozen labels; UserError where they are damaged or another shard's."""
-    table = read_labels(path, shard)
-    if not is_planned(table, shard):
-        raise UserError(
-            f"{path}: holds the labels of another shard, or of another plan; restore it, or give"
-            " --recompute"
-        )
-    return frozenset(table.column_names)
-
-
-def is_planned(table: pa.Table, shard: Shard) -> bool:
-    """Whether stored labels were made for the shard as it is planned now."""
-    return (table.schema.metadata or {}).get(_SHARD) == shard.digest.encode()
-
-
-# --- tasks -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Task:
-    """Work on one shard, wherever it is done."""
-
-    dataset: str
-    shard: Shard
-    config: str
-    key: str
-    """``code_key`` of whoever asks: a worker with other code refuses."""
-    version: str
-    offline: bool
-    root: Path | None = None
-    """Content of the dataset; the worker's own if None."""
-    scratch: Path | None = None
-
-
-@dataclass(frozen=True)
-class TableTask(Task):
-    source: Path = Path()
-    """File with the shard's labels."""
-    target: Path = Path()
-    """File to write."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why a task has no result; a value, since not every exception travels."""
-
-    message: str
-    mistake: bool
-    """The caller's to mend: one line, no traceback."""
-    trace: str = ""
-
-
-def _prepare(task: Task) -> tuple[ModuleType, BuildContext]:
-    catalog = installed() if task.root is None else Catalog(task.root)
-    folder = catalog.dataset_folder(task.dataset)
-    spec = catalog.dataset(task.dataset)
-    here = code_key(folder, spec.parameters)
-    if (__version__, here) != (task.version, task.key):
-        import platform
-
-        raise UserError(
-            f"the worker on {platform.node()} has etchmark {__version__} with code {here} of"
-            f" {task.dataset}, but {task.version} with {task.key} is asked for; install the same"
-            " release and content there, restart the workers and run again"
-        )
-    context = BuildContext(
-        folder, task.config, spec.parameters, task.offline, progress=False, scratch=task.scratch
-    )
-    return load_builder(folder), context
-
-
-def _failed(task: Task, error: Exception) -> Failed:
-    where = f"{task.dataset}:{task.config}, shard {task.shard.name}"
-    text = str(error)
-    mistake = isinstance(error, UserError | ValueError)
-    if isinstance(error, OSError) and isinstance(task, TableTask):
-        return Failed(f"{where}: {unwritable(error, task.target)}", mistake=True)
-    if not mistake:
-        text = f"{type(error).__name__}: {error}"
-    return Failed(f"{where}: {text}", mistake, "".join(traceback.format_exception(error)))
-
-
-def unwritable(error: OSError, path: Path) -> str:
-    """The one line for a file that cannot be written, a full disk above all."""
-    reason = error.strerror or (str(error).splitlines() or ["unknown error"])[0]
-    return (
-        f"{path}: cannot be written ({reason}); make room or mend the folder and run again: what"
-        " is finished is kept"
-    )
-
-
-def compute_labels(task: Task) -> bytes | Failed:
-    """The labels of a shard as an Arrow stream."""
-    try:
-        module, context = _prepare(task)
-        table = module.labels(context, task.shard)
-        check_labels(task.shard, table)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        return sink.getvalue().to_pybytes()
-    except Exception as error:
-        return _failed(task, error)
-
-
-def write_table(task: TableTask) -> int | Failed:
-    """Make a shard's rows and write them; gives back their number."""
-    from etchmark.data import packaging
-
-    try:
-        module, context = _prepare(task)
-        table = module.table(context, task.shard, read_labels(task.source, task.shard))
-        if not isinstance(table, pa.Table):
-            raise UserError(f"table() returned a {type(table).__name__}; return a pyarrow Table")
-        if table.num_rows != task.shard.rows:
-            raise UserError(
-                f"table() returned {table.num_rows} rows but {task.shard.rows} are planned"
-            )
-        with files.replacing(task.target) as temporary:
-            packaging.write_table(table, temporary)
-        return table.num_rows
-    except Exception as error:
-        return _failed(task, error)

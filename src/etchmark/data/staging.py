@@ -1,14 +1,15 @@
-"""Builds a config shard by shard, so that it can be killed at any moment and goes on afterwards.
+"""Builds a config shard by shard, so that it can be killed at any moment and resumed.
 
 First the labels of every shard, then its rows. Labels are taken, in this order, from
 
-* ``datasets/<name>/labels/<config>/<shard>.parquet``: frozen, part of the release;
+* the frozen labels of the config in ``datasets/<name>/labels`` (``etchmark.data.labels``);
+* the frozen labels of another config that plans the same shard (``Shard.labels_of``);
 * ``work/<name>/<config>/<key>/labels/<shard>.parquet`` of the hub folder: finished by an earlier
   build with the same code (``shards.code_key``);
 * the executor; they are stored the moment they are finished.
 
-Rows are written as the final files into a staging folder beside the build, which takes the place
-of an older build once it is whole.
+Rows are written as the final files into a staging folder beside the build, which replaces an older
+build once it is whole.
 """
 
 from __future__ import annotations
@@ -16,32 +17,26 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from etchmark import __version__, files, settings
-from etchmark.catalog import Catalog, content_root
-from etchmark.data import packaging, shards
-from etchmark.data.executors import Dask, Executor
-from etchmark.data.shards import BuildContext, Failed, Shard, TableTask, Task
+from etchmark import files
+from etchmark.data import jobs, labels, packaging
+from etchmark.data.executors import Executor
+from etchmark.data.jobs import TableJob
+from etchmark.data.labels import LabelSource
+from etchmark.data.plan import Plan
+from etchmark.data.shards import Shard
 from etchmark.errors import UserError
-from etchmark.specs import DataFile, DatasetSpec, Manifest, Record
+from etchmark.specs import DataFile, Manifest, Record
 
-T = TypeVar("T", bound=Task)
-R = TypeVar("R")
-LONG_S = 10.0
-"""Seconds of work left from which it is said how long it takes, where no bar is shown."""
 _DONE = ".done"
 _COMPLETE = "complete"
 
@@ -69,182 +64,15 @@ class _Done(Record):
     file: DataFile
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All there is to know before the first shard."""
-
-    catalog: Catalog
-    spec: DatasetSpec
-    context: BuildContext
-    module: ModuleType
-    shards: list[Shard]
-    key: str
-    installed: bool
-    """Workers find the dataset in their own content."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.spec.name}:{self.context.config}"
-
-    @property
-    def frozen(self) -> Path:
-        return self.context.folder / "labels" / self.context.config
-
-    @property
-    def work(self) -> Path:
-        return settings.home() / "work" / self.spec.name / self.context.config
-
-    @property
-    def scratch(self) -> Path:
-        return self.work / self.key / "scratch"
-
-    def _asked(self, shard: Shard) -> dict[str, Any]:
-        return {
-            "dataset": self.spec.name,
-            "shard": shard,
-            "config": self.context.config,
-            "key": self.key,
-            "version": __version__,
-            "offline": self.context.offline,
-            "root": None if self.installed else self.catalog.root,
-            "scratch": self.scratch,
-        }
-
-    def task(self, shard: Shard) -> Task:
-        return Task(**self._asked(shard))
-
-    def table_task(self, shard: Shard, source: Path, target: Path) -> TableTask:
-        return TableTask(**self._asked(shard), source=source, target=target)
-
-
-def plan(catalog: Catalog, spec: DatasetSpec, module: ModuleType, context: BuildContext) -> Plan:
-    """What is to be built; UserError where it is not what the dataset declares."""
-    found = shards.plan_of(module, context)
-    packaging.check_declared(
-        spec,
-        context.config,
-        {shard.split for shard in found},
-        sum(shard.rows for shard in found),
-    )
-    key = shards.code_key(context.folder, spec.parameters)
-    installed = False
-    with suppress(UserError):
-        installed = catalog.root == content_root()
-    return Plan(catalog, spec, context, module, found, key, installed)
-
-
-@contextmanager
-def alone(plan: Plan, *, wait: bool) -> Iterator[None]:
-    """No other build of this config in this hub folder meanwhile; a killed one frees the lock."""
-    from filelock import FileLock, Timeout
-
-    try:
-        plan.work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(plan.work / ".lock")
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        raise UserError(
-            f"{plan.name}: another build of it is running ({plan.work} is locked); wait for it"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{shards.unwritable(error, plan.work)}; or set ETCHMARK_HOME") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _sweep(folder: Path) -> None:
     # Temporary files of processes that were killed.
     import psutil
 
     for path in folder.glob(".*.tmp"):
-        found = re.search(r"\.(\d+)-[0-9a-f]{8}\.tmp$", path.name)
-        if found and (int(found[1]) == os.getpid() or not psutil.pid_exists(int(found[1]))):
+        match = re.search(r"\.(\d+)-[0-9a-f]{8}\.tmp$", path.name)
+        if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
             with suppress(OSError):
                 path.unlink()
-
-
-def is_silent(progress: bool | None) -> bool:
-    """Whether progress is neither refused nor shown as a bar, since the output is no terminal."""
-    return progress is None and not sys.stderr.isatty()
-
-
-def describe_seconds(seconds: float) -> str:
-    """A duration in words, such as ``40 s`` or ``6 min``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-class _Estimate:
-    """Says once, from the first shards, how long the rest will take."""
-
-    def __init__(self, name: str, title: str, executor: Executor, tasks: Sequence[Task]) -> None:
-        self._name, self._title = name, title
-        self._rows = sum(task.shard.rows for task in tasks)
-        cluster = max(len(tasks) // 10, 1) if isinstance(executor, Dask) else 1
-        self._parallel: int = getattr(executor, "workers", cluster)
-        self._shards = self._done = self._timed = 0
-        self._started = time.monotonic()
-
-    def count(self, shard: Shard) -> None:
-        self._shards += 1
-        self._done += shard.rows
-        if self._parallel > 1 and self._shards == 1:
-            self._started = time.monotonic()  # processes take their time to start
-            return
-        self._timed += shard.rows
-        # After a round of all that run side by side.
-        if self._shards != (1 if self._parallel == 1 else self._parallel + 1):
-            return
-        seconds = time.monotonic() - self._started
-        left = seconds * (self._rows - self._done) / self._timed
-        if left >= LONG_S:
-            print(
-                f"{self._name}: {self._title} of {self._timed:,} samples took"
-                f" {describe_seconds(seconds)}, so the remaining {self._rows - self._done:,} take"
-                f" about {describe_seconds(left)}",
-                file=sys.stderr,
-                flush=True,
-            )
-
-
-def _results(
-    executor: Executor,
-    work: Callable[[T], R | Failed],
-    tasks: Sequence[T],
-    plan: Plan,
-    title: str,
-    done: Sequence[Shard],
-) -> Generator[tuple[T, R], None, None]:
-    """What the executor makes of the tasks, with a bar that counts rows; raises what failed.
-
-    Where the output is no terminal there is no bar, but one line from the first shards if the rest
-    takes long.
-    """
-    from tqdm import tqdm
-
-    before = sum(shard.rows for shard in done)
-    total = before + sum(task.shard.rows for task in tasks)
-    progress = plan.context.progress
-    hidden = None if progress is None else not progress
-    estimate = _Estimate(plan.name, title, executor, tasks) if is_silent(progress) else None
-    with (
-        tqdm(total=total, initial=before, unit="row", desc=title, disable=hidden) as bar,
-        closing(executor.run(work, tasks)) as results,
-    ):
-        for task, result in results:
-            if estimate is not None:
-                estimate.count(task.shard)
-            if isinstance(result, Failed):
-                if result.mistake:
-                    raise UserError(result.message)
-                error = RuntimeError(result.message)
-                error.add_note(result.trace)
-                raise error
-            yield task, result
-            bar.update(task.shard.rows)
 
 
 # --- labels ------------------------------------------------------------------------------------
@@ -255,9 +83,9 @@ def work_folder(plan: Plan, *, recompute: bool) -> Path:
 
 
 def start_recompute(plan: Plan, *, keep: bool) -> None:
-    """Forget the labels of a finished ``--recompute``, so that another one computes anew.
+    """Forget the labels of a finished ``--recompute``, so that the next one computes them again.
 
-    One that was interrupted goes on; so does a finished one that is to be frozen (``keep``).
+    An interrupted one is resumed; so is a finished one that is to be frozen (``keep``).
     """
     folder = work_folder(plan, recompute=True)
     if not keep and (folder / _COMPLETE).exists():
@@ -265,27 +93,27 @@ def start_recompute(plan: Plan, *, keep: bool) -> None:
 
 
 def _earlier(path: Path, shard: Shard) -> bool:
-    """Whether earlier work left the whole labels of just this shard; what is not is removed."""
+    """Whether earlier work left the whole labels of this shard; what is not whole is removed."""
     if not path.is_file():
         return False
     with suppress(UserError):
-        if shards.is_planned(shards.read_labels(path, shard), shard):
-            return True
+        labels.read_labels(path, shard)
+        return True
     path.unlink()
     return False
 
 
-def _check_columns(plan: Plan, stored: dict[str, frozenset[str]]) -> None:
+def _check_columns(frozen: Sequence[LabelSource]) -> None:
     """Frozen shards of a config all have the same columns."""
-    if not stored:
+    if not frozen:
         return
-    usual, _ = Counter(stored.values()).most_common(1)[0]
-    for name, columns in stored.items():
-        if columns != usual:
-            which = ", ".join(sorted(columns ^ usual)[:5])
-            path = plan.frozen / f"{name}.parquet"
+    usual, _ = Counter(source.columns for source in frozen).most_common(1)[0]
+    for source in frozen:
+        if source.columns != usual:
+            which = ", ".join(sorted(source.columns ^ usual)[:5])
             raise UserError(
-                f"{path}: has not the columns of the other shards ({which}); restore it"
+                f"{source.path}: does not have the columns of the other shards ({which});"
+                " restore it"
             )
 
 
@@ -297,50 +125,51 @@ def gather_labels(
     Args:
         plan: what is built.
         executor: what computes.
-        recompute: take no frozen labels.
+        recompute: use no frozen labels.
         into_content: store each shard with the release, not in the hub folder.
 
     Returns:
-        The file of each shard, by its name, and where they came from.
+        The file that holds each shard, by the shard's name, and where the labels came from.
     """
     work = work_folder(plan, recompute=recompute)
-    folder = plan.frozen if into_content else work
+    folder = plan.unmerged if into_content else work
+    lookup = labels.FrozenLabels(plan.context.folder)
     paths: dict[str, Path] = {}
-    frozen: list[Shard] = []
+    frozen: list[LabelSource] = []
     earlier: list[Shard] = []
-    todo: list[Shard] = []
-    stored: dict[str, frozenset[str]] = {}
+    missing: list[Shard] = []
     try:
         _check_folder(folder)
         for shard in plan.shards:
             file = f"{shard.name}.parquet"
-            if not recompute and (plan.frozen / file).exists():
-                stored[shard.name] = shards.read_released(plan.frozen / file, shard)
-                paths[shard.name] = plan.frozen / file
-                frozen.append(shard)
+            source = None if recompute else lookup.find(plan.context.config, shard)
+            if source is not None:
+                paths[shard.name] = source.path
+                frozen.append(source)
             elif _earlier(work / file, shard):
                 paths[shard.name] = folder / file
                 earlier.append(shard)
                 if into_content:
                     _copy(work / file, folder / file)
             else:
-                todo.append(shard)
+                missing.append(shard)
     except OSError as error:
-        raise UserError(shards.unwritable(error, folder)) from None
-    _check_columns(plan, stored)
-    tasks = [plan.task(shard) for shard in todo]
-    here = [*frozen, *earlier]
-    results = _results(executor, shards.compute_labels, tasks, plan, "labels", here)
+        raise UserError(jobs.unwritable(error, folder)) from None
+    _check_columns(frozen)
+    done = [shard for shard in plan.shards if shard.name in paths]
+    results = plan.progress.results(
+        executor, jobs.compute_labels, [plan.job(shard) for shard in missing], "labels", done
+    )
     with closing(results):
-        for task, content in results:
-            path = folder / f"{task.shard.name}.parquet"
+        for job, content in results:
+            path = folder / f"{job.shard.name}.parquet"
             table = pa.ipc.open_stream(content).read_all()
             try:
-                shards.write_labels(path, task.shard, plan.key, table)
+                labels.write_labels(path, job.shard, plan.key, table)
             except OSError as error:
-                raise UserError(shards.unwritable(error, path)) from None
-            paths[task.shard.name] = path
-    return paths, LabelCounts(len(frozen), len(earlier), len(todo))
+                raise UserError(jobs.unwritable(error, path)) from None
+            paths[job.shard.name] = path
+    return paths, LabelCounts(len(frozen), len(earlier), len(missing))
 
 
 def _check_folder(folder: Path) -> None:
@@ -356,25 +185,22 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def freeze_labels(plan: Plan, paths: dict[str, Path]) -> None:
-    """Copy labels into the dataset's content folder: part of the release from now on."""
-    for name, path in paths.items():
-        target = plan.frozen / f"{name}.parquet"
-        if path != target:
-            try:
-                _copy(path, target)
-            except OSError as error:
-                raise UserError(shards.unwritable(error, target)) from None
+def freeze_labels(plan: Plan, paths: dict[str, Path]) -> Path:
+    """Merge labels into the config's frozen table: part of the release from now on."""
+    try:
+        return labels.merge(plan.context.folder, plan.context.config, plan.shards, paths)
+    except OSError as error:
+        raise UserError(jobs.unwritable(error, plan.frozen)) from None
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
-def _file_names(found: Sequence[Shard]) -> dict[str, str]:
+def _file_names(planned: Sequence[Shard]) -> dict[str, str]:
     """The file of each shard below the build, numbered per split in the order of the plan."""
     totals: dict[str, int] = {}
     places: dict[str, tuple[str, int]] = {}
-    for shard in found:
+    for shard in planned:
         places[shard.name] = (shard.split, totals.get(shard.split, 0))
         totals[shard.split] = totals.get(shard.split, 0) + 1
     return {
@@ -408,12 +234,12 @@ def _staging(plan: Plan, target: Path) -> Path:
     return target.with_name(f".{target.name}.{plan.context.config}.staging")
 
 
-def write_rows(plan: Plan, labels: dict[str, Path], target: Path, executor: Executor) -> Manifest:
+def write_rows(plan: Plan, sources: dict[str, Path], target: Path, executor: Executor) -> Manifest:
     """Make every shard's rows from its labels and put the config at ``target``."""
     staged = _staging(plan, target)
     names = _file_names(plan.shards)
     try:
-        written = _write_rows(plan, labels, staged, names, executor)
+        written = _write_rows(plan, sources, staged, names, executor)
         config = plan.context.config
         packaging.check_files(staged, plan.spec, config, written)
         manifest = packaging.complete(staged, plan.spec, config, written, "torch")
@@ -421,37 +247,39 @@ def write_rows(plan: Plan, labels: dict[str, Path], target: Path, executor: Exec
         packaging.swap(staged, target)
         return manifest
     except OSError as error:
-        raise UserError(shards.unwritable(error, target)) from None
+        raise UserError(jobs.unwritable(error, target)) from None
 
 
 def _write_rows(
-    plan: Plan, labels: dict[str, Path], staged: Path, names: dict[str, str], executor: Executor
+    plan: Plan, sources: dict[str, Path], staged: Path, names: dict[str, str], executor: Executor
 ) -> list[DataFile]:
     (staged / "data").mkdir(parents=True, exist_ok=True)
     for path in (staged / "data").iterdir():
         if f"data/{path.name}" not in names.values():
             path.unlink()
+    # Most shards share one file, the frozen table.
+    digests = {path: files.sha256_of(path) for path in set(sources.values())}
     stamps: dict[str, str] = {}
-    found: dict[str, DataFile] = {}
-    tasks: list[TableTask] = []
+    written: dict[str, DataFile] = {}
+    missing: list[TableJob] = []
     for shard in plan.shards:
-        source = labels[shard.name]
-        stamps[shard.name] = f"{plan.key} {shard.digest} {files.sha256_of(source)}"
+        source = sources[shard.name]
+        stamps[shard.name] = f"{plan.key} {shard.digest} {digests[source]}"
         file = _staged(staged, names[shard.name], stamps[shard.name])
         if file is not None:
-            found[shard.name] = file
+            written[shard.name] = file
             continue
-        tasks.append(plan.table_task(shard, source, staged / names[shard.name]))
-    here = [shard for shard in plan.shards if shard.name in found]
-    results = _results(executor, shards.write_table, tasks, plan, "rows", here)
+        missing.append(plan.table_job(shard, source, staged / names[shard.name]))
+    done = [shard for shard in plan.shards if shard.name in written]
+    results = plan.progress.results(executor, jobs.write_table, missing, "rows", done)
     with closing(results):
-        for task, rows in results:
-            name = task.shard.name
-            file = packaging.describe(staged, names[name], task.shard.split, rows)
-            done = _Done(stamp=stamps[name], file=file)
-            files.write_json(_sidecar(staged, file.path), done.model_dump(mode="json"))
-            found[name] = file
-    return [found[shard.name] for shard in plan.shards]
+        for job, rows in results:
+            name = job.shard.name
+            file = packaging.describe(staged, names[name], job.shard.split, rows)
+            stamp = _Done(stamp=stamps[name], file=file)
+            files.write_json(_sidecar(staged, file.path), stamp.model_dump(mode="json"))
+            written[name] = file
+    return [written[shard.name] for shard in plan.shards]
 
 
 def build(
@@ -470,17 +298,17 @@ def build(
         target: the config's folder.
         label_executor: what computes labels.
         row_executor: what makes rows, on this machine.
-        recompute: simulate the frozen labels anew.
+        recompute: simulate the frozen labels again.
         freezing: make the labels part of the release.
     """
     if recompute:
         start_recompute(plan, keep=freezing)
         shutil.rmtree(plan.scratch, ignore_errors=True)
-    labels, counts = gather_labels(plan, label_executor, recompute=recompute)
-    manifest = write_rows(plan, labels, target, row_executor)
+    sources, counts = gather_labels(plan, label_executor, recompute=recompute)
+    manifest = write_rows(plan, sources, target, row_executor)
     shutil.rmtree(plan.scratch, ignore_errors=True)
     if freezing:
-        freeze_labels(plan, labels)
+        freeze_labels(plan, sources)
     if recompute:
         (work_folder(plan, recompute=True) / _COMPLETE).touch()
     return manifest, counts
@@ -494,7 +322,7 @@ def build_split(
     label_executor: Executor,
     row_executor: Executor,
 ) -> tuple[list[DataFile], LabelCounts]:
-    """Labels and rows of one split, as files of their own; a later build takes them over.
+    """Labels and rows of one split, as files of their own; a later build reuses them.
 
     Args:
         plan: of the whole config.
@@ -504,11 +332,11 @@ def build_split(
         label_executor: what computes labels.
         row_executor: what makes rows, on this machine.
     """
-    wanted = replace(plan, shards=[shard for shard in plan.shards if shard.split == split])
-    labels, counts = gather_labels(wanted, label_executor)
+    split_plan = replace(plan, shards=[shard for shard in plan.shards if shard.split == split])
+    sources, counts = gather_labels(split_plan, label_executor)
     staged = _staging(plan, target)
     try:
-        written = _write_rows(wanted, labels, staged, _file_names(plan.shards), row_executor)
+        written = _write_rows(split_plan, sources, staged, _file_names(plan.shards), row_executor)
         packaging.check_ids(
             (file.split, pq.read_table(staged / file.path, columns=["id"])) for file in written
         )
@@ -519,5 +347,5 @@ def build_split(
                 except OSError:  # not every file system has links
                     shutil.copyfile(staged / file.path, temporary)
     except OSError as error:
-        raise UserError(shards.unwritable(error, part)) from None
+        raise UserError(jobs.unwritable(error, part)) from None
     return written, counts
