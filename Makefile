@@ -100,7 +100,7 @@ findings: setup
 docs: setup
 	$(BIN)/python $(INSTALL) -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
-	@echo "the site is in .cache/site: open .cache/site/index.html"
+	@echo "read it: python3 -m http.server --directory .cache/site"
 
 # Chromium and its driver are found on the path, or Selenium fetches them.
 test-browser: setup

@@ -28,6 +28,7 @@ from etchmark.registry.store import Store
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "findings.md"
 TEMPLATE = "findings.md.j2"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 class UnsupportedClaimError(Exception):
@@ -198,9 +199,11 @@ class Column:
 
 def column(heading: str, score: Score, *, interval: bool = False, bold: bool = False) -> Column:
     """Scores of one kind."""
-    return Column(
-        heading, score.interval if interval else score.show, score.value if bold else None
-    )
+
+    def in_one_line(model: str) -> str:
+        return score.interval(model).replace(" ", NO_BREAK)
+
+    return Column(heading, in_one_line if interval else score.show, score.value if bold else None)
 
 
 def time_column(heading: str, score: Score) -> Column:
@@ -229,7 +232,7 @@ def table(
         if column.value is not None:
             values = [column.value(row[at] or "") if row[at] else math.inf for row in models]
             best = values.index(min(values))
-            score, space, rest = cells[best][at].partition(" ")
+            score, space, rest = cells[best][at].partition(NO_BREAK)
             cells[best][at] = f"**{score}**{space}{rest}"
     headings = [title, *(column.heading for column in columns)]
     lines = [headings, ["---"] * len(headings)]

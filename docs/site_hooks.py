@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = (".png", ".gif", ".jpg", ".svg")
 FENCE = re.compile(r"^\s*(```|~~~)")
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=["']?(https?://[^"'\s>]+)"""
+)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]+)(#[^()\s]+)?\)")
 
 
@@ -97,3 +100,16 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.generated_by:
         return markdown
     return fitted(markdown, f"docs/{page.file.src_uri}", page.file.src_uri, places())
+
+
+def fetched(html: str) -> list[str]:
+    """Addresses from which a page would fetch scripts, styles or pictures."""
+    return FETCHED.findall(html)
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> None:
+    """Refuse a page that fetches anything from elsewhere: the site is read offline too."""
+    from mkdocs.exceptions import PluginError
+
+    if addresses := fetched(output):
+        raise PluginError(f"{page.file.src_uri} fetches {', '.join(addresses)}")

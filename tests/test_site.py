@@ -44,7 +44,9 @@ def test_code_is_left_alone(hooks: ModuleType) -> None:
     assert hooks.fitted(text, "docs/a.md", "a.md", {}) == "```python\n[a](../x.md)\n```\na\n"
 
 
-def test_the_site_fetches_nothing_from_elsewhere() -> None:
+def test_the_site_fetches_nothing_from_elsewhere(hooks: ModuleType) -> None:
+    assert hooks.fetched('<script src="https://cdn.example/x.js">') == ["https://cdn.example/x.js"]
+    assert hooks.fetched('<a href="https://doi.org/10.1/x"><img src="../board.png">') == []
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in text
     assert "://" not in text
