@@ -260,7 +260,8 @@ def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
 
 def _commands() -> list[Any]:
     found = []
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))):
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    for path in [*pages, *sorted(ROOT.glob("datasets/*/README.md"))]:
         for block in LINE.findall(path.read_text(encoding="utf-8")):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("etchmark "):

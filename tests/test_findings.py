@@ -70,7 +70,7 @@ def test_numbers_are_written_as_the_boards_write_them(findings: ModuleType) -> N
     column = findings.Column("error", lambda name: f"{len(name)}.0\N{NO-BREAK SPACE}[1,9]", len)
     table = findings.table("model", [column], {"first": "abc", "second": "a", "none": [None]})
     assert table.splitlines()[2:] == [
-        "| first | 3.0 [1, 9] |",
-        "| second | **1.0** [1, 9] |",
+        "| first | 3.0\N{NO-BREAK SPACE}[1,9] |",
+        "| second | **1.0**\N{NO-BREAK SPACE}[1,9] |",
         "| none |  |",
     ]
