@@ -19,9 +19,11 @@ from etchmark.columns import array_column, with_features
 from etchmark.data.shards import BuildContext, Shard, match
 from etchmark.simulation import bounds
 from etchmark.simulation import microstructures as generate
+from etchmark.simulation.rotations import cube_rotations, rotate_volume
 
 DIGITS = 6
 REFINEMENTS = (1, 2, 3)
+ROTATIONS = cube_rotations()
 Sample = tuple[str, np.ndarray, dict[str, Any]]
 
 
@@ -45,8 +47,11 @@ def shards(context: BuildContext) -> list[Shard]:
     settings = parameters[wanted.get("of", context.config)]
     families = _families(settings)
     size, planned = wanted["shard_rows"], []
-    for index, (name, family) in enumerate(families.items()):
-        if name not in wanted.get("only", families):
+    rotated = wanted.get("rotated")
+    # A config may also hold samples of a split turned by rotations of the cube.
+    named = [*families.items(), *([("rotated", families[rotated])] if rotated else [])]
+    for index, (name, family) in enumerate(named):
+        if name not in wanted.get("only", dict(named)):
             continue
         total = _rows(wanted, name, family["rows"])
         for start in range(0, total, size):
@@ -69,6 +74,8 @@ def shards(context: BuildContext) -> list[Shard]:
             }
             if wanted.get("refined"):
                 payload["refined"] = True
+            if name == "rotated":
+                payload["rotated"] = rotated
             split = name
             if "families" in settings:
                 split = "test" if "of" in wanted else "samples"
@@ -131,6 +138,11 @@ def _samples(payload: Mapping[str, Any]) -> Iterator[Sample]:
         if isinstance(contrast, list):
             contrast = _log_uniform(generator, contrast)
         made, drawn = _draw(shape, payload["sample"], generator)
+        if "rotated" in payload:
+            # Every one but the identity, in turn.
+            rotation = ROTATIONS[1 + number % (len(ROTATIONS) - 1)]
+            made = rotate_volume(made, rotation)
+            drawn["rotation"] = rotation.tolist()
         drawn |= {"contrast": float(contrast), "seed": [payload["seed"], payload["key"], number]}
         yield f"{payload['name']}-{number:05d}", made, drawn
 

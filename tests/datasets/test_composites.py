@@ -18,6 +18,7 @@ from etchmark.data import building
 from etchmark.data.labels import FrozenLabels, frozen_table, read_labels, shards_of
 from etchmark.data.shards import BuildContext
 from etchmark.simulation import microstructures
+from etchmark.simulation.rotations import rotate_stiffness, rotate_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "datasets" / "composites"
@@ -109,31 +110,74 @@ def test_frozen_tensors_are_those_of_the_volumes_and_within_bounds(module):
     assert len(set(rows)) == SPEC.configs["3d-tensors"].rows
     for name in ("c11", "hash"):
         assert tensors[name].tolist() == full[name][rows].tolist()
-    upper = np.triu_indices(6)
-    matrices = np.zeros((len(rows), 6, 6))
-    for i, j in zip(*upper, strict=True):
-        matrices[:, i, j] = matrices[:, j, i] = tensors[f"c{i + 1}{j + 1}"]
-    contrast = 50.0
-    soft, stiff = (isotropic(young, 0.3) for young in (1.0, contrast))
+    matrices = tensors_of(tensors)
     fraction = drawn(module, "3d-full")
     known = [row for row, name in enumerate(tensors["id"]) if name in fraction]
     assert len(known) == 1062 + 590
-    for row in known:
-        share = round(fraction[tensors["id"][row]] * 51**3) / 51**3
+    share = [round(fraction[tensors["id"][row]] * 51**3) / 51**3 for row in known]
+    check_bounds(matrices[known], np.array(share), 50.0)
+    assert np.linalg.eigvalsh(matrices).min() > 0
+
+
+def tensors_of(labels: dict[str, np.ndarray]) -> np.ndarray:
+    """Voigt matrices of a table of labels, shape (rows, 6, 6)."""
+    matrices = np.zeros((len(labels["id"]), 6, 6))
+    for i, j in zip(*np.triu_indices(6), strict=True):
+        matrices[:, i, j] = matrices[:, j, i] = labels[f"c{i + 1}{j + 1}"]
+    return matrices
+
+
+def check_bounds(matrices: np.ndarray, fraction: np.ndarray, contrast: float) -> None:
+    """As quadratic forms, each tensor lies between Reuss's and Voigt's bound."""
+    soft, stiff = (isotropic(young, 0.3) for young in (1.0, contrast))
+    for matrix, share in zip(matrices, fraction, strict=True):
         voigt = share * stiff + (1 - share) * soft
         reuss = np.linalg.inv(share * np.linalg.inv(stiff) + (1 - share) * np.linalg.inv(soft))
-        assert np.linalg.eigvalsh(voigt - matrices[row]).min() > -1e-6
-        assert np.linalg.eigvalsh(matrices[row] - reuss).min() > -1e-6
-    assert np.linalg.eigvalsh(matrices).min() > 0
+        assert np.linalg.eigvalsh(voigt - matrix).min() > -1e-6
+        assert np.linalg.eigvalsh(matrix - reuss).min() > -1e-6
 
 
 def isotropic(young: float, nu: float) -> np.ndarray:
     """Stiffness in Voigt's notation with engineering shear strains."""
     shear = young / (2 * (1 + nu))
     lame = young * nu / ((1 + nu) * (1 - 2 * nu))
-    found = np.diag([2 * shear] * 3 + [shear] * 3)
-    found[:3, :3] += lame
-    return found
+    stiffness = np.diag([2 * shear] * 3 + [shear] * 3)
+    stiffness[:3, :3] += lame
+    return stiffness
+
+
+@pytest.mark.parametrize("size", [name for name in SPEC.configs if "3d-stiffness-" in name])
+def test_volumes_with_tensors_are_those_of_the_config_with_c1111(size):
+    """The same microstructures, and the same C1111 but for round-off."""
+    labels = frozen(size)
+    scalar = frozen(PARAMETERS[size]["of"])
+    at = {name: row for row, name in enumerate(scalar["id"])}
+    own = [row for row, name in enumerate(labels["id"]) if not name.startswith("rotated")]
+    rows = [at[name] for name in labels["id"][own]]
+    assert labels["hash"][own].tolist() == scalar["hash"][rows].tolist()
+    np.testing.assert_allclose(labels["c11"][own], scalar["c11"][rows], rtol=1e-9)
+    assert np.linalg.eigvalsh(tensors_of(labels)).min() > 0
+
+
+def test_tensors_of_every_morphology_are_within_bounds_and_turn_with_the_volume(home):
+    build = building.build(Catalog(ROOT), "composites", "3d-stiffness-mini")
+    assert build.manifest.fingerprint == building.frozen_fingerprint(FOLDER, "3d-stiffness-mini")
+    splits: dict[str, Columns] = {}
+    for split in SPEC.configs["3d-stiffness-mini"].splits:
+        paths = [build.folder / file.path for file in build.manifest.files if file.split == split]
+        splits[split] = rows = Columns(paths)
+        assert (rows["stiffness"][:, 0, 0] == rows["c1111"]).all()
+        check_bounds(rows["stiffness"], rows["fraction"], 50.0)
+    test, rotated = splits["test"], splits["rotated"]
+    assert [name.replace("rotated", "test") for name in rotated["id"]] == test["id"].tolist()
+    turns = [np.array(json.loads(text)["rotation"]) for text in rotated["parameters"]]
+    assert len({turn.tobytes() for turn in turns}) == 23
+    for row, turn in enumerate(turns):
+        cells = rotate_volume(test["microstructure"][row], turn)
+        np.testing.assert_array_equal(rotated["microstructure"][row], cells)
+        # Solved on its own, so that this tells of the solver, not of how labels were made.
+        expected = rotate_stiffness(test["stiffness"][row], turn)
+        np.testing.assert_allclose(rotated["stiffness"][row], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("config", ["3d-mini", "2d-mini"])

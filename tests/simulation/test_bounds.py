@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from etchmark.simulation import bounds
+from etchmark.simulation.rotations import rotate_stiffness
 
 FRACTION = np.linspace(0, 1, 21)
 CONTRASTS = np.array([1e-6, 1e-3, 0.02, 0.5, 2.0, 10.0, 50.0, 1e3, 1e6])[:, None]
@@ -234,3 +235,41 @@ def test_arguments_out_of_range_are_named(estimate, arguments: tuple, message: s
 def test_an_unknown_matrix_is_named() -> None:
     with pytest.raises(ValueError, match="'fibre'"):
         bounds.mori_tanaka(0.5, 2.0, matrix="fibre")
+
+
+SCHEMES = {
+    "voigt": bounds.voigt,
+    "reuss": bounds.reuss,
+    "self_consistent": bounds.self_consistent,
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_tensor_of_a_scheme_is_isotropic_and_has_its_c11(scheme: str) -> None:
+    tensor = bounds.stiffness(scheme, FRACTION, CONTRASTS, 0.2)
+    assert tensor.shape == (*np.broadcast_shapes(FRACTION.shape, CONTRASTS.shape), 6, 6)
+    expected = SCHEMES[scheme](FRACTION, CONTRASTS, 0.2)
+    for axis in range(3):
+        np.testing.assert_allclose(tensor[..., axis, axis], expected, rtol=1e-12)
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    np.testing.assert_allclose(rotate_stiffness(tensor, turn), tensor, rtol=1e-9, atol=1e-9)
+    # Of one phase alone, it is the phase's own.
+    lame, shear = 0.2 / (1.2 * 0.6), 1 / 2.4
+    single = np.diag([2 * shear] * 3 + [shear] * 3)
+    single[:3, :3] += lame
+    np.testing.assert_allclose(tensor[:, 0], np.broadcast_to(single, (9, 6, 6)), atol=1e-12)
+
+
+def test_tensors_of_the_schemes_are_in_the_order_of_the_bounds() -> None:
+    lower, estimate, upper = (
+        bounds.stiffness(scheme, INSIDE, CONTRASTS[4:], 0.3)
+        for scheme in ("reuss", "self_consistent", "voigt")
+    )
+    scale = np.linalg.eigvalsh(upper).max(axis=-1)
+    for above, below in ((estimate, lower), (upper, estimate)):
+        assert (np.linalg.eigvalsh(above - below).min(axis=-1) > -1e-9 * scale).all()
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(ValueError, match="scheme 'hill' is none of 'voigt', 'reuss', 'self"):
+        bounds.stiffness("hill", 0.5, 10)

@@ -1,10 +1,10 @@
 """Bounds and estimates of the stiffness of two-phase composites in closed form (numpy).
 
-All give C11, the ratio of stress to strain along one axis when no strain is allowed across it, in
-units of the Young's modulus of the soft phase. In d dimensions C11 = K + 2 (d - 1) / d G with the
-bulk modulus K and the shear modulus G. ``ndim=2`` is plane strain: the two-dimensional section of a
-composite of aligned fibres, whose K is the plane-strain bulk modulus k and G the transverse shear
-modulus.
+All but `stiffness`, which gives the whole tensor, give C11: the ratio of stress to strain along one
+axis when no strain is allowed across it, in units of the Young's modulus of the soft phase. In d
+dimensions C11 = K + 2 (d - 1) / d G with the bulk modulus K and the shear modulus G. ``ndim=2`` is
+plane strain: the two-dimensional section of a composite of aligned fibres, whose K is the
+plane-strain bulk modulus k and G the transverse shear modulus.
 
 Voigt's and Reuss's bounds hold for any arrangement of the phases, since C_Reuss <= C <= C_Voigt as
 quadratic forms of the strain. All others are for isotropic arrangements (in 2D: isotropic in the
@@ -41,6 +41,14 @@ class _Moduli(NamedTuple):
 
     def c11(self, ndim: int) -> np.ndarray:
         return self.bulk + 2 * (ndim - 1) / ndim * self.shear
+
+    def stiffness(self) -> np.ndarray:
+        """Voigt matrices in three dimensions, shape (..., 6, 6)."""
+        matrix = np.zeros((*self.shear.shape, 6, 6))
+        matrix[..., :3, :3] = (self.bulk - 2 / 3 * self.shear)[..., None, None]
+        for row in range(6):
+            matrix[..., row, row] += self.shear if row > 2 else 2 * self.shear
+        return matrix
 
 
 def _phases(
@@ -92,8 +100,7 @@ def voigt(
 
     Source: Hill, Proc. Phys. Soc. A 65 (1952) 349, DOI 10.1088/0370-1298/65/5/307.
     """
-    share, soft, stiff = _phases(fraction, contrast, poisson, ndim)
-    return (1 - share) * soft.c11(ndim) + share * stiff.c11(ndim)
+    return _voigt(*_phases(fraction, contrast, poisson, ndim)).c11(ndim)
 
 
 def reuss(
@@ -106,11 +113,7 @@ def reuss(
 
     Source: Hill, Proc. Phys. Soc. A 65 (1952) 349, DOI 10.1088/0370-1298/65/5/307.
     """
-    share, soft, stiff = _phases(fraction, contrast, poisson, ndim)
-    return _Moduli(
-        _harmonic(share, soft.bulk, stiff.bulk, 0.0),
-        _harmonic(share, soft.shear, stiff.shear, 0.0),
-    ).c11(ndim)
+    return _reuss(*_phases(fraction, contrast, poisson, ndim)).c11(ndim)
 
 
 def hashin_shtrikman(
@@ -169,8 +172,57 @@ def self_consistent(
     J. Mech. Phys. Solids 13 (1965) 213, DOI 10.1016/0022-5096(65)90010-4, for fibres ibid. 189,
     DOI 10.1016/0022-5096(65)90008-6.
     """
-    share, soft, stiff = _phases(fraction, contrast, poisson, ndim)
+    return _self_consistent(*_phases(fraction, contrast, poisson, ndim), ndim).c11(ndim)
 
+
+def stiffness(
+    scheme: str, fraction: ArrayLike, contrast: ArrayLike, poisson: ArrayLike = 0.3
+) -> np.ndarray:
+    """Isotropic stiffness in three dimensions by one of the formulas above.
+
+    Voigt's and Reuss's are bounds of any arrangement's stiffness as quadratic forms of the strain;
+    the self-consistent one is an estimate.
+
+    Args:
+        scheme: ``voigt``, ``reuss`` or ``self_consistent``.
+        fraction: as in the other functions.
+        contrast: as in the other functions.
+        poisson: as in the other functions.
+
+    Returns:
+        Voigt matrices (11, 22, 33, 23, 13, 12, engineering shear strains), shape (..., 6, 6), in
+        units of the soft phase's Young's modulus.
+
+    Raises:
+        ValueError: an unknown scheme, or an argument outside its range.
+    """
+    share, soft, stiff = _phases(fraction, contrast, poisson, 3)
+    if scheme == "voigt":
+        moduli = _voigt(share, soft, stiff)
+    elif scheme == "reuss":
+        moduli = _reuss(share, soft, stiff)
+    elif scheme == "self_consistent":
+        moduli = _self_consistent(share, soft, stiff, 3)
+    else:
+        raise ValueError(f"scheme {scheme!r} is none of 'voigt', 'reuss', 'self_consistent'")
+    return moduli.stiffness()
+
+
+def _voigt(share: np.ndarray, soft: _Moduli, stiff: _Moduli) -> _Moduli:
+    return _Moduli(
+        (1 - share) * soft.bulk + share * stiff.bulk,
+        (1 - share) * soft.shear + share * stiff.shear,
+    )
+
+
+def _reuss(share: np.ndarray, soft: _Moduli, stiff: _Moduli) -> _Moduli:
+    return _Moduli(
+        _harmonic(share, soft.bulk, stiff.bulk, 0.0),
+        _harmonic(share, soft.shear, stiff.shear, 0.0),
+    )
+
+
+def _self_consistent(share: np.ndarray, soft: _Moduli, stiff: _Moduli, ndim: int) -> _Moduli:
     def composite(shear: np.ndarray) -> _Moduli:
         offset = 2 * (ndim - 1) / ndim * shear
         return _Moduli(_harmonic(share, soft.bulk, stiff.bulk, offset), shear)
@@ -180,4 +232,4 @@ def self_consistent(
         middle = np.sqrt(low) * np.sqrt(high)
         rises = _spheres(share, soft, stiff, composite(middle), ndim).shear > middle
         low, high = np.where(rises, middle, low), np.where(rises, high, middle)
-    return composite(high).c11(ndim)
+    return composite(high)
