@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from etchmark.catalog import Catalog
-from etchmark.evaluation import worker
+from etchmark.evaluation.fold import load_build
 from etchmark.model import Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def test_variant_builds(name, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
     try:
-        model = worker.load_build(source.code)(seed=0, device="cpu", **source.params)
+        model = load_build(source.code)(seed=0, device="cpu", **source.params)
         assert isinstance(model, Model)
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in EXTRAS:

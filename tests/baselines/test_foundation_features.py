@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="torch (extra `features`) is not installed")
 pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
 
 from etchmark.errors import UserError
-from etchmark.evaluation.worker import load_build
+from etchmark.evaluation.fold import load_build
 from etchmark.learning.surfaces import mape
 from etchmark.model import FeatureSeconds, Samples
 

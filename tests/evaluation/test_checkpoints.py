@@ -18,6 +18,7 @@ from etchmark.data.loading import load_benchmark
 from etchmark.evaluation import checkpoints
 from etchmark.evaluation.checkpoints import Checkpoint, Stopwatch
 from etchmark.evaluation.evaluate import log_file
+from etchmark.specs.task import Task
 
 RESUME = ("evaluate", "{model}", "toy-line", "--track", "features", "--resume")
 EPOCHS = 8
@@ -213,7 +214,8 @@ def test_other_code_data_or_settings_begin_anew(hub, monkeypatch: pytest.MonkeyP
 
     def folder(track: str = "features", protocol: str = "holdout", device: str = "cpu") -> str:
         source = catalog().model(str(hub.folder / "mine"))
-        return checkpoints.folder_of(source, benchmark, track, protocol, device).name
+        task = Task(benchmark.spec, track, protocol)
+        return checkpoints.folder_of(source, benchmark, task, device).name
 
     model = hub.model(code(hub))
     first = folder()

@@ -15,7 +15,7 @@ import yaml
 from etchmark.boards import curves as curve_frame
 from etchmark.catalog import catalog
 from etchmark.data.loading import load_benchmark
-from etchmark.evaluation.worker import drawn
+from etchmark.evaluation.fold import drawn
 from etchmark.registry.store import Store, read_record
 from etchmark.registry.tables import Entry
 from etchmark.specs import BaselineCard, Curve, CurvePoint, CurveSpec

@@ -14,8 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from etchmark.evaluation import evaluate, layout
-from etchmark.evaluation.evaluate import LOG_TAIL_BYTES, MAX_REASON, Limits, one_line, run_model
+from etchmark.evaluation import layout, watch
+from etchmark.evaluation.collect import MAX_REASON, one_line
+from etchmark.evaluation.evaluate import Limits, run_model
+from etchmark.evaluation.watch import LOG_TAIL_BYTES
+from etchmark.specs.task import Task
 
 FOLDS = ("--protocol", "folds")
 MODEL = """
@@ -329,7 +332,8 @@ def test_a_flood_of_output_is_not_kept(hub):
     code = mean(fit="for _ in range(50): os.write(1, b'z' * 1_000_000)", predict="print('end')")
     source = catalog().model(str(hub.model(code)))
     out = hub.folder / "p.parquet"
-    run = run_model(source, load_benchmark("toy-line"), "features", "holdout", out)
+    benchmark = load_benchmark("toy-line")
+    run = run_model(source, benchmark, Task(benchmark.spec, "features", "holdout"), out)
     assert run.failure is None
     assert run.log.endswith("zend\nend\n")
     assert len(run.log) <= LOG_TAIL_BYTES + 65536
@@ -629,12 +633,12 @@ def test_a_failed_run_has_no_cost_but_its_hardware(hub):
     ],
 )
 def test_what_a_model_printed_last_stands_beside_the_bar(printed, shown):
-    assert evaluate._last_line(collections.deque(printed)) == shown
+    assert watch._last_line(collections.deque(printed)) == shown
 
 
 def test_a_terminal_shows_how_far_a_fold_is(hub, capsys):
     tail = collections.deque([b"encoder: 37% of 20 images, 88 s left\n"])
-    with evaluate._bar(3, True, tail) as advance:
+    with watch._bar(3, True, tail) as advance:
         advance(0)
         time.sleep(0.2)
         advance(1)

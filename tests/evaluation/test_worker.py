@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from etchmark.errors import CannotRun
-from etchmark.evaluation import worker
+from etchmark.evaluation import fold, worker
 from etchmark.evaluation.tables import Table
 
 FOLDS = ("--protocol", "folds")
@@ -255,12 +255,12 @@ def test_parameters_of_a_variant_reach_build(hub):
 
 
 def test_a_device_that_is_not_there(monkeypatch):
-    assert worker.resolve_device("cpu") == "cpu"
+    assert fold.resolve_device("cpu") == "cpu"
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert worker.resolve_device("auto") == "cpu"
+    assert fold.resolve_device("auto") == "cpu"
     with pytest.raises(CannotRun, match=r"'cuda:1'.*no CUDA device here; give --device cpu"):
-        worker.resolve_device("cuda:1")
+        fold.resolve_device("cuda:1")
 
 
 # --- the pieces --------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_a_device_that_is_not_there(monkeypatch):
     ],
 )
 def test_checked_takes(given, shape, expected):
-    np.testing.assert_array_equal(worker._checked(given, 2, shape), expected)
+    np.testing.assert_array_equal(fold._checked(given, 2, shape), expected)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_checked_takes(given, shape, expected):
 )
 def test_checked_refuses(given, shape):
     with pytest.raises(ValueError, match="predict returned"):
-        worker._checked(given, 2, shape)
+        fold._checked(given, 2, shape)
 
 
 def test_describe_names_the_line_in_the_models_own_code(tmp_path, monkeypatch):
@@ -310,7 +310,7 @@ def test_describe_names_the_line_in_the_models_own_code(tmp_path, monkeypatch):
     (tmp_path / "part.py").write_text("def f():\n    raise ValueError('two\\nlines')\n")
     code.write_text("import part\ndef build(seed, device):\n    part.f()\n")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    build = worker.load_build(code)
+    build = fold.load_build(code)
     for module in ("model", "part"):
         del sys.modules[module]
     with pytest.raises(ValueError, match="two") as raised:
@@ -325,20 +325,20 @@ def test_lay_out_divides_the_samples(tmp_path):
         {
             "id": ["a", "b", "c"],
             "x": [1, 2, 3],
-            worker.TARGET: [1.0, 2.0, 3.0],
-            worker.GROUP: ["p", "q", "q"],
-            worker.FOLD: [0, 1, 1],
+            fold.TARGET: [1.0, 2.0, 3.0],
+            fold.GROUP: ["p", "q", "q"],
+            fold.FOLD: [0, 1, 1],
         }
     )
     run = {"inputs": ["x"], "splits": ["test"], "share": 1.0, "draw": 0}
-    worker.lay_out(table, run, 1, tmp_path / "fold")
+    fold.lay_out(table, run, 1, tmp_path / "fold")
     train = Table(tmp_path / "fold" / "train.arrow")
     bare = Table(tmp_path / "fold" / "inputs-test.arrow")
     assert train["id"].tolist() == ["a"]
-    assert set(train) == {"id", "x", worker.TARGET, worker.GROUP}
+    assert set(train) == {"id", "x", fold.TARGET, fold.GROUP}
     assert {name: bare[name].tolist() for name in bare} == {"id": ["b", "c"], "x": [2, 3]}
     assert bare.rows() == 2
-    worker.take_away(tmp_path / "fold")
+    fold.take_away(tmp_path / "fold")
     assert list((tmp_path / "fold").iterdir()) == []
 
 

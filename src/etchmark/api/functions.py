@@ -200,7 +200,7 @@ def evaluate(
         curves: also measure the curves that the model's card declares.
     """
     from etchmark import files
-    from etchmark.evaluation.evaluate import Limits, Options, check_inputs
+    from etchmark.evaluation.evaluate import Limits, Options, resolve_track
     from etchmark.evaluation.mini import mini_of
     from etchmark.submission import submit as submissions
 
@@ -213,7 +213,7 @@ def evaluate(
     if registry is not None:
         registry.require_writable()
     if mini:
-        track = check_inputs(source, chosen, track)
+        track = resolve_track(source, chosen, track)
         chosen = mini_of(chosen, track) or chosen
     submissions.check_source(registry, chosen.catalog, source)
     with files.temporary_folder() as folder:

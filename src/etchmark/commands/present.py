@@ -19,7 +19,7 @@ from etchmark.data.building import Executors
 from etchmark.data.download import download as fetch_config
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.evaluate import Options, check_inputs
+from etchmark.evaluation.evaluate import Options, resolve_track
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry.store import Store
 from etchmark.scoring.doubts import Doubt
@@ -193,7 +193,7 @@ def evaluate(
     if export is not None:
         submissions.check_export(export, force=force)
     if mini:
-        track = check_inputs(source, loaded, track)
+        track = resolve_track(source, loaded, track)
         # Nothing but JSON on stdout where JSON is asked for.
         loaded = _mini(loaded, track, export, sys.stderr if as_json else sys.stdout)
     # Opened first: a registry that cannot be written is found before the model has run.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     # The worker imports this module, and has no use for the catalog and the data.
     from etchmark.catalog import ModelSource
     from etchmark.data.loading import Benchmark
+    from etchmark.specs.task import Task
 
 ENGINE = ("learning", "model.py", "saving.py")
 """Modules and packages of etchmark that models train with: an edit invalidates checkpoints."""
@@ -37,26 +38,23 @@ NOTE_EVERY_S = 1.0
 PEAK = "peak.json"
 
 
-def folder_of(
-    source: ModelSource, benchmark: Benchmark, track: str, protocol: str, device: str
-) -> Path:
+def folder_of(source: ModelSource, benchmark: Benchmark, task: Task, device: str) -> Path:
     """Where the checkpoints of exactly this run are kept; other code or data, another folder."""
     code = {
         path.relative_to(source.folder).as_posix(): files.sha256_of(path)
         for path in sorted(source.folder.rglob("*"))
         if path.is_file() and not _passed_over(path.relative_to(source.folder))
     }
-    spec = benchmark.spec
     parts = {
         "code": code,
         # Never resume from what a faulty training loop has learnt.
         "engine": files.digest_of_code(ENGINE),
         "params": source.params,
-        "benchmark": spec.key,
-        "track": [track, spec.tracks[track].inputs],
-        "protocol": [protocol, spec.protocols[protocol].model_dump()],
-        "target": spec.target.model_dump(),
-        "data": benchmark.config_folder(track)[1].fingerprint,
+        "benchmark": task.benchmark.key,
+        "track": [task.track, task.inputs],
+        "protocol": [task.protocol, task.divides.model_dump()],
+        "target": task.benchmark.target.model_dump(),
+        "data": benchmark.config_folder(task.track)[1].fingerprint,
         "device": device,
     }
     text = json.dumps(parts, sort_keys=True, default=str)

@@ -22,6 +22,7 @@ from etchmark.evaluation.inner import Inside, inside
 from etchmark.evaluation.layout import train_counts
 from etchmark.scoring.score import read_for, score_predictions
 from etchmark.specs import Curve, CurvePoint, CurveSpec, MetricScore, SplitScore
+from etchmark.specs.task import Task
 
 MIN_SAMPLES = 10
 """A fold with fewer training samples has no point: no choice can be made inside of them."""
@@ -34,9 +35,8 @@ class Curves:
 
     Args:
         source: the model.
-        benchmark: what it runs on.
-        track: the inputs it gets.
-        protocol: how data are divided.
+        benchmark: the data it runs on.
+        task: what it reads, and how data are divided.
         whole: score of the submission itself on the headline split: the point of all samples.
         folder: where predictions are kept while they are needed.
         options: how the model is run.
@@ -47,19 +47,18 @@ class Curves:
         self,
         source: ModelSource,
         benchmark: Benchmark,
-        track: str,
-        protocol: str,
+        task: Task,
         whole: SplitScore,
         folder: Path,
         options: Options,
         say: Say,
     ) -> None:
-        self.source, self.benchmark, self.track, self.protocol = source, benchmark, track, protocol
+        self.source, self.benchmark, self.task = source, benchmark, task
         self.whole, self.folder, self.say = whole, folder, say
         # Many short runs: none is worth being kept halfway.
         self.options = replace(options, resume=False, progress=False)
         self.metric = benchmark.spec.primary_metric
-        self.counts = train_counts(benchmark, track, protocol)
+        self.counts = train_counts(benchmark, task)
 
     def measure(self) -> list[Curve]:
         """All curves, point by point; a point whose model fails says why.
@@ -77,7 +76,7 @@ class Curves:
             title=spec.title,
             axis=spec.axis,
             param=spec.param,
-            split=place.split if known else self.whole.split,
+            split=place.task.headline if known else self.whole.split,
             scored_on=place.scored_on if known else None if place is None else "inner folds",
             metric=self.metric,
             points=list(self._points(name, spec)),
@@ -87,7 +86,7 @@ class Curves:
     def _inside(self) -> Inside | str:
         """Where values of a parameter are scored, or why they cannot be."""
         try:
-            return inside(self.benchmark, self.protocol, self.track)
+            return inside(self.benchmark, self.task)
         except UserError as error:
             return str(error)
 
@@ -113,7 +112,7 @@ class Curves:
         scores: list[MetricScore] = []
         for draw in range(draws):
             options = replace(self.options, share=share, draw=draw)
-            score = self._run(self.source, self.benchmark, self.protocol, options)
+            score = self._run(self.source, self.benchmark, self.task, options)
             if isinstance(score, str):
                 return CurvePoint(value=share, samples=samples, reason=score)
             scores.append(score)
@@ -130,26 +129,25 @@ class Curves:
         samples = round(float(np.mean(place.counts)))
         changed = replace(self.source, params={**self.source.params, param: value})
         options = replace(self.options, nested=place.nested)
-        score = self._run(changed, place.benchmark, place.protocol, options)
+        score = self._run(changed, place.benchmark, place.task, options)
         if isinstance(score, str):
             return CurvePoint(value=value, samples=samples, reason=score)
         return CurvePoint(value=value, samples=samples, score=score)
 
     def _run(
-        self, source: ModelSource, benchmark: Benchmark, protocol: str, options: Options
+        self, source: ModelSource, benchmark: Benchmark, task: Task, options: Options
     ) -> MetricScore | str:
         """The primary metric on the headline split of a protocol, or why there is none."""
         path = self.folder / "curve.parquet"
-        run = run_model(source, benchmark, self.track, protocol, path, options)
+        run = run_model(source, benchmark, task, path, options)
         if run.failure is not None:
             return run.failure
         try:
-            given = read_for(benchmark, protocol, path)
-            scored = score_predictions(benchmark, protocol, path, given)
+            given = read_for(benchmark, task.protocol, path)
+            scored = score_predictions(benchmark, task.protocol, path, given)
         except UserError as error:
             return one_line(str(error).removeprefix(f"{path}: "))
         finally:
             path.unlink(missing_ok=True)
-        headline = benchmark.spec.protocols[protocol].split
-        split = next(score for score in scored.scores if score.split == headline)
+        split = next(score for score in scored.scores if score.split == task.headline)
         return split.metrics[self.metric]

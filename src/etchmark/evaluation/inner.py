@@ -15,6 +15,7 @@ import numpy as np
 from etchmark.data.loading import Benchmark, Truth
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, Protocol
+from etchmark.specs.task import Task
 
 PROTOCOL = "inside-the-training-data"
 INNER_FOLDS = 5
@@ -45,53 +46,51 @@ class Inside:
 
     Attributes:
         benchmark: the benchmark with the protocol that is scored.
-        protocol: its name.
+        task: it, with that protocol.
         scored_on: what the scored samples are.
         nested: run with ``Options.nested``.
         counts: how many samples each fold trains on.
     """
 
     benchmark: Benchmark
-    protocol: str
+    task: Task
     scored_on: Literal["validation", "inner folds"]
     nested: bool
     counts: list[int]
 
-    @property
-    def split(self) -> str:
-        return self.benchmark.spec.protocols[self.protocol].split
 
-
-def inside(benchmark: Benchmark, protocol: str, track: str) -> Inside:
+def inside(benchmark: Benchmark, task: Task) -> Inside:
     """Where values of a parameter are scored instead of on the test samples of a protocol.
 
     Raises:
         UserError: the training data cannot be divided.
     """
-    spec = benchmark.spec.protocols[protocol]
+    spec, track = task.divides, task.track
     if spec.kind == "folds":
-        folds = benchmark.truth(spec.split, protocol, track).folds
+        folds = benchmark.truth(spec.split, task.protocol, track).folds
         _, counts = np.unique(np.asarray(folds), return_counts=True)
         if len(counts) < 3:
             raise UserError("there are fewer than three folds, so that none can be left out twice")
         remaining = counts.sum() - counts - np.roll(counts, 1)
-        return Inside(benchmark, protocol, "inner folds", True, remaining.tolist())
+        return Inside(benchmark, task, "inner folds", True, remaining.tolist())
     if spec.train_split is None:
-        raise UserError(f"{benchmark.spec.id}: protocol {protocol} has no train_split")
-    truth = benchmark.truth(spec.train_split, protocol, track)
+        raise UserError(f"{benchmark.spec.id}: protocol {task.protocol} has no train_split")
+    truth = benchmark.truth(spec.train_split, task.protocol, track)
     changed = {"extra_splits": [], "validation_split": None}
     if spec.validation_split is not None:
         scored = spec.model_copy(update={**changed, "split": spec.validation_split})
         held = Benchmark(
             benchmark.catalog, _with(benchmark, scored), unofficial=benchmark.unofficial
         )
-        return Inside(held, PROTOCOL, "validation", False, [len(truth.ids)])
+        inner = Task(held.spec, track, PROTOCOL)
+        return Inside(held, inner, "validation", False, [len(truth.ids)])
     numbers = _divided(truth.units if truth.groups is None else truth.groups)
     changed |= {"kind": "folds", "split": spec.train_split, "train_split": None}
     scored = spec.model_copy(update={**changed, "fold_column": "id"})
     _, counts = np.unique(numbers, return_counts=True)
     folded = _Folded(benchmark, scored, replace(truth, folds=numbers))
-    return Inside(folded, PROTOCOL, "inner folds", False, (counts.sum() - counts).tolist())
+    inner = Task(folded.spec, track, PROTOCOL)
+    return Inside(folded, inner, "inner folds", False, (counts.sum() - counts).tolist())
 
 
 def _divided(groups: np.ndarray) -> np.ndarray:

@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from etchmark.columns import features_of
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.evaluation.tables import pick
-from etchmark.evaluation.worker import (
+from etchmark.evaluation.fold import (
     FOLD,
     GROUP,
     SAMPLES,
@@ -28,6 +27,8 @@ from etchmark.evaluation.worker import (
     drawn,
     inputs_file,
 )
+from etchmark.evaluation.tables import pick
+from etchmark.specs.task import Task
 
 BATCH_ROWS, BATCH_VALUES = 4096, 1 << 22
 """A batch holds at most so many rows, and numbers in its widest column."""
@@ -102,14 +103,14 @@ def _at_most(values: pa.Array, limit: int | None) -> pa.Array:
     return pa.array(np.minimum(values.to_numpy(zero_copy_only=False), limit), values.type)
 
 
-def train_counts(benchmark: Benchmark, track: str, protocol: str) -> list[int]:
+def train_counts(benchmark: Benchmark, task: Task) -> list[int]:
     """How many samples each fold trains on."""
-    chosen = benchmark.spec.protocols[protocol]
-    if chosen.kind == "folds":
-        folds = benchmark.truth(chosen.split, protocol, track).folds
+    protocol = task.divides
+    if protocol.kind == "folds":
+        folds = benchmark.truth(protocol.split, task.protocol, task.track).folds
         _, counts = np.unique(np.asarray(folds), return_counts=True)
         return [int(counts.sum() - count) for count in counts]
-    return [_rows(benchmark.files(str(chosen.train_split), track))]
+    return [_rows(benchmark.files(str(protocol.train_split), task.track))]
 
 
 def _rows(paths: Sequence[Path]) -> int:
@@ -117,13 +118,7 @@ def _rows(paths: Sequence[Path]) -> int:
 
 
 def prepare(
-    root: Path,
-    benchmark: Benchmark,
-    track: str,
-    protocol: str,
-    *,
-    share: float = 1.0,
-    draw: int = 0,
+    root: Path, benchmark: Benchmark, task: Task, *, share: float = 1.0, draw: int = 0
 ) -> tuple[list[str], dict[str, Any]]:
     """Write what the worker may see.
 
@@ -136,31 +131,32 @@ def prepare(
         The names of the fold folders, and for each split the row order of its predictions:
         a list of index arrays, one per fold.
     """
-    spec = benchmark.spec
-    chosen = spec.protocols[protocol]
-    inputs = {name: name for name in spec.tracks[track].inputs}
-    labelled = {"id": "id", **inputs, TARGET: spec.target.column}
-    if chosen.group_column:
-        labelled[GROUP] = chosen.group_column
-    if chosen.kind == "folds":
-        paths = benchmark.files(chosen.split, track)
-        folds = benchmark.truth(chosen.split, protocol, track).folds
+    protocol, track = task.divides, task.track
+    inputs = {name: name for name in task.inputs}
+    labelled = {"id": "id", **inputs, TARGET: task.benchmark.target.column}
+    if protocol.group_column:
+        labelled[GROUP] = protocol.group_column
+    if protocol.kind == "folds":
+        paths = benchmark.files(protocol.split, track)
+        folds = benchmark.truth(protocol.split, task.protocol, track).folds
         assert folds is not None  # noqa: S101 (the spec demands a fold column; for the type checker)
         known, number = np.unique(folds, return_inverse=True)
         # Divided by the worker, one fold at a time: what one fold trains on, another holds out.
         copy_columns(paths, labelled, root / SAMPLES, {FOLD: number})
         names = [f"fold-{fold:03d}" for fold in known]
-        return names, {chosen.split: [np.flatnonzero(folds == fold) for fold in known]}
-    if chosen.train_split is None:
-        raise UserError(f"{spec.id}: protocol {protocol} has no train_split; mend the benchmark")
+        return names, {protocol.split: [np.flatnonzero(folds == fold) for fold in known]}
+    if protocol.train_split is None:
+        raise UserError(
+            f"{task.benchmark.id}: protocol {task.protocol} has no train_split; fix the benchmark"
+        )
     name = "holdout"
-    for split, file in ((chosen.train_split, TRAIN), (chosen.validation_split, VALIDATION)):
+    for split, file in ((protocol.train_split, TRAIN), (protocol.validation_split, VALIDATION)):
         if split is not None:
             paths = benchmark.files(split, track)
             keep = drawn(_rows(paths), share, draw) if share < 1 else None
             copy_columns(paths, labelled, root / name / file, keep=keep)
     order: dict[str, Any] = {}
-    for split in (chosen.split, *chosen.extra_splits):
+    for split in (protocol.split, *protocol.extra_splits):
         bare = root / name / inputs_file(split)
         order[split] = [
             np.arange(

@@ -26,7 +26,7 @@ from etchmark.catalog import (
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.curves import Curves, Say
-from etchmark.evaluation.evaluate import Options, check_inputs, one_line, run_model
+from etchmark.evaluation.evaluate import Options, one_line, resolve_track, run_model
 from etchmark.names import first_alike, unfit
 from etchmark.registry.identity import submission_id as submission_id
 from etchmark.registry.store import LOCAL, REVIEWED, Found, Store
@@ -44,6 +44,7 @@ from etchmark.specs import (
     ResultRecord,
     Status,
 )
+from etchmark.specs.task import Task
 from etchmark.text import escape_json
 
 RECORD, TABLE, PREDICTIONS = "record.json", "samples.parquet", "predictions"
@@ -519,29 +520,31 @@ def evaluate_model(
     Raises:
         CannotRun: the model needs something that this machine lacks.
     """
-    chosen_track = check_inputs(source, benchmark, track)
-    chosen = pick_protocol(benchmark.spec, protocol, default=True)
+    task = Task(
+        benchmark.spec,
+        resolve_track(source, benchmark, track),
+        pick_protocol(benchmark.spec, protocol, default=True),
+    )
     check_name(source.name)
     check_source(None, benchmark.catalog, source)
     path = folder / f"{PREDICTIONS}.parquet"
-    run = run_model(source, benchmark, chosen_track, chosen, path, options)
+    run = run_model(source, benchmark, task, path, options)
     failure, scored = run.failure, None
     if failure is None:
         try:
-            scored = score_predictions(benchmark, chosen, path, read_for(benchmark, chosen, path))
+            given = read_for(benchmark, task.protocol, path)
+            scored = score_predictions(benchmark, task.protocol, path, given)
         except UserError as error:
             # What the model predicted cannot be scored: its failure, not the caller's.
             failure = one_line(str(error).removeprefix(f"{path}: "))
     curves: list[Curve] = []
     if scored is not None and say is not None:
-        headline = benchmark.spec.protocols[chosen].split
-        whole = next(one for one in scored.scores if one.split == headline)
-        again = Curves(source, benchmark, chosen_track, chosen, whole, folder, options, say)
-        curves = again.measure()
+        whole = next(score for score in scored.scores if score.split == task.headline)
+        curves = Curves(source, benchmark, task, whole, folder, options, say).measure()
     record = _record(
         benchmark,
-        track=chosen_track,
-        protocol=chosen,
+        track=task.track,
+        protocol=task.protocol,
         name=source.name,
         card=source.card,
         params=source.params,

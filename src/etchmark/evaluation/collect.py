@@ -1,0 +1,153 @@
+"""What a worker left in its run folder: predictions, costs, or why there are none.
+
+The model's process can write there, so whoever reads it takes nothing for granted: reading
+results may raise ``OSError``, ``EOFError``, ``ValueError``, ``KeyError`` or ``TypeError``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etchmark import environment, predictions
+from etchmark.data.loading import Benchmark
+from etchmark.evaluation.worker import MAX_TRACE, TRACE
+from etchmark.specs import Cost
+from etchmark.specs.task import Task
+from etchmark.text import plain
+
+MAX_REASON = 500
+
+
+def one_line(text: str) -> str:
+    """Text that can be stored and printed: one line, bounded, no control characters."""
+    shown = plain(" ".join(text.split()))
+    return shown if len(shown) <= MAX_REASON else shown[: MAX_REASON - 1] + "…"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder that a worker runs in.
+
+    Attributes:
+        root: where it is.
+        run: what the worker is asked for, as in ``run.json``.
+        order: for each split the rows of its samples that each fold predicts.
+    """
+
+    root: Path
+    run: dict[str, Any]
+    order: dict[str, list[np.ndarray]]
+
+    def result_files(self) -> list[Path]:
+        """One file per fold and seed, written once its predictions are complete."""
+        names = [f"result-{seed}.json" for seed in self.run["seeds"]]
+        return [self.root / fold / name for fold in self.run["folds"] for name in names]
+
+    # --- failures ---
+
+    def failure(self) -> str | None:
+        """Why the worker ended without a result; None if it has one."""
+        if (self.root / "done.json").is_file():
+            return None
+        try:
+            reason = self._json("failure.json")["reason"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return "the model's process ended without a result"
+        return one_line(str(reason)) or "the model's process gave no reason"
+
+    def cannot_run(self) -> bool:
+        """Whether the model said that this machine lacks something."""
+        try:
+            return self._json("failure.json").get("cannot_run") is True
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return False
+
+    def trace(self) -> str:
+        """The end of the traceback of a failure."""
+        try:
+            with (self.root / TRACE).open(encoding="utf-8", errors="replace") as handle:
+                return handle.read(MAX_TRACE)
+        except OSError:
+            return ""
+
+    def _json(self, name: str) -> Any:
+        return json.loads((self.root / name).read_text(encoding="utf-8"))
+
+    # --- results ---
+
+    def _results(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text(encoding="utf-8")) for path in self.result_files()]
+
+    def cost(self, *, frames: bool) -> Cost:
+        """What the run took: summed over folds, the mean over seeds.
+
+        Args:
+            frames: a prediction is a sequence of frames, and each is counted.
+        """
+        results, run = self._results(), self.run
+        counts = [result["parameters"] for result in results]
+        seeds = len(run["seeds"])
+        done = self._json("done.json")
+        predict_seconds = sum(result["predict_seconds"] for result in results) / seeds
+        predicted = sum(
+            run["rows"][split] * (run["shapes"][split][0] if frames else 1)
+            for split in run["splits"]
+        )
+        return Cost(
+            fit_seconds=sum(result["fit_seconds"] for result in results) / seeds,
+            predict_seconds=predict_seconds,
+            seconds_each=predict_seconds / predicted,
+            flops=results[0]["flops"],
+            peak_memory_bytes=done["peak_memory_bytes"],
+            parameters=None if None in counts else max(counts),
+            # All folds have the same images, so those of one are all.
+            feature_seconds=results[0]["feature_seconds"],
+            hardware=environment.hardware(results[0]["device"]),
+        )
+
+    def made_with(self) -> dict[str, str]:
+        """What the model says it used, beside its code and the data."""
+        stated = self._results()[0]["made_with"]
+        return {one_line(name)[:40]: one_line(value) for name, value in list(stated.items())[:20]}
+
+    def collect(self, benchmark: Benchmark, task: Task, out: Path) -> None:
+        """Write the predictions file ``out``."""
+        parts = self._parts(benchmark, task)
+        declared = predictions.Declared(task.benchmark.key, task.track, task.protocol)
+        if task.benchmark.frames is not None:
+            predictions.write_parts(out, parts, declared=declared)
+            return
+        ids, values, seeds = (list(part) for part in zip(*parts, strict=True))
+        predictions.write(
+            out,
+            np.concatenate(ids),
+            np.concatenate(values),
+            seeds=np.concatenate(seeds) if len(self.run["seeds"]) > 1 else None,
+            declared=declared,
+        )
+
+    def _parts(
+        self, benchmark: Benchmark, task: Task
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Ids, predictions and seeds, one split and seed at a time."""
+        for split, rows in self.order.items():
+            names = benchmark.truth(split, task.protocol, task.track).ids
+            shape = tuple(self.run["shapes"][split])
+            for seed in self.run["seeds"]:
+                files = [
+                    self.root / fold / f"predictions-{split}-{seed}.npy"
+                    for fold in self.run["folds"]
+                ]
+                parts = [np.load(file, allow_pickle=False) for file in files]
+                whole = np.empty((len(names), *shape), dtype=np.result_type(*parts))
+                for part, where in zip(parts, rows, strict=True):
+                    if part.shape != (len(where), *shape):
+                        raise ValueError(f"predictions have shape {part.shape}")
+                    whole[where] = part
+                yield names, whole, np.full(len(names), seed)
