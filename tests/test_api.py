@@ -47,10 +47,9 @@ def waves(toy_frames: Path) -> Benchmark:
 def near(benchmark: Benchmark) -> tuple[list[str], np.ndarray]:
     """Ids of the headline split and predictions near its labels."""
     truth = benchmark.truth("test")
-    if truth.frames is None:
-        return truth.ids.tolist(), truth.target + truth.target.dtype.type(0.5)
-    frames = np.stack([truth.frames[row] for row in range(len(truth.ids))])
-    return truth.ids.tolist(), (frames + np.float16(0.05)).astype(np.float32)
+    if not benchmark.kind.streamed:
+        return truth.ids.tolist(), truth.values + truth.values.dtype.type(0.5)
+    return truth.ids.tolist(), (truth.values + np.float16(0.05)).astype(np.float32)
 
 
 def objects(ids: Sequence[str], cells: Sequence[Any]) -> pd.DataFrame:

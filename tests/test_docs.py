@@ -20,8 +20,9 @@ import pytest
 import yaml
 
 from etchmark import settings
+from etchmark.catalog import catalog
 from etchmark.scoring import uncertainty
-from etchmark.scoring.metrics import METRICS
+from etchmark.targets import metric
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
@@ -215,11 +216,12 @@ def test_settings_are_documented() -> None:
 
 def test_metrics_are_documented() -> None:
     text = (ROOT / "docs" / "methods" / "scores.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| .* \| (lower|higher) \|$", text, re.M)
+    rows = re.findall(r"^\| `([\w:]+)` \| .* \| (lower|higher) \|$", text, re.M)
     directions = {True: "higher", False: "lower"}
-    assert dict(rows) == {
-        name: directions[metric.higher_is_better] for name, metric in METRICS.items()
-    }
+    assert dict(rows) == {name: directions[metric(name).higher_is_better] for name, _ in rows}
+    documented = {name.partition(":")[0] for name, _ in rows}
+    specs = [catalog().benchmark(name) for name in catalog().benchmark_names()]
+    assert {name.partition(":")[0] for spec in specs for name in spec.metrics} <= documented
 
 
 def test_what_the_notes_on_scores_say_of_resamples() -> None:

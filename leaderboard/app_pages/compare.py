@@ -14,8 +14,8 @@ from etchmark.boards import compare
 from etchmark.boards.compare import Side
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import number
 
 MOST = 4

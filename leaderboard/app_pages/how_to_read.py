@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 from dashboard import parts
 
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import number, one_line
 
 STATUSES = (

@@ -19,8 +19,8 @@ from dashboard import rollouts as dashboard_rollouts
 from etchmark.boards.standings import to_records
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import csv_text, json_text, number
 
 # Rows that the table shows at once, and models that the list beside it holds.
@@ -247,7 +247,7 @@ def show_figures(
         "intervals": True,
         "needs": dashboard_curves.exist(spec, store, ranked, protocol, track),
         "costs": bool(dashboard_cost.known(ranked)),
-        "predictions": spec.frames is not None,
+        "predictions": spec.target.kind == "frames",
     }
     names = [name for name, yes in there.items() if yes]
     picked = parts.choose(

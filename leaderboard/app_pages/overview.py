@@ -12,8 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import number
 
 NEWEST = 8

@@ -115,7 +115,7 @@ def show_template(task: Task) -> None:
         f"Predict **{quantity}**{measured} for every id. Columns: `id`, `prediction`, and `seed` if"
         " the model was run with several."
     )
-    if spec.frames is not None:
+    if spec.target.kind == "frames":
         st.markdown(
             "A prediction is a list of floats, all values of its frames, time first: as many frames"
             " as `horizon` says, each as large as those of `context`. Parquet holds lists, CSV does"

@@ -7,8 +7,8 @@ import streamlit as st
 
 from dashboard import parts
 from dashboard.plots import CONFIG, cost_plot
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
 
 COSTS = {
     "seconds_each": ("prediction / seconds per {each}", True),

@@ -18,9 +18,10 @@ from etchmark.boards import compare
 from etchmark.boards.standings import sample_scores
 from etchmark.data.gallery import Gallery, groups, numbers
 from etchmark.registry.tables import Entry
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
+from etchmark.targets.frames.rollouts import decode
 from etchmark.text import number
 
 ENDS = 4
@@ -96,8 +97,9 @@ def _against_truth(spec: BenchmarkSpec, entry: Entry, found: SampleScores, split
         )
         with st.expander("As a table"):
             st.dataframe(over_time, hide_index=True, key="horizon-table")
-        if found.rollout is not None:
-            dashboard_rollouts.show_one(found.rollout, split)
+        if found.outcome.picture is not None:
+            rollout = decode(str(found.ids[0]), found.outcome.picture)
+            dashboard_rollouts.show_one(rollout, split)
         return
     figure = plots.parity_plot(found, spec.target.quantity, spec.target.unit)
     if figure is not None:

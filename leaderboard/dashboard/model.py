@@ -15,8 +15,8 @@ from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import escape_json, number
 
 DISCLOSURE = {

@@ -26,8 +26,9 @@ from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine
+from etchmark.targets import kind_of
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import plain
 
 log = logging.getLogger("etchmark.dashboard")
@@ -335,7 +336,7 @@ def benchmark_title(name: str) -> str:
 
 def predicted(spec: BenchmarkSpec) -> str:
     """What costs are counted by."""
-    return "frame" if spec.frames else "sample"
+    return kind_of(spec.target).piece
 
 
 def metric_label(spec: BenchmarkSpec, metric: str) -> str:

@@ -14,8 +14,8 @@ from dashboard.plots import BLUE, VERMILION
 from etchmark.boards.standings import sample_scores
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
-from etchmark.scoring.rollouts import Rollout
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets.frames.rollouts import Rollout, decode
 
 SIDE, GAP, LINE = 160, 8, 26
 """Pixels of a frame, between frames, and of a line of text."""
@@ -35,7 +35,7 @@ def show_one(rollout: Rollout, split: str) -> None:
 
 def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str) -> None:
     """Some models of the board, one below the other; nothing unless the benchmark has frames."""
-    if spec.frames is None:
+    if spec.target.kind != "frames":
         return
     rows = row_names(ranked)
     picked = st.multiselect(
@@ -56,10 +56,11 @@ def show(spec: BenchmarkSpec, store: Store, ranked: pd.DataFrame, protocol: str)
             # The other models can be drawn all the same.
             st.warning(literal(str(error)))
             samples = None
-        if samples is None or samples.rollout is None:
+        if samples is None or samples.outcome.picture is None:
             without.append(rows[one])
         else:
-            drawn.append((rows[one], samples.rollout))
+            picture_of = decode(str(samples.ids[0]), samples.outcome.picture)
+            drawn.append((rows[one], picture_of))
     # All show the first sample of the split; a board that changed its data in between would not.
     drawn = [one for one in drawn if np.array_equal(one[1].truth, drawn[0][1].truth)]
     if drawn:

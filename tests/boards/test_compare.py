@@ -151,8 +151,7 @@ def test_a_model_named_like_a_column(toy_predictions: Callable[..., Path], name:
 def test_horizons(toy_frames: Path, tmp_path: Path) -> None:
     benchmark = load_benchmark("toy-waves")
     found = benchmark.truth("test")
-    assert found.frames is not None
-    truth = np.stack([found.frames[row] for row in range(5)]).astype(np.float64)
+    truth = found.values.astype(np.float64)
     path = tmp_path / "p.parquet"
     write_parts(path, [(found.ids, truth + 0.25, np.zeros(5))])
     prepared = submissions.prepare_file(

@@ -15,6 +15,7 @@ import pytest
 from etchmark.errors import CannotRun
 from etchmark.evaluation import fold, worker
 from etchmark.evaluation.tables import Table
+from etchmark.targets.base import numbers
 
 FOLDS = ("--protocol", "folds")
 MODEL = """
@@ -276,7 +277,7 @@ def test_a_device_that_is_not_there(monkeypatch):
     ],
 )
 def test_checked_takes(given, shape, expected):
-    np.testing.assert_array_equal(fold._checked(given, 2, shape), expected)
+    np.testing.assert_array_equal(numbers(given, 2, shape), expected)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +303,7 @@ def test_checked_takes(given, shape, expected):
 )
 def test_checked_refuses(given, shape):
     with pytest.raises(ValueError, match="predict returned"):
-        fold._checked(given, 2, shape)
+        numbers(given, 2, shape)
 
 
 def test_describe_names_the_line_in_the_models_own_code(tmp_path, monkeypatch):

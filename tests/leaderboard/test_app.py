@@ -743,8 +743,7 @@ def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) ->
 def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Path) -> None:
     benchmark = load_benchmark("toy-waves")
     found = benchmark.truth("test")
-    assert found.frames is not None
-    truth = np.stack([found.frames[row] for row in range(5)]).astype(np.float64)
+    truth = found.values.astype(np.float64)
     path = tmp_path / "p.parquet"
     # An error that grows by as much from frame to frame.
     given = truth + 0.01 * np.arange(1, 7)[None, :, None, None]
@@ -941,7 +940,7 @@ def test_differences_are_drawn_on_a_scale_on_which_they_are_seen() -> None:
     dashboard_data()
     from dashboard import rollouts
 
-    from etchmark.scoring.rollouts import rollout
+    from etchmark.targets.frames.rollouts import rollout
 
     truth = np.full((3, 8, 8), 0.5)
     for added, full in ((0.0, 0.05), (0.02, 0.05), (0.07, 0.1), (0.4, 0.5)):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from etchmark.scoring.frames import frame_terms
 from etchmark.specs import FrameChecks, FreeEnergy, GrainRule
+from etchmark.targets.frames.metrics import frame_terms
 
 pytestmark = [pytest.mark.speed, pytest.mark.timeout(1200)]
 

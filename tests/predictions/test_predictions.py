@@ -11,6 +11,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from etchmark import predictions
 from etchmark.errors import UserError
-from etchmark.predictions import Declared, Predictions, check, read, write
+from etchmark.predictions import Declared, Predictions, arrange, check_finite, read, write
 
 IDS = [f"s{row:02d}" for row in range(12)]
 VALUES = np.linspace(183.5, 713.0, 12)
@@ -598,6 +599,21 @@ def test_any_csv_text(content: str) -> None:
 # --- whole splits of finite values -------------------------------------------------------------
 
 PATH = Path("p.parquet")
+
+
+@dataclass(frozen=True)
+class Placed:
+    seeds: list[int]
+    values: np.ndarray
+
+
+def check(
+    path: Path, rows: Predictions, splits: Mapping[str, np.ndarray], headline: str
+) -> dict[str, Placed]:
+    """Whole splits of finite values, in the order of their ids."""
+    check_finite(path, rows)
+    placed = arrange(path, rows.ids, rows.seeds, splits, headline)
+    return {name: Placed(seeds, rows.values[order]) for name, (seeds, order) in placed.items()}
 
 
 def complaint(given_: Predictions, splits: Mapping[str, np.ndarray] = SPLITS) -> str:

@@ -14,11 +14,13 @@ import yaml
 
 import etchmark
 from etchmark import predictions
+from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard
 from etchmark.submission.preview import preview
 from etchmark.submission.submit import score_file
+from etchmark.targets.base import StoredArrays
 
 Command = Callable[..., Any]
 Change = Callable[[np.ndarray], np.ndarray]
@@ -180,7 +182,7 @@ def waves(toy_frames: Path) -> Benchmark:
 
 def repeated(waves: Benchmark, frames: int = 6) -> np.ndarray:
     """The last frame given of each sample, repeated."""
-    seen = waves.seen("test")
+    seen = StoredArrays(Columns(waves.files("test", "frames")), "seen")
     return np.stack([np.repeat(seen[row][-1:], frames, axis=0) for row in range(len(seen))])
 
 
@@ -208,9 +210,7 @@ def test_frames(
     message: str,
     kind: type,
 ) -> None:
-    frames = waves.truth("test").frames
-    assert frames is not None
-    truth = np.stack([frames[row] for row in range(5)]).astype(np.float64)
+    truth = waves.truth("test").values.astype(np.float64)
     values = change(truth, repeated(waves).astype(np.float64))
     path = tmp_path / "p.parquet"
     parts = [(waves.truth("test").ids, values, np.zeros(5, dtype=int))]

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from etchmark.data.loading import Benchmark, load_benchmark
     from etchmark.evaluation.evaluate import Limits, Options
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
-    from etchmark.scoring.rollouts import Rollout
     from etchmark.scoring.samples import SampleScores
     from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+    from etchmark.targets.frames.rollouts import Rollout
 
 # Types that hubs take and return, and functions on them, by the module that defines each: imported
 # on first use, so that a page or command pays only for what it shows.
@@ -46,7 +46,7 @@ _WHERE = {
     **dict.fromkeys(("Benchmark", "load_benchmark"), "data.loading"),
     **dict.fromkeys(("Limits", "Options"), "evaluation.evaluate"),
     **dict.fromkeys(("LOCAL", "REVIEWED", "Entry"), "registry.tables"),
-    "Rollout": "scoring.rollouts",
+    "Rollout": "targets.frames.rollouts",
     "SampleScores": "scoring.samples",
     **dict.fromkeys(("LEVEL", "RESAMPLES"), "scoring.uncertainty"),
 }

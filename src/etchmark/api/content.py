@@ -10,8 +10,8 @@ from typing import Any
 from etchmark.api.types import Contents, MetricInfo
 from etchmark.catalog import Catalog
 from etchmark.errors import UserError
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BaselineCard, BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
 
 
 def contents(catalog: Catalog) -> Contents:

@@ -21,11 +21,11 @@ from etchmark.catalog import pick_track
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
-from etchmark.scoring.metrics import Metric, metric
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores
-from etchmark.scoring.uncertainty import evaluate, over_horizon, paired_difference
+from etchmark.scoring.uncertainty import over_horizon, paired_difference, score
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import Metric, kind_named, metric
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import plain
 
 MOST_UNITS = 40
@@ -70,7 +70,7 @@ def differences(given: Sequence[Side], split: str, name: str) -> pd.DataFrame:
         UserError: a submission has no scores on the split.
     """
     chosen = metric(name)
-    sums: dict[str, np.ndarray] = {}
+    sums: dict[str, dict[str, np.ndarray]] = {}
     units: set[tuple[str, ...]] = set()
     for side in given:
         found = unit_sums(side.entry, split)
@@ -254,15 +254,15 @@ def _groups(
 
 def _score(chosen: Metric, some: SampleScores) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float(evaluate(chosen, some.sums().sum(axis=2)).mean())
+        return float(score(chosen, some.sums()).mean())
 
 
 @dataclass(frozen=True)
 class Errors:
     """Error of each sample, mean over seeds: columns id, unit and one per model.
 
-    ``metric`` says which: the one asked for if it is an error that a sample has by itself, else the
-    root mean squared error.
+    ``metric`` says which: the one asked for if it is an error that a sample has by itself, else one
+    that every sample has, such as the root mean squared error.
     """
 
     metric: str
@@ -288,7 +288,7 @@ def errors(given: Sequence[Side], split: str, name: str) -> Errors:
     own = metric(name)
     each = {side: _own(own, one) for side, one in terms.items()}
     if own.higher_is_better or any(not np.isfinite(values).all() for values in each.values()):
-        name = "rmse"
+        name = kind_named(first.kind).sample_metric
         each = {side: _own(metric(name), one) for side, one in terms.items()}
     return Errors(name, pd.DataFrame({"id": first.ids, "unit": first.units, **each}))
 
@@ -302,24 +302,25 @@ def _in_order(one: SampleScores, ids: np.ndarray) -> dict[str, np.ndarray]:
 
 def _own(chosen: Metric, terms: dict[str, np.ndarray]) -> np.ndarray:
     """A metric of every sample by itself, mean over seeds; NaN where it has none."""
-    if any(name not in terms for name in chosen.terms):
-        return np.full(next(iter(terms.values())).shape[1], np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return chosen.finish({name: terms[name] for name in chosen.terms}).mean(axis=0)
+        return chosen.of(terms).mean(axis=0)
 
 
 def horizons(given: Sequence[Side], split: str) -> pd.DataFrame:
-    """RMSE of every predicted frame: columns model, ahead, value, ci_low, ci_high.
+    """RMSE of every step of a prediction: columns model, ahead, value, ci_low, ci_high.
 
-    Of several seeds it is the root of the mean over all of them. Empty where no frames are
-    predicted.
+    Of several seeds it is the root of the mean over all of them. Empty where predictions
+    have no steps.
     """
     parts = []
     for side in given:
-        found = sample_scores(side.entry, split)
-        if found is None or "squared_error" not in found.frames:
+        scores = sample_scores(side.entry, split)
+        if scores is None:
             continue
-        value, low, high = over_horizon(found.frames["squared_error"], found.units)
+        squared_error = kind_named(scores.kind).horizon(scores.outcome)
+        if squared_error is None:
+            continue
+        value, low, high = over_horizon(squared_error, scores.units)
         ahead = np.arange(1, len(value) + 1)
         columns = {"ahead": ahead, "value": value, "ci_low": low, "ci_high": high}
         parts.append(pd.DataFrame({"model": side.name, **columns}))

@@ -8,8 +8,8 @@ import pandas as pd
 
 from etchmark.boards.standings import superseded
 from etchmark.registry.store import Store
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, CurvePoint, ResultRecord
+from etchmark.targets import metric as metric_by_id
 
 COLUMNS = (
     "curve", "title", "axis", "param", "model", "track", "value", "samples", "metric", "unit",

@@ -20,9 +20,10 @@ from etchmark.registry import digests
 from etchmark.registry.store import Store
 from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.specs import BenchmarkSpec
+from etchmark.targets import kind_of
+from etchmark.targets import metric as metric_by_id
 
 COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
@@ -57,7 +58,7 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
     return _split_of(tables, split)
 
 
-def unit_sums(entry: Entry, split: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
+def unit_sums(entry: Entry, split: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]] | None:
     """Unit sums of a submission and the labels of its units, None if it has none."""
     found = sample_scores(entry, split)
     return None if found is None else (found.sums(), tuple(np.unique(found.units)))
@@ -229,7 +230,7 @@ class Board:
             self.protocol,
             split=self.split,
             subset=self.subset,
-            terms=chosen.terms,
+            terms=chosen.reads(kind_of(self.spec.target).term_names(self.spec.target)),
         )
         for submission, entry in self._extra.items():
             for one in () if entry.samples is None else digests.unit_sums(entry.samples):

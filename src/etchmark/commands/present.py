@@ -23,7 +23,6 @@ from etchmark.evaluation.evaluate import Options, resolve_track
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry.store import Store
 from etchmark.scoring.doubts import Doubt
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.scoring.score import Scored
 from etchmark.specs import (
     BenchmarkSpec,
@@ -33,6 +32,7 @@ from etchmark.specs import (
     SubsetScore,
 )
 from etchmark.submission import submit as submissions
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import csv_text, number, one_line, plain, print_json
 
 TRACE_LINES = 15

@@ -12,8 +12,8 @@ from etchmark.catalog import catalog
 from etchmark.commands.present import table
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.submission import submit as submissions
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import number, one_line, plain, print_json
 
 

@@ -10,8 +10,9 @@ from etchmark.catalog import Catalog, catalog, unknown
 from etchmark.commands.present import label_uncertainty, with_unit
 from etchmark.data.loading import find_config, load_benchmark, read_config
 from etchmark.errors import UserError
-from etchmark.scoring.metrics import metric as metric_by_id
 from etchmark.specs import BenchmarkSpec, ReferenceLine, Subset
+from etchmark.targets import kind_of
+from etchmark.targets import metric as metric_by_id
 from etchmark.text import one_line, print_json
 
 
@@ -113,8 +114,8 @@ def _show_benchmark(spec: BenchmarkSpec) -> None:
         shown = "" if unit == "1" else f", in {unit}"
         _row("metric", f"{name}{mark}: {chosen.title}{shown}; {chosen.definition}")
     _row("intervals", f"95 %, bootstrap over the {spec.unit_name}")
-    if spec.bounds:
-        _row("bounds ", f"{spec.bounds.lower} to {spec.bounds.upper}: {spec.bounds.title}")
+    for label, text in kind_of(target).facts(target):
+        _row(label, text)
     for name, subset in spec.subsets.items():
         _row("subset", f"{name}: {subset.title} ({condition(subset)})")
     if spec.label_uncertainty:

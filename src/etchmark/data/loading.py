@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from etchmark import files, settings
@@ -20,6 +18,8 @@ from etchmark.data import building, dataframe, fingerprint, packaging
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import NotAllowed, UserError
 from etchmark.specs import BenchmarkSpec, Manifest, Protocol
+from etchmark.targets import TargetKind, kind_of
+from etchmark.targets.base import Truth
 
 if TYPE_CHECKING:
     import datasets
@@ -121,44 +121,6 @@ def _cache_folder() -> str | None:
     return str(folder) if os.access(existing, os.W_OK) else None
 
 
-class Frames:
-    """A stored column of frames, read sample by sample: a split of them need not fit into memory.
-
-    Args:
-        columns: of the split.
-        name: the column, of cells of shape (frames, n, n).
-        first: only so many frames of each sample.
-    """
-
-    def __init__(self, columns: Columns, name: str, first: int | None = None) -> None:
-        self._columns, self._name, self._first = columns, name, first
-        one = columns.rows(name, 0, 1).shape[1:]
-        frames = one[0] if first is None else min(first, one[0])
-        self.shape: tuple[int, ...] = (columns.height, frames, *one[1:])
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        """Frames of one sample, shape (frames, n, n)."""
-        return self._columns.rows(self._name, row, row + 1)[0, : self.shape[1]]
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a split is scored against, in the order of the stored rows."""
-
-    ids: np.ndarray
-    target: np.ndarray
-    """Shape (samples, ...), in the target's unit; (samples, 0) where there are frames instead."""
-    units: np.ndarray
-    """Label of the independent unit of each sample."""
-    folds: np.ndarray | None
-    groups: np.ndarray | None
-    frames: Frames | None = None
-    """What follows the context of each sample, for benchmarks of frames."""
-
-
 class Benchmark:
     """A benchmark with its data.
 
@@ -252,41 +214,34 @@ class Benchmark:
         """Ids, labels, independent units and folds of a split."""
         chosen = self.spec.protocols[pick_protocol(self.spec, protocol, default=True)]
         columns = Columns(self.files(split, track or self.label_track()))
-        ids, target = columns["id"].astype(str), self.spec.target
-        frames = Frames(columns, target.column, target.first) if self.spec.frames else None
         return Truth(
-            ids=ids,
-            target=columns[target.column] if frames is None else np.empty((len(ids), 0)),
+            ids=columns["id"].astype(str),
+            target=self.kind.read(columns, self.spec.target),
             units=columns[self.spec.unit_column].astype(str),
             folds=columns[chosen.fold_column].astype(int) if chosen.fold_column else None,
             groups=columns[chosen.group_column].astype(str) if chosen.group_column else None,
-            frames=frames,
         )
 
     @property
-    def most(self) -> dict[str, int]:
-        """The greatest value of the input that says how many frames are asked for, by its name."""
-        if self.spec.horizon_column is None or self.spec.target.first is None:
-            return {}
-        return {self.spec.horizon_column: self.spec.target.first}
+    def kind(self) -> TargetKind:
+        """The kind of its target."""
+        return kind_of(self.spec.target)
 
-    def seen(self, split: str) -> Frames:
-        """The frames of a split that are given, of which the last is where changes begin."""
-        columns = Columns(self.files(split, self.label_track()))
-        return Frames(columns, str(self.spec.context_column))
+    @property
+    def input_limits(self) -> dict[str, int]:
+        """Largest value that a model is given of some inputs, by column."""
+        return self.kind.input_limits(self.spec.target)
 
     def prediction_shape(self, split: str) -> tuple[int, ...]:
-        """Shape of one prediction of a split."""
-        shape = self.spec.target.shape
-        if self.spec.frames is None:
-            return tuple(int(size or 0) for size in shape)
+        """Shape of one prediction of a split; empty for a single value."""
         columns = Columns(self.files(split, self.label_track()))
-        return Frames(columns, self.spec.target.column, self.spec.target.first).shape[1:]
+        labels = self.kind.read(columns, self.spec.target)
+        return self.kind.prediction_shape(labels, self.spec.target)
 
     @cached_property
     def target_fingerprint(self) -> str:
-        if self.spec.frames is not None:
-            # Split by split and part by part: all frames at once may not fit into memory.
+        if self.kind.streamed:
+            # Split by split and part by part: all labels at once may not fit into memory.
             names = ["id", self.spec.target.column]
             track = self.label_track()
             return fingerprint.of_splits(
@@ -294,7 +249,7 @@ class Benchmark:
             )
         truths = [self.truth(split) for split in self.splits]
         return packaging.target_fingerprint(
-            [truth.ids for truth in truths], [truth.target for truth in truths]
+            [truth.ids for truth in truths], [truth.values for truth in truths]
         )
 
     def check_target(self) -> None:

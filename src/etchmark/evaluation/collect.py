@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from etchmark import environment, predictions
+from etchmark import environment
 from etchmark.data.loading import Benchmark
 from etchmark.evaluation.worker import MAX_TRACE, TRACE
+from etchmark.predictions import Declared
 from etchmark.specs import Cost
 from etchmark.specs.task import Task
+from etchmark.targets import TargetKind
 from etchmark.text import plain
 
 MAX_REASON = 500
@@ -84,11 +86,11 @@ class RunFolder:
     def _results(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text(encoding="utf-8")) for path in self.result_files()]
 
-    def cost(self, *, frames: bool) -> Cost:
+    def cost(self, kind: TargetKind) -> Cost:
         """What the run took: summed over folds, the mean over seeds.
 
         Args:
-            frames: a prediction is a sequence of frames, and each is counted.
+            kind: of the target; it says what a prediction is counted by.
         """
         results, run = self._results(), self.run
         counts = [result["parameters"] for result in results]
@@ -96,8 +98,7 @@ class RunFolder:
         done = self._json("done.json")
         predict_seconds = sum(result["predict_seconds"] for result in results) / seeds
         predicted = sum(
-            run["rows"][split] * (run["shapes"][split][0] if frames else 1)
-            for split in run["splits"]
+            run["rows"][split] * kind.pieces(run["shapes"][split]) for split in run["splits"]
         )
         return Cost(
             fit_seconds=sum(result["fit_seconds"] for result in results) / seeds,
@@ -119,18 +120,8 @@ class RunFolder:
     def collect(self, benchmark: Benchmark, task: Task, out: Path) -> None:
         """Write the predictions file ``out``."""
         parts = self._parts(benchmark, task)
-        declared = predictions.Declared(task.benchmark.key, task.track, task.protocol)
-        if task.benchmark.frames is not None:
-            predictions.write_parts(out, parts, declared=declared)
-            return
-        ids, values, seeds = (list(part) for part in zip(*parts, strict=True))
-        predictions.write(
-            out,
-            np.concatenate(ids),
-            np.concatenate(values),
-            seeds=np.concatenate(seeds) if len(self.run["seeds"]) > 1 else None,
-            declared=declared,
-        )
+        declared = Declared(task.benchmark.key, task.track, task.protocol)
+        benchmark.kind.write(out, parts, declared, seeds=len(self.run["seeds"]) > 1)
 
     def _parts(
         self, benchmark: Benchmark, task: Task

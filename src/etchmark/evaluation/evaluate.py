@@ -108,7 +108,7 @@ def run_model(
             _refuse_what_is_no_failure(folder, failure)
         if not failure:
             try:
-                cost = folder.cost(frames=task.benchmark.frames is not None)
+                cost = folder.cost(benchmark.kind)
                 folder.collect(benchmark, task, out)
                 return Run(None, out, cost, printed, kept, folder.made_with())
             except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
@@ -151,6 +151,7 @@ def _laid_out(
         "device": options.device,
         "resume": None if kept is None else str(kept),
         "inputs": task.inputs,
+        "target": task.benchmark.target.model_dump(mode="json"),
         "shapes": {split: list(benchmark.prediction_shape(split)) for split in order},
         "folds": folds,
         "share": options.share,

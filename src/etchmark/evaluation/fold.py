@@ -25,6 +25,7 @@ from etchmark.evaluation import stated
 from etchmark.evaluation.checkpoints import Stopwatch
 from etchmark.evaluation.tables import Table, pick, write
 from etchmark.model import Samples
+from etchmark.targets import kind_named
 
 TARGET = "etchmark_target"
 GROUP = "etchmark_group"
@@ -96,20 +97,6 @@ def _labelled(path: Path, inputs: list[str]) -> Samples | None:
     )
 
 
-def _checked(given: Any, rows: int, shape: list[int]) -> np.ndarray:
-    values = np.asarray(given)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"predict returned {values.dtype}, not numbers")
-    if values.shape == (rows, 1) and not shape:
-        values = values[:, 0]
-    if values.shape != (rows, *shape):
-        raise ValueError(f"predict returned shape {values.shape}, expected {(rows, *shape)}")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values.reshape(rows, -1)).all(axis=1)).sum())
-        raise ValueError(f"predict returned {bad} rows that are not finite")
-    return values
-
-
 def run_fold(
     build: Callable[..., Any],
     run: dict[str, Any],
@@ -133,7 +120,7 @@ def run_fold(
     # (each fold reads the same ones), those of predicted samples always in predicting.
     with Stopwatch(noted, lambda: stated.feature_seconds(model).now) as fitting:
         model.fit(train, validation)
-    read = stated.feature_seconds(model)
+    read, kind = stated.feature_seconds(model), kind_named(run["target"]["kind"])
     seconds = 0.0
     for split in run["splits"]:
         inputs = Table(folder / inputs_file(split), run["inputs"])
@@ -141,7 +128,7 @@ def run_fold(
         started = time.perf_counter()
         given = model.predict(inputs)
         seconds += time.perf_counter() - started
-        values = _checked(given, rows, run["shapes"][split])
+        values = kind.checked(given, rows, run["shapes"][split], run["target"])
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)

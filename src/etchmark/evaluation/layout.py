@@ -158,11 +158,7 @@ def prepare(
     order: dict[str, Any] = {}
     for split in (protocol.split, *protocol.extra_splits):
         bare = root / name / inputs_file(split)
-        order[split] = [
-            np.arange(
-                copy_columns(
-                    benchmark.files(split, track), {"id": "id", **inputs}, bare, most=benchmark.most
-                )
-            )
-        ]
+        paths, limits = benchmark.files(split, track), benchmark.input_limits
+        rows = copy_columns(paths, {"id": "id", **inputs}, bare, most=limits)
+        order[split] = [np.arange(rows)]
     return [name], order

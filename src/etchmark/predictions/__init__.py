@@ -5,7 +5,7 @@ Parquet, or CSV where a prediction is a single cell: ``id``, ``prediction``, opt
 remedy.
 """
 
-from etchmark.predictions.arranging import SplitPredictions, arrange, check
+from etchmark.predictions.arranging import arrange, check_finite
 from etchmark.predictions.checks import MAX_SEEDS, Declared
 from etchmark.predictions.reading import Predictions, max_file_bytes, read
 from etchmark.predictions.writing import write, write_parts
@@ -14,9 +14,8 @@ __all__ = [
     "MAX_SEEDS",
     "Declared",
     "Predictions",
-    "SplitPredictions",
     "arrange",
-    "check",
+    "check_finite",
     "max_file_bytes",
     "read",
     "write",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +13,16 @@ from etchmark.predictions.checks import MAX_SEEDS, Source, listing, refuse
 from etchmark.predictions.reading import Predictions
 
 
-@dataclass(frozen=True)
-class SplitPredictions:
-    """Predictions of one whole split, in the order of its ids.
-
-    ``values`` has shape (seeds, samples, *shape).
-    """
-
-    seeds: list[int]
-    values: np.ndarray
-
-
-def check(
-    path: Path, predictions: Predictions, splits: Mapping[str, np.ndarray], headline: str
-) -> dict[str, SplitPredictions]:
-    """Order predictions by split; refuse anything but whole splits of finite values.
+def check_finite(path: Path, predictions: Predictions) -> None:
+    """Refuse predictions that hold NaN or infinity.
 
     Args:
         path: named in messages.
-        predictions: what the file holds.
-        splits: ids of each split that can be scored.
-        headline: the split that must be there.
+        predictions: what the file holds, in memory.
     """
     finite = np.isfinite(predictions.values).all(axis=tuple(range(1, predictions.values.ndim)))
     if not finite.all():
         raise not_finite(path, predictions.ids[~finite])
-    placed = arrange(path, predictions.ids, predictions.seeds, splits, headline)
-    return {
-        name: SplitPredictions(seeds, predictions.values[order])
-        for name, (seeds, order) in placed.items()
-    }
 
 
 def counted(count: int, what: str) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from etchmark.scoring.metrics import TERMS
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
@@ -66,13 +65,12 @@ def unit_sums(samples: bytes) -> Iterator[UnitSums]:
 
 
 def _sums(one: SampleScores, subset: str) -> UnitSums:
-    values = one.sums()
-    known = [not np.isnan(one).all() for one in values]
+    sums = {name: values for name, values in one.sums().items() if not np.isnan(values).all()}
     labels = "\0".join(str(label) for label in np.unique(one.units))
     return UnitSums(
         split=one.split,
         subset=subset,
         units=hashlib.sha256(labels.encode()).hexdigest(),
-        terms=tuple(name for name, there in zip(TERMS, known, strict=True) if there),
-        values=np.ascontiguousarray(values[known]),
+        terms=tuple(sums),
+        values=np.stack([*sums.values()]),
     )

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from etchmark import predictions as reader
 from etchmark.columns import Columns
-from etchmark.data.loading import Benchmark, Truth
+from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
+from etchmark.predictions import arrange
 from etchmark.predictions.arranging import check_scored
 from etchmark.predictions.incoming import Request
-from etchmark.predictions.streaming import StreamedPredictions, read_streamed
 from etchmark.scoring import uncertainty
-from etchmark.scoring.doubts import Doubt, Evidence, Trivial, doubts_of, evidence_of, trivial_of
-from etchmark.scoring.marks import Marks, marks_of
-from etchmark.scoring.metrics import (
-    TERMS,
-    Metric,
-    metric,
-    outside,
-)
-from etchmark.scoring.samples import SampleScores, value_terms
-from etchmark.scoring.sequences import FrameTally, fill
+from etchmark.scoring.doubts import Doubt, doubts_of
+from etchmark.scoring.samples import SampleScores
+from etchmark.scoring.subsets import subsets_of
 from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore, SubsetScore
+from etchmark.targets import Metric, kind_of, metric
+from etchmark.targets.base import Job, Labels, Read, Truth
 
 
 @dataclass(frozen=True)
@@ -39,37 +33,17 @@ class Scored:
     doubts: list[Doubt] = field(default_factory=list)
 
 
-def samples_of(
-    split: str, truth: Truth, given: reader.SplitPredictions, marks: Marks
-) -> SampleScores:
-    """The per-sample outcome of one split."""
-    scalar = truth.target.ndim == 1
-    beyond = None if marks.bounds is None else outside(given.values, *marks.bounds)
-    return SampleScores(
-        split=split,
-        ids=truth.ids,
-        units=truth.units,
-        folds=truth.folds,
-        seeds=given.seeds,
-        terms=value_terms(truth.target, given.values, beyond),
-        target=truth.target.astype(np.float64) if scalar else None,
-        prediction=given.values.astype(np.float64) if scalar else None,
-        outside=beyond,
-        subsets=marks.subsets,
-    )
-
-
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _metric_score(chosen: Metric, sums: np.ndarray) -> dict[str, float | None] | None:
+def _metric_score(judged: Metric, sums: Mapping[str, np.ndarray]) -> dict[str, float | None] | None:
     """Value over seeds, interval and spread over seeds; None where it is not finite."""
-    per_seed = uncertainty.evaluate(chosen, sums.sum(axis=2))
+    per_seed = uncertainty.score(judged, sums)
     value = float(per_seed.mean())
     if not np.isfinite(value):
         return None
-    bounds = uncertainty.interval(uncertainty.bootstrap(chosen, sums))
+    bounds = uncertainty.interval(uncertainty.bootstrap(judged, sums))
     return {
         "value": value,
         "ci_low": bounds[0] if bounds else None,
@@ -92,8 +66,7 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
     spread = spec.protocols[protocol].fold_statistics
     scores: dict[str, MetricScore] = {}
     for name in spec.metrics:
-        chosen = metric(name)
-        score = _metric_score(chosen, sums)
+        score = _metric_score(metric(name), sums)
         if score is not None and spread:
             score["fold_mean"], score["fold_sd"] = fold_statistics(folds, name)
         if score is None or not all(np.isfinite(part) for part in score.values() if part):
@@ -106,7 +79,7 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
     return SplitScore(
         split=samples.split,
         n=len(samples.ids),
-        units=sums.shape[2],
+        units=uncertainty.units_of(sums),
         seeds=len(samples.seeds),
         metrics=scores,
         folds=folds,
@@ -129,9 +102,8 @@ def _subset_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[SubsetSco
             for name, score in found.items()
             if score and all(np.isfinite(part) for part in score.values() if part)
         }
-        scores.append(
-            SubsetScore(subset=subset, n=len(some.ids), units=sums.shape[2], metrics=metrics)
-        )
+        units = uncertainty.units_of(sums)
+        scores.append(SubsetScore(subset=subset, n=len(some.ids), units=units, metrics=metrics))
     return scores
 
 
@@ -143,11 +115,8 @@ def fold_scores(metrics: Sequence[str], samples: SampleScores) -> list[FoldScore
     for fold in np.unique(samples.folds):
         member = samples.folds == fold
         terms = samples.among(member).terms
-        absent = np.full(len(samples.seeds), np.nan)
-        sums = np.stack([terms[name].sum(axis=1) if name in terms else absent for name in TERMS])
-        values = {
-            name: _finite(uncertainty.evaluate(metric(name), sums).mean()) for name in metrics
-        }
+        sums = {name: values.sum(axis=1) for name, values in terms.items()}
+        values = {name: _finite(metric(name).of(sums).mean()) for name in metrics}
         scores.append(FoldScore(fold=int(fold), n=int(member.sum()), values=values))
     return scores
 
@@ -178,137 +147,94 @@ def request_of(benchmark: Benchmark) -> Request:
     return Request(split_of, {split: benchmark.prediction_shape(split) for split in splits})
 
 
-def score_predictions(
-    benchmark: Benchmark, protocol: str, path: Path, given: reader.Predictions | StreamedPredictions
-) -> Scored:
-    """Score what a predictions file holds under one protocol."""
-    benchmark.check_target()
+def read_for(benchmark: Benchmark, protocol: str, path: Path) -> Read:
+    """Read a predictions file with the bounds that a benchmark's protocol sets."""
     truths = benchmark.scored_splits(protocol)
-    headline = benchmark.spec.protocols[protocol].split
+    rows = sum(len(truth.ids) for truth in truths.values())
+    target = benchmark.spec.target
+    kind = kind_of(target)
+    shapes = [kind.prediction_shape(truth.target, target) for truth in truths.values()]
+    return kind.read_predictions(path, rows, shapes, target)
+
+
+def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: Read) -> Scored:
+    """Score what a predictions file holds under one protocol.
+
+    Args:
+        benchmark: what is predicted.
+        protocol: how the data are divided.
+        path: the file, named in messages.
+        given: what ``read_for`` returned.
+
+    Raises:
+        UserError: the predictions are not exactly what the benchmark asks for.
+    """
+    benchmark.check_target()
+    spec, kind = benchmark.spec, kind_of(benchmark.spec.target)
+    truths = benchmark.scored_splits(protocol)
     ids = {name: truth.ids for name, truth in truths.items()}
     known = {name for split in ids.values() for name in split}
     if not known.issuperset(given.ids):
         unscored = [split for split in benchmark.splits if split not in truths]
         check_scored(path, given.ids, protocol, split_of_ids(benchmark, unscored))
-    if isinstance(given, StreamedPredictions):
-        placed = reader.arrange(path, given.ids, given.seeds, ids, headline)
-        tallies = tally_frames(benchmark, path, given, truths, placed, drawn=headline)
-        samples = samples_of_frames(benchmark, truths, placed, tallies)
-        grounds = {name: (tally.evidence, tally.persistence()) for name, tally in tallies.items()}
-        return _scored(benchmark.spec, protocol, path, samples, grounds)
-    checked = reader.check(path, given, ids, headline)
-    samples = [
-        samples_of(name, truths[name], chosen, marks_of(benchmark, name))
-        for name, chosen in checked.items()
-    ]
-    grounds = {
-        name: (
-            evidence_of(truths[name].target, chosen.values),
-            trivial_of(
-                benchmark.spec,
-                truths[name].target,
-                training_means(benchmark, protocol, truths[name]),
-            ),
+    kind.check_values(path, given)
+    headline, track = spec.protocols[protocol].split, benchmark.label_track()
+    placed = arrange(path, given.ids, given.seeds, ids, headline)
+    jobs = {
+        split: Job(
+            benchmark=spec.id,
+            target=spec.target,
+            metrics=spec.metrics,
+            truth=truths[split],
+            columns=Columns(benchmark.files(split, track), spec.target.columns()),
+            training=partial(training_labels, benchmark, protocol, truths[split]),
+            seeds=seeds,
+            order=order,
+            pictured=split == headline,
         )
-        for name, chosen in checked.items()
+        for split, (seeds, order) in placed.items()
     }
-    return _scored(benchmark.spec, protocol, path, samples, grounds)
+    outcomes = kind.measure(path, given, jobs)
+    samples = [
+        SampleScores(
+            split=split,
+            ids=job.truth.ids,
+            units=job.truth.units,
+            folds=job.truth.folds,
+            seeds=job.seeds,
+            kind=kind.name,
+            outcome=outcomes[split],
+            subsets=subsets_of(benchmark, split),
+        )
+        for split, job in jobs.items()
+    ]
+    try:
+        scores = [score_samples(spec, protocol, split) for split in samples]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    doubts = [
+        doubt
+        for score in scores
+        for doubt in doubts_of(
+            spec, score, outcomes[score.split].evidence, outcomes[score.split].trivial
+        )
+    ]
+    return Scored(scores, samples, doubts)
 
 
-def training_means(benchmark: Benchmark, protocol: str, truth: Truth) -> np.ndarray:
-    """Mean of the labels that a model may learn from.
+def training_labels(
+    benchmark: Benchmark, protocol: str, truth: Truth
+) -> Iterator[tuple[np.ndarray | slice, Labels]]:
+    """Samples of a split, each time with the labels that a model of them may learn from.
 
-    Returns:
-        Shape (samples, ...) where folds are left out in turn, else that of one label.
+    Where folds are left out in turn, those are the labels of all other folds.
     """
     train = benchmark.spec.protocols[protocol].train_split
     if truth.folds is None:
         learnt = truth if train is None else benchmark.truth(train, protocol)
-        return learnt.target.mean(axis=0, dtype=np.float64)
-    means = np.empty(truth.target.shape)
+        yield slice(None), learnt.target
+        return
+    labels = truth.values
     for fold in np.unique(truth.folds):
         held_out = truth.folds == fold
-        means[held_out] = truth.target[~held_out].mean(axis=0, dtype=np.float64)
-    return means
-
-
-def _scored(
-    spec: BenchmarkSpec,
-    protocol: str,
-    path: Path,
-    samples: list[SampleScores],
-    grounds: Mapping[str, tuple[Evidence, Trivial | None]],
-) -> Scored:
-    try:
-        scores = [score_samples(spec, protocol, one) for one in samples]
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    doubts = [doubt for score in scores for doubt in doubts_of(spec, score, *grounds[score.split])]
-    return Scored(scores, samples, doubts)
-
-
-def read_for(
-    benchmark: Benchmark, protocol: str, path: Path
-) -> reader.Predictions | StreamedPredictions:
-    """Read a predictions file with the bounds that a benchmark's protocol sets."""
-    truths = benchmark.scored_splits(protocol)
-    rows = sum(len(truth.ids) for truth in truths.values())
-    if benchmark.spec.frames is not None:
-        sizes = [math.prod(truth.frames.shape[1:]) for truth in truths.values() if truth.frames]
-        return read_streamed(path, rows=rows, elements=max(sizes))
-    shape = [int(size or 0) for size in benchmark.spec.target.shape]
-    return reader.read(path, rows=rows, shape=shape)
-
-
-def tally_frames(
-    benchmark: Benchmark,
-    path: Path,
-    given: StreamedPredictions,
-    truths: Mapping[str, Truth],
-    placed: Mapping[str, tuple[list[int], np.ndarray]],
-    *,
-    drawn: str,
-) -> dict[str, FrameTally]:
-    """What scores of every split are made from, in one pass over the file.
-
-    Args:
-        benchmark: what is predicted.
-        path: named in messages.
-        given: the predictions file.
-        truths: what each split is scored against.
-        placed: seeds of each split and its rows in the file, shape (seeds, samples).
-        drawn: the split of which a picture is kept.
-    """
-    spec = benchmark.spec
-    tallies = {
-        split: FrameTally(spec, truth, benchmark.seen(split), *placed[split], drawn=split == drawn)
-        for split, truth in truths.items()
-        if split in placed
-    }
-    fill(tallies, path, given)
-    return tallies
-
-
-def samples_of_frames(
-    benchmark: Benchmark,
-    truths: Mapping[str, Truth],
-    placed: Mapping[str, tuple[list[int], np.ndarray]],
-    tallies: Mapping[str, FrameTally],
-) -> list[SampleScores]:
-    """The per-sample outcome of every split."""
-    return [
-        SampleScores(
-            split=split,
-            ids=truths[split].ids,
-            units=truths[split].units,
-            folds=truths[split].folds,
-            seeds=placed[split][0],
-            terms=tally.terms,
-            target=None,
-            prediction=None,
-            subsets=marks_of(benchmark, split).subsets,
-            frames=tally.frames,
-            rollout=tally.rollout,
-        )
-        for split, tally in tallies.items()
-    ]
+        yield held_out, labels[~held_out]

@@ -18,17 +18,17 @@ from etchmark.errors import UserError
 from etchmark.predictions import pages
 from etchmark.predictions.reading import MAX_ID_LENGTH
 from etchmark.scoring import uncertainty
-from etchmark.scoring.metrics import TERMS, metric
-from etchmark.scoring.samples import FRAME, OUTSIDE, ROLLOUT, SUBSET, SampleScores
+from etchmark.scoring.samples import PICTURE, SUBSET, SampleScores, kind_of_table
 from etchmark.scoring.score import fold_scores, fold_statistics
 from etchmark.specs import MetricScore, SplitScore
+from etchmark.targets import TargetKind, metric
 
 MAX_FILE_BYTES = 64 << 20
 MAX_BYTES = 256 << 20
 """Unpacked, whatever the number of rows."""
 _BYTES_PER_ROW = 16 << 10
 _TEXTS = ("split", "id", "unit")
-_NUMBERS = {"seed": pa.int64(), "fold": pa.int32(), OUTSIDE: pa.bool_(), ROLLOUT: pa.binary()}
+_OTHERS = {"seed": pa.int64(), "fold": pa.int32(), PICTURE: pa.binary()}
 RELATIVE_TOLERANCE = 1e-9
 
 
@@ -68,22 +68,19 @@ def read_table(content: bytes, *, rows: int, limit: int | None = None) -> pa.Tab
         raise ValueError(str(error).partition("\n")[0][:120]) from None
 
 
-def _type_of(name: str) -> pa.DataType | None:
+def _type_of(kind: TargetKind, name: str) -> pa.DataType | None:
     """What a column of a per-sample table holds; None if there is no such column."""
     if name in _TEXTS:
         return pa.string()
-    if name in (*TERMS, "target", "prediction"):
-        return pa.float64()
-    if name.startswith(SUBSET):
-        return pa.bool_()
-    return pa.list_(pa.float32()) if name.startswith(FRAME) else _NUMBERS.get(name)
+    return pa.bool_() if name.startswith(SUBSET) else _OTHERS.get(name, kind.column_type(name))
 
 
 def _check_columns(schema: pa.Schema) -> None:
     if len(set(schema.names)) != len(schema.names):
         raise ValueError("a duplicate column")
+    kind = kind_of_table(schema)
     for field in schema:
-        if field.type != _type_of(field.name):
+        if field.type != _type_of(kind, field.name):
             raise ValueError(f"column {field.name[:40]!r} ({field.type}) does not belong there")
 
 
@@ -111,10 +108,12 @@ def _check_sizes(
     size = max(footer.bytes, unpacked, 8 * max(reserved.total(), held.total()))
     if size > limit:
         raise ValueError(f"it unpacks to {size:,} bytes, more than the {limit:,} plausible")
-    for name in schema.names:
-        if reserved[name] != held[name] or (not name.startswith(FRAME) and held[name] != rows):
+    for field in schema:
+        name = field.name
+        flat = not pa.types.is_list(field.type)
+        if reserved[name] != held[name] or (flat and held[name] != rows):
             raise ValueError("its parts contradict each other in the number of rows")
-    if ROLLOUT in coded:
+    if PICTURE in coded:
         raise ValueError("its pictures are dictionary-coded")
     return sorted(coded.intersection(_TEXTS))
 
@@ -174,11 +173,14 @@ def _of_group(
     n: int, units: int, metrics: dict[str, MetricScore], samples: SampleScores
 ) -> str | None:
     sums = samples.sums()
-    for name, said, computed in (("n", n, len(samples.ids)), ("units", units, sums.shape[2])):
+    for name, said, computed in (
+        ("n", n, len(samples.ids)),
+        ("units", units, uncertainty.units_of(sums)),
+    ):
         if said != computed:
             return _differs(name, said, computed)
     for name, score in metrics.items():
-        per_seed = uncertainty.evaluate(metric(name), sums.sum(axis=2))
+        per_seed = uncertainty.score(metric(name), sums)
         if not _close(score.value, float(per_seed.mean())):
             return _differs(name, score.value, float(per_seed.mean()))
         spread = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None

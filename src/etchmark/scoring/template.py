@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etchmark import files, predictions
+from etchmark import files
 from etchmark.columns import features_of
-from etchmark.data.loading import Benchmark, Truth
+from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
-from etchmark.predictions.writing import FRAMES_ROWS
+from etchmark.predictions import Declared
+from etchmark.targets import kind_of
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def inputs_table(benchmark: Benchmark, split: str, track: str, protocol: str) ->
     paths = benchmark.files(split, track)
     features = features_of(pq.read_schema(paths[0]))
     table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
-    for name, most in benchmark.most.items():
+    for name, limit in benchmark.input_limits.items():
         at = table.schema.get_field_index(name)
-        values = np.minimum(table.column(name).to_numpy(), most)
+        values = np.minimum(table.column(name).to_numpy(), limit)
         table = table.set_column(at, table.schema.field(at), pa.array(values))
     kept = {name: features[name] for name in names if name in features}
     meta = {"huggingface": json.dumps({"info": {"features": kept}})}
@@ -48,8 +48,8 @@ def write(
 ) -> Template:
     """Write ``inputs-<split>.parquet`` per split and ``predictions.parquet`` to fill.
 
-    The predictions are NaN, which is refused when submitted: a template cannot be scored by
-    accident. For scalar targets ``predictions.csv`` stands beside it.
+    The predictions are left open, which is refused when submitted: a template cannot be scored by
+    accident. Where a prediction is a single cell, ``predictions.csv`` stands beside it.
 
     Args:
         benchmark: what is to be predicted.
@@ -83,28 +83,6 @@ def _write(benchmark: Benchmark, track: str, protocol: str, folder: Path) -> Tem
         path = folder / f"inputs-{split}.parquet"
         pq.write_table(inputs_table(benchmark, split, track, protocol), path)
         inputs.append(path)
-    declared = predictions.Declared(spec.key, track, protocol)
-    if spec.frames is not None:
-        path = folder / "predictions.parquet"
-        predictions.write_parts(path, _empty_frames(truths), declared=declared)
-        return Template(inputs, [path])
-    ids = np.concatenate([truth.ids for truth in truths.values()])
-    empty = np.full((len(ids), *(size or 0 for size in spec.target.shape)), np.nan)
-    targets = [folder / "predictions.parquet"]
-    if not spec.target.shape:
-        targets.append(folder / "predictions.csv")
-    for path in targets:
-        predictions.write(path, ids, empty, declared=declared)
-    return Template(inputs, targets)
-
-
-def _empty_frames(
-    truths: Mapping[str, Truth],
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Ids, predictions and seeds of a file to fill, a few samples at a time."""
-    for truth in truths.values():
-        shape = truth.frames.shape[1:] if truth.frames else ()
-        for start in range(0, len(truth.ids), FRAMES_ROWS):
-            ids = truth.ids[start : start + FRAMES_ROWS]
-            empty = np.full((len(ids), *shape), np.nan, dtype=np.float16)
-            yield ids, empty, np.zeros(len(ids), dtype=np.int64)
+    declared = Declared(spec.key, track, protocol)
+    written = kind_of(spec.target).write_template(folder, truths.values(), spec.target, declared)
+    return Template(inputs, written)

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from etchmark.scoring.metrics import TERMS, Metric
+from etchmark.targets import Metric
 
 RESAMPLES = 2000
 SEED = 0
@@ -49,43 +49,57 @@ def resample_counts(units: int, resamples: int = RESAMPLES, seed: int = SEED) ->
     return counts
 
 
-def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> np.ndarray:
+def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> dict[str, np.ndarray]:
     """Sums of every term over the samples of each unit.
 
     Args:
-        terms: arrays of shape (seeds, samples), by name of ``TERMS``; NaN where there is none.
+        terms: arrays of shape (seeds, samples) by name; NaN where there is none.
         units: label of each sample's unit, shape (samples,).
 
     Returns:
-        Shape (terms, seeds, units), units in the order of their sorted labels.
+        Shape (seeds, units) each, units in the order of their sorted labels.
     """
     labels, index = np.unique(units, return_inverse=True)
     # np.add.reduceat over sorted samples sums in float64 in a fixed order.
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(len(labels)))
-    known = {name: np.atleast_2d(values)[:, order] for name, values in terms.items()}
-    absent = np.full_like(next(iter(known.values())), np.nan)
-    stacked = np.stack([known.get(name, absent) for name in TERMS])
-    return np.add.reduceat(stacked, starts, axis=2)
+    return {
+        name: np.add.reduceat(np.atleast_2d(values)[:, order], starts, axis=1)
+        for name, values in terms.items()
+    }
 
 
-def evaluate(metric: Metric, sums: np.ndarray) -> np.ndarray:
-    """A metric from sums whose first axis runs over ``TERMS``."""
-    return metric.finish(dict(zip(TERMS, sums, strict=True)))
+def units_of(sums: Mapping[str, np.ndarray]) -> int:
+    """How many units there are sums of."""
+    return next(iter(sums.values())).shape[1]
 
 
-def bootstrap(metric: Metric, sums: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:
+def score(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Score of each seed over all units, shape (seeds,).
+
+    Args:
+        metric: what is computed.
+        sums: shape (seeds, units) each, from ``unit_sums``.
+    """
+    return metric.of({name: values.sum(axis=1) for name, values in sums.items()})
+
+
+def bootstrap(
+    metric: Metric, sums: Mapping[str, np.ndarray], resamples: int = RESAMPLES
+) -> np.ndarray:
     """Score of every resample, averaged over seeds; shape (resamples,).
 
     Args:
         metric: what is computed.
-        sums: shape (terms, seeds, units), from ``unit_sums``.
+        sums: shape (seeds, units) each, from ``unit_sums``.
         resamples: number of resamples.
     """
-    counts = resample_counts(sums.shape[2], resamples)
-    used = {name: sums[TERMS.index(name)] @ counts.T for name in metric.terms}
+    counts = resample_counts(units_of(sums), resamples)
+    drawn = {name: sums[name] @ counts.T for name in metric.reads(sums) if name in sums}
+    if not drawn:
+        return np.full(resamples, np.nan)
     with np.errstate(invalid="ignore", over="ignore"):
-        return metric.finish(used).mean(axis=0)
+        return metric.of(drawn).mean(axis=0)
 
 
 def bootstrap_many(
@@ -106,7 +120,7 @@ def bootstrap_many(
     where: list[dict[str, list[int]]] = []
     for one in given:
         here: dict[str, list[int]] = {}
-        for name in metric.terms:
+        for name in () if one is None else metric.reads(one.terms):
             if one is not None and name in one.terms:
                 values = one.values[one.terms.index(name)]
                 here[name] = [rows.setdefault(row.tobytes(), len(rows)) for row in values]
@@ -115,14 +129,11 @@ def bootstrap_many(
         return found
     stacked = np.stack([np.frombuffer(row) for row in rows])
     drawn = stacked @ resample_counts(stacked.shape[1], resamples).T
-    absent = np.full((1, resamples), np.nan)
     with np.errstate(invalid="ignore", over="ignore"):
-        for model, (one, here) in enumerate(zip(given, where, strict=True)):
-            if one is not None:
-                used = {
-                    name: drawn[here[name]] if name in here else absent for name in metric.terms
-                }
-                found[model] = metric.finish(used).mean(axis=0)
+        for model, here in enumerate(where):
+            if here:
+                used = {name: drawn[at] for name, at in here.items()}
+                found[model] = metric.of(used).mean(axis=0)
     return found
 
 
@@ -240,13 +251,13 @@ def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray
 
 
 def paired_difference(
-    metric: Metric, first: np.ndarray, second: np.ndarray
+    metric: Metric, first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
 ) -> tuple[float, float, float]:
     """Score of ``first`` minus ``second`` with its paired 95 % interval.
 
-    Both are unit sums over the same units, shape (terms, seeds, units).
+    Both are unit sums over the same units, shape (seeds, units) each.
     """
     difference = bootstrap(metric, first) - bootstrap(metric, second)
-    value = evaluate(metric, first.sum(axis=2)).mean() - evaluate(metric, second.sum(axis=2)).mean()
+    value = score(metric, first).mean() - score(metric, second).mean()
     bounds = interval(difference) or (float("nan"), float("nan"))
     return float(value), *bounds

@@ -54,12 +54,24 @@ from etchmark.specs.results import (
     Status,
     SubsetScore,
 )
-from etchmark.specs.targets import Bounds, FrameChecks, FreeEnergy, GrainRule, Target
+from etchmark.specs.targets import (
+    KINDS,
+    ArrayTarget,
+    Bounds,
+    FrameChecks,
+    FramesTarget,
+    FreeEnergy,
+    GrainRule,
+    ScalarTarget,
+    Target,
+)
 
 __all__ = [
     "ID_PATTERN",
+    "KINDS",
     "LARGEST",
     "SHA256_PATTERN",
+    "ArrayTarget",
     "BaselineCard",
     "BenchmarkSpec",
     "BenchmarkUse",
@@ -79,6 +91,7 @@ __all__ = [
     "Fingerprints",
     "FoldScore",
     "FrameChecks",
+    "FramesTarget",
     "FreeEnergy",
     "GrainRule",
     "Identifier",
@@ -94,6 +107,7 @@ __all__ = [
     "Reference",
     "ReferenceLine",
     "ResultRecord",
+    "ScalarTarget",
     "Sha256",
     "SplitName",
     "SplitScore",

@@ -19,7 +19,7 @@ from etchmark.specs.base import (
     SplitName,
     Url,
 )
-from etchmark.specs.targets import Bounds, FrameChecks, Target
+from etchmark.specs.targets import TARGET_FIELDS, Target
 
 
 class Citation(Record):
@@ -229,19 +229,22 @@ class BenchmarkSpec(Record):
     protocols: dict[Identifier, Protocol] = Field(min_length=1)
     metrics: list[str] = Field(min_length=1)
     primary_metric: str
-    bounds: Bounds | None = None
-    """Needed by the metric ``bound_violations``; scalar targets only."""
-    frames: FrameChecks | None = None
-    """Needed by the metrics of frames; targets of shape (frames, n, n) only."""
-    context_column: str | None = None
-    """Frames before the first one asked for; their last one is where changes are counted from."""
-    horizon_column: str | None = None
-    """Input that says how many frames are asked for; never more than the target's ``first``."""
     subsets: dict[Identifier, Subset] = {}
     label_uncertainty: LabelUncertainty | None = None
     reference_lines: list[ReferenceLine] = []
     licence: Line
     citations: list[Citation] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, declared: Any) -> Any:
+        """What belongs to the target stood beside it before kinds of targets had names."""
+        if not isinstance(declared, dict) or not isinstance(declared.get("target"), dict):
+            return declared
+        moved = TARGET_FIELDS.difference(cls.model_fields)
+        beside = {name: declared[name] for name in moved if declared.get(name) is not None}
+        kept = {name: value for name, value in declared.items() if name not in moved}
+        return {**kept, "target": {**declared["target"], **beside}}
 
     @model_validator(mode="after")
     def _consistent(self) -> BenchmarkSpec:
@@ -260,16 +263,7 @@ class BenchmarkSpec(Record):
 
     @model_validator(mode="after")
     def _checks(self) -> BenchmarkSpec:
-        if "bound_violations" in self.metrics and self.bounds is None:
-            raise ValueError("the metric bound_violations needs bounds")
-        if self.bounds is not None and self.target.shape:
-            raise ValueError("bounds belong to scalar targets")
-        if self.frames is not None and len(self.target.shape) != 3:
-            raise ValueError("frames belong to targets of shape (frames, n, n)")
-        if len({self.frames is None, self.context_column is None, self.horizon_column is None}) > 1:
-            raise ValueError("frames, context_column and horizon_column are given together")
-        if (self.target.shape[:1] == [None]) != (self.frames is not None):
-            raise ValueError("a target whose first axis is null has frames, and no other has")
+        self.target.check_metrics(self.metrics)
         if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
             raise ValueError("label_uncertainty is of a metric that is not among metrics")
         for line in self.reference_lines:

@@ -1,38 +1,17 @@
-"""What a benchmark declares about its target."""
+"""What a benchmark declares about its target: one record per kind, and the union of them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
-from etchmark.specs.base import (
-    Line,
-    Record,
-)
+from etchmark.specs.base import Identifier, Line, Record
 
-
-class Target(Record):
-    column: str
-    quantity: Line
-    symbol: Line
-    unit: Line
-    shape: list[Annotated[int, Field(ge=1)] | None] = []
-    """Shape of one prediction; empty for a scalar. The first axis of frames is null where its
-    length is a split's own: that of its stored targets."""
-    first: int | None = Field(default=None, ge=1)
-    """Only so many frames of the stored target are asked for."""
-
-    @model_validator(mode="after")
-    def _lengths(self) -> Target:
-        if None in self.shape[1:]:
-            raise ValueError("only the first axis of a target can be null")
-        if self.first is not None and (not self.shape or self.shape[0] is not None):
-            raise ValueError("first belongs to a target whose first axis is null")
-        return self
+MAX_ELEMENTS = 1024
+"""Of an array; a table of results holds every one of them, for every sample."""
 
 
 class Bounds(Record):
@@ -84,3 +63,118 @@ class FrameChecks(Record):
         if not self.low < self.high:
             raise ValueError("low must be less than high")
         return self
+
+
+class BaseTarget(Record):
+    """What every kind of target declares."""
+
+    column: str
+    quantity: Line
+    symbol: Line
+    unit: Line
+
+    needs: ClassVar[dict[str, str]] = {}
+    """Metrics that need something declared: its path of fields, by the metric's id."""
+
+    def columns(self) -> list[str]:
+        """Stored columns that scoring reads."""
+        return [self.column]
+
+    def check_metrics(self, metrics: Sequence[str]) -> None:
+        """Refuse metrics that need what is not declared.
+
+        Raises:
+            ValueError: there is one.
+        """
+        for metric, path in self.needs.items():
+            value: Any = self
+            for name in path.split("."):
+                value = None if value is None else getattr(value, name)
+            if metric in metrics and value is None:
+                raise ValueError(f"the metric {metric} needs {path}")
+
+
+class ScalarTarget(BaseTarget):
+    """A number."""
+
+    kind: Literal["scalar"] = "scalar"
+    bounds: Bounds | None = None
+    """Needed by the metric ``bound_violations``."""
+
+    needs: ClassVar[dict[str, str]] = {"bound_violations": "bounds.lower"}
+
+    def columns(self) -> list[str]:
+        bounds = [] if self.bounds is None else [self.bounds.lower, self.bounds.upper]
+        return [self.column, *bounds]
+
+
+class ArrayTarget(BaseTarget):
+    """Numbers of one shape."""
+
+    kind: Literal["array"] = "array"
+    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    components: list[Identifier] = []
+    """Names of the elements of the flattened array, last axis fastest; each then has an error."""
+
+    @model_validator(mode="after")
+    def _named(self) -> ArrayTarget:
+        size = math.prod(self.shape)
+        if size > MAX_ELEMENTS:
+            raise ValueError(f"an array has at most {MAX_ELEMENTS:,} elements, not {size:,}")
+        if self.components and len(self.components) != size:
+            raise ValueError(f"{len(self.components)} components are named, the shape has {size}")
+        if len(set(self.components)) != len(self.components):
+            raise ValueError("a component is named twice")
+        return self
+
+
+class FramesTarget(BaseTarget):
+    """Frames that follow those that are given, square and periodic."""
+
+    kind: Literal["frames"] = "frames"
+    shape: list[Annotated[int, Field(ge=1)] | None] = Field(min_length=3, max_length=3)
+    """Frames, height and width; the number of frames is null: it is a split's own, that of its
+    stored targets."""
+    first: int | None = Field(default=None, ge=1)
+    """Only so many frames of the stored target are asked for."""
+    context_column: str
+    """Frames before the first one asked for; their last one is where changes are counted from."""
+    horizon_column: str
+    """Input that says how many frames are asked for; never more than ``first``."""
+    frames: FrameChecks
+
+    needs: ClassVar[dict[str, str]] = {
+        "energy_rises": "frames.energy",
+        "grain_count_error": "frames.grains",
+        "grain_area_error": "frames.grains",
+    }
+
+    @model_validator(mode="after")
+    def _lengths(self) -> FramesTarget:
+        if self.shape[0] is not None or None in self.shape[1:]:
+            raise ValueError("only the first axis of frames is null")
+        return self
+
+    def columns(self) -> list[str]:
+        return [self.column, self.context_column, self.horizon_column]
+
+
+def _with_kind(declared: Any) -> Any:
+    """A target as benchmarks declared it before kinds had names: by its shape."""
+    if not isinstance(declared, dict) or "kind" in declared:
+        return declared
+    shape = declared.get("shape") or []
+    if not shape:
+        kind = "scalar"
+        declared = {name: value for name, value in declared.items() if name != "shape"}
+    else:
+        kind = "frames" if shape[0] is None else "array"
+    return {**declared, "kind": kind}
+
+
+Kinds = ScalarTarget | ArrayTarget | FramesTarget
+"""One entry per kind of target; the module of its name in ``etchmark.targets`` does the rest."""
+Target = Annotated[Kinds, Field(discriminator="kind"), BeforeValidator(_with_kind)]
+KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(Kinds))
+"""Names of all kinds."""
+TARGET_FIELDS = frozenset(name for kind in get_args(Kinds) for name in kind.model_fields)

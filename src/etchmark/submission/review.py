@@ -23,7 +23,7 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.names import shapes
 from etchmark.registry import reviewed
-from etchmark.scoring.samples import ROLLOUT, table_bytes, to_table
+from etchmark.scoring.samples import PICTURE, table_bytes, to_table
 from etchmark.scoring.score import Scored, read_for, score_predictions
 from etchmark.scoring.stored import MAX_FILE_BYTES, read_table
 from etchmark.specs import Claims, Cost, ResultRecord
@@ -319,7 +319,7 @@ def _check_table(path: Path, ours: pa.Table) -> None:
         raise UserError(f"{path}: is not what the predictions give ({error}); {remedy}") from None
     alike = theirs.schema.equals(ours.schema) and all(
         # Other versions compress the same picture into other bytes; the one drawn here is kept.
-        name == ROLLOUT or _alike(ours[name], theirs[name])
+        name == PICTURE or _alike(ours[name], theirs[name])
         for name in ours.column_names
     )
     if not alike:

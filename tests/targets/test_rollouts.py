@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from etchmark.scoring.rollouts import AHEAD, Rollout, decode, encode, horizons, rollout
+from etchmark.targets.frames.rollouts import AHEAD, Rollout, decode, encode, horizons, rollout
 
 GENERATOR = np.random.default_rng(0)
 

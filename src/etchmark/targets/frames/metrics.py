@@ -10,20 +10,18 @@ overflows becomes infinite, never NaN, and the caller refuses the score for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etchmark.errors import UserError
+from etchmark.targets.base import Array, Metric, Sums
 
 if TYPE_CHECKING:
     from etchmark.specs import FrameChecks, FreeEnergy
-
-Array = NDArray[np.float64]
-Sums = Mapping[str, Array]
 
 FRAME_TERMS = (
     "frames", "sum_ssim", "sum_structure", "sum_length", "sum_drift", "sum_rises",
@@ -41,21 +39,6 @@ WINDOW = 7
 """Cells per side of the windows of the SSIM."""
 
 
-class FrameMetric(NamedTuple):
-    """What a metric is, in the order of the fields of ``metrics.Metric``, and the terms it needs.
-
-    ``unit`` is None where it is the target's.
-    """
-
-    id: str
-    title: str
-    unit: str | None
-    higher_is_better: bool
-    finish: Callable[[Sums], Array]
-    definition: str
-    terms: tuple[str, ...]
-
-
 def _mean(
     name: str,
     title: str,
@@ -65,13 +48,13 @@ def _mean(
     *,
     factor: float = 1.0,
     higher_is_better: bool = False,
-) -> FrameMetric:
+) -> Metric:
     """A metric that is ``factor`` times the mean of a term over frames."""
 
     def finish(s: Sums) -> Array:
         return factor * s[term] / s["frames"]
 
-    return FrameMetric(name, title, unit, higher_is_better, finish, definition, (term, "frames"))
+    return Metric(name, title, unit, higher_is_better, finish, definition, (term, "frames"))
 
 
 def _out_of_range(s: Sums) -> Array:
@@ -109,13 +92,13 @@ FRAME_METRICS = (
         "grain_area_error", "Error of the mean grain area", "%", "sum_grain_area",
         "mean over frames of 100 |Â-A| / A, A the area of the cell over the number of grains",
     ),
-    FrameMetric(
+    Metric(
         "out_of_range", "Predicted values outside the admissible range", "%", False, _out_of_range,
         "share of predicted values below the least or above the greatest admissible value",
         ("sum_beyond", "n"),
     ),
 )  # fmt: skip
-"""``n`` is the number of values among ``metrics.TERMS``."""
+"""``n`` is the number of values among ``values.VALUE_TERMS``."""
 
 
 def frame_terms(

@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from etchmark.errors import UserError
-from etchmark.scoring import frames as module
-from etchmark.scoring.frames import FRAME_METRICS, FRAME_TERMS, frame_terms, free_energy, ssim
 from etchmark.specs import FrameChecks, FreeEnergy, GrainRule
+from etchmark.targets.frames import metrics as module
+from etchmark.targets.frames.metrics import (
+    FRAME_METRICS,
+    FRAME_TERMS,
+    frame_terms,
+    free_energy,
+    ssim,
+)
 
 WELL = FreeEnergy(coefficients=[0.25, 0.0, -0.5, 0.0, 0.25], gradient_energy=1.0, tolerance=1e-3)
 CHECKS = FrameChecks(low=-1.1, high=1.1, energy=WELL, grains=GrainRule(above=0.25, min_pixels=3))
@@ -286,7 +292,7 @@ def test_frames_smaller_than_a_window_have_no_ssim() -> None:
 
 
 def test_scipy_is_loaded_on_use_only() -> None:
-    code = "import sys, etchmark.scoring.frames; print(*sys.modules)"
+    code = "import sys, etchmark.targets.frames.metrics; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"scipy", "torch", "skimage", "pydantic"} & set(done.stdout.split())
 

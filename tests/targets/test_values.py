@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as peers
 
 from etchmark.errors import UserError
-from etchmark.scoring.frames import FRAME_METRICS
-from etchmark.scoring.metrics import METRICS, VALUE_TERMS, metric, sample_terms
+from etchmark.targets import kind_named, metric
+from etchmark.targets.values import VALUE_TERMS, sample_terms
 
+METRICS = {
+    metric.id: metric
+    for kind in ("scalar", "array", "frames")
+    for metric in kind_named(kind).metrics
+}
 PEERS = {
     "mae": peers.mean_absolute_error,
     "rmse": peers.root_mean_squared_error,
@@ -28,9 +33,10 @@ def score(name: str, target: np.ndarray, prediction: np.ndarray, shift: float = 
 
 
 def test_every_metric_has_a_peer() -> None:
-    # The rate of violations is counted by hand in test_marks.py, frames have test_frames.py.
-    of_frames = {one.id for one in FRAME_METRICS}
-    assert set(PEERS) | {"bound_violations"} | of_frames == set(METRICS)
+    # The rate of violations is counted by hand in test_bounds_and_subsets.py.
+    assert set(PEERS) | {"bound_violations"} == {
+        metric.id for metric in kind_named("scalar").metrics
+    }
 
 
 @pytest.mark.parametrize("name", METRICS)

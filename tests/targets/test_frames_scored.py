@@ -26,6 +26,7 @@ from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: 
 from etchmark.scoring.score import score_samples  # noqa: E402
 from etchmark.specs import SplitScore  # noqa: E402
 from etchmark.submission.submit import score_file  # noqa: E402
+from etchmark.targets.frames.rollouts import decode  # noqa: E402
 
 Frames = dict[str, np.ndarray]
 Write = Callable[..., Path]
@@ -41,9 +42,7 @@ def truth(waves: Benchmark) -> Frames:
     """Frames to be predicted, by split, in double precision."""
     found = {}
     for split in ("test", "long"):
-        frames = waves.truth(split).frames
-        assert frames is not None
-        found[split] = np.stack([frames[row] for row in range(len(frames))]).astype(np.float64)
+        found[split] = waves.truth(split).values.astype(np.float64)
     return found
 
 
@@ -160,8 +159,8 @@ def test_the_table_gives_the_same_scores_and_the_error_over_the_horizon(
     for one, score in zip(again, scored.scores, strict=True):
         assert score_samples(waves.spec, "holdout", one) == score
         errors = np.mean((given[one.split] - truth[one.split]) ** 2, axis=(2, 3))
-        np.testing.assert_allclose(one.frames["squared_error"][0], errors, rtol=1e-6)
-        assert one.frames["ssim"].shape == (1, *errors.shape)
+        np.testing.assert_allclose(one.outcome.outputs["frame_squared_error"][0], errors, rtol=1e-6)
+        assert one.outcome.outputs["frame_ssim"].shape == (1, *errors.shape)
 
 
 def test_the_table_keeps_a_picture_of_one_sample_of_the_headline_split(
@@ -172,9 +171,10 @@ def test_the_table_keeps_a_picture_of_one_sample_of_the_headline_split(
     table = to_table(scored.samples)
     # Five samples of one split, three of the other.
     assert [one is not None for one in table["rollout"].to_pylist()] == [True] + 7 * [False]
-    kept, none = (one.rollout for one in from_table(table))
+    picture, none = (split.outcome.picture for split in from_table(table))
     assert none is None
-    assert kept is not None
+    assert picture is not None
+    kept = decode("test-00", picture)
     assert (kept.sample, kept.ahead) == ("test-00", [1, 2, 4, 5, 6])
     rows = np.array(kept.ahead) - 1
     for found, frames in ((kept.truth, truth["test"]), (kept.predicted, given["test"])):
@@ -305,9 +305,7 @@ def test_only_the_first_frames_are_asked_for(
     toy_frames: Path, truth: Frames, command: Callable, tmp_path: Path
 ) -> None:
     short = load_benchmark("toy-waves-2")
-    frames = short.truth("long").frames
-    assert frames is not None
-    assert frames.shape == (3, 2, 8, 8)
+    assert short.truth("long").target.shape == (3, 2, 8, 8)
     made = template.write(short, "frames", "holdout", tmp_path)
     assert pq.read_table(made.inputs[1])["horizon"].to_pylist() == [2, 2, 2]
     record = json.loads(command("evaluate", "toy_last", "toy-waves-2", "--json").fine())

@@ -17,10 +17,12 @@ from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
-from etchmark.scoring.marks import marks_of
-from etchmark.scoring.metrics import metric, outside, sample_terms
 from etchmark.scoring.samples import from_table, table_bytes, to_table
 from etchmark.scoring.score import Scored, read_for, score_predictions, score_samples
+from etchmark.scoring.subsets import subsets_of
+from etchmark.targets import metric
+from etchmark.targets.scalar import outside, read_bounds
+from etchmark.targets.values import sample_terms
 
 BOARD = ("leaderboard", "toy-volumes")
 
@@ -50,6 +52,12 @@ def predict(benchmark: Benchmark, path: Path, off: dict[str, np.ndarray], seeds:
     numbers = np.repeat(np.arange(seeds), len(ids)) if seeds > 1 else None
     predictions.write(path, np.tile(ids, seeds), np.concatenate(parts), seeds=numbers)
     return score_predictions(benchmark, "holdout", path, read_for(benchmark, "holdout", path))
+
+
+def bounds_of(benchmark: Benchmark) -> object:
+    target = benchmark.spec.target
+    columns = Columns(benchmark.files("test", "volumes"), target.columns())
+    return read_bounds(columns, target, benchmark.spec.id)
 
 
 # --- bounds ------------------------------------------------------------------------------------
@@ -87,13 +95,13 @@ def test_without_bounds_there_is_no_rate() -> None:
 def test_a_missing_or_turned_bound_is_refused(volumes: Benchmark, toy_volumes: Path) -> None:
     turned = {"lower": "upper", "upper": "lower", "title": "turned"}
     with pytest.raises(UserError, match=r"16 samples have no 'upper' at or below 'lower'"):
-        marks_of(change(toy_volumes, bounds=turned), "test")
+        bounds_of(change(toy_volumes, bounds=turned))
     nowhere = {"lower": "lower", "upper": "nowhere", "title": "t"}
     with pytest.raises(UserError, match=r"has no column 'nowhere'"):
-        marks_of(change(toy_volumes, bounds=nowhere), "test")
+        bounds_of(change(toy_volumes, bounds=nowhere))
     text = {"lower": "lower", "upper": "morphology", "title": "t"}
     with pytest.raises(UserError, match=r"'morphology' does not hold one number per sample"):
-        marks_of(change(toy_volumes, bounds=text), "test")
+        bounds_of(change(toy_volumes, bounds=text))
 
 
 # --- subsets -----------------------------------------------------------------------------------
@@ -131,7 +139,7 @@ def test_all_conditions_hold(volumes: Benchmark, toy_volumes: Path) -> None:
     subset = {"title": "t", "column": "lower", "above": 1.2, "below": 1.6}
     benchmark = change(toy_volumes, subsets={"some": subset})
     lower = stored(benchmark, "test")["lower"]
-    member = marks_of(benchmark, "test").subsets["some"]
+    member = subsets_of(benchmark, "test")["some"]
     assert member.tolist() == ((lower > 1.2) & (lower < 1.6)).tolist()
     assert 0 < member.sum() < 16
 
@@ -175,7 +183,7 @@ def test_a_table_from_before_still_loads(volumes: Benchmark, tmp_path: Path) -> 
     new = [name for name in table.column_names if name.startswith(("outside", "subset_"))]
     assert new == ["outside", "subset_high-contrast", "subset_grains"]
     (old,) = from_table(table.drop_columns(new))
-    assert old.outside is None
+    assert "outside" not in old.outcome.outputs
     assert old.subset("grains") is None
     mape = ["n", "sum_rel_e", "sum_sq_e"]
     for name in mape:

@@ -1,0 +1,376 @@
+"""What a kind of target is: everything that differs between predicting a number and a mask.
+
+A kind reads labels, reads and checks predictions, and turns both into *terms*: additive numbers of
+single samples, named per kind. Scores, intervals, ranks and comparisons are made from the sums of
+these terms alone, so nothing above this package knows which kinds there are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from etchmark import predictions
+from etchmark.columns import Columns
+from etchmark.errors import UserError
+from etchmark.predictions import Declared
+from etchmark.predictions.streaming import StreamedPredictions
+from etchmark.targets.evidence import Evidence
+
+Array = NDArray[np.float64]
+Sums = Mapping[str, Array]
+Read = predictions.Predictions | StreamedPredictions
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Ids, predictions and integer seeds of some rows of a predictions file."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: identifier, how its unit derives from the target's, direction and definition."""
+
+    id: str
+    title: str
+    unit: str | None
+    """None: the unit of the target."""
+    higher_is_better: bool
+    finish: Callable[[Sums], Array]
+    """The metric from sums of terms over samples, each of any shape."""
+    definition: str
+    terms: tuple[str, ...]
+    """Those that ``finish`` reads; one that ends in ``*`` stands for all that begin like it."""
+
+    def unit_for(self, target_unit: str) -> str:
+        return target_unit if self.unit is None else self.unit
+
+    def sign(self) -> float:
+        """+1 where larger is worse, so that ``sign * score`` orders best first."""
+        return -1.0 if self.higher_is_better else 1.0
+
+    def reads(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names of the terms that ``finish`` reads, of those that a target has.
+
+        A term that is named in full is listed even where the target lacks it.
+        """
+        known = list(names)
+        read: list[str] = []
+        for term in self.terms:
+            if term.endswith("*"):
+                read += [name for name in known if name.startswith(term[:-1])]
+            else:
+                read.append(term)
+        return tuple(dict.fromkeys(read))
+
+    def of(self, sums: Sums) -> Array:
+        """The metric from sums of terms, NaN where a term is missing."""
+        like = next(iter(sums.values()))
+        absent = np.full_like(like, np.nan, dtype=np.float64)
+        return self.finish({name: sums.get(name, absent) for name in self.reads(sums)})
+
+
+class Labels(Protocol):
+    """Labels of a split, shape (samples, ...): an array, or what reads a sample at a time."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, row: Any, /) -> np.ndarray: ...
+
+
+class StoredArrays:
+    """A stored column of arrays, read sample by sample: a split need not fit into memory.
+
+    Args:
+        columns: of the split.
+        name: the column, of cells of shape (length, ...).
+        first: only so many entries of the first axis of each sample.
+    """
+
+    def __init__(self, columns: Columns, name: str, first: int | None = None) -> None:
+        self._columns, self._name = columns, name
+        cell = columns.rows(name, 0, 1).shape[1:]
+        length = cell[0] if first is None else min(first, cell[0])
+        self._shape = (columns.height, length, *cell[1:])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, row: int, /) -> np.ndarray:
+        """The array of one sample."""
+        return self._columns.rows(self._name, row, row + 1)[0, : self._shape[1]]
+
+
+def in_memory(labels: Labels) -> np.ndarray:
+    """Labels as one array, shape (samples, ...)."""
+    return labels if isinstance(labels, np.ndarray) else np.stack([*_each(labels)])
+
+
+def _each(labels: Labels) -> Iterator[np.ndarray]:
+    return (labels[row] for row in range(len(labels)))
+
+
+def stored_numbers(columns: Mapping[str, np.ndarray], name: str, benchmark: str) -> Array:
+    """A stored column of one number per sample, shape (samples,).
+
+    Raises:
+        UserError: it holds something else.
+    """
+    values = columns[name]
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        raise UserError(f"{benchmark}: column {name!r} does not hold one number per sample")
+    return values.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a split is scored against, in the order of the stored rows."""
+
+    ids: np.ndarray
+    target: Labels
+    """In the target's unit."""
+    units: np.ndarray
+    """Label of the independent unit of each sample."""
+    folds: np.ndarray | None
+    groups: np.ndarray | None
+
+    @property
+    def values(self) -> np.ndarray:
+        """Labels as one array, shape (samples, ...)."""
+        return in_memory(self.target)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A split whose predictions are to be measured."""
+
+    benchmark: str
+    """Named in messages."""
+    target: Any
+    """The benchmark's ``Target``, of the kind that measures."""
+    metrics: Sequence[str]
+    truth: Truth
+    columns: Columns
+    """Those that the target declares."""
+    training: Callable[[], Iterator[tuple[np.ndarray | slice, Labels]]]
+    """Samples of the split, each time with the labels that a model of them may learn from."""
+    seeds: list[int]
+    order: np.ndarray
+    """Rows of the predictions file, shape (seeds, samples)."""
+    pictured: bool = False
+    """Keep a picture of one sample."""
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """What predictions are held against: terms of a prediction that takes no model."""
+
+    terms: Mapping[str, np.ndarray]
+    """Shape (samples,) each."""
+    what: str
+    """What was predicted, as the object of a sentence."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of the predictions of a split.
+
+    ``terms`` and ``outputs`` have the shape (seeds, samples, ...), ``labels`` (samples, ...).
+    Together they make the per-sample table, where each stands under its name.
+    """
+
+    terms: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    picture: bytes | None = None
+    """Of the first sample under the first seed, as a PNG."""
+    evidence: Evidence | None = None
+    trivial: Trivial | None = None
+
+
+class TargetKind(ABC):
+    """Everything that the hub must know of one kind of target."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+    sample_metric: str
+    """An error that every sample has by itself, for comparing models sample by sample."""
+    streamed = False
+    """Whether labels are too large to be held at once."""
+    piece = "sample"
+    """What the seconds of a prediction are counted by."""
+
+    # --- what is declared ---
+
+    def metric(self, name: str) -> Metric | None:
+        """A metric by its id; None if this kind has none of that name."""
+        return next((metric for metric in self.metrics if metric.id == name), None)
+
+    @abstractmethod
+    def term_names(self, target: Any) -> tuple[str, ...]:
+        """Names of the terms that samples of a target have."""
+
+    def facts(self, target: Any) -> list[tuple[str, str]]:
+        """Labels and texts that describe a target beside its column and unit."""
+        return []
+
+    # --- labels ---
+
+    def read(self, columns: Columns, target: Any) -> Labels:
+        """Labels of a split."""
+        return columns[target.column]
+
+    def prediction_shape(self, labels: Labels, target: Any) -> tuple[int, ...]:
+        """Shape of one prediction of a split; empty for a single value."""
+        return tuple(labels.shape[1:])
+
+    def input_limits(self, target: Any) -> dict[str, int]:
+        """Largest value that a model is given of some inputs, by column."""
+        return {}
+
+    # --- predictions ---
+
+    def pieces(self, shape: Sequence[int]) -> int:
+        """How many of ``piece`` one prediction of this shape holds."""
+        return 1
+
+    def checked(self, returned: Any, rows: int, shape: Sequence[int], target: Any) -> np.ndarray:
+        """What a model's ``predict`` returned, as it goes into a predictions file.
+
+        Raises:
+            ValueError: it is not what is asked for.
+        """
+        return numbers(returned, rows, shape)
+
+    def write(
+        self, path: Path, parts: Iterable[Part], declared: Declared, *, seeds: bool = True
+    ) -> None:
+        """Write a predictions file.
+
+        Args:
+            path: where.
+            parts: rows of the file.
+            declared: kept in its metadata.
+            seeds: whether the file says which seed made a row.
+        """
+        ids, values, numbers = (
+            np.concatenate(parts) for parts in map(list, zip(*parts, strict=True))
+        )
+        predictions.write(path, ids, values, seeds=numbers if seeds else None, declared=declared)
+
+    def write_template(
+        self, folder: Path, truths: Iterable[Truth], target: Any, declared: Declared
+    ) -> list[Path]:
+        """Write ``predictions.parquet`` to fill, which is refused as long as it is not filled."""
+        truths = list(truths)
+        ids = np.concatenate([truth.ids for truth in truths])
+        shape = self.prediction_shape(truths[0].target, target)
+        paths = [folder / "predictions.parquet"]
+        if not shape:
+            paths.append(folder / "predictions.csv")
+        for path in paths:
+            predictions.write(path, ids, self.blank(len(ids), shape), declared=declared)
+        return paths
+
+    def blank(self, rows: int, shape: Sequence[int]) -> np.ndarray:
+        """Predictions that a template holds."""
+        return np.full((rows, *shape), np.nan)
+
+    @abstractmethod
+    def read_predictions(
+        self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
+    ) -> Read:
+        """Read a predictions file without trusting it.
+
+        Args:
+            path: the file.
+            rows: number of samples that exist in all splits; bounds what is read.
+            shapes: shapes of a prediction of each split.
+            target: the benchmark's target.
+
+        Raises:
+            UserError: the file is not a well-formed predictions file.
+        """
+
+    def check_values(self, path: Path, given: Any) -> None:
+        """Refuse predictions in memory that are no values of this kind.
+
+        Args:
+            path: named in messages.
+            given: what ``read_predictions`` returned.
+        """
+        predictions.check_finite(path, given)
+
+    # --- scores ---
+
+    @abstractmethod
+    def measure(self, path: Path, given: Any, jobs: Mapping[str, Job]) -> dict[str, Outcome]:
+        """What scores of every split are made from.
+
+        Args:
+            path: named in messages.
+            given: what ``read_predictions`` returned.
+            jobs: by split.
+
+        Raises:
+            UserError: a prediction is not what is asked for.
+        """
+
+    def among(self, outcome: Outcome, member: np.ndarray) -> dict[str, np.ndarray]:
+        """Terms of some of the samples; ``member`` are truth values of shape (samples,)."""
+        return {name: values[:, member] for name, values in outcome.terms.items()}
+
+    # --- the per-sample table ---
+
+    stores_terms = True
+    """Whether the table holds terms; if not, they are made from the labels and outputs in it."""
+
+    def column_type(self, name: str) -> pa.DataType | None:
+        """What a column of a per-sample table holds; None if this kind has no such column."""
+        return None
+
+    def is_label(self, name: str) -> bool:
+        """Whether a column of a per-sample table belongs to the labels."""
+        return name == "target"
+
+    def is_term(self, name: str) -> bool:
+        """Whether a column of a per-sample table that is no label holds a term."""
+        return self.column_type(name) == pa.float64()
+
+    def terms_of(
+        self, labels: dict[str, np.ndarray], outputs: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Terms from what a table holds instead of them."""
+        raise NotImplementedError
+
+    def horizon(self, outcome: Outcome) -> np.ndarray | None:
+        """Squared error of each step of a prediction, shape (seeds, samples, steps), if any."""
+        return None
+
+
+def numbers(returned: Any, rows: int, shape: Sequence[int]) -> np.ndarray:
+    """Finite numbers of shape (rows, *shape), as a model returned them.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    values = np.asarray(returned)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"predict returned {values.dtype}, not numbers")
+    if values.shape == (rows, 1) and not shape:
+        values = values[:, 0]
+    if values.shape != (rows, *shape):
+        raise ValueError(f"predict returned shape {values.shape}, expected {(rows, *shape)}")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values.reshape(rows, -1)).all(axis=1)).sum())
+        raise ValueError(f"predict returned {bad} rows that are not finite")
+    return values

@@ -1,0 +1,122 @@
+"""Scores predicted frames as they are read, sample by sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from etchmark.predictions.arranging import not_finite
+from etchmark.predictions.checks import refuse
+from etchmark.predictions.streaming import StreamedPredictions
+from etchmark.targets.base import Job, Outcome, StoredArrays, Trivial
+from etchmark.targets.evidence import Evidence
+from etchmark.targets.frames.metrics import FRAME_TERMS, frame_terms
+from etchmark.targets.frames.rollouts import encode, rollout
+from etchmark.targets.values import VALUE_TERMS, sample_terms
+
+if TYPE_CHECKING:
+    from etchmark.specs import FramesTarget
+
+CENTRE = 0.5
+"""From which the variance of the target is counted; any constant near its mean."""
+FRAME = "frame_"
+"""Prefix of the columns of the per-sample table that hold one value per predicted frame."""
+PERSISTENCE_TERMS = ("n", "sum_abs_e", "sum_sq_e")
+
+
+def persistence_terms(target: np.ndarray, last: np.ndarray) -> dict[str, float]:
+    """Terms of one sample if the last frame given is repeated.
+
+    Args:
+        target: shape (frames, n, n).
+        last: shape (n, n).
+    """
+    error = target.astype(np.float32) - last.astype(np.float32)
+    absolute = float(np.abs(error).sum(dtype=np.float64))
+    squared = float(np.square(error, out=error).sum(dtype=np.float64))
+    return dict(zip(PERSISTENCE_TERMS, (float(error.size), absolute, squared), strict=True))
+
+
+class FrameTally:
+    """Terms of the samples of one split, filled in as predictions come.
+
+    Args:
+        job: the split. If it is to be pictured, that is the first sample under the first seed,
+            which is the same for every model.
+    """
+
+    def __init__(self, job: Job) -> None:
+        declared = cast("FramesTarget", job.target)
+        self.target = cast(StoredArrays, job.truth.target)
+        self.context = StoredArrays(job.columns, declared.context_column)
+        self.checks, self.wanted = declared.frames, job.metrics
+        shape = (len(job.seeds), len(job.truth.ids))
+        self.terms = {name: np.full(shape, np.nan) for name in (*VALUE_TERMS, *FRAME_TERMS)}
+        self.frames: dict[str, np.ndarray] = {}
+        places = np.stack(np.unravel_index(np.arange(job.order.size), shape), axis=1)
+        self.pictured, self.names = job.pictured, job.truth.ids
+        self.picture: bytes | None = None
+        self.evidence = Evidence(*shape, uniform="uniform frames")
+        self._repeated = {name: np.zeros(shape[1]) for name in PERSISTENCE_TERMS}
+        self.places = dict(zip(job.order.ravel().tolist(), places.tolist(), strict=True))
+
+    def add(self, row: int, values: np.ndarray) -> None:
+        """Take the prediction in a row of the file."""
+        seed, sample = self.places[row]
+        target, last = self.target[sample][None], self.context[sample][-1:]
+        given = values.reshape(target.shape)
+        if self.pictured and seed == 0 and sample == 0:
+            self.picture = encode(rollout(str(self.names[0]), target[0], given[0]))
+        self.evidence.add(seed, slice(sample, sample + 1), target, given)
+        if seed == 0:
+            for name, value in persistence_terms(target[0], last[0]).items():
+                self._repeated[name][sample] = value
+        found, errors = frame_terms(target, given, last, self.checks, self.wanted)
+        found |= sample_terms(target, given, CENTRE)
+        for name, value in found.items():
+            self.terms[name][seed, sample] = value[0]
+        for name, error in errors.items():
+            if not np.isnan(error).all():
+                whole = self.frames.setdefault(
+                    name, np.empty((*self.terms["n"].shape, error.shape[1]))
+                )
+                whole[seed, sample] = error[0]
+
+    def outcome(self) -> Outcome:
+        """What is kept of the split, once every sample has been taken."""
+        return Outcome(
+            terms=self.terms,
+            outputs={FRAME + name: values for name, values in self.frames.items()},
+            picture=self.picture,
+            evidence=self.evidence,
+            trivial=Trivial(self._repeated, "repeating the last frame given"),
+        )
+
+
+def fill(tallies: Mapping[str, FrameTally], path: Path, given: StreamedPredictions) -> None:
+    """Read a file once and add each row to the tally of its split.
+
+    Raises:
+        UserError: a prediction has another length than its split asks for, or is not finite.
+    """
+    split_of = {row: tally for tally in tallies.values() for row in tally.places}
+    bad: list[str] = []
+    for row, values in given.values():
+        tally = split_of[row]
+        expected = math.prod(tally.target.shape[1:])
+        if len(values) != expected:
+            raise refuse(
+                path,
+                f"the prediction of {given.ids[row]!r} has {len(values):,} values",
+                f"its split asks for {expected:,}, shape {tally.target.shape[1:]} flattened",
+            )
+        if not np.isfinite(values).all():
+            bad.append(given.ids[row])
+        elif not bad:
+            tally.add(row, values)
+    if bad:
+        raise not_finite(path, np.array(bad, dtype=object))
