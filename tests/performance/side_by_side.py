@@ -178,11 +178,11 @@ def table(comparison: dict[str, Any]) -> list[str]:
 
 HEAD = (
     "# Speed beside peers\n\n"
-    "Written by `make speed`; every number is of one run on one machine. Each solver takes the\n"
-    "longest step or the loosest tolerance with which its error, its distance to its own limit,\n"
-    "is below the same bound. All of a table run in turns, and the shortest time of\n"
-    "each counts. Processor time is that of all threads. A ratio is a peer's time over ours:\n"
-    "above 1 etchmark is faster.\n"
+    "Written by `make speed`; every number comes from one run on one machine. Each solver takes the\n"
+    "longest step or the loosest tolerance at which its error, the distance to its own converged\n"
+    "solution, stays below a bound that is the same for all. The solvers of a table run in turns,\n"
+    "and the shortest time of each counts. Processor time is the sum over all threads. A ratio is\n"
+    "a peer's time divided by ours: above 1, etchmark is faster.\n"
 )
 
 
