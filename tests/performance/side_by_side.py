@@ -178,7 +178,7 @@ def table(comparison: dict[str, Any]) -> list[str]:
 
 HEAD = (
     "# Speed beside peers\n\n"
-    "Written by `make speed`; every number comes from one run on one machine. Each solver takes the\n"
+    "Written by `make speed`; every number is from one run on one machine. Each solver takes the\n"
     "longest step or the loosest tolerance at which its error, the distance to its own converged\n"
     "solution, stays below a bound that is the same for all. The solvers of a table run in turns,\n"
     "and the shortest time of each counts. Processor time is the sum over all threads. A ratio is\n"
