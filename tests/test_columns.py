@@ -147,7 +147,7 @@ def test_array_columns(dtype: str, shape: tuple[int, ...]) -> None:
 
 def test_what_is_no_array_column() -> None:
     for shape in ((3,), (3, 0), (3, 2, 0)):
-        with pytest.raises(UserError, match="is no column of arrays"):
+        with pytest.raises(UserError, match="is not a column of arrays"):
             array_column(np.zeros(shape, np.uint8))
     huge = np.broadcast_to(np.uint8(0), (2**22, 32, 32))
     with pytest.raises(UserError, match="make smaller shards"):
@@ -197,7 +197,7 @@ def test_features_that_are_wrong_or_lacking() -> None:
     table = pa.table({"id": ["a"], "m": array_column(np.zeros((1, 2, 2)))})
     with pytest.raises(UserError, match=r"column 'm' of .* needs a feature"):
         with_features(table, {})
-    with pytest.raises(UserError, match="no column 'n'"):
+    with pytest.raises(UserError, match="feature 'n' has no column"):
         with_features(table, {"m": {"_type": "Value"}, "n": {"_type": "Value"}})
 
 

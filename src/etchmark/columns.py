@@ -1,7 +1,7 @@
 """Stored columns as numpy arrays, read lazily and without importing ``datasets``.
 
-The feature schema of Hugging Face ``datasets`` stands in the parquet metadata; it tells how a
-column is to be decoded (an ``Image`` cell is PNG bytes, an ``Array2D`` cell nested lists).
+The parquet metadata hold the feature schema of Hugging Face ``datasets``, which says how a column
+is decoded: an ``Image`` cell is PNG bytes, an ``Array2D`` cell nested lists.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def encode_image(pixels: np.ndarray) -> bytes:
 
 
 def image_column(images: Iterable[np.ndarray]) -> pa.Array:
-    """Images, uint8 of shape (rows, columns) and of any sizes, as the PNG cells of ``Image``."""
+    """Images as PNG cells of the feature ``Image``: uint8, shape (rows, columns), of any sizes."""
     cells = [{"bytes": encode_image(pixels), "path": None} for pixels in images]
     return pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
 
 def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
-    """How deep lists are nested (0 for what is none), and the type of what they hold."""
+    """Depth of nested lists (0 where cells are not lists), and the type of their elements."""
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     depth = 0
@@ -67,16 +67,29 @@ def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:
 
 
 def is_nested(kind: pa.DataType) -> bool:
-    """Whether cells are lists, of any depth."""
+    """Whether cells are lists of any depth."""
     return nesting(kind)[0] > 0
 
 
 def array_column(values: np.ndarray) -> pa.Array:
-    """An array of shape (rows, ...) as the nested lists in which Hugging Face stores ArrayND."""
+    """A column of arrays, as the nested lists in which Hugging Face stores ``Array2D`` and others.
+
+    Args:
+        values: shape (rows, ...), with at least two axes.
+
+    Raises:
+        UserError: a cell would be a scalar or empty, or the column is too large for its offsets.
+    """
     if values.ndim < 2 or 0 in values.shape[1:]:
-        raise UserError(f"an array of shape {values.shape} is no column of arrays; mend build.py")
-    if values.size >= 2**31:  # what the offsets of a list can reach
-        raise UserError(f"{len(values)} rows are too many for one column; make smaller shards")
+        raise UserError(
+            f"an array of shape {values.shape} is not a column of arrays, whose shape is"
+            " (rows, ...); fix build.py"
+        )
+    if values.size >= 2**31:  # the largest offset of a list
+        raise UserError(
+            f"{len(values)} rows hold {values.size} values, more than one column can; make smaller"
+            " shards"
+        )
     column: Any = pa.array(np.ascontiguousarray(values).reshape(-1))
     for size in values.shape[:0:-1]:
         offsets = np.arange(0, len(column) + 1, size, dtype=np.int32)
@@ -91,34 +104,37 @@ def array_feature(values: np.ndarray) -> dict[str, Any]:
 
 
 def with_features(table: pa.Table, features: Mapping[str, Mapping[str, Any]]) -> pa.Table:
-    """The table with the feature schema in its metadata by which Hugging Face reads it.
+    """A table with the feature schema in its metadata, by which Hugging Face reads it.
 
     Args:
-        table: what shall be stored.
-        features: feature of a column as Hugging Face writes it, ``{"dtype": "int64", "_type":
-            "Value"}`` say; columns of numbers and text need none.
+        table: the columns.
+        features: feature of a column by its name, as Hugging Face writes it, such as
+            ``{"dtype": "int64", "_type": "Value"}``; columns of numbers and text need none.
+
+    Raises:
+        UserError: a column of lists has no feature, or a feature has no column.
     """
     names = {"double": "float64", "float": "float32", "halffloat": "float16"}
-    found: dict[str, Any] = {}
+    schema_features: dict[str, Any] = {}
     fields: list[pa.Field] = []
     for field in table.schema:
         if field.name not in features and pa.types.is_nested(field.type):
-            raise UserError(f"column {field.name!r} of {field.type} needs a feature; mend build.py")
+            raise UserError(f"column {field.name!r} of {field.type} needs a feature; fix build.py")
         kind = names.get(str(field.type), str(field.type))
         feature = dict(features.get(field.name, {"dtype": kind, "_type": "Value"}))
         if feature["_type"] in _ARRAYS:
-            # How Hugging Face marks such a column; without it the lists stay lists.
-            said = json.dumps([feature["shape"], feature["dtype"]])
-            mark = f"datasets.features.features.{feature['_type']}ExtensionType"
+            # Hugging Face recognises an array column by these keys; without them it reads lists.
+            metadata = json.dumps([feature["shape"], feature["dtype"]])
+            extension = f"datasets.features.features.{feature['_type']}ExtensionType"
             field = field.with_metadata(
-                {"ARROW:extension:name": mark, "ARROW:extension:metadata": said}
+                {"ARROW:extension:name": extension, "ARROW:extension:metadata": metadata}
             )
-        found[field.name] = feature
+        schema_features[field.name] = feature
         fields.append(field)
-    strange = sorted(set(features) - set(found))
-    if strange:
-        raise UserError(f"there is a feature but no column {strange[0]!r}; mend build.py")
-    info = json.dumps({"info": {"features": found}}).encode()
+    without_column = sorted(set(features) - set(schema_features))
+    if without_column:
+        raise UserError(f"feature {without_column[0]!r} has no column of its name; fix build.py")
+    info = json.dumps({"info": {"features": schema_features}}).encode()
     schema = pa.schema(fields, {**(table.schema.metadata or {}), b"huggingface": info})
     return pa.Table.from_arrays(table.columns, schema=schema)
 
@@ -128,34 +144,34 @@ def _leaves(array: Any, shape: Sequence[int | None] | None) -> np.ndarray:
     rows, sizes = len(array), []
     while is_nested(array.type):
         if array.null_count:
-            raise UserError("a column of lists has empty cells; mend build.py")
+            raise UserError("a column of lists has empty cells; fix build.py")
         lengths = array.value_lengths().to_numpy(zero_copy_only=False)
         if len(lengths) and lengths.min() != lengths.max():
-            raise UserError("a column of lists has rows of different length; mend build.py")
+            raise UserError("a column of lists has rows of different length; fix build.py")
         sizes.append(int(lengths[0]) if len(lengths) else 0)
         array = array.flatten()
     flat = array.to_numpy(zero_copy_only=False)
     if shape is None:
         shape = [int(np.prod(sizes))]
     elif None in shape:
-        # Hugging Face leaves the length of the first axis open: it is that of these rows.
+        # Hugging Face may leave the first axis open: its length is then that of these rows.
         shape = sizes
     return flat.reshape(rows, *shape)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Parts of a column one below the other; those without rows do not count."""
+    """Parts of a column, concatenated along the rows; parts without rows are ignored."""
     filled = [part for part in parts if len(part)] or list(parts[:1])
     if len({part.shape[1:] for part in filled}) > 1:
-        raise UserError("a column of lists has rows of different length; mend build.py")
+        raise UserError("a column of lists has rows of different length; fix build.py")
     return filled[0] if len(filled) == 1 else np.concatenate(filled)
 
 
 def to_numpy(column: pa.ChunkedArray, feature: Mapping[str, Any] | None = None) -> np.ndarray:
-    """A column as an array whose first axis runs over the rows.
+    """A column as an array with rows on its first axis.
 
-    Scalars and text give shape (rows,), fixed-size lists and ArrayND (rows, ...), images an
-    object array of uint8 arrays, since their shapes may differ from row to row.
+    Scalars and text give shape (rows,), lists of one length and ``Array2D`` to ``Array5D`` give
+    (rows, ...). Images give an object array of uint8 arrays, since their shapes may differ.
     """
     if (feature or {}).get("_type") == "Image":
         cells = np.empty(len(column), dtype=object)
@@ -177,8 +193,8 @@ def to_numpy(column: pa.ChunkedArray, feature: Mapping[str, Any] | None = None) 
 
 
 def _damaged(file: Path, error: Exception) -> UserError:
-    first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    return UserError(f"{file}: cannot be read as parquet ({first}); rebuild the dataset")
+    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return UserError(f"{file}: cannot be read as parquet ({reason}); rebuild the dataset")
 
 
 def _schema(file: Path) -> pa.Schema:
@@ -197,7 +213,7 @@ def _column(file: Path, name: str) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class _Group:
-    """One row group of the files: what is read at once."""
+    """A row group of one of the files, the smallest part that is read at once."""
 
     file: Path
     index: int
@@ -206,9 +222,9 @@ class _Group:
 
 
 class Columns(Mapping[str, np.ndarray]):
-    """Columns of parquet files with equal schema, by name; each is read when first asked for.
+    """Columns of parquet files with equal schemas, by name, each read on first use.
 
-    What does not fit into memory is read in parts, by ``rows`` and ``batches``.
+    ``rows`` and ``batches`` read parts of a column that does not fit into memory.
     """
 
     def __init__(self, files: Sequence[Path], names: Sequence[str] | None = None) -> None:
@@ -240,14 +256,15 @@ class Columns(Mapping[str, np.ndarray]):
         return self._groups[-1].stop if self._groups else 0
 
     def is_bulk(self, name: str) -> bool:
-        """Whether a column holds arrays or images, not one number or text per row."""
+        """Whether a column holds arrays or images rather than one number or text per row."""
         image = self._features.get(name, {}).get("_type") == "Image"
         return image or is_nested(self._schema.field(name).type)
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows ``start`` to ``stop - 1`` of a column; only the row groups that hold them are read.
+        """Rows ``start`` to ``stop - 1`` of a column.
 
-        The row group read last is kept, so that steps through a column read each just once.
+        Only the row groups that hold them are read. The last one is kept, so that going through a
+        column in steps reads each row group once.
         """
         self._check(name)
         start, stop, _ = slice(start, stop).indices(self.height)
@@ -261,7 +278,7 @@ class Columns(Mapping[str, np.ndarray]):
         return _joined(parts) if parts else self[name][start:stop]
 
     def batches(self, name: str, size: int | None = None) -> Iterator[np.ndarray]:
-        """A column in parts of ``size`` rows (as it is stored if None), the last may be shorter."""
+        """A column in parts of ``size`` rows, or in its row groups if None."""
         self._check(name)
         if size is None:
             yield from (self.rows(name, group.start, group.stop) for group in self._groups)
@@ -275,7 +292,7 @@ class Columns(Mapping[str, np.ndarray]):
 
     @cached_property
     def _groups(self) -> list[_Group]:
-        found, start = [], 0
+        groups, start = [], 0
         for file in self._files:
             try:
                 stored = pq.read_metadata(file)
@@ -284,9 +301,9 @@ class Columns(Mapping[str, np.ndarray]):
             for index in range(stored.num_row_groups):
                 rows = stored.row_group(index).num_rows
                 if rows:
-                    found.append(_Group(file, index, start, start + rows))
+                    groups.append(_Group(file, index, start, start + rows))
                 start += rows
-        return found
+        return groups
 
     def _group(self, name: str, group: _Group) -> np.ndarray:
         kept = self._last.get(name)
@@ -303,7 +320,7 @@ class Columns(Mapping[str, np.ndarray]):
         return to_numpy(column, self._features.get(name))
 
     def _bulk(self, name: str) -> np.ndarray:
-        # One row group after the other into the one array: memory peaks just above its size.
+        # Row groups are read one by one into the final array: memory peaks just above its size.
         if len(self._groups) < 2:
             return self._flat(name)
         first = self._read_group(name, self._groups[0])
@@ -313,7 +330,7 @@ class Columns(Mapping[str, np.ndarray]):
         for group in self._groups[1:]:
             part = self._read_group(name, group)
             if part.dtype != whole.dtype or part.shape[1:] != whole.shape[1:]:
-                return self._flat(name)  # empty cells in some parts alone, or a fault to report
+                return self._flat(name)  # some parts have empty cells, or it reports what is wrong
             whole[group.start : group.stop] = part
         return whole
 

@@ -1,4 +1,4 @@
-"""Errors that are the caller's to correct, and doubts that are the caller's to judge."""
+"""Errors that the caller can correct, and warnings about input that looks like a mistake."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class UserError(Exception):
 
 
 class NotAllowed(UserError):
-    """A file that this user may not read or write: it is whole, so making it again is no remedy."""
+    """A file that this user may not read or write; it is intact, so rebuilding it does not help."""
 
 
 class CannotRun(UserError):
     """A model needs something (weights, a package) that is missing or wrong on this machine.
 
-    A model that raises it has not failed: nothing is recorded of the run.
+    A model that raises it has not failed, so no record of the run is kept.
     """
 
 
 class DoubtWarning(UserWarning):
-    """Predictions that are scored all the same, though they look like a mistake."""
+    """Predictions that were scored but look like a mistake."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Writing files so that they are either complete or absent."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from typing import Any
 from etchmark.errors import NotAllowed, UserError
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the system says where a user may not read or write."""
+"""Error numbers of the system where a user may not read or write."""
 
 
 def refusal(error: OSError, path: Path | None = None) -> NotAllowed | None:
-    """The one line for a file that this user may not use; None for any other error.
+    """The error for a file that this user may not use; None for any other kind of error.
 
     Args:
-        error: what the system raised.
-        path: the file, where the error does not name it.
+        error: raised by the system.
+        path: the file, if the error does not name it.
     """
     where = error.filename or path
     if error.errno not in REFUSED or where is None:
@@ -37,18 +37,18 @@ def refusal(error: OSError, path: Path | None = None) -> NotAllowed | None:
 
 
 NO_ROOM = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
-"""Why nothing more can be written: the disk is full, read-only, or a quota is used up."""
+"""Error numbers for a disk that is full or read-only, or a quota that is used up."""
 _REMEDY = "free space, or set TMPDIR to a folder that can be written and has room"
 
 
 def no_room(error: OSError, folder: Path) -> str:
-    """The line for an error of ``NO_ROOM`` while something was written."""
+    """The message for an error of ``NO_ROOM`` that writing into a folder raised."""
     return f"{error.filename or folder.parent}: cannot be written ({error.strerror}); {_REMEDY}"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that takes its place, flushed to disk, on success."""
+    """Yield a temporary path beside ``path``; on success it is flushed and replaces ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -90,25 +90,25 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-# --- files of others ---------------------------------------------------------------------------
+# --- files of the user -------------------------------------------------------------------------
 
 
 def same_content(path: Path, other: Path) -> bool:
-    """Whether two files hold the very same bytes."""
+    """Whether two files hold the same bytes."""
     if path.stat().st_size != other.stat().st_size:
         return False
     return sha256_of(path) == sha256_of(other)
 
 
 def refuse_changes(new: Mapping[Path, Path], *, force: bool) -> None:
-    """Refuse to replace any file by one with other content; nothing is written here.
+    """Refuse to overwrite files with different content; nothing is written here.
 
     Args:
-        new: for each file that would be written, a file that holds its new content.
-        force: files that exist may be replaced.
+        new: by file that would be written, a file that holds the new content.
+        force: allow existing files to be replaced.
 
     Raises:
-        UserError: a file exists with other content, or a folder stands in its place.
+        UserError: a file exists with different content, or is a folder.
     """
     for path in new:
         if path.is_dir():
@@ -126,16 +126,17 @@ def refuse_changes(new: Mapping[Path, Path], *, force: bool) -> None:
 
 @contextmanager
 def together(folder: Path, *, force: bool) -> Iterator[Path]:
-    """Yield an empty folder; what is written there is moved into ``folder``, all of it or nothing.
+    """Yield an empty folder; on success, the files written there are moved into ``folder``.
 
-    Each file is moved by one rename, and files with the same content are left as they are.
+    If a file may not be replaced, none is moved. Each file is moved by a rename, and files with
+    the same content are left as they are.
 
     Args:
-        folder: where the files shall stand; it is created if it does not exist.
-        force: files that exist with other content are replaced.
+        folder: destination; created if it does not exist.
+        force: replace existing files that have different content.
 
     Raises:
-        UserError: a file exists with other content, and ``force`` is not set.
+        UserError: a file exists with different content, and ``force`` is not set.
     """
     existed = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,8 +144,8 @@ def together(folder: Path, *, force: bool) -> Iterator[Path]:
     try:
         staged.mkdir()
         yield staged
-        found = sorted(path for path in staged.rglob("*") if path.is_file())
-        new = {folder / path.relative_to(staged): path for path in found}
+        written = sorted(path for path in staged.rglob("*") if path.is_file())
+        new = {folder / path.relative_to(staged): path for path in written}
         refuse_changes(new, force=force)
         for path, source in new.items():
             if _differs(path, source) or not path.exists():
@@ -154,14 +155,14 @@ def together(folder: Path, *, force: bool) -> Iterator[Path]:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
         if not existed:
-            # Left by what failed.
+            # Created above, and empty if the block failed.
             with suppress(OSError):
                 folder.rmdir()
 
 
 def _differs(path: Path, source: Path) -> bool:
     if not path.exists():
-        # A link to nothing is somebody's too.
+        # A dangling link belongs to the user, too.
         return path.is_symlink()
     return not path.is_file() or not same_content(path, source)
 
@@ -170,10 +171,12 @@ def _differs(path: Path, source: Path) -> bool:
 
 
 def temporary_root() -> Path:
-    """The folder for temporary files; Python would silently take another for a broken one.
+    """The folder for temporary files.
+
+    Python would silently use another folder if that of TMPDIR cannot be used.
 
     Raises:
-        UserError: the folder that TMPDIR names is missing or cannot be written, or none can be.
+        UserError: the folder of TMPDIR is missing or cannot be written, or there is none to use.
     """
     for name in ("TMPDIR", "TEMP", "TMP"):
         value = os.environ.get(name)
@@ -210,10 +213,10 @@ def _none_made(error: OSError) -> UserError:
 
 @contextmanager
 def temporary_folder(prefix: str = "etchmark-") -> Iterator[Path]:
-    """A folder for the time of a block, below ``TMPDIR``.
+    """A temporary folder below ``TMPDIR``, removed after the block.
 
     Raises:
-        UserError: it cannot be made, or there is no room for what the block writes.
+        UserError: it cannot be created, or there is no room for the files that the block writes.
     """
     root = temporary_root()
     try:

@@ -1,8 +1,8 @@
-"""Names that look alike, so that no submission passes for another by a difference nobody sees.
+"""Names that look alike: no submission may pass for another by a difference that nobody sees.
 
-The comparison is the skeleton of Unicode Technical Standard 39, section 4
-(https://www.unicode.org/reports/tr39/), over the table of ``confusable_homoglyphs``, regardless of
-case. Mixed scripts alone are no fault: "β-VAE" is a good name.
+Names are compared, regardless of case, by their skeletons (Unicode Technical Standard 39, section
+4, https://www.unicode.org/reports/tr39/) over the table of ``confusable_homoglyphs``. Mixing
+scripts is allowed: "β-VAE" is a good name.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _KEYCAP = "\u20e3"
 
 @cache
 def _prototypes() -> dict[str, str]:
-    """What each character that can be taken for another is replaced by.
+    """For each character that can be mistaken for another, the one it is replaced by.
 
-    The table holds both directions of each pair and does not say which one is the prototype. It is
-    the one that several others resemble; of a lone pair, the longer or else the first.
+    The table lists each pair in both directions without saying which is the prototype. Here it is
+    the character that several others resemble; of a pair on its own, the longer, else the first.
     """
-    # Read when a name is compared: the command line starts without it.
+    # Imported on first use: the table is large, and most commands compare no names.
     from confusable_homoglyphs.confusables import confusables_data
 
     similar: dict[str, set[str]] = {}
@@ -55,44 +55,44 @@ def _skeleton(text: str) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def _skeletons(name: str) -> tuple[str, str]:
-    """Of the name in lower case and as it is written: "I" resembles "l", but "i" does not."""
+    """Skeletons of the name in lower case and as written: "I" resembles "l", "i" does not."""
     text = unicodedata.normalize("NFKC", name)
-    # Blanks go too: several kinds of them, and fillers that are not seen, look like one or none.
+    # Spaces are dropped, since their number and kind cannot be seen, and so are hidden characters.
     text = "".join(char for char in text if not hidden(char) and not char.isspace())
     return _skeleton(text.casefold()).casefold(), _skeleton(text).casefold()
 
 
 def alike(name: str, other: str) -> bool:
-    """Whether a reader could take one name for the other; equal names are alike."""
+    """Whether a reader could mistake one name for the other; equal names are alike."""
     return any(map(str.__eq__, _skeletons(name), _skeletons(other)))
 
 
 def first_alike(name: str, others: Iterable[str]) -> str | None:
-    """The first of ``others`` that ``name`` can be taken for."""
+    """The first of ``others`` that ``name`` could be mistaken for."""
     return next((other for other in others if alike(name, other)), None)
 
 
 def shapes(char: str) -> bool:
-    """Whether a hidden character forms its neighbours, as in emoji and in several scripts."""
+    """Whether a hidden character changes how its neighbours look, as in emoji and some scripts."""
     return char in _JOINERS or char in _SELECTORS
 
 
 def unfit(name: str) -> str | None:
-    """Why a reader would not see a name as it is, in words; None if every character shows.
+    """Why readers would not see a name as it is; None if every character is visible.
 
-    Joiners and variation selectors are fine where they form the character before them, which no
-    ASCII character needs except in a keycap emoji.
+    Joiners and variation selectors are allowed after a character that they change: any but an ASCII
+    character, which needs one only in a keycap emoji.
     """
     shaped = ""
     for at, char in enumerate(name):
         if char.isspace() and char != " ":
-            return f"holds U+{ord(char):04X}, a blank other than the ordinary one"
+            return f"holds U+{ord(char):04X}, a space other than the ordinary one"
         if char == " " and name[at + 1 : at + 2] == " ":
-            return "holds several blanks in a row"
+            return "holds several spaces in a row"
         if not hidden(char):
             shaped = char
         elif char in _SELECTORS and name[at + 1 : at + 2] == _KEYCAP and shaped in "0123456789#*":
             continue
         elif not shapes(char) or not shaped or shaped.isascii():
-            return f"holds U+{ord(char):04X}, a character that is not seen"
+            return f"holds U+{ord(char):04X}, a character that cannot be seen"
     return None

@@ -11,21 +11,22 @@ T = TypeVar("T")
 
 
 def patiently(work: Callable[[], T], error: type[Exception], seconds: float) -> T:
-    """Do ``work`` again while it fails because the database is locked; its result.
+    """The result of ``work``, tried again while it fails because the database is locked.
 
-    SQLite waits by itself, but not where waiting could deadlock: when the journal is switched to
-    WAL, and when a transaction that has read wants to write after another one wrote.
+    SQLite waits by itself, except where waiting could deadlock: when the journal is switched to
+    WAL, and when a transaction that has read wants to write after another transaction wrote.
 
     Args:
-        work: what is done as a whole each time.
-        error: what the driver raises.
-        seconds: after which the error is let through.
+        work: called again from its start on each try.
+        error: the driver's exception; any other is raised at once.
+        seconds: time after which the error is raised.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
             return work()
-        except error as found:
-            if "locked" not in str(found) or time.monotonic() > deadline:
+        except error as failure:
+            if "locked" not in str(failure) or time.monotonic() > deadline:
                 raise
-            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311 (spreads those who wait)
+            # At random, so that processes that wait for each other do not retry in step.
+            time.sleep(random.uniform(0.01, 0.1))  # noqa: S311

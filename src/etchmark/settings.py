@@ -9,9 +9,9 @@
 ``ETCHMARK_WEIGHTS``      folder of weights ``<model>.safetensors``, tried before the Hub
 ``ETCHMARK_FEATURES``     folder of stored image features (default: ``features`` in the hub folder)
 ``ETCHMARK_OFFLINE``      ``1``: never touch the network (``HF_HUB_OFFLINE=1`` counts too)
-``ETCHMARK_PASS_ENV``     names of variables, with commas between them, that models see as well
+``ETCHMARK_PASS_ENV``     further variables that models see, separated by commas
 ``ETCHMARK_WORK``         folder for a model's checkpoints; ``evaluate`` sets it for each model
-``TMPDIR``                folder for temporary files, such as the data a model runs on
+``TMPDIR``                folder for temporary files, such as the data that a model runs on
 ========================  =====================================================================
 """
 
@@ -24,10 +24,10 @@ from pathlib import Path
 from etchmark.errors import UserError
 
 IN_MODEL = "ETCHMARK_IN_MODEL"
-"""Set in the process that runs a model: data, labels and results are closed to it. Its value is the
-token of the run."""
+"""Set in the process that runs a model, which may read neither data nor labels nor results. Its
+value is the token of the run."""
 WORK = "ETCHMARK_WORK"
-"""Set in the process that runs a model: the working directory that it is given."""
+"""Set in the process that runs a model: its working directory."""
 RAW_URL = "https://raw.githubusercontent.com"
 
 
@@ -56,16 +56,16 @@ def _folder(name: str) -> Path | None:
 
 
 def refuse_in_model() -> None:
-    """Raise where a model that is being evaluated reaches for more than it was given."""
+    """Raise if the caller is a model that is being evaluated."""
     if _text(IN_MODEL):
         raise UserError(
-            "a model that is being evaluated has no access to the hub; it works from what fit and"
+            "a model that is being evaluated has no access to the hub; use only what fit and"
             " predict are given"
         )
 
 
 def home() -> Path:
-    """The hub folder; it is created on first use by whoever writes to it."""
+    """The hub folder; it is created when something is first written to it."""
     refuse_in_model()
     value = _text("ETCHMARK_HOME")
     if value is not None:
@@ -88,7 +88,7 @@ def weights() -> Path | None:
 
 
 def features() -> Path:
-    """The feature store; it is created on first use."""
+    """The folder of the feature store; it is created on first use."""
     value = _text("ETCHMARK_FEATURES")
     return home() / "features" if value is None else _path("ETCHMARK_FEATURES", value)
 
@@ -103,19 +103,19 @@ def sources_url() -> str:
 
 
 def pass_env() -> frozenset[str]:
-    """Names of further variables that a model's process sees."""
+    """Names of further environment variables that a model's process sees."""
     names = [name.strip() for name in (_text("ETCHMARK_PASS_ENV") or "").split(",")]
     for name in names:
         if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_()]*", name):
             raise UserError(
-                f"ETCHMARK_PASS_ENV: {name!r} is no name of a variable; give names with commas"
-                " between them, such as HF_TOKEN,HTTPS_PROXY"
+                f"ETCHMARK_PASS_ENV: {name!r} is not the name of a variable; separate names by"
+                " commas, as in HF_TOKEN,HTTPS_PROXY"
             )
     return frozenset(name for name in names if name)
 
 
 def work() -> Path | None:
-    """The folder where a model may keep its state while it is fitted; None if it has none."""
+    """The folder where a model may keep checkpoints while it is fitted; None if it has none."""
     value = _text(WORK)
     return None if value is None else _path(WORK, value)
 

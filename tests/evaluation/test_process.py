@@ -85,8 +85,8 @@ def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        ("HF_TOKEN DATABASE_URL", "is no name of a variable; give names with commas"),
-        ("HF_*", "'HF_*' is no name of a variable"),
+        ("HF_TOKEN DATABASE_URL", "is not the name of a variable; separate names by commas"),
+        ("HF_*", "'HF_*' is not the name of a variable"),
         ("ETCHMARK_HOME", "ETCHMARK_HOME is a setting of etchmark, which no model sees"),
     ],
 )

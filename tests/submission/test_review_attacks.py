@@ -412,7 +412,7 @@ def test_a_row_whose_finite_numbers_sum_to_infinity_stays_on_the_board(toy_predi
 # --- names that are not seen as they are ---------------------------------------------------------
 
 UNSEEN_NAMES = {
-    "padding": ("toy_mean" + " " * 60 + "x", "several blanks in a row"),
+    "padding": ("toy_mean" + " " * 60 + "x", "several spaces in a row"),
     "a no-break space": ("my\u00a0model", "U+00A0"),
     "an ideographic space": ("my\u3000model", "U+3000"),
     "a Braille blank": ("my\u2800model", "U+2800"),

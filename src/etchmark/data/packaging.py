@@ -60,11 +60,13 @@ def check_ids(tables: Iterable[tuple[str, pa.Table]]) -> None:
     seen: set[str] = set()
     for name, table in tables:
         if "id" not in table.column_names or not pa.types.is_string(table.schema.field("id").type):
-            raise UserError(f"split {name!r} has no string column 'id'; mend build.py")
+            raise UserError(
+                f"split {name!r} has no column 'id' of type string; add or cast it in build.py"
+            )
         for value in table.column("id").to_pylist():
             if not value or value in seen:
                 raise UserError(
-                    f"split {name!r}: id {value!r} is empty or not unique; mend build.py"
+                    f"split {name!r}: id {value!r} is empty or not unique; fix build.py"
                 )
             seen.add(value)
 
@@ -152,7 +154,7 @@ def check_files(folder: Path, spec: DatasetSpec, config: str, written: Sequence[
         if not schema.equals(pq.read_schema(folder / file.path), check_metadata=True):
             raise UserError(
                 f"{spec.name}:{config}: {file.path} has other columns, types or features than"
-                f" {written[0].path}; mend build.py"
+                f" {written[0].path}; fix build.py"
             )
     check_ids((file.split, pq.read_table(folder / file.path, columns=["id"])) for file in written)
     splits = {file.split for file in written}
