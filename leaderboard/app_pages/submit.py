@@ -23,6 +23,7 @@ from etchmark.scoring import template
 from etchmark.specs import BenchmarkSpec, ModelCard
 from etchmark.submission import submit as submissions
 from etchmark.submission.preview import preview
+from etchmark.targets import kind_of
 from etchmark.text import escape_json
 
 INLINE_BYTES = 64 << 20
@@ -115,12 +116,8 @@ def show_template(task: Task) -> None:
         f"Predict **{quantity}**{measured} for every id. Columns: `id`, `prediction`, and `seed` if"
         " the model was run with several."
     )
-    if spec.target.kind == "frames":
-        st.markdown(
-            "A prediction is a list of floats, all values of its frames, time first: as many frames"
-            " as `horizon` says, each as large as those of `context`. Parquet holds lists, CSV does"
-            " not; float16 is precise enough."
-        )
+    if note := kind_of(spec.target).prediction_note(spec.target):
+        st.markdown(note)
     if spec.protocols[task.protocol].fold_column is not None:
         st.markdown(
             "The inputs hold the fold of each sample: predict the samples of a fold with a model"

@@ -168,18 +168,19 @@ def check_keys(source: Source, schema: pa.Schema) -> None:
 # --- ids and seeds -----------------------------------------------------------------------------
 
 
-def check_lengths(source: Source, ids: Sequence[str]) -> None:
-    longest = max(map(len, ids), default=0)
+def check_lengths(source: Source, texts: Sequence[str], name: str = "id") -> None:
+    longest = max(map(len, texts), default=0)
     if longest > MAX_ID_LENGTH:
+        article = "an" if name == "id" else "a"
         raise refuse(
             source,
-            f"holds an id of {longest:,} characters",
-            f"ids have {MAX_ID_LENGTH} characters at most",
+            f"holds {article} {name} of {longest:,} characters",
+            f"{name}s have {MAX_ID_LENGTH} characters at most",
         )
 
 
-def texts(source: Source, column: pa.ChunkedArray) -> np.ndarray:
-    """Ids as an array of str, shape (rows,).
+def texts(source: Source, column: pa.ChunkedArray, name: str = "id") -> np.ndarray:
+    """Texts of the column ``name`` as an array of str, shape (rows,).
 
     A dictionary is looked up and not unfolded: a few bytes could be as many gigabytes.
     """
@@ -189,11 +190,11 @@ def texts(source: Source, column: pa.ChunkedArray) -> np.ndarray:
         if isinstance(chunk, pa.DictionaryArray):
             distinct, index = chunk.dictionary, chunk.indices.to_pylist()
         listed = distinct.to_pylist()
-        check_lengths(source, [text for text in listed if text is not None])
+        check_lengths(source, [text for text in listed if text is not None], name)
         ids += listed if index is None else [listed[place] for place in index]
     if None in ids:
         # A dictionary may hold an empty cell itself.
-        raise empty_cells(source, "id", ids.count(None))
+        raise empty_cells(source, name, ids.count(None))
     return np.array(ids, dtype=object)
 
 

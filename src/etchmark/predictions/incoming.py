@@ -21,6 +21,7 @@ from etchmark.errors import UserError
 from etchmark.predictions import arranging, checks, writing
 from etchmark.predictions.cells import Cell, OddCell, cell_of, cell_of_lists, is_missing, kind_of
 from etchmark.predictions.checks import MAX_SEEDS, Declared, refuse
+from etchmark.predictions.reading import Cells
 
 NAME = "predictions frame"
 """What messages call a table in memory."""
@@ -41,6 +42,8 @@ class Request:
     """The split of every sample that any protocol scores, by its id."""
     shapes: Mapping[str, tuple[int, ...]]
     """Shape of one prediction, by split; empty for a single value."""
+    cells: Cells = "number"
+    """What a prediction is made of."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def write(given: object, request: Request, path: Path) -> None:
     Raises:
         UserError: it is no table of predictions, or it cannot be written.
     """
-    table = _read(given, len(request.split_of))
+    table = _read(given, request)
     try:
         if isinstance(table.cells, np.ndarray):
             if any(request.shapes.values()) and len(table.ids):
@@ -83,19 +86,20 @@ def write(given: object, request: Request, path: Path) -> None:
 # --- tables ------------------------------------------------------------------------------------
 
 
-def _read(given: object, samples: int) -> Table:
+def _read(given: object, request: Request) -> Table:
+    samples = len(request.split_of)
     if isinstance(given, pd.DataFrame):
-        return _from_pandas(given, samples)
+        return _from_pandas(given, request)
     try:
         if hasattr(given, "__arrow_c_stream__"):
-            return _from_arrow(_from_stream(given, samples), samples)
+            return _from_arrow(_from_stream(given, samples), request)
         if hasattr(given, "__arrow_c_array__"):
             batch: Any = pa.record_batch(given)  # pyright: ignore[reportArgumentType]
-            return _from_arrow(pa.Table.from_batches([batch]), samples)
+            return _from_arrow(pa.Table.from_batches([batch]), request)
         if hasattr(given, "__dataframe__"):
             from pyarrow.interchange import from_dataframe
 
-            return _from_arrow(from_dataframe(given), samples)  # pyright: ignore
+            return _from_arrow(from_dataframe(given), request)  # pyright: ignore
     except UserError:
         raise
     except Exception as error:
@@ -124,7 +128,8 @@ def _from_stream(given: Any, samples: int) -> pa.Table:
     return pa.Table.from_batches(batches, reader.schema)
 
 
-def _from_arrow(table: pa.Table, samples: int) -> Table:
+def _from_arrow(table: pa.Table, request: Request) -> Table:
+    samples = len(request.split_of)
     checks.check_names(NAME, table.column_names)
     if len(table) > samples * MAX_SEEDS:
         raise checks.too_many_rows(NAME, samples)
@@ -141,6 +146,10 @@ def _from_arrow(table: pa.Table, samples: int) -> Table:
     if "seed" in table.column_names:
         seeds = checks.seeds_of(NAME, table.column("seed").to_pylist())
     column = table.column("prediction")
+    if request.cells == "text":
+        if not checks.is_text(kind):
+            raise _not_text(kind)
+        return Table(ids, checks.texts(NAME, column, "prediction"), seeds, declared)
     if checks.is_number(kind):
         numbers = column.cast(pa.float64(), safe=False).to_numpy()
         return Table(ids, numbers, seeds, declared)
@@ -164,7 +173,8 @@ def _arrow_cells(column: pa.ChunkedArray) -> Iterator[Any]:
 # --- pandas ------------------------------------------------------------------------------------
 
 
-def _from_pandas(frame: pd.DataFrame, samples: int) -> Table:
+def _from_pandas(frame: pd.DataFrame, request: Request) -> Table:
+    samples = len(request.split_of)
     names = [_column_name(name) for name in frame.columns]
     # An index of ids is stored as a column by to_parquet, so it is one here.
     levels = [
@@ -181,6 +191,8 @@ def _from_pandas(frame: pd.DataFrame, samples: int) -> Table:
     column = {name: frame.iloc[:, names.index(name)] for name in names}
     ids = _ids(column["id"])
     seeds = _seeds(column["seed"]) if "seed" in column else None
+    if request.cells == "text":
+        return Table(ids, np.array(_classes(column["prediction"]), dtype=object), seeds)
     return Table(ids, _predictions(ids, column["prediction"]), seeds)
 
 
@@ -203,6 +215,21 @@ def _ids(column: pd.Series) -> list[str]:
         what = "holds an id that is not valid Unicode text"
         raise refuse(NAME, what, "write the ids as the template has them") from None
     return ids
+
+
+def _classes(column: pd.Series) -> list[str]:
+    cells = column.tolist()
+    if empty := sum(map(is_missing, cells)):
+        raise checks.empty_cells(NAME, "prediction", empty)
+    for cell in cells:
+        if not isinstance(cell, str):
+            raise _not_text(kind_of(cell))
+    checks.check_lengths(NAME, cells, "prediction")
+    return cells
+
+
+def _not_text(kind: object) -> UserError:
+    return refuse(NAME, f"prediction holds {kind}, not text", "write the name of a class")
 
 
 def _seeds(column: pd.Series) -> np.ndarray:
@@ -261,9 +288,11 @@ def _doubles(ids: Sequence[str], values: np.ndarray) -> np.ndarray:
 
 
 def _converted(
-    values: np.ndarray, kind: type[np.floating], name: Callable[[int], str]
+    values: np.ndarray, kind: type[np.floating] | type[np.uint8], name: Callable[[int], str]
 ) -> np.ndarray:
     """Values in another precision; refuses what is finite and leaves its range."""
+    if kind is np.uint8:
+        return _whole(values, name)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         stored = values.astype(kind)
     lost = np.isinf(stored) & np.isfinite(values)
@@ -275,6 +304,19 @@ def _converted(
             "predict in the unit of the target",
         )
     return stored
+
+
+def _whole(values: np.ndarray, name: Callable[[int], str]) -> np.ndarray:
+    """Whole numbers from 0 to 255."""
+    odd = ~((values >= 0) & (values <= 255) & (values == np.trunc(values)))
+    if odd.any():
+        place = tuple(np.argwhere(odd)[0])
+        raise refuse(
+            NAME,
+            f"prediction of {name(int(place[0]))[:80]!r} holds {values[place]:g}",
+            "give whole numbers from 0 to 255",
+        )
+    return values.astype(np.uint8)
 
 
 # --- arrays ------------------------------------------------------------------------------------
@@ -293,14 +335,12 @@ def _write_arrays(path: Path, table: Table, request: Request) -> None:
             raise _wrong_shape(name, cell.shape, request)
         cells.append(cell.ravel())
     half = all(cell.dtype == np.float16 for cell in cells)
-    parts = _parts(table, cells, np.float16 if half else np.float32)
-    writing.write_parts(
-        path, parts, declared=table.declared, kind=np.float16 if half else np.float32
-    )
+    kind = np.uint8 if request.cells == "uint8" else np.float16 if half else np.float32
+    writing.write_parts(path, _parts(table, cells, kind), declared=table.declared, kind=kind)
 
 
 def _parts(
-    table: Table, cells: Sequence[np.ndarray], kind: type[np.floating]
+    table: Table, cells: Sequence[np.ndarray], kind: type[np.floating] | type[np.uint8]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Ids, predictions and seeds, in runs of equal length of about ``PART_VALUES``."""
     seeds = np.zeros(len(cells), dtype=np.int64) if table.seeds is None else table.seeds

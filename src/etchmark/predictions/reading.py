@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,8 @@ _NUMBER = re.compile(
 )
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _MISSING = {"na", "n/a", "<na>", "none", "null", "nat"}
+Cells = Literal["number", "text", "uint8"]
+"""What a prediction is made of: floating-point numbers, one text, or whole numbers up to 255."""
 IDS_AT_ONCE_BYTES = 16 << 20
 """What ids whose size cannot be told beforehand may take together before they are looked at."""
 
@@ -49,13 +51,16 @@ def max_file_bytes(rows: int, shape: Sequence[int]) -> int:
     return (1 << 20) + rows * MAX_SEEDS * (per_row + MAX_ID_LENGTH)
 
 
-def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
+def read(
+    path: Path, *, rows: int, shape: Sequence[int] = (), cells: Cells = "number"
+) -> Predictions:
     """Read a predictions file without trusting it.
 
     Args:
-        path: parquet, or CSV for a scalar target.
+        path: parquet, or CSV where a prediction is a single cell.
         rows: number of samples that exist in all splits; bounds what is read.
-        shape: shape of one prediction, empty for a scalar.
+        shape: shape of one prediction, empty for a single cell.
+        cells: what a prediction is made of; text has no shape.
 
     Raises:
         UserError: the file is not a well-formed predictions file.
@@ -63,11 +68,19 @@ def read(path: Path, *, rows: int, shape: Sequence[int] = ()) -> Predictions:
     limit = max_file_bytes(rows, shape)
     magic = _magic(path, rows, limit)
     if magic == b"PAR1":
-        return _read_parquet(path, rows, tuple(shape), limit)
+        form = Form(int(np.prod(shape, dtype=np.int64)) if shape else 0, cells)
+        table = _bare(path, rows, form, limit, values=True)
+        found = keys_of(path, table)
+        column = table.column("prediction")
+        if cells == "text":
+            values = checks.texts(path, column, "prediction")
+        else:
+            values = _values(path, column.combine_chunks(), tuple(shape))
+        return Predictions(found.ids, found.seeds, values, found.declared)
     if path.suffix.lower() == ".csv":
         if shape:
             raise refuse(path, "is CSV but the target is an array", "write parquet instead")
-        return _read_csv(path, rows)
+        return _read_csv(path, rows, cells)
     raise refuse(
         path,
         "is neither parquet (by its first bytes) nor a .csv file",
@@ -103,13 +116,14 @@ def _magic(path: Path, rows: int, limit: int) -> bytes:
     return magic
 
 
-def read_bare(path: Path, *, rows: int, elements: int) -> pa.Table:
+def read_bare(path: Path, *, rows: int, elements: int, cells: Cells = "number") -> pa.Table:
     """Ids and seeds of a parquet file of lists, whose values are left where they are.
 
     Args:
         path: the file.
         rows: number of samples that exist in all splits.
         elements: values of the longest prediction.
+        cells: what a prediction is made of.
 
     Raises:
         UserError: it is no well-formed predictions file, or larger than an honest one.
@@ -117,9 +131,9 @@ def read_bare(path: Path, *, rows: int, elements: int) -> pa.Table:
     limit = max_file_bytes(rows, (elements,))
     if _magic(path, rows, limit) != b"PAR1":
         raise refuse(
-            path, "is not parquet (by its first bytes)", "write frames as lists into parquet"
+            path, "is not parquet (by its first bytes)", "write predictions as lists into parquet"
         )
-    return _bare(path, rows, elements, limit, values=False)
+    return _bare(path, rows, Form(elements, cells), limit, values=False)
 
 
 def keys_of(path: Path, table: pa.Table) -> Predictions:
@@ -163,10 +177,10 @@ def _seed_of(path: Path, line: str, text: str) -> int:
     return int(text)
 
 
-def _read_csv(path: Path, rows: int) -> Predictions:
+def _read_csv(path: Path, rows: int, form: Cells) -> Predictions:
     ids: list[str] = []
     seeds: list[int] = []
-    values: list[float] = []
+    values: list[Any] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle, strict=True)
@@ -176,7 +190,11 @@ def _read_csv(path: Path, rows: int) -> Predictions:
             for line, cells in _csv_rows(path, reader, len(header)):
                 if len(ids) >= rows * MAX_SEEDS:
                     raise checks.too_many_rows(path, rows)
-                values.append(_value_of(path, line, cells[at["prediction"]].strip()))
+                cell = cells[at["prediction"]].strip()
+                if form == "text" and cell:
+                    values.append(cell)
+                else:
+                    values.append(_value_of(path, line, cell))
                 seeds.append(_seed_of(path, line, cells[at["seed"]].strip()) if "seed" in at else 0)
                 ids.append(cells[at["id"]])
     except UnicodeDecodeError:
@@ -188,9 +206,10 @@ def _read_csv(path: Path, rows: int) -> Predictions:
     except OSError as error:
         raise refuse(path, f"cannot be read ({error.strerror})", "give an existing file") from None
     checks.check_lengths(path, ids)
-    return Predictions(
-        np.array(ids, dtype=object), np.array(seeds, dtype=np.int64), np.array(values)
-    )
+    whole = np.array(values, dtype=object if form == "text" else np.float64)
+    if form == "text":
+        checks.check_lengths(path, values, "prediction")
+    return Predictions(np.array(ids, dtype=object), np.array(seeds, dtype=np.int64), whole)
 
 
 def _csv_rows(path: Path, reader: Any, width: int) -> Iterator[tuple[str, list[str]]]:
@@ -213,16 +232,17 @@ def _csv_rows(path: Path, reader: Any, width: int) -> Iterator[tuple[str, list[s
         yield line, cells
 
 
-def _read_parquet(path: Path, rows: int, shape: tuple[int, ...], limit: int) -> Predictions:
-    elements = int(np.prod(shape, dtype=np.int64)) if shape else 0
-    table = _bare(path, rows, elements, limit, values=True)
-    found = keys_of(path, table)
-    values = _values(path, table.column("prediction").combine_chunks(), shape)
-    return Predictions(found.ids, found.seeds, values, found.declared)
+@dataclass(frozen=True)
+class Form:
+    """What the column of predictions holds."""
+
+    elements: int
+    """Values of a prediction at most; 0 for a single cell."""
+    cells: Cells = "number"
 
 
-def _bare(path: Path, rows: int, elements: int, limit: int, *, values: bool) -> pa.Table:
-    """The file's table, once it is known what reading it takes; ``elements`` is 0 for scalars."""
+def _bare(path: Path, rows: int, form: Form, limit: int, *, values: bool) -> pa.Table:
+    """The file's table, once it is known what reading it takes."""
     try:
         # Opened here and not by pyarrow, which takes no file name that is not Unicode.
         with path.open("rb") as handle:
@@ -230,17 +250,18 @@ def _bare(path: Path, rows: int, elements: int, limit: int, *, values: bool) -> 
             schema = pq.read_schema(handle)
             checks.check_names(path, schema.names)
             if footer.rows:
-                _check_types(path, schema, elements)
-            coding = _check_sizes(path, handle, footer, rows, elements, limit)
+                _check_types(path, schema, form)
+            coding = _check_sizes(path, handle, footer, rows, form, limit)
             names = [name for name in schema.names if values or name != "prediction"]
+            texts = ["id", "prediction"] if form.cells == "text" else ["id"]
             if not footer.rows:
-                return _no_rows(schema, names, elements)
+                return _no_rows(schema, names, form)
             if coding.unbounded:
                 ids = _bounded_ids(path, handle, coding)
-                rest = _read_table(handle, [name for name in names if name != "id"])
+                rest = _read_table(handle, [name for name in names if name != "id"], texts[1:])
                 return rest.append_column("id", ids).replace_schema_metadata(schema.metadata)
             # A dictionary is kept as one: unfolded, a few bytes could be as many gigabytes.
-            return _read_table(handle, names, ["id"] if coding.dictionary else None)
+            return _read_table(handle, names, texts if coding.dictionary else texts[1:])
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise unreadable(path, error) from None
 
@@ -256,9 +277,10 @@ def _read_table(
     return table
 
 
-def _no_rows(schema: pa.Schema, names: Sequence[str], elements: int) -> pa.Table:
+def _no_rows(schema: pa.Schema, names: Sequence[str], form: Form) -> pa.Table:
     """A table without rows, of the types that are asked for: without rows there are no others."""
-    prediction = pa.list_(pa.float64()) if elements else pa.float64()
+    cell = pa.string() if form.cells == "text" else pa.float64()
+    prediction = pa.list_(cell) if form.elements else cell
     kinds = {"id": pa.string(), "prediction": prediction, "seed": pa.int64()}
     fields = [(name, kinds[name]) for name in names]
     return pa.schema(fields, metadata=schema.metadata).empty_table()
@@ -293,7 +315,7 @@ def _check_sizes(
     handle: BinaryIO,
     footer: pages.Footer,
     rows: int,
-    elements: int,
+    form: Form,
     limit: int,
 ) -> _Coding:
     """Refuse what would take more memory than an honest file; how its ids are encoded."""
@@ -310,6 +332,12 @@ def _check_sizes(
         size += page.bytes
         unpacked = max(unpacked, size)
         held[page.column] += 0 if page.dictionary else page.values
+        if form.cells == "text" and (page.column, page.encoding) == (
+            "prediction",
+            pages.DELTA_BYTE_ARRAY,
+        ):
+            what = "predictions are in the encoding DELTA_BYTE_ARRAY, whose size cannot be seen"
+            raise refuse(path, what, "write them with pandas' to_parquet(index=False)")
         if page.column == "id":
             coding = _Coding(
                 coding.dictionary or page.dictionary,
@@ -321,28 +349,38 @@ def _check_sizes(
         what = f"unpacks to {unpacked:,} bytes, more than the {limit:,} that are plausible"
         raise refuse(path, what, remedy)
     for name in reserved:
-        allowed = most * (max(elements, 1) if name == "prediction" else 1)
+        allowed = most * (max(form.elements, 1) if name == "prediction" else 1)
         count = max(reserved[name], held[name])
         if count > allowed:
             what = f"column {name!r} holds {count:,} values, more than the {allowed:,} plausible"
             raise refuse(path, what, remedy)
-        flat = name != "prediction" or not elements
+        flat = name != "prediction" or not form.elements
         if reserved[name] != held[name] or (flat and count != footer.rows):
             raise ValueError("its parts contradict each other in the number of rows")
     return coding
 
 
-def _check_types(path: Path, schema: pa.Schema, elements: int) -> None:
+def _check_types(path: Path, schema: pa.Schema, form: Form) -> None:
     checks.check_keys(path, schema)
     kind = schema.field("prediction").type
-    if not elements:
+    if form.cells == "text":
+        if not checks.is_text(kind):
+            raise refuse(path, f"prediction holds {kind}, not text", "write the name of a class")
+    elif not form.elements:
         if not checks.is_number(kind):
             raise checks.not_numbers(path, kind)
+    elif form.cells == "uint8":
+        if not (checks.is_list(kind) and kind.value_type == pa.uint8()):
+            raise refuse(
+                path,
+                f"prediction holds {kind}, not lists of uint8",
+                f"write each prediction flat, as a list of uint8 ({form.elements:,} at most)",
+            )
     elif not (checks.is_list(kind) and pa.types.is_floating(kind.value_type)):
         raise refuse(
             path,
             f"prediction holds {kind}, not lists of floats",
-            f"write each prediction flat, as a list of floats ({elements:,} at most)",
+            f"write each prediction flat, as a list of floats ({form.elements:,} at most)",
         )
 
 

@@ -56,17 +56,20 @@ class StreamedPredictions:
             raise reading.unreadable(self.path, error) from None
 
 
-def read_streamed(path: Path, *, rows: int, elements: int) -> StreamedPredictions:
+def read_streamed(
+    path: Path, *, rows: int, elements: int, cells: reading.Cells = "number"
+) -> StreamedPredictions:
     """Read ids and seeds of a predictions file of long lists without trusting it.
 
     Args:
         path: parquet.
         rows: number of samples that exist in all splits; bounds what is read.
         elements: values of the longest prediction.
+        cells: what a prediction is made of.
 
     Raises:
         UserError: the file is not a well-formed predictions file.
     """
-    table = reading.read_bare(path, rows=rows, elements=elements)
+    table = reading.read_bare(path, rows=rows, elements=elements, cells=cells)
     found = reading.keys_of(path, table)
     return StreamedPredictions(path, found.ids, found.seeds, elements, found.declared)

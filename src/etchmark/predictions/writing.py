@@ -31,13 +31,15 @@ def write(
     Args:
         path: where.
         ids: shape (rows,).
-        values: shape (rows, ...), in the target's unit; arrays are stored flat.
+        values: shape (rows, ...), in the target's unit, or text; arrays are stored flat.
         seeds: shape (rows,), integers; no seed column if None.
         declared: benchmark, track and protocol; kept in the metadata of parquet.
     """
     columns: dict[str, object] = {"id": pa.array([str(value) for value in ids], pa.string())}
     values = np.asarray(values)
-    if values.ndim == 1:
+    if values.dtype.kind in "OU":
+        columns["prediction"] = pa.array([str(value) for value in values], pa.string())
+    elif values.ndim == 1:
         columns["prediction"] = pa.array(values.astype(np.float64))
     else:
         flat = values.reshape(len(values), -1)
@@ -67,7 +69,7 @@ def write_parts(
     parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
     declared: Declared = Declared(),
-    kind: type[np.floating] = np.float16,
+    kind: type[np.floating] | type[np.uint8] = np.float16,
 ) -> None:
     """Write a predictions file of frames, part by part, as parquet.
 

@@ -85,10 +85,7 @@ def _constant(split: str, evidence: Evidence) -> Doubt | None:
     seeds, samples = evidence.size.shape
     same = [seed for seed in range(seeds) if not evidence.varies[seed]]
     if same and samples > 1:
-        first = evidence.first[same[0]]
-        alike = first is not None and first.min() == first.max()
-        shown = f"{first[0]:.6g}" if first is not None and alike else "the same array"
-        message = f"split {split!r}: every prediction is {shown}"
+        message = f"split {split!r}: every prediction is {evidence.constant(same[0])}"
         return Doubt("constant", split, f"{message}; it tells no sample from another")
     uniform = int(evidence.uniform.sum(axis=1).max())
     if evidence.uniform_name is None or 2 * uniform < samples:

@@ -144,7 +144,8 @@ def request_of(benchmark: Benchmark) -> Request:
     protocols = benchmark.spec.protocols.values()
     splits = [split for protocol in protocols for split in (protocol.split, *protocol.extra_splits)]
     split_of = split_of_ids(benchmark, splits)
-    return Request(split_of, {split: benchmark.prediction_shape(split) for split in splits})
+    shapes = {split: benchmark.prediction_shape(split) for split in splits}
+    return Request(split_of, shapes, benchmark.kind.cells(benchmark.spec.target))
 
 
 def read_for(benchmark: Benchmark, protocol: str, path: Path) -> Read:
@@ -177,7 +178,7 @@ def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: Re
     if not known.issuperset(given.ids):
         unscored = [split for split in benchmark.splits if split not in truths]
         check_scored(path, given.ids, protocol, split_of_ids(benchmark, unscored))
-    kind.check_values(path, given)
+    kind.check_values(path, given, spec.target)
     headline, track = spec.protocols[protocol].split, benchmark.label_track()
     placed = arrange(path, given.ids, given.seeds, ids, headline)
     jobs = {

@@ -21,6 +21,7 @@ from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.errors import UserError
 from etchmark.predictions import Declared
+from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions
 from etchmark.targets.evidence import Evidence
 
@@ -233,6 +234,14 @@ class TargetKind(ABC):
         """Shape of one prediction of a split; empty for a single value."""
         return tuple(labels.shape[1:])
 
+    def cells(self, target: Any) -> Cells:
+        """What a prediction is made of."""
+        return "number"
+
+    def prediction_note(self, target: Any) -> str | None:
+        """One paragraph of Markdown on how a prediction is written; None if that is plain."""
+        return None
+
     def input_limits(self, target: Any) -> dict[str, int]:
         """Largest value that a model is given of some inputs, by column."""
         return {}
@@ -301,12 +310,16 @@ class TargetKind(ABC):
             UserError: the file is not a well-formed predictions file.
         """
 
-    def check_values(self, path: Path, given: Any) -> None:
-        """Refuse predictions in memory that are no values of this kind.
+    def check_values(self, path: Path, given: Any, target: Any) -> None:
+        """Refuse predictions in memory that are no values of a target.
 
         Args:
             path: named in messages.
             given: what ``read_predictions`` returned.
+            target: the benchmark's target.
+
+        Raises:
+            UserError: there are some.
         """
         predictions.check_finite(path, given)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class Evidence:
         samples: how many samples there are.
         exact: whether a prediction that equals its label is suspicious.
         measured: whether predictions are quantities, whose magnitude can be off.
+        names: what the numbers of single predictions stand for, such as classes.
         uniform: what predictions without any structure are called; None if they are no doubt.
     """
 
@@ -30,10 +31,12 @@ class Evidence:
         *,
         exact: bool = True,
         measured: bool = True,
+        names: Sequence[str] | None = None,
         uniform: str | None = None,
     ) -> None:
         shape = (seeds, samples)
         self.exact, self.measured, self.uniform_name = exact, measured, uniform
+        self.names = names
         self.equal = np.zeros(shape, dtype=bool)
         """Whether the prediction equals its label."""
         self.uniform = np.zeros(shape, dtype=bool)
@@ -44,6 +47,13 @@ class Evidence:
         self.first: list[np.ndarray | None] = [None] * seeds
         self.varies = np.zeros(seeds, dtype=bool)
         """Whether predictions differ between samples."""
+
+    def constant(self, seed: int) -> str:
+        """What every prediction of a seed is."""
+        first = self.first[seed]
+        if first is None or first.min() != first.max():
+            return "the same array"
+        return f"{first[0]:.6g}" if self.names is None else repr(self.names[int(first[0])])
 
     def add(self, seed: int, rows: slice, labels: np.ndarray, predictions: np.ndarray) -> None:
         """Take predictions of some samples under one seed.

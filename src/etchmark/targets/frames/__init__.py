@@ -36,6 +36,14 @@ class FramesKind(TargetKind):
     def input_limits(self, target: Any) -> dict[str, int]:
         return {} if target.first is None else {target.horizon_column: target.first}
 
+    def prediction_note(self, target: Any) -> str | None:
+        return (
+            "A prediction is a list of floats, all values of its frames, time first: as many frames"
+            f" as `{target.horizon_column}` says, each as large as those of"
+            f" `{target.context_column}`. Parquet holds lists, CSV does not; float16 is precise"
+            " enough."
+        )
+
     def pieces(self, shape: Sequence[int]) -> int:
         return shape[0]
 
@@ -57,7 +65,7 @@ class FramesKind(TargetKind):
         elements = max(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
         return read_streamed(path, rows=rows, elements=elements)
 
-    def check_values(self, path: Path, given: Any) -> None:
+    def check_values(self, path: Path, given: Any, target: Any) -> None:
         """Nothing yet: values are checked as they are read."""
 
     def measure(
