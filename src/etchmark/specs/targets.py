@@ -159,6 +159,27 @@ class FramesTarget(BaseTarget):
         return [self.column, self.context_column, self.horizon_column]
 
 
+class LabelTarget(BaseTarget):
+    """A class."""
+
+    kind: Literal["label"] = "label"
+    classes: list[Identifier] = Field(min_length=2)
+    """Their names, as the labels hold them."""
+    probabilities: bool = False
+    """A prediction is one probability per class, in the order of ``classes``."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> LabelTarget:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is named twice")
+        return self
+
+    def check_metrics(self, metrics: Sequence[str]) -> None:
+        for metric in ("log_loss", "calibration_error"):
+            if metric in metrics and not self.probabilities:
+                raise ValueError(f"the metric {metric} needs probabilities: true")
+
+
 def _with_kind(declared: Any) -> Any:
     """A target as benchmarks declared it before kinds had names: by its shape."""
     if not isinstance(declared, dict) or "kind" in declared:
@@ -172,7 +193,7 @@ def _with_kind(declared: Any) -> Any:
     return {**declared, "kind": kind}
 
 
-Kinds = ScalarTarget | ArrayTarget | FramesTarget
+Kinds = ScalarTarget | ArrayTarget | FramesTarget | LabelTarget
 """One entry per kind of target; the module of its name in ``etchmark.targets`` does the rest."""
 Target = Annotated[Kinds, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(Kinds))

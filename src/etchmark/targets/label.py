@@ -1,0 +1,345 @@
+"""Targets of one class per sample, predicted as a class or as one probability per class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from etchmark import predictions
+from etchmark.errors import UserError
+from etchmark.predictions import Declared
+from etchmark.predictions.checks import listing, refuse
+from etchmark.predictions.reading import Cells
+from etchmark.targets.base import (
+    Array,
+    Job,
+    Labels,
+    Metric,
+    Outcome,
+    Sums,
+    TargetKind,
+    Trivial,
+    Truth,
+    in_memory,
+    numbers,
+)
+from etchmark.targets.evidence import Evidence, evidence_of
+
+SUM_TOLERANCE = 1e-3
+"""Probabilities of a sample add up to one within this: what single precision makes of many."""
+LEAST = float(np.finfo(np.float64).eps)
+"""Least probability that a class counts with in the logarithmic loss, as in scikit-learn."""
+SHARES = "shares"
+"""Column of the per-sample table that holds probabilities."""
+BINS = 15
+"""Bins of equal width in which confidence is compared with accuracy."""
+HIT, TRUE, PREDICTED, GAP = "hit_", "true_", "predicted_", "gap_"
+"""Prefixes of terms: of each class, whether it was predicted rightly, is the label, and was
+predicted; of each bin, confidence minus accuracy of a sample that falls into it."""
+
+
+def _of_classes(s: Sums, prefix: str) -> Array:
+    """Sums of a term of every class, first axis the classes in the order of their names."""
+    return np.stack([s[name] for name in sorted(s) if name.startswith(prefix)])
+
+
+def _mean_where(values: Array, defined: np.ndarray) -> Array:
+    """Mean over the first axis of what is defined; NaN where nothing is."""
+    count = defined.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > 0, np.where(defined, values, 0.0).sum(axis=0) / count, np.nan)
+
+
+def _macro_f1(s: Sums) -> Array:
+    hits, true, predicted = (_of_classes(s, prefix) for prefix in (HIT, TRUE, PREDICTED))
+    # Counts are exact, so a class that occurs nowhere has exactly none.
+    occurs = true + predicted > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _mean_where(2.0 * hits / (true + predicted), occurs)
+
+
+def _balanced_accuracy(s: Sums) -> Array:
+    hits, true = _of_classes(s, HIT), _of_classes(s, TRUE)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _mean_where(hits / true, true > 0)
+
+
+def _accuracy(s: Sums) -> Array:
+    return s["correct"] / s["n"]
+
+
+def _error_rate(s: Sums) -> Array:
+    return 1.0 - s["correct"] / s["n"]
+
+
+def _log_loss(s: Sums) -> Array:
+    return s["sum_log_loss"] / s["n"]
+
+
+def _calibration_error(s: Sums) -> Array:
+    return np.abs(_of_classes(s, GAP)).sum(axis=0) / s["n"]
+
+
+METRICS = (
+    Metric(
+        "macro_f1",
+        "Macro F1",
+        "1",
+        True,
+        _macro_f1,
+        "mean of 2 TP / (2 TP + FP + FN) over the classes that occur in labels or predictions",
+        (f"{HIT}*", f"{TRUE}*", f"{PREDICTED}*"),
+    ),
+    Metric(
+        "balanced_accuracy",
+        "Balanced accuracy",
+        "1",
+        True,
+        _balanced_accuracy,
+        "mean over the classes that occur of the share of their samples that is predicted rightly",
+        (f"{HIT}*", f"{TRUE}*"),
+    ),
+    Metric(
+        "accuracy",
+        "Accuracy",
+        "1",
+        True,
+        _accuracy,
+        "share of samples whose class is predicted",
+        ("correct", "n"),
+    ),
+    Metric(
+        "error_rate",
+        "Error rate",
+        "1",
+        False,
+        _error_rate,
+        "share of samples whose class is not predicted",
+        ("correct", "n"),
+    ),
+    Metric(
+        "log_loss",
+        "Logarithmic loss",
+        "1",
+        False,
+        _log_loss,
+        "mean of -ln p, p the probability of the true class; needs probabilities",
+        ("sum_log_loss", "n"),
+    ),
+    Metric(
+        "calibration_error",
+        "Expected calibration error",
+        "1",
+        False,
+        _calibration_error,
+        "Σ over 15 bins of |Σ (confidence - correct)| / n; needs probabilities",
+        (f"{GAP}*", "n"),
+    ),
+)
+
+
+def label_terms(
+    truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str], shares: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Terms of each sample, shape (samples,); those of probabilities are NaN without them.
+
+    Calibration: Naeini, Cooper & Hauskrecht, AAAI 29 (2015) 2901, DOI 10.1609/aaai.v29i1.9602.
+
+    Args:
+        truth: place of the true class, shape (samples,).
+        predicted: place of the predicted class, shape (samples,).
+        classes: their names.
+        shares: probabilities, shape (samples, classes).
+    """
+    correct = (truth == predicted).astype(np.float64)
+    terms = {"n": np.ones(len(truth)), "correct": correct}
+    for place, name in enumerate(classes):
+        is_true, is_predicted = truth == place, predicted == place
+        terms[TRUE + name] = is_true.astype(np.float64)
+        terms[PREDICTED + name] = is_predicted.astype(np.float64)
+        terms[HIT + name] = (is_true & is_predicted).astype(np.float64)
+    absent = np.full(len(truth), np.nan)
+    terms["sum_log_loss"] = absent
+    gaps = [absent] * BINS
+    if shares is not None:
+        whole = shares / shares.sum(axis=1, keepdims=True)
+        of_truth = whole[np.arange(len(truth)), truth]
+        terms["sum_log_loss"] = -np.log(np.clip(of_truth, LEAST, 1.0))
+        confidence = whole.max(axis=1)
+        # Bins are open below and closed above, so that 1 falls into the last one.
+        place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+        gaps = [np.where(place == number, confidence - correct, 0.0) for number in range(BINS)]
+    return terms | {f"{GAP}{number:02d}": gap for number, gap in enumerate(gaps)}
+
+
+class LabelKind(TargetKind):
+    name = "label"
+    metrics = METRICS
+    sample_metric = "error_rate"
+
+    def cells(self, target: Any) -> Cells:
+        return "number" if target.probabilities else "text"
+
+    def term_names(self, target: Any) -> tuple[str, ...]:
+        classes = [prefix + name for name in target.classes for prefix in (TRUE, PREDICTED, HIT)]
+        gaps = [f"{GAP}{number:02d}" for number in range(BINS)]
+        return ("n", "correct", *classes, "sum_log_loss", *gaps)
+
+    def facts(self, target: Any) -> list[tuple[str, str]]:
+        return [("classes", ", ".join(target.classes))]
+
+    def prediction_shape(self, labels: Labels, target: Any) -> tuple[int, ...]:
+        return (len(target.classes),) if target.probabilities else ()
+
+    def prediction_note(self, target: Any) -> str | None:
+        names = ", ".join(f"`{name}`" for name in target.classes)
+        if target.probabilities:
+            return f"A prediction is a list of probabilities, one per class: {names}."
+        return f"A prediction is one of the classes {names}."
+
+    def checked(self, returned: Any, rows: int, shape: Sequence[int], target: Any) -> np.ndarray:
+        if shape:
+            shares = numbers(returned, rows, shape)
+            bad = int((~_are_shares(shares)).sum())
+            if bad:
+                raise ValueError(f"predict returned {bad} rows that are no probabilities")
+            return shares
+        values = np.asarray(returned)
+        if values.dtype.kind not in "OU" or values.shape != (rows,):
+            raise ValueError(
+                f"predict returned {values.dtype} of shape {values.shape}, expected classes"
+                f" as text of shape {(rows,)}"
+            )
+        unknown = sorted({str(name) for name in values.tolist()} - set(target["classes"]))
+        if unknown:
+            raise ValueError(f"predict returned the unknown class {unknown[0]!r}")
+        return values.astype(np.str_)
+
+    def write_template(
+        self, folder: Path, truths: Iterable[Truth], target: Any, declared: Declared
+    ) -> list[Path]:
+        if target.probabilities:
+            return super().write_template(folder, truths, target, declared)
+        ids = np.concatenate([truth.ids for truth in truths])
+        paths = [folder / "predictions.parquet", folder / "predictions.csv"]
+        for path in paths:
+            predictions.write(path, ids, np.full(len(ids), ""), declared=declared)
+        return paths
+
+    def read_predictions(
+        self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
+    ) -> predictions.Predictions:
+        if target.probabilities:
+            return predictions.read(path, rows=rows, shape=(len(target.classes),))
+        return predictions.read(path, rows=rows, cells="text")
+
+    def check_values(self, path: Path, given: predictions.Predictions, target: Any) -> None:
+        if target.probabilities:
+            predictions.check_finite(path, given)
+            odd = given.ids[~_are_shares(given.values)]
+            if len(odd):
+                raise refuse(
+                    path,
+                    f"{len(odd)} predictions are no probabilities (ids {listing(odd)})",
+                    "write shares from 0 to 1 that add up to 1, in the order of the classes",
+                )
+            return
+        known = set(target.classes)
+        bad = [
+            (name, cell)
+            for name, cell in zip(given.ids, given.values, strict=True)
+            if cell not in known
+        ]
+        if bad:
+            raise refuse(
+                path,
+                f"{len(bad)} predictions are none of the classes (the first is {bad[0][1][:40]!r},"
+                f" ids {listing(name for name, _ in bad)})",
+                f"the classes are {', '.join(target.classes)}",
+            )
+
+    def measure(
+        self, path: Path, given: predictions.Predictions, jobs: Mapping[str, Job]
+    ) -> dict[str, Outcome]:
+        return {split: _measure(given.values[job.order], job) for split, job in jobs.items()}
+
+    def column_type(self, name: str) -> pa.DataType | None:
+        if name in ("target", "prediction"):
+            return pa.string()
+        if name == SHARES:
+            return pa.list_(pa.float32())
+        own = name in ("n", "correct", "sum_log_loss")
+        return pa.float64() if own or name.startswith((HIT, TRUE, PREDICTED, GAP)) else None
+
+
+def _are_shares(values: np.ndarray) -> np.ndarray:
+    """Which rows are probabilities that add up to one."""
+    inside = ((values >= 0) & (values <= 1)).all(axis=1)
+    return inside & (np.abs(values.sum(axis=1, dtype=np.float64) - 1) <= SUM_TOLERANCE)
+
+
+def _places(names: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Place of each class, any shape."""
+    place = {name: number for number, name in enumerate(classes)}
+    return np.vectorize(place.__getitem__, otypes=[int])(names)
+
+
+def _labels(labels: np.ndarray, job: Job) -> np.ndarray:
+    """Labels as text.
+
+    Raises:
+        UserError: one is no declared class.
+    """
+    names = labels.astype(str)
+    unknown = sorted(set(names.tolist()) - set(job.target.classes))
+    if unknown:
+        raise UserError(
+            f"{job.benchmark}: column {job.target.column!r} holds {unknown[0]!r}, which is not"
+            " among the target's classes; fix the dataset or the benchmark"
+        )
+    return names
+
+
+def _measure(values: np.ndarray, job: Job) -> Outcome:
+    classes = job.target.classes
+    labels = _labels(job.truth.values, job)
+    truth, shares = _places(labels, classes), None
+    outputs: dict[str, np.ndarray] = {}
+    if job.target.probabilities:
+        shares = values.astype(np.float64)
+        outputs[SHARES] = shares
+        predicted = shares.argmax(axis=2)
+    else:
+        predicted = _places(values, classes)
+    outputs["prediction"] = np.array(classes, dtype=object)[predicted]
+    per_seed = [
+        label_terms(truth, places, classes, None if shares is None else shares[seed])
+        for seed, places in enumerate(predicted)
+    ]
+    evidence = Evidence(*predicted.shape, exact=False, measured=False, names=classes)
+    return Outcome(
+        terms={name: np.stack([terms[name] for terms in per_seed]) for name in per_seed[0]},
+        labels={"target": labels.astype(object)},
+        outputs=outputs,
+        evidence=evidence_of(truth, predicted, evidence),
+        trivial=_most_frequent(truth, job),
+    )
+
+
+def _most_frequent(truth: np.ndarray, job: Job) -> Trivial:
+    """Terms of the most frequent training class, with the frequencies as probabilities."""
+    classes = job.target.classes
+    frequencies = np.empty((len(truth), len(classes)))
+    for samples, learnt in job.training():
+        places = _places(in_memory(learnt).astype(str), classes)
+        counts = np.bincount(places, minlength=len(classes))
+        frequencies[samples] = counts / counts.sum()
+    terms = label_terms(truth, frequencies.argmax(axis=1), classes, frequencies)
+    return Trivial(terms, "predicting the most frequent training class for every sample")
+
+
+KIND = LabelKind()
