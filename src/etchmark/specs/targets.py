@@ -180,6 +180,26 @@ class LabelTarget(BaseTarget):
                 raise ValueError(f"the metric {metric} needs probabilities: true")
 
 
+class MaskTarget(BaseTarget):
+    """A class per pixel."""
+
+    kind: Literal["mask"] = "mask"
+    classes: list[Identifier] = Field(min_length=2, max_length=255)
+    """Their names; the labels hold their numbers, from 0."""
+    particles: Identifier | None = None
+    """The class whose connected components are particles; needed by ``particle_size_ks``."""
+
+    needs: ClassVar[dict[str, str]] = {"particle_size_ks": "particles"}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> MaskTarget:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is named twice")
+        if self.particles is not None and self.particles not in self.classes:
+            raise ValueError(f"particles {self.particles!r} is not among classes")
+        return self
+
+
 def _with_kind(declared: Any) -> Any:
     """A target as benchmarks declared it before kinds had names: by its shape."""
     if not isinstance(declared, dict) or "kind" in declared:
@@ -193,7 +213,7 @@ def _with_kind(declared: Any) -> Any:
     return {**declared, "kind": kind}
 
 
-Kinds = ScalarTarget | ArrayTarget | FramesTarget | LabelTarget
+Kinds = ScalarTarget | ArrayTarget | FramesTarget | LabelTarget | MaskTarget
 """One entry per kind of target; the module of its name in ``etchmark.targets`` does the rest."""
 Target = Annotated[Kinds, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(Kinds))

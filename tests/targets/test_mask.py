@@ -1,0 +1,172 @@
+"""Masks: metrics against scikit-learn, scikit-image and scipy, and the journey of a toy."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+from scipy import ndimage, stats
+from sklearn import metrics as peers
+
+from etchmark.errors import UserError
+from etchmark.specs.targets import MaskTarget
+from etchmark.targets import check_metrics, kind_named, metric
+from etchmark.targets.mask import area_bins, boundary_f1, mask_terms, picture
+
+CLASSES = ["matrix", "precipitate", "pore"]
+COMMON = {"column": "y", "quantity": "q", "symbol": "Y", "unit": "1", "classes": CLASSES}
+TARGET = MaskTarget.model_validate({**COMMON, "particles": "precipitate"})
+KIND = kind_named("mask")
+ALL = ["mean_iou", "iou:pore", "pixel_accuracy", "pixel_error", "boundary_f1", "particle_size_ks"]
+
+
+def images(count: int = 4, side: int = 48, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Blobs of three classes, and the same shifted and with noise."""
+    generator = np.random.default_rng(5)
+    smooth = ndimage.gaussian_filter(generator.normal(size=(count, side, side)), (0, 2, 2))
+    limits = np.quantile(smooth, np.linspace(0, 1, classes + 1)[1:-1])
+    truth = np.digitize(smooth, limits).astype(np.uint8)
+    other = np.roll(truth, 1, axis=2)
+    noise = generator.random(truth.shape) < 0.03
+    return truth, np.where(noise, generator.integers(0, classes, truth.shape), other).astype(
+        np.uint8
+    )
+
+
+def sums(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    terms = [
+        mask_terms(one, other, CLASSES, "precipitate", ALL)
+        for one, other in zip(truth, predicted, strict=True)
+    ]
+    return {name: np.sum([sample[name] for sample in terms]) for name in terms[0]}
+
+
+def score(name: str, truth: np.ndarray, predicted: np.ndarray) -> float:
+    return float(metric(name).of(sums(truth, predicted)))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_against_scikit_learn(classes: int) -> None:
+    truth, predicted = images(classes=classes)
+    flat = truth.ravel(), predicted.ravel()
+    assert score("mean_iou", truth, predicted) == pytest.approx(
+        peers.jaccard_score(*flat, average="macro"), rel=1e-12
+    )
+    assert score("pixel_accuracy", truth, predicted) == pytest.approx(peers.accuracy_score(*flat))
+    assert score("pixel_error", truth, predicted) == pytest.approx(peers.zero_one_loss(*flat))
+    each = peers.jaccard_score(*flat, average=None)
+    for name, expected in zip(CLASSES, each, strict=False):
+        assert score(f"iou:{name}", truth, predicted) == pytest.approx(expected, rel=1e-12)
+
+
+def test_boundaries_are_those_of_scikit_image() -> None:
+    segmentation = pytest.importorskip("skimage.segmentation")
+    truth, predicted = (image[0] for image in images(side=200))
+    scores = []
+    # 0.75 % of the diagonal of 200 x 200 pixels is 2.1, rounded up.
+    for number in range(3):
+        edges = [
+            np.argwhere(segmentation.find_boundaries(image == number, connectivity=1, mode="inner"))
+            for image in (truth, predicted)
+        ]
+        apart = np.linalg.norm(edges[0][:, None] - edges[1][None], axis=2)
+        recall, precision = (apart.min(axis=1) <= 3).mean(), (apart.min(axis=0) <= 3).mean()
+        scores.append(2 * precision * recall / (precision + recall))
+    assert boundary_f1(truth, predicted) == pytest.approx(np.mean(scores), rel=1e-12)
+
+
+def test_boundaries_at_their_limits() -> None:
+    truth = images()[0][0]
+    assert boundary_f1(truth, truth) == 1.0
+    uniform = np.zeros((8, 8), dtype=np.uint8)
+    assert boundary_f1(uniform, uniform) == 1.0
+    assert boundary_f1(uniform, uniform + 1) == 1.0, "neither image has a boundary"
+    square = uniform.copy()
+    square[3:5, 3:5] = 1
+    assert boundary_f1(square, uniform) == 0.0
+
+
+def test_particle_sizes_against_scipy() -> None:
+    truth, predicted = images(side=96)
+    areas = []
+    for stack in (truth, predicted):
+        found = []
+        for image in stack:
+            labels = ndimage.label(image == 1)[0]
+            found += np.bincount(labels.ravel())[1:].tolist()
+        areas.append(area_bins(np.array(found)))
+    expected = stats.ks_2samp(*areas).statistic
+    assert 0 < expected < 1
+    assert score("particle_size_ks", truth, predicted) == pytest.approx(expected, rel=1e-12)
+
+
+def test_particles_that_are_not_there() -> None:
+    truth = images()[0]
+    none = np.zeros_like(truth)
+    assert score("particle_size_ks", truth, truth) == 0.0
+    assert score("particle_size_ks", truth, none) == 1.0
+    assert score("particle_size_ks", none, none) == 0.0
+
+
+def test_bins_of_area() -> None:
+    assert area_bins(np.array([1, 2, 4, 16, 2**20])).tolist() == [0, 4, 8, 16, 80]
+    assert area_bins(np.array([2**30])).tolist() == [95]
+    limits = 2.0 ** (np.arange(97) / 4)
+    areas = np.arange(1, 5000)
+    assert (area_bins(areas) == np.searchsorted(limits, areas, side="right") - 1).all()
+
+
+def test_metrics_that_masks_have() -> None:
+    assert sorted(mask_terms(*(image[0] for image in images()), CLASSES, None, [])) == sorted(
+        KIND.term_names(TARGET)
+    )
+    check_metrics(TARGET, ALL)
+    with pytest.raises(UserError, match="unknown metric 'iou:grain' of a target of kind mask"):
+        check_metrics(TARGET, ["iou:grain"])
+    with pytest.raises(ValueError, match="particle_size_ks needs particles"):
+        MaskTarget.model_validate(COMMON).check_metrics(["particle_size_ks"])
+    for change in ({"classes": ["a", "a"]}, {"particles": "grain"}, {"classes": ["a"]}):
+        with pytest.raises(ValidationError):
+            MaskTarget.model_validate({**COMMON, **change})
+
+
+def test_what_a_model_returns() -> None:
+    target = TARGET.model_dump()
+    masks = np.array([[[0, 1], [2, 0]]])
+    checked = KIND.checked(masks, 1, (2, 2), target)
+    assert checked.dtype == np.uint8
+    for returned in (masks + 1, masks - 1, masks / 2, masks[:, 0]):
+        with pytest.raises(ValueError, match="predict returned"):
+            KIND.checked(returned, 1, (2, 2), target)
+
+
+def test_the_picture_shows_label_and_prediction() -> None:
+    truth, predicted = (image[0] for image in images())
+    with Image.open(io.BytesIO(picture(truth, predicted, 3))) as image:
+        pixels = np.asarray(image)
+    grey = np.array([0, 128, 255])
+    assert (pixels == grey[np.concatenate([truth, predicted], axis=1)]).all()
+
+
+def test_a_toy_of_masks(journey: Callable[..., None], toy_kind: Callable[..., Any]) -> None:
+    build = """
+values = generator.integers(0, 3, (rows, 8, 6)).astype(np.uint8)
+values[:, :4] = 0
+y, feature = array_column(values), array_feature(values)
+"""
+    model = """
+class Model:
+    def fit(self, train, validation):
+        assert train.target.dtype == np.uint8
+        self.common = np.bincount(train.target.ravel()).argmax()
+
+    def predict(self, inputs):
+        return np.full((len(inputs["x"]), 8, 6), self.common)
+"""
+    target = {"kind": "mask", "classes": CLASSES, "particles": "precipitate"}
+    journey(toy_kind(build, model, target, ALL, lambda labels: labels[:, ::-1]))
