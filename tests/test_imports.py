@@ -182,6 +182,22 @@ def test_no_room_has_a_circle() -> None:
     assert circles == CIRCLES, sorted(circles)
 
 
+def test_only_the_kinds_themselves_know_which_kinds_there_are() -> None:
+    kinds = {path.stem for path in (SOURCE / "targets").iterdir() if path.stem[0] != "_"}
+    kinds -= {"base", "evidence", "values"}
+    assert kinds >= {"scalar", "array", "frames", "label", "mask"}
+    for path in MODULES:
+        room = _name(path).partition(".")[0]
+        if room != "targets":
+            known = {module.split(".")[2] for module in _imports(path) if ".targets." in module}
+            assert not known & kinds or room == "api", f"{_name(path)} imports {known}"
+        if room in ("scoring", "predictions", "evaluation"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert node.value not in kinds, f"{path}, line {node.lineno}"
+
+
 @pytest.mark.parametrize("name", sorted(ALIASES))
 def test_an_old_name_still_works_and_warns(name: str, home: Path) -> None:
     if "." not in name:

@@ -16,7 +16,8 @@ from sklearn import metrics as peers
 from etchmark.errors import UserError
 from etchmark.specs.targets import MaskTarget
 from etchmark.targets import check_metrics, kind_named, metric
-from etchmark.targets.mask import area_bins, boundary_f1, mask_terms, picture
+from etchmark.targets.mask import picture
+from etchmark.targets.mask.metrics import area_bins, boundary_f1, mask_terms
 
 CLASSES = ["matrix", "precipitate", "pore"]
 COMMON = {"column": "y", "quantity": "q", "symbol": "Y", "unit": "1", "classes": CLASSES}

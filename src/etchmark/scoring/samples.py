@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from etchmark.columns import array_column, nesting, to_numpy
 from etchmark.scoring import uncertainty
 from etchmark.specs import KINDS
-from etchmark.targets import TargetKind, kind_named
+from etchmark.targets import TargetKind, kind_named, untagged_kind
 from etchmark.targets.base import Outcome
 
 SUBSET = "subset_"
@@ -164,10 +164,10 @@ def kind_of_table(schema: pa.Schema) -> TargetKind:
     Raises:
         ValueError: it names a kind that does not exist.
     """
-    name = (schema.metadata or {}).get(KIND, b"").decode("ascii", "replace")
-    if not name:
-        # Tables of before kinds had names hold numbers, or terms of arrays of values.
-        name = "scalar" if "prediction" in schema.names else "frames"
+    tag = (schema.metadata or {}).get(KIND)
+    if tag is None:
+        return untagged_kind(schema.names)
+    name = tag.decode("ascii", "replace")
     if name not in KINDS:
         raise ValueError(f"it is of the unknown kind {name[:40]!r}")
     return kind_named(name)

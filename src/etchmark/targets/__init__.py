@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from etchmark.specs import Target
 
-__all__ = ["Metric", "TargetKind", "check_metrics", "kind_named", "kind_of", "metric", "metrics"]
+__all__ = [
+    "Metric",
+    "TargetKind",
+    "check_metrics",
+    "kind_named",
+    "kind_of",
+    "metric",
+    "metrics",
+    "untagged_kind",
+]
 
 
 @cache
@@ -30,6 +39,14 @@ def kind_named(name: str) -> TargetKind:
 def kind_of(target: Target) -> TargetKind:
     """The kind of a benchmark's target."""
     return kind_named(target.kind)
+
+
+def untagged_kind(columns: Sequence[str]) -> TargetKind:
+    """The kind of a per-sample table of before kinds had names, by its columns.
+
+    Such a table holds numbers, or terms of frames.
+    """
+    return kind_named("scalar" if "prediction" in columns else "frames")
 
 
 def kinds() -> list[TargetKind]:
