@@ -211,7 +211,7 @@ def test_an_evaluation_exported_over_another(
 def test_a_run_whose_folder_exists_is_refused_before_it_runs(
     toy_content: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from etchmark.submission import submit as submissions
+    from etchmark.submission import running
 
     kept = tmp_path / "runs" / "toy_mean--holdout"
     kept.mkdir(parents=True)
@@ -220,7 +220,7 @@ def test_a_run_whose_folder_exists_is_refused_before_it_runs(
     def run(*_: object, **__: object) -> None:
         raise AssertionError("it ran")
 
-    monkeypatch.setattr(submissions, "evaluate_model", run)
+    monkeypatch.setattr(running, "evaluate_model", run)
     ran = command("results", "run", "toy-line", "--out", kept.parent, "--protocol", "holdout")
     assert ran.rc == 2
     assert f"{kept}: exists" in ran.stdout

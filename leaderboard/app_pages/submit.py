@@ -21,6 +21,7 @@ from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.scoring import template
 from etchmark.specs import BenchmarkSpec, ModelCard
+from etchmark.submission import statements
 from etchmark.submission import submit as submissions
 from etchmark.submission.preview import preview
 from etchmark.targets import kind_of
@@ -217,7 +218,7 @@ def card_of(fields: dict[str, Any]) -> ModelCard:
                 f"{key}: {fields[key][:60]!r} is no address; give one that starts with https://"
                 + (" or a DOI that starts with 10." if key == "paper" else "")
             )
-    return submissions.card_from_mapping(fields)
+    return statements.card_from_mapping(fields)
 
 
 def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
@@ -227,7 +228,7 @@ def check_file(task: Task, file: Any, name: str, card: ModelCard) -> Preview:
             "the data to score with are not on this machine; press the button that builds them"
             " above, then check again"
         )
-    submissions.check_stored(name, parts.open_store().names())
+    statements.check_stored(name, parts.open_store().names())
     content = file.getvalue()
     # What it is, not what it is called: parquet begins with these four letters.
     called_csv = str(file.name).lower().endswith(".csv")

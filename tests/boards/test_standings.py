@@ -18,6 +18,7 @@ from etchmark.errors import UserError
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.specs import Cost, ModelCard
+from etchmark.specs.task import Task
 from etchmark.submission import submit as submissions
 from etchmark.text import plain
 
@@ -57,18 +58,12 @@ def enter(toy_content, tmp_path):
 
 def fail(name: str = "broken") -> str:
     spec = catalog().benchmark(SPEC_ID)
-    record = submissions._record(
-        etchmark.load_benchmark(SPEC_ID),
-        track="features",
-        protocol="holdout",
+    record = submissions.make_record(
+        Task(etchmark.load_benchmark(SPEC_ID).spec, "features", "holdout"),
         name=name,
         card=ModelCard(),
-        params={},
-        status="run",
-        scored=None,
-        hashes=[],
-        cost=Cost(),
-        reason="it broke",
+        outcome=submissions.Outcome(None, [], "it broke"),
+        run=submissions.RunFacts({}, Cost()),
     )
     assert record.benchmark == spec.id
     Store().add(Entry(record, None, LOCAL))

@@ -21,7 +21,7 @@ from etchmark.boards import compare
 from etchmark.errors import UserError
 from etchmark.registry.store import LOCAL, REVIEWED, Store
 from etchmark.registry.tables import Entry
-from etchmark.submission import submit as submissions
+from etchmark.submission import withdrawal
 
 Command = Callable[..., Any]
 HOLDOUT = ("--track", "features", "--protocol", "holdout")
@@ -229,7 +229,7 @@ def test_a_file_withdrawn_while_it_is_submitted_again_is_kept(
 
     def add_late(store: Store, entry: Entry) -> None:
         monkeypatch.setattr(Store, "add", add)
-        submissions.withdraw(Store(), submissions.to_withdraw(Store(), one))
+        withdrawal.withdraw(Store(), withdrawal.to_withdraw(Store(), one))
         add(store, entry)
 
     monkeypatch.setattr(Store, "add", add_late)

@@ -369,12 +369,12 @@ def test_exit_status_of_the_program(toy_content: Path, cli: Command) -> None:
 def test_a_crash_is_told_in_one_line_and_exits_with_1(
     toy_content: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from etchmark.commands import present_content
+    from etchmark.commands.present import content
 
     def crash(*_: object) -> None:
         raise RuntimeError("two\nlines\x1b[31m")
 
-    monkeypatch.setattr(present_content, "show", crash)
+    monkeypatch.setattr(content, "show", crash)
     ran = command("show", "toy")
     assert ran.rc == 1
     assert ran.stderr.splitlines() == [
@@ -383,12 +383,12 @@ def test_a_crash_is_told_in_one_line_and_exits_with_1(
 
 
 def test_ctrl_c(toy_content: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from etchmark.commands import present_content
+    from etchmark.commands.present import content
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(present_content, "show", interrupt)
+    monkeypatch.setattr(content, "show", interrupt)
     ran = command("show", "toy")
     assert (ran.rc, ran.stderr.strip()) == (1, "error: interrupted")
 

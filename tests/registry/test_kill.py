@@ -23,7 +23,7 @@ from etchmark.scoring.samples import from_table
 # Imports take most of a submit's time and none of its risk: they are over when it is timed.
 CHILD = """
 import sys
-import etchmark.commands.present, etchmark.commands.main
+import etchmark.api.submitting, etchmark.commands.main, etchmark.commands.present.scores
 print("ready", flush=True)
 sys.stdin.readline()
 etchmark.commands.main.main(["submit", sys.argv[1], "toy-line", "--track", "features", "--protocol",

@@ -17,9 +17,9 @@ import pytest
 
 from etchmark.errors import UserError
 from etchmark.registry import reviewed
+from etchmark.registry.identity import submission_id
 from etchmark.registry.store import Store, read_record
 from etchmark.specs import ResultRecord
-from etchmark.submission.submit import submission_id
 
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")

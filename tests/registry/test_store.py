@@ -233,7 +233,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_registry_as_it_was(
 import resource, signal, sys
 from etchmark.commands.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-import etchmark.commands.present
+import etchmark.api.submitting, etchmark.commands.present.scores
 resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
 main(sys.argv[1:])
 """
@@ -262,7 +262,7 @@ def test_read_record_refuses_what_is_too_large(tmp_path):
 WORKER = """
 import sys, time
 from pathlib import Path
-import etchmark.commands.present, etchmark.commands.main
+import etchmark.api.submitting, etchmark.commands.main, etchmark.commands.present.scores
 number, gate, file = sys.argv[1:]
 open(f"{gate}-{number}", "w").close()
 while not Path(gate).exists(): time.sleep(0.001)

@@ -19,7 +19,7 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard
 from etchmark.submission.preview import preview
-from etchmark.submission.submit import score_file
+from etchmark.submission.scoring import score_file
 from etchmark.targets.base import StoredArrays
 
 Command = Callable[..., Any]

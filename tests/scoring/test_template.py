@@ -13,7 +13,7 @@ from etchmark import predictions
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 from etchmark.scoring import template
-from etchmark.submission.submit import score_file
+from etchmark.submission.scoring import score_file
 
 
 def test_a_holdout(toy_content: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
+from etchmark.evaluation.options import Limits
 from etchmark.specs import ModelCard
 from etchmark.submission import preview as module
 from etchmark.submission import submit as submissions
@@ -87,10 +88,10 @@ def _instead(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 def test_time_and_memory_are_bounded(predictions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _instead(monkeypatch, "import time; time.sleep(60)")
     with pytest.raises(UserError, match=r"more than 0\.3 s"):
-        ask(predictions, seconds=0.3)
+        ask(predictions, limits=Limits(0.3))
     _instead(monkeypatch, "x = b'x' * (300 << 20); import time; time.sleep(60)")
     with pytest.raises(UserError, match=r"more than 0\.125 GiB of memory"):
-        ask(predictions, memory_bytes=128 << 20)
+        ask(predictions, limits=Limits(60.0, 128 << 20))
 
 
 def test_a_child_that_dies_is_told(predictions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +112,7 @@ def test_child_imports_nothing_from_the_working_directory(
 def test_request_is_plain_json(predictions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
 
-    def run(command: list[str], *_: float) -> tuple[int, str]:
+    def run(command: list[str], *_: object) -> tuple[int, str]:
         seen.update(json.loads((Path(command[-1]) / module.REQUEST).read_text("utf-8")))
         return 1, "boom"
 

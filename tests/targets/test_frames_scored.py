@@ -25,7 +25,7 @@ from etchmark.scoring import template  # noqa: E402
 from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: E402
 from etchmark.scoring.score import score_samples  # noqa: E402
 from etchmark.specs import SplitScore  # noqa: E402
-from etchmark.submission.submit import score_file  # noqa: E402
+from etchmark.submission.scoring import score_file  # noqa: E402
 from etchmark.targets.frames.rollouts import decode  # noqa: E402
 
 Frames = dict[str, np.ndarray]

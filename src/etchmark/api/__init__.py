@@ -22,33 +22,70 @@ from etchmark.api.local import LocalHub, open_hub
 
 if TYPE_CHECKING:
     from etchmark.api.comparison import Comparison
-    from etchmark.api.types import Contents, Counts, MetricInfo, RecentSubmission
+    from etchmark.api.data import executors_of
+    from etchmark.api.types import (
+        Contents,
+        Counts,
+        DataFingerprints,
+        Download,
+        Evaluation,
+        MetricInfo,
+        RecentSubmission,
+        RunRequest,
+        Statement,
+        Submitted,
+        TemplateFiles,
+    )
     from etchmark.boards.compare import Errors, Pair, Side, relation
     from etchmark.boards.standings import Board, front, level_with_first, to_records
     from etchmark.boards.view import View, Where
+    from etchmark.data.building import Build, Executors
     from etchmark.data.gallery import Gallery, grey, groups, numbers
     from etchmark.data.loading import Benchmark, load_benchmark
-    from etchmark.evaluation.evaluate import Limits, Options
+    from etchmark.evaluation.options import Limits, Options
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
+    from etchmark.scoring.doubts import Doubt
     from etchmark.scoring.samples import SampleScores
+    from etchmark.scoring.score import Scored
     from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+    from etchmark.submission.statements import card_from_mapping, read_card
+    from etchmark.submission.submit import Committed, Prepared
     from etchmark.targets.frames.rollouts import Rollout
 
+_TYPES = (
+    "Contents",
+    "Counts",
+    "DataFingerprints",
+    "Download",
+    "Evaluation",
+    "MetricInfo",
+    "RecentSubmission",
+    "RunRequest",
+    "Statement",
+    "Submitted",
+    "TemplateFiles",
+)
 # Types that hubs take and return, and functions on them, by the module that defines each: imported
 # on first use, so that a page or command pays only for what it shows.
 _WHERE = {
     "Comparison": "api.comparison",
-    **dict.fromkeys(("Contents", "Counts", "MetricInfo", "RecentSubmission"), "api.types"),
+    "executors_of": "api.data",
+    **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
     **dict.fromkeys(("Board", "front", "level_with_first", "to_records"), "boards.standings"),
     **dict.fromkeys(("View", "Where"), "boards.view"),
+    **dict.fromkeys(("Build", "Executors"), "data.building"),
     **dict.fromkeys(("Gallery", "grey", "groups", "numbers"), "data.gallery"),
     **dict.fromkeys(("Benchmark", "load_benchmark"), "data.loading"),
-    **dict.fromkeys(("Limits", "Options"), "evaluation.evaluate"),
+    **dict.fromkeys(("Limits", "Options"), "evaluation.options"),
     **dict.fromkeys(("LOCAL", "REVIEWED", "Entry"), "registry.tables"),
     "Rollout": "targets.frames.rollouts",
+    "Doubt": "scoring.doubts",
     "SampleScores": "scoring.samples",
+    "Scored": "scoring.score",
     **dict.fromkeys(("LEVEL", "RESAMPLES"), "scoring.uncertainty"),
+    **dict.fromkeys(("card_from_mapping", "read_card"), "submission.statements"),
+    **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
 }
 __all__ = [
     "LEVEL",
@@ -57,11 +94,18 @@ __all__ = [
     "REVIEWED",
     "Benchmark",
     "Board",
+    "Build",
+    "Committed",
     "Comparison",
     "Contents",
     "Counts",
+    "DataFingerprints",
+    "Doubt",
+    "Download",
     "Entry",
     "Errors",
+    "Evaluation",
+    "Executors",
     "Gallery",
     "Hub",
     "Limits",
@@ -69,14 +113,22 @@ __all__ = [
     "MetricInfo",
     "Options",
     "Pair",
+    "Prepared",
     "RecentSubmission",
     "Rollout",
+    "RunRequest",
     "SampleScores",
+    "Scored",
     "Side",
+    "Statement",
+    "Submitted",
+    "TemplateFiles",
     "View",
     "Where",
+    "card_from_mapping",
     "compare",
     "evaluate",
+    "executors_of",
     "front",
     "grey",
     "groups",
@@ -84,6 +136,7 @@ __all__ = [
     "load_benchmark",
     "numbers",
     "open_hub",
+    "read_card",
     "relation",
     "score",
     "standings",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from etchmark.api.types import Contents, MetricInfo
-from etchmark.catalog import Catalog
+from etchmark.catalog import Catalog, unknown
 from etchmark.errors import UserError
-from etchmark.specs import BaselineCard, BenchmarkSpec
+from etchmark.specs import BaselineCard, BenchmarkSpec, DatasetSpec
+from etchmark.targets import kind_of
 from etchmark.targets import metric as metric_by_id
 
 
@@ -85,6 +86,22 @@ def baseline(catalog: Catalog, name: str) -> BaselineCard:
     return card
 
 
+def find(catalog: Catalog, name: str) -> BenchmarkSpec | DatasetSpec | BaselineCard:
+    """Whatever has this name: ``ID[@VERSION]``, a dataset or ``<baseline>[/<variant>]``.
+
+    Raises:
+        UserError: nothing has it, or its card is broken.
+    """
+    if name.partition("@")[0] in catalog.benchmark_names():
+        return benchmark(catalog, name)
+    if name in catalog.dataset_names():
+        return catalog.dataset(name)
+    if name.partition("/")[0] in catalog.baseline_names():
+        return baseline(catalog, name)
+    known = [*catalog.benchmark_names(), *catalog.dataset_names(), *catalog.baseline_names()]
+    raise unknown("benchmark, dataset or baseline", name, known)
+
+
 def metric(spec: BenchmarkSpec, name: str) -> MetricInfo:
     """A metric with the unit that it has on this benchmark."""
     declared = metric_by_id(name)
@@ -95,3 +112,8 @@ def metric(spec: BenchmarkSpec, name: str) -> MetricInfo:
         higher_is_better=declared.higher_is_better,
         definition=declared.definition,
     )
+
+
+def target_facts(spec: BenchmarkSpec) -> list[tuple[str, str]]:
+    """What the kind of target says of a benchmark beside its metrics, as labels and texts."""
+    return list(kind_of(spec.target).facts(spec.target))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etchmark.data.loading import Benchmark
-    from etchmark.evaluation.evaluate import Limits
+    from etchmark.evaluation.options import Limits
     from etchmark.scoring.doubts import Doubt
     from etchmark.specs import ModelCard, ResultRecord, SplitScore
 
@@ -43,7 +43,7 @@ def _loaded(benchmark: str | Benchmark) -> Benchmark:
 
 def _card(card: object) -> ModelCard:
     from etchmark.specs import ModelCard
-    from etchmark.submission.submit import card_from_mapping
+    from etchmark.submission.statements import card_from_mapping
 
     if card is None:
         return ModelCard()
@@ -94,12 +94,10 @@ def score(
     Raises:
         UserError: the predictions are not exactly what the benchmark asks for.
     """
-    from etchmark.submission import submit as submissions
-
     check_text(protocol=protocol, track=track)
     loaded = _loaded(benchmark)
     with _as_file(given, loaded) as path:
-        _, scored = submissions.score_file(loaded, path, track=track, protocol=protocol)
+        _, scored = LocalHub().score(path, loaded, track=track, protocol=protocol)
     _warn(scored.doubts)
     return scored.scores
 
@@ -131,31 +129,16 @@ def submit(
     Raises:
         UserError: the submission is refused, or the hub can only be read; nothing is stored.
     """
-    from etchmark.submission import submit as submissions
+    from etchmark.api.types import Statement
 
     check_required(name=name)
     check_text(protocol=protocol, track=track)
     _is_loaded(benchmark)
-    model_card = _card(card)
+    statement = Statement(name, _card(card), track, protocol)
     folder = None if export is None else as_path("export", export)
-    if folder is not None:
-        submissions.check_export(folder)
-    store = LocalHub().store
-    store.require_writable()
     loaded = _loaded(benchmark)
     with _as_file(given, loaded) as path:
-        prepared = submissions.prepare_file(
-            loaded,
-            path,
-            name=name,
-            card=model_card,
-            track=track,
-            protocol=protocol,
-        )
-        submissions.check_stored(name, store.names())
-        if folder is not None:
-            submissions.export(prepared, folder)
-        submissions.commit(store, prepared)
+        prepared = LocalHub().submit(path, loaded, statement, export=folder).prepared
     _warn(prepared.doubts)
     return prepared.record
 
@@ -199,43 +182,23 @@ def evaluate(
         weights: safetensors file for a model that takes one.
         curves: also measure the curves that the model's card declares.
     """
-    from etchmark import files
-    from etchmark.evaluation.evaluate import Limits, Options, resolve_track
-    from etchmark.evaluation.mini import mini_of
-    from etchmark.submission import submit as submissions
+    from etchmark.api.types import RunRequest
+    from etchmark.evaluation.options import Limits, Options
 
     check_text(track=track, protocol=protocol, device=device)
     weights_file = None if weights is None else as_path("weights", weights)
     name = model if isinstance(model, str) else str(as_path("model", model))
-    chosen = _loaded(benchmark)
-    source = chosen.catalog.model(name)
-    registry = LocalHub().store if store and not mini and not chosen.unofficial else None
-    if registry is not None:
-        registry.require_writable()
-    if mini:
-        track = resolve_track(source, chosen, track)
-        chosen = mini_of(chosen, track) or chosen
-    submissions.check_source(registry, chosen.catalog, source)
-    with files.temporary_folder() as folder:
-        done = submissions.evaluate_model(
-            chosen,
-            source,
-            folder,
-            track=track,
-            protocol=protocol,
-            options=Options(
-                seeds=seeds,
-                device=device,
-                limits=limits or Limits(),
-                resume=resume,
-                weights=weights_file,
-            ),
-            say=(lambda _: None) if curves else None,
-        )
-        if registry is not None:
-            submissions.commit(registry, done.prepared)
-        done.forget()
-    return done.prepared.record
+    _is_loaded(benchmark)
+    limits = Limits() if limits is None else limits
+    request = RunRequest(
+        Options(seeds=seeds, device=device, limits=limits, resume=resume, weights=weights_file),
+        track=track,
+        protocol=protocol,
+        mini=mini,
+        keep=store,
+        curves=(lambda _: None) if curves else None,
+    )
+    return LocalHub().evaluate(name, benchmark, request).record
 
 
 def standings(

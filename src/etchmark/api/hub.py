@@ -15,14 +15,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from etchmark.api.comparison import Comparison
-    from etchmark.api.types import Contents, Counts, MetricInfo, RecentSubmission
+    from etchmark.api.types import (
+        Contents,
+        Counts,
+        DataFingerprints,
+        Download,
+        Evaluation,
+        MetricInfo,
+        RecentSubmission,
+        RunRequest,
+        Statement,
+        Submitted,
+        TemplateFiles,
+    )
     from etchmark.boards.compare import Pair
     from etchmark.boards.standings import Board
     from etchmark.boards.view import View, Where
+    from etchmark.data.building import Executors
     from etchmark.data.gallery import Gallery
     from etchmark.data.loading import Benchmark
+    from etchmark.registry.store import Found
     from etchmark.registry.tables import Entry
     from etchmark.scoring.samples import SampleScores
+    from etchmark.scoring.score import Scored
     from etchmark.specs import (
         BaselineCard,
         BenchmarkSpec,
@@ -31,6 +46,10 @@ if TYPE_CHECKING:
         ReferenceLine,
         ResultRecord,
     )
+    from etchmark.submission.review import Checked
+    from etchmark.submission.scoring import Stated
+    from etchmark.submission.submit import Committed, Prepared
+    from etchmark.submission.withdrawal import Withdrawn
 
 AnyBenchmark: TypeAlias = "str | BenchmarkSpec | Benchmark"
 """A benchmark by its id (``ID`` or ``ID@VERSION``), as it is declared, or with its data."""
@@ -44,6 +63,10 @@ class Hub(ABC):
     @abstractmethod
     def contents(self) -> Contents:
         """What there is; a card that cannot be read does not hide the others."""
+
+    @abstractmethod
+    def find(self, name: str) -> BenchmarkSpec | DatasetSpec | BaselineCard:
+        """Whatever has a name: a benchmark, a dataset or a baseline."""
 
     @abstractmethod
     def benchmarks(self) -> list[str]:
@@ -74,6 +97,10 @@ class Hub(ABC):
         """Title, unit and direction of a metric on a benchmark."""
 
     @abstractmethod
+    def target_facts(self, benchmark: AnyBenchmark) -> list[tuple[str, str]]:
+        """What else is declared of a benchmark's target, as labels and texts."""
+
+    @abstractmethod
     def cite(self, name: str) -> str:
         """BibTeX entries of a benchmark or dataset and of the papers behind it."""
 
@@ -94,6 +121,44 @@ class Hub(ABC):
     @abstractmethod
     def picture(self, dataset: str, config: str) -> Path | None:
         """The picture of a config that is shipped with the dataset's card, if there is one."""
+
+    @abstractmethod
+    def fingerprints(self, benchmark: str) -> DataFingerprints:
+        """Fingerprints of a benchmark's data as they are here, released or not."""
+
+    @abstractmethod
+    def download(
+        self,
+        name: str,
+        *,
+        split: str | None = None,
+        track: str | None = None,
+        out: Path | None = None,
+        force: bool = False,
+        executors: Executors | None = None,
+    ) -> Download:
+        """Have data on this machine, verified: as they are, from the remote, or built.
+
+        Args:
+            name: ``BENCHMARK`` or ``DATASET[:CONFIG]``.
+            split: only this split.
+            track: of a benchmark: the track whose inputs are wanted; the first if None.
+            out: folder the files are copied to; they stay in the hub folder if None.
+            force: replace files in ``out`` that have other content.
+            executors: where data that have to be built are made; in this process if None.
+        """
+
+    @abstractmethod
+    def template(
+        self,
+        benchmark: str,
+        folder: Path,
+        *,
+        track: str | None = None,
+        protocol: str | None = None,
+        force: bool = False,
+    ) -> TemplateFiles:
+        """Write test inputs and a predictions file to fill; see ``api.data.template``."""
 
     # --- results ---
 
@@ -207,3 +272,100 @@ class Hub(ABC):
     @abstractmethod
     def same_predictions(self, record: ResultRecord) -> list[ResultRecord]:
         """Stored submissions under other names that were scored from the very same files."""
+
+    @abstractmethod
+    def check_name(self, name: str) -> None:
+        """Refuse a name that a reader could take for that of another stored model."""
+
+    @abstractmethod
+    def score(
+        self,
+        path: Path,
+        benchmark: str | Benchmark,
+        *,
+        track: str | None = None,
+        protocol: str | None = None,
+    ) -> tuple[Stated, Scored]:
+        """Score a predictions file; nothing is stored.
+
+        Args:
+            path: the file.
+            benchmark: what it is scored on.
+            track: inputs that the model read; what the file says if None.
+            protocol: protocol that the predictions follow; what the file says if None.
+
+        Returns:
+            Track and protocol as settled, and the scores with doubts about them.
+        """
+
+    @abstractmethod
+    def preview(self, path: Path, benchmark: str, statement: Statement) -> Prepared:
+        """Score a file from a stranger within limits of time and memory; nothing is stored."""
+
+    @abstractmethod
+    def keep(self, prepared: Prepared) -> Committed:
+        """Store a submission that was previewed, dated now."""
+
+    @abstractmethod
+    def submit(
+        self,
+        path: Path,
+        benchmark: str | Benchmark,
+        statement: Statement,
+        *,
+        export: Path | None = None,
+        force: bool = False,
+    ) -> Submitted:
+        """Score a predictions file and store it.
+
+        Args:
+            path: the file.
+            benchmark: what it is for.
+            statement: name, card, track and protocol.
+            export: also write the submission to this folder, to be reviewed elsewhere.
+            force: replace an earlier export in that folder.
+        """
+
+    @abstractmethod
+    def to_withdraw(self, submission: str) -> Found:
+        """The stored submission whose id is, or begins with, a text; what may be withdrawn."""
+
+    @abstractmethod
+    def withdraw(self, found: Found) -> Withdrawn:
+        """Remove a submission from the registry; what it superseded stands again."""
+
+    @abstractmethod
+    def evaluate(self, model: str, benchmark: str | Benchmark, request: RunRequest) -> Evaluation:
+        """Run a model (``<baseline>[/<variant>]`` or a folder) and record its scores."""
+
+    # --- the public board ---
+
+    @abstractmethod
+    def check_export(self, folder: Path, *, baseline: bool = False) -> Checked:
+        """Rescore an exported submission and compare everything it says.
+
+        Args:
+            folder: made by ``submit`` with ``export``.
+            baseline: whether it may bear a baseline's name.
+        """
+
+    @abstractmethod
+    def add_export(
+        self,
+        folder: Path,
+        *,
+        replace: bool = False,
+        into: Path | None = None,
+        baseline: bool = False,
+    ) -> Path:
+        """Check an exported submission and take it into the reviewed results.
+
+        Args:
+            folder: made by ``submit`` with ``export``.
+            replace: whether an older record of the same model may be replaced.
+            into: content folder to write to; the one in use if None.
+            baseline: whether it may bear a baseline's name.
+
+        Returns:
+            The record that was written.
+        """

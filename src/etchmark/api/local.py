@@ -2,277 +2,226 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etchmark.api.hub import AnyBenchmark, Hub
+from etchmark.api.reading import REGISTRY_FILES, LocalReader
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from etchmark.api.comparison import Comparison
-    from etchmark.api.types import Contents, Counts, MetricInfo, RecentSubmission
-    from etchmark.boards.compare import Pair
-    from etchmark.boards.standings import Board
-    from etchmark.boards.view import View, Where
-    from etchmark.catalog import Catalog
-    from etchmark.data.gallery import Gallery
-    from etchmark.registry.store import Store
-    from etchmark.registry.tables import Entry
-    from etchmark.scoring.samples import SampleScores
-    from etchmark.specs import (
-        BaselineCard,
-        BenchmarkSpec,
-        DatasetSpec,
-        Manifest,
-        ReferenceLine,
-        ResultRecord,
+    from etchmark.api.types import (
+        Download,
+        Evaluation,
+        RunRequest,
+        Statement,
+        Submitted,
+        TemplateFiles,
     )
+    from etchmark.catalog import ModelSource
+    from etchmark.data.building import Build, Executors
+    from etchmark.data.executors import Executor
+    from etchmark.data.loading import Benchmark
+    from etchmark.evaluation.options import Limits
+    from etchmark.registry.store import Found
+    from etchmark.scoring.score import Scored
+    from etchmark.submission.review import Checked
+    from etchmark.submission.scoring import Stated
+    from etchmark.submission.submit import Committed, Prepared
+    from etchmark.submission.withdrawal import Withdrawn
 
-REGISTRY_FILES = ("registry.sqlite", "registry.sqlite-wal")
 
-
-class LocalHub(Hub):
-    """The hub folder and the content that the settings of this process name.
-
-    The registry is opened on first use, so that content can be read without one. Modules are
-    imported where they are used: a command pays only for what it does.
-    """
-
-    def __init__(self) -> None:
-        self._store: Store | None = None
-        self._opening = threading.Lock()
-
-    @property
-    def catalog(self) -> Catalog:
-        """The content that is in use."""
-        from etchmark.catalog import catalog
-
-        return catalog()
-
-    @property
-    def store(self) -> Store:
-        """The registry."""
-        # Sessions of a dashboard share the hub: the registry is opened by the first of them.
-        with self._opening:
-            if self._store is None:
-                from etchmark.registry.store import Store
-
-                self._store = Store()
-            return self._store
-
-    def _spec(self, benchmark: AnyBenchmark) -> BenchmarkSpec:
-        if isinstance(benchmark, str):
-            return self.benchmark(benchmark)
-        from etchmark.specs import BenchmarkSpec
-
-        return benchmark if isinstance(benchmark, BenchmarkSpec) else benchmark.spec
-
-    # --- content ---
-
-    def contents(self) -> Contents:
-        from etchmark.api import content
-
-        return content.contents(self.catalog)
-
-    def benchmarks(self) -> list[str]:
-        return self.catalog.benchmark_names()
-
-    def benchmark(self, name: str) -> BenchmarkSpec:
-        from etchmark.api import content
-
-        return content.benchmark(self.catalog, name)
-
-    def datasets(self) -> list[str]:
-        return self.catalog.dataset_names()
-
-    def dataset(self, name: str) -> DatasetSpec:
-        return self.catalog.dataset(name)
-
-    def models(self) -> list[str]:
-        return self.catalog.model_names()
-
-    def baseline(self, name: str) -> BaselineCard:
-        from etchmark.api import content
-
-        return content.baseline(self.catalog, name)
-
-    def metric(self, benchmark: AnyBenchmark, name: str) -> MetricInfo:
-        from etchmark.api import content
-
-        return content.metric(self._spec(benchmark), name)
-
-    def cite(self, name: str) -> str:
-        from etchmark.api import cite
-
-        return cite.bibtex(self.catalog, name)
+class LocalHub(LocalReader):
+    """The hub folder and the content that the settings of this process name."""
 
     # --- data ---
 
-    def config_folder(self, dataset: str, config: str) -> Path | None:
-        from etchmark.data.loading import find_config
-
-        return find_config(self.catalog, dataset, config)
-
-    def manifest(self, dataset: str, config: str) -> Manifest | None:
-        from etchmark.data.loading import read_config
-
-        folder = self.config_folder(dataset, config)
-        return None if folder is None else read_config(folder, dataset, config)
-
-    def gallery(self, dataset: str, config: str) -> Gallery | None:
-        from etchmark.api import samples
-
-        folder = self.config_folder(dataset, config)
-        return None if folder is None else samples.gallery(folder, dataset, config)
-
-    def picture(self, dataset: str, config: str) -> Path | None:
-        from etchmark.api import samples
-
-        return samples.picture(self.catalog, dataset, config)
-
-    # --- results ---
-
-    def revision(self) -> tuple[str, ...]:
-        from etchmark.api.content import stamp
-
-        home = self.store.home
-        return (str(home), *(str(stamp(home / name)) for name in REGISTRY_FILES))
-
-    def left_out(self) -> dict[str, str]:
-        return dict(self.store.left_out)
-
-    def counts(self) -> Counts:
-        from etchmark.api.types import Counts
-
-        return Counts(*self.store.counts())
-
-    def newest(self, limit: int) -> list[RecentSubmission]:
-        from etchmark.api.types import RecentSubmission
-
-        return [
-            RecentSubmission(submission=row.pop("id"), **row) for row in self.store.newest(limit)
-        ]
-
-    def board(
-        self, benchmark: AnyBenchmark, view: View | None = None, extra: Sequence[Entry] = ()
-    ) -> Board:
-        from etchmark.boards import standings
-
-        return standings.board_of(self._spec(benchmark), self.store, _view(view), extra=extra)
-
-    def standings(
+    def download(
         self,
-        benchmark: AnyBenchmark,
-        view: View | None = None,
+        name: str,
         *,
-        where: Where | None = None,
-        everything: bool = False,
-        extra: Sequence[Entry] = (),
-    ) -> pd.DataFrame:
-        from etchmark.boards import standings
+        split: str | None = None,
+        track: str | None = None,
+        out: Path | None = None,
+        force: bool = False,
+        executors: Executors | None = None,
+    ) -> Download:
+        from etchmark.api import data
 
-        return standings.standings(
-            self._spec(benchmark),
-            self.store,
-            _view(view),
-            where=where,
-            everything=everything,
-            extra=extra,
+        return data.download(
+            self.catalog, name, split=split, track=track, out=out, force=force, executors=executors
         )
 
-    def references(
-        self, benchmark: AnyBenchmark, view: View | None = None
-    ) -> list[tuple[ReferenceLine, float]]:
-        from etchmark.boards.references import reference_values
-        from etchmark.catalog import pick_protocol
+    def build(
+        self,
+        dataset: str,
+        config: str | None = None,
+        *,
+        out: Path | None = None,
+        recompute: bool = False,
+        freeze: bool = False,
+        force: bool = False,
+        executors: Executors | None = None,
+    ) -> Build:
+        """Build a config from source on this machine; see ``data.building.build``."""
+        from etchmark.data import building
 
-        spec, view = self._spec(benchmark), _view(view)
-        return reference_values(
+        return building.build(
             self.catalog,
-            spec,
-            self.store,
-            protocol=pick_protocol(spec, view.protocol, default=True),
-            metric=view.metric or spec.primary_metric,
-            split=view.split,
+            dataset,
+            config,
+            out=out,
+            executors=executors,
+            recompute=recompute,
+            freezing=freeze,
+            force=force,
         )
 
-    def curves(self, benchmark: AnyBenchmark, view: View | None = None) -> pd.DataFrame:
-        from etchmark.boards import curves
+    def simulate_labels(
+        self, dataset: str, config: str | None, executor: Executor
+    ) -> tuple[Path, str]:
+        """Simulate the labels of a config into the content; where they are, and how many."""
+        from etchmark.data import building
 
-        spec, protocol, track = self._place(benchmark, view)
-        return curves.curves(spec, self.store, protocol=protocol, track=track)
+        folder, counts = building.label(self.catalog, dataset, config, executor=executor)
+        return folder, counts.describe()
 
-    def withheld_curves(self, benchmark: AnyBenchmark, view: View | None = None) -> pd.DataFrame:
-        from etchmark.boards import curves
+    def template(
+        self,
+        benchmark: str,
+        folder: Path,
+        *,
+        track: str | None = None,
+        protocol: str | None = None,
+        force: bool = False,
+    ) -> TemplateFiles:
+        from etchmark.api import data
 
-        spec, protocol, track = self._place(benchmark, view)
-        return curves.withheld(spec, self.store, protocol=protocol, track=track)
-
-    def _place(
-        self, benchmark: AnyBenchmark, view: View | None
-    ) -> tuple[BenchmarkSpec, str, str | None]:
-        from etchmark.catalog import pick_protocol
-
-        spec, view = self._spec(benchmark), _view(view)
-        return spec, pick_protocol(spec, view.protocol, default=True), view.track
-
-    def entry(self, submission: str) -> Entry | None:
-        return self.store.get(submission)
-
-    def samples(self, entry: Entry, split: str) -> SampleScores | None:
-        from etchmark.boards.standings import sample_scores
-
-        return sample_scores(entry, split)
-
-    def compare(
-        self, benchmark: AnyBenchmark, models: tuple[str, str], view: View | None = None
-    ) -> Pair:
-        from etchmark.boards import compare
-
-        view = _view(view)
-        return compare.pair(
-            self._spec(benchmark),
-            self.store,
-            models,
-            split=view.split,
-            metric=view.metric,
-            track=view.track,
-            protocol=view.protocol,
-        )
-
-    def comparison(
-        self, benchmark: AnyBenchmark, submissions: Sequence[str], view: View | None = None
-    ) -> Comparison:
-        from etchmark.api import comparison
-
-        return comparison.comparison(self._spec(benchmark), self.store, submissions, _view(view))
+        loaded = self._loaded(benchmark)
+        return data.template(loaded, folder, track=track, protocol=protocol, force=force)
 
     # --- submissions ---
 
-    def earlier(self, record: ResultRecord) -> list[ResultRecord]:
-        from etchmark.submission import submit
+    def check_name(self, name: str) -> None:
+        from etchmark.submission.statements import check_stored
 
-        return submit.earlier(self.store, record)
+        check_stored(name, self.store.names())
 
-    def superseded(self, record: ResultRecord) -> bool:
-        from etchmark.submission import submit
+    def score(
+        self,
+        path: Path,
+        benchmark: str | Benchmark,
+        *,
+        track: str | None = None,
+        protocol: str | None = None,
+    ) -> tuple[Stated, Scored]:
+        from etchmark.submission.scoring import score_file
 
-        return submit.superseded(self.store, record)
+        return score_file(self._loaded(benchmark), path, track=track, protocol=protocol)
 
-    def same_predictions(self, record: ResultRecord) -> list[ResultRecord]:
-        from etchmark.submission import submit
+    def preview(self, path: Path, benchmark: str, statement: Statement) -> Prepared:
+        from etchmark.api import submitting
 
-        return submit.same_predictions(self.store, record)
+        return submitting.preview(path, benchmark, statement)
 
+    def keep(self, prepared: Prepared) -> Committed:
+        from etchmark.api import submitting
 
-def _view(view: View | None) -> View:
-    from etchmark.boards.view import View
+        return submitting.keep(self.store, prepared)
 
-    return View() if view is None else view
+    def submit(
+        self,
+        path: Path,
+        benchmark: str | Benchmark,
+        statement: Statement,
+        *,
+        export: Path | None = None,
+        force: bool = False,
+    ) -> Submitted:
+        from etchmark.api import submitting
+        from etchmark.submission.export import check_export
+
+        # What could refuse the result is asked before the data are read.
+        if export is not None:
+            check_export(export, force=force)
+        self.store.require_writable()
+        loaded = self._loaded(benchmark)
+        return submitting.submit(self.store, loaded, path, statement, folder=export, force=force)
+
+    def to_withdraw(self, submission: str) -> Found:
+        from etchmark.submission.withdrawal import to_withdraw
+
+        self.store.require_writable()
+        return to_withdraw(self.store, submission)
+
+    def withdraw(self, found: Found) -> Withdrawn:
+        from etchmark.submission.withdrawal import withdraw
+
+        return withdraw(self.store, found)
+
+    def evaluate(self, model: str, benchmark: str | Benchmark, request: RunRequest) -> Evaluation:
+        from etchmark.api import running
+
+        loaded = self._loaded(benchmark, unofficial=request.unofficial)
+        source = loaded.catalog.model(model)
+        return running.evaluate(loaded, source, request, lambda: self.store)
+
+    # --- the public board ---
+
+    def check_export(self, folder: Path, *, baseline: bool = False) -> Checked:
+        from etchmark.submission import review
+
+        return review.check(self.catalog, folder, baseline=baseline)
+
+    def add_export(
+        self,
+        folder: Path,
+        *,
+        replace: bool = False,
+        into: Path | None = None,
+        baseline: bool = False,
+    ) -> Path:
+        from etchmark.submission import review
+
+        return review.add(self.catalog, folder, replace=replace, into=into, baseline=baseline)
+
+    def run_baselines(
+        self,
+        benchmark: str,
+        *,
+        only: Sequence[str] = ("*",),
+        protocol: str | None = None,
+        out: Path | None = None,
+        into: Path | None = None,
+        again: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        """Run the baselines of a benchmark and write their records; see ``campaign.run``."""
+        from etchmark.evaluation.options import Limits
+        from etchmark.submission import campaign
+
+        campaign.run(
+            benchmark,
+            only=only,
+            protocol=protocol,
+            out=out,
+            into=into,
+            again=again,
+            limits=limits or Limits(),
+        )
+
+    def model(self, name: str) -> ModelSource:
+        """A model that can be run: a baseline by its name, or a folder with ``model.py``."""
+        return self.catalog.model(name)
+
+    def dashboard_script(self) -> Path:
+        """The Streamlit app that is shipped with the content."""
+        from etchmark.errors import UserError
+
+        script = self.catalog.root / "leaderboard" / "app.py"
+        if not script.is_file():
+            raise UserError(f"{script}: is missing; reinstall etchmark or correct ETCHMARK_CONTENT")
+        return script
 
 
 def open_hub() -> LocalHub:

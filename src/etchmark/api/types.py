@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from etchmark.data.download import Downloaded
+    from etchmark.data.loading import Benchmark
+    from etchmark.evaluation.options import Options
+    from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord
+    from etchmark.submission.submit import Committed, Prepared
 
 
 @dataclass(frozen=True)
@@ -53,3 +62,93 @@ class RecentSubmission:
     """UTC, without a time zone."""
     superseded: bool
     """Whether a later submission of the same name stands in its place on the board."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a submitter states beside a predictions file."""
+
+    name: str
+    """The model's name on the board."""
+    card: ModelCard
+    track: str | None = None
+    """Inputs that the model read; None if the file says."""
+    protocol: str | None = None
+    """Protocol that the predictions follow; None if the file says."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A submission that was scored and stored."""
+
+    prepared: Prepared
+    committed: Committed
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """How a model is evaluated, and what is kept of it."""
+
+    options: Options
+    track: str | None = None
+    """Inputs that the model reads; what its card says if None."""
+    protocol: str | None = None
+    """The headline protocol if None."""
+    mini: bool = False
+    """Run on the small config of the dataset where there is one; nothing is stored."""
+    unofficial: bool = False
+    """Accept data that are not the released ones; nothing is stored."""
+    keep: bool = True
+    """Store the record in the registry."""
+    export: Path | None = None
+    """Also write the submission to this folder."""
+    force: bool = False
+    """Replace an earlier export there."""
+    curves: Callable[[str], None] | None = None
+    """Also measure the curves on the model's card; called with a line about every point."""
+    notify: Callable[[str], None] | None = None
+    """Called with what a reader should know before the model runs."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model that was run."""
+
+    benchmark: Benchmark
+    """What it ran on: with its small config after a mini run."""
+    record: ResultRecord
+    committed: Committed | None
+    """None if nothing was stored."""
+    trace: str
+    """The traceback of a failure."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A config of a dataset on this machine."""
+
+    dataset: str
+    downloaded: Downloaded
+    spec: BenchmarkSpec | None = None
+    """The benchmark, if one was asked for."""
+    track: str | None = None
+    """Its track that reads the config."""
+
+
+@dataclass(frozen=True)
+class TemplateFiles:
+    """Test inputs, and predictions files to fill."""
+
+    spec: BenchmarkSpec
+    track: str
+    protocol: str
+    inputs: list[Path]
+    predictions: list[Path]
+
+
+@dataclass(frozen=True)
+class DataFingerprints:
+    """Fingerprints of a benchmark's data as they are on this machine."""
+
+    tracks: dict[str, str]
+    target: str

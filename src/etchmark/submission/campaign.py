@@ -13,10 +13,11 @@ from etchmark.catalog import catalog as installed
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import CannotRun, UserError
-from etchmark.evaluation.evaluate import Limits, Options
+from etchmark.evaluation.options import Limits, Options
 from etchmark.registry import reviewed
 from etchmark.registry.reviewed import read_record
-from etchmark.submission import submit as submissions
+from etchmark.submission import running
+from etchmark.submission.export import export
 from etchmark.text import one_line
 
 
@@ -108,7 +109,7 @@ def _one(
         if target.exists():
             raise UserError(f"{target}: exists; remove it or give another --out")
     with files.temporary_folder() as folder:
-        done = submissions.evaluate_model(
+        done = running.evaluate_model(
             loaded,
             source,
             folder,
@@ -121,7 +122,7 @@ def _one(
             return f"failed: {record.reason}"
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            submissions.export(done.prepared, target)
+            export(done.prepared, target)
         elif results is not None:
             reviewed.write(results, record, done.prepared.samples, replacing=True)
         done.forget()

@@ -19,13 +19,15 @@ import psutil
 
 from etchmark import files
 from etchmark.errors import UserError
+from etchmark.evaluation.options import Limits
 from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard, ResultRecord
-from etchmark.submission.submit import RECORD, TABLE, Prepared, check_name
+from etchmark.submission.export import RECORD, TABLE
+from etchmark.submission.statements import check_name
+from etchmark.submission.submit import Prepared
 
 REQUEST, ERROR, DOUBTS, LOG = "request.json", "error.txt", "doubts.json", "log.txt"
-SECONDS = 120.0
-MEMORY_BYTES = 4 << 30
+LIMITS = Limits(seconds=120.0, memory_bytes=4 << 30)
 POLL_S = 0.05
 REMEDY = "check that the file holds only id, prediction and seed"
 
@@ -38,10 +40,9 @@ def preview(
     card: ModelCard,
     track: str | None,
     protocol: str | None,
-    seconds: float = SECONDS,
-    memory_bytes: int = MEMORY_BYTES,
+    limits: Limits = LIMITS,
 ) -> Prepared:
-    """What ``submissions.prepare_file`` returns, computed within limits in another process.
+    """What ``submit.prepare_file`` returns, computed within limits in another process.
 
     Args:
         path: predictions file.
@@ -50,8 +51,7 @@ def preview(
         card: what the submission says of itself.
         track: which inputs the model read.
         protocol: which protocol the predictions follow.
-        seconds: wall time the child may take.
-        memory_bytes: resident memory the child may take.
+        limits: wall time and resident memory that the child may take.
 
     Raises:
         UserError: the file is refused, or the child ran out of time or memory.
@@ -71,7 +71,7 @@ def preview(
         except OSError as error:
             raise UserError(_no_room(error)) from None
         command = [sys.executable, "-m", "etchmark.submission.preview", str(folder)]
-        code, said = _run(command, folder / LOG, seconds, memory_bytes)
+        code, said = _run(command, folder / LOG, limits)
         if (folder / ERROR).is_file():
             raise UserError((folder / ERROR).read_text(encoding="utf-8"))
         if code != 0 or not (folder / RECORD).is_file():
@@ -80,11 +80,11 @@ def preview(
                 f"the file could not be scored (exit {code}: {last[0][:200]}); {REMEDY}"
             )
         record = ResultRecord.model_validate_json((folder / RECORD).read_bytes())
-        doubts = [Doubt(**one) for one in json.loads((folder / DOUBTS).read_text(encoding="utf-8"))]
+        doubts = [Doubt(**row) for row in json.loads((folder / DOUBTS).read_text(encoding="utf-8"))]
         return Prepared(record, (folder / TABLE).read_bytes(), [path], doubts)
 
 
-def _run(command: list[str], path: Path, seconds: float, memory_bytes: int) -> tuple[int, str]:
+def _run(command: list[str], path: Path, limits: Limits) -> tuple[int, str]:
     """Run the child within limits; its exit code and the end of what it wrote to the log."""
     # -m would put the working directory on the path: the child imports nothing from there.
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
@@ -93,15 +93,15 @@ def _run(command: list[str], path: Path, seconds: float, memory_bytes: int) -> t
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
         ) as child:
             try:
-                _watch(child, seconds, memory_bytes)
+                _watch(child, limits)
             finally:
                 child.kill()
         log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
         return child.returncode, log.read().decode("utf-8", "replace")
 
 
-def _watch(child: subprocess.Popen[bytes], seconds: float, memory_bytes: int) -> None:
-    deadline = time.monotonic() + seconds
+def _watch(child: subprocess.Popen[bytes], limits: Limits) -> None:
+    deadline = time.monotonic() + limits.seconds
     process = psutil.Process(child.pid)
     while True:
         try:
@@ -110,11 +110,13 @@ def _watch(child: subprocess.Popen[bytes], seconds: float, memory_bytes: int) ->
         except subprocess.TimeoutExpired:
             resident = _resident(process)
         if time.monotonic() > deadline:
-            raise UserError(f"scoring took more than {seconds:g} s and was stopped; {REMEDY}")
-        if resident > memory_bytes:
             raise UserError(
-                f"scoring took more than {memory_bytes / 2**30:.3g} GiB of memory and was stopped;"
-                f" {REMEDY}"
+                f"scoring took more than {limits.seconds:g} s and was stopped; {REMEDY}"
+            )
+        if limits.memory_bytes is not None and resident > limits.memory_bytes:
+            raise UserError(
+                f"scoring took more than {limits.memory_bytes / 2**30:.3g} GiB of memory and was"
+                f" stopped; {REMEDY}"
             )
 
 

@@ -23,20 +23,14 @@ from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
 from etchmark.names import shapes
 from etchmark.registry import reviewed
-from etchmark.scoring.samples import PICTURE, table_bytes, to_table
-from etchmark.scoring.score import Scored, read_for, score_predictions
+from etchmark.registry.identity import submission_id
+from etchmark.scoring.samples import PICTURE, to_table
+from etchmark.scoring.score import Scored
 from etchmark.scoring.stored import MAX_FILE_BYTES, read_table
 from etchmark.specs import Claims, Cost, ResultRecord
-from etchmark.submission.submit import (
-    PREDICTIONS,
-    RECORD,
-    TABLE,
-    agree,
-    check_baselines,
-    check_name,
-    check_stored,
-    submission_id,
-)
+from etchmark.submission.export import EXPORTED, PREDICTIONS, RECORD, TABLE
+from etchmark.submission.scoring import score_file, table_of
+from etchmark.submission.statements import check_baselines, check_name, check_stored
 from etchmark.text import hidden
 
 RELATIVE_TOLERANCE = 1e-9
@@ -115,7 +109,7 @@ def _check_files(folder: Path) -> None:
         # A link could name any file of the machine that checks.
         if path.is_symlink() or not path.is_file():
             raise UserError(f"{path}: is not a plain file; export the submission again")
-        if path.name not in {RECORD, TABLE, f"{PREDICTIONS}.parquet", f"{PREDICTIONS}.csv"}:
+        if path.name not in EXPORTED:
             raise UserError(f"{path}: is no part of a submission; remove it or export again")
 
 
@@ -173,22 +167,16 @@ def check(
     path = _prediction_file(folder)
     _check_identity(benchmark, folder, record, path)
     _check_name(catalog, folder, record.name, results, baseline)
-    given = read_for(benchmark, record.protocol, path)
-    # A file made from a template says what it was made for.
-    agree(
-        benchmark.spec,
-        given.declared,
-        track=record.track,
-        protocol=record.protocol,
-        need_track=True,
+    # A file made from a template says what it was made for: the record has to agree.
+    _, scored = score_file(
+        benchmark, path, track=record.track, protocol=record.protocol, need_track=True
     )
-    scored = score_predictions(benchmark, record.protocol, path, given)
     _check_scores(folder, record, scored)
     _check_table(folder / TABLE, to_table(scored.samples))
     # Predictions could be another file by now, if they were replaced while they were scored.
     if files.sha256_of(path) != record.fingerprints.predictions[0]:
         raise UserError(f"{path}: changed while it was checked; check it again")
-    return Checked(_accepted(record, scored), table_bytes(scored.samples), record, results)
+    return Checked(_accepted(record, scored), table_of(scored), record, results)
 
 
 def _check_identity(benchmark: Benchmark, folder: Path, record: ResultRecord, path: Path) -> None:

@@ -1,0 +1,111 @@
+"""The board of a benchmark, as text, JSON or CSV."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Mapping
+from textwrap import shorten
+from typing import Any
+
+import pandas as pd
+
+from etchmark.api import Hub, View, Where, to_records
+from etchmark.commands.present.scores import label_uncertainty, table
+from etchmark.specs import BenchmarkSpec
+from etchmark.text import csv_text, number, one_line, plain, print_json
+
+NAME_WIDTH = 60
+"""Characters of a model's name on a printed board; baselines' names are shorter."""
+
+
+def show_json(frame: pd.DataFrame) -> None:
+    print_json(to_records(frame))
+
+
+def show_csv(frame: pd.DataFrame) -> None:
+    print(csv_text(frame), end="")
+
+
+def show_empty(spec: BenchmarkSpec, view: View, where: Where) -> None:
+    place = f" in track {view.track}" if view.track else ""
+    hint = "see `etchmark list`" if where == Where() else "give fewer filters"
+    print(f"no submission to {spec.key}{place} here yet; {hint}", file=sys.stderr)
+
+
+def show(
+    hub: Hub, spec: BenchmarkSpec, view: View, frame: pd.DataFrame, *, everything: bool
+) -> None:
+    """The rows, best first, and what they are to be compared with."""
+    first = frame.iloc[0]
+    print(f"{spec.key}: {one_line(spec.title)}")
+    among = f", subset {view.subset}" if view.subset else ""
+    among += f", {first['metric']}" + ("" if first["unit"] == "1" else f" in {first['unit']}")
+    print(
+        f"protocol {first['protocol']}, split {first['split']}{among},"
+        f" 95 % interval and rank range over {first['units']} {spec.unit_names}"
+    )
+    head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
+    rows = [[*head, "note"] if everything else head]
+    rows += [_row(row, with_note=everything) for row in frame.to_dict(orient="records")]
+    print(table(rows))
+    shown = View(first["protocol"], first["split"], first["metric"])
+    if view.subset is None:
+        _show_references(hub, spec, shown)
+    declared = spec.label_uncertainty
+    if declared and declared.holds_for(str(first["metric"]), str(first["split"])):
+        print(f"labels: {label_uncertainty(hub, spec)}")
+    if not everything:
+        print("(--all also shows failed, incomplete and superseded submissions)")
+
+
+def _row(row: Mapping[Hashable, Any], *, with_note: bool) -> list[str]:
+    ranked = not pd.isna(row["rank"])
+    return [
+        str(row["rank"]) if ranked else "–",
+        f"{row['rank_low']}–{row['rank_high']}" if ranked else "–",
+        _short_name(row["model"]),
+        row["track"],
+        number(row["score"]),
+        f"{number(row['ci_low'])} … {number(row['ci_high'])}",
+        row["status"] if row["outcome"] == "ok" else "failed",
+        _fit_seconds(row),
+        *([_unranked(row)] if with_note else []),
+    ]
+
+
+def _short_name(name: str) -> str:
+    """A name on one line; where it is cut, it shows that."""
+    shown = one_line(name)
+    return shown if len(shown) <= NAME_WIDTH else f"{shown[: NAME_WIDTH - 1]}…"
+
+
+def _fit_seconds(row: Mapping[Hashable, Any]) -> str:
+    """Seconds of fitting as measured, or as the submitter claims."""
+    claimed = (row["claimed"] or {}).get("fit_seconds")
+    if claimed is not None and pd.isna(row["fit_seconds"]):
+        return f"{number(claimed)} claimed"
+    return number(row["fit_seconds"])
+
+
+def _unranked(row: Mapping[Hashable, Any]) -> str:
+    """Why a row has no rank; empty if it has one."""
+    if row["outcome"] != "ok":
+        return f"failed: {shorten(plain(str(row['reason'])), 60, placeholder='…')}"
+    if row["superseded"]:
+        return "superseded by a newer submission of the same name"
+    return "no score here" if pd.isna(row["score"]) else ""
+
+
+def _show_references(hub: Hub, spec: BenchmarkSpec, view: View) -> None:
+    """Reference lines that stand in no row of the board."""
+    unit = hub.metric(spec, view.metric or spec.primary_metric).unit
+    for declared, value in hub.references(spec, view):
+        if declared.value is None and declared.benchmark is None:
+            continue
+        shown = number(value) + ("" if unit == "1" else f" {unit}")
+        track = f", track {declared.track}," if declared.track else ""
+        where = f" ({declared.model or 'best'}{track} on {declared.benchmark})"
+        line = f"{declared.label} {shown}{where if declared.benchmark else ''}"
+        line += f"; {declared.note}" if declared.note else ""
+        line += f"; {declared.source.title}" if declared.source else ""
+        print(f"reference: {one_line(line)}")

@@ -1,0 +1,61 @@
+"""Two models side by side, as text or JSON."""
+
+from __future__ import annotations
+
+import math
+
+from etchmark.api import Hub, Pair
+from etchmark.commands.present.scores import table
+from etchmark.text import number, one_line, plain, print_json
+
+
+def show(hub: Hub, pair: Pair) -> None:
+    """One row per split: the difference, its interval and which model is better."""
+    spec, metric = pair.spec, hub.metric(pair.spec, pair.metric)
+    direction = "higher" if metric.higher_is_better else "lower"
+    first, second = (plain(side.name) for side in pair.sides)
+    print(f"{spec.key}: {one_line(spec.title)}")
+    named = pair.metric if metric.unit == "1" else f"{pair.metric} in {metric.unit}"
+    print(
+        f"protocol {pair.protocol}, {named} ({direction} is better), paired 95 % interval over"
+        f" {spec.unit_names}"
+    )
+    print(f"difference: {first} minus {second}")
+    rows = [["split", "difference", "95 % interval", spec.unit_names, "better"]]
+    for row in pair.frame.to_dict("records"):
+        interval = "–"
+        if math.isfinite(row["ci_low"]):
+            interval = f"{number(row['ci_low'])} … {number(row['ci_high'])}"
+        better = plain(row["better"]) or "not told apart"
+        rows.append([row["split"], number(row["difference"]), interval, str(row["units"]), better])
+    print(table(rows))
+
+
+def show_json(hub: Hub, pair: Pair) -> None:
+    """The same as JSON, null for an interval that is not defined."""
+    names = ("difference", "ci_low", "ci_high", "units", "better")
+    splits = [
+        {"split": row["split"]}
+        | {name: None if row[name] == "" or row[name] != row[name] else row[name] for name in names}
+        for row in pair.frame.to_dict("records")
+    ]
+    first, second = (
+        {
+            "name": side.name,
+            "model": side.entry.record.name,
+            "track": side.entry.record.track,
+            "submission": side.entry.record.submission,
+        }
+        for side in pair.sides
+    )
+    print_json(
+        {
+            "benchmark": pair.spec.key,
+            "protocol": pair.protocol,
+            "metric": pair.metric,
+            "unit": hub.metric(pair.spec, pair.metric).unit,
+            "first": first,
+            "second": second,
+            "splits": splits,
+        }
+    )

@@ -1,0 +1,130 @@
+"""A benchmark, dataset or baseline as it is declared."""
+
+from __future__ import annotations
+
+import textwrap
+
+from etchmark.api import Hub, LocalHub
+from etchmark.commands.present.scores import label_uncertainty, with_unit
+from etchmark.errors import UserError
+from etchmark.specs import BaselineCard, BenchmarkSpec, DatasetSpec, ReferenceLine, Subset
+from etchmark.text import one_line, print_json
+
+
+def show(name: str, as_json: bool) -> None:
+    """Whatever has this name: ``ID[@VERSION]``, a dataset, ``<baseline>[/<variant>]``."""
+    hub = LocalHub()
+    found = hub.find(name)
+    if as_json:
+        print_json(found.model_dump(mode="json", by_alias=True))
+    elif isinstance(found, BenchmarkSpec):
+        _show_benchmark(hub, found)
+    elif isinstance(found, DatasetSpec):
+        _show_dataset(hub, found)
+    else:
+        _show_baseline(found)
+
+
+def show_fingerprints(name: str, as_json: bool) -> None:
+    """What to write into a benchmark's YAML once its data are released."""
+    found = LocalHub().fingerprints(name)
+    if as_json:
+        print_json({"tracks": found.tracks, "target_fingerprint": found.target})
+        return
+    for track, value in found.tracks.items():
+        print(f"tracks.{track}.fingerprint: {value}")
+    print(f"target_fingerprint: {found.target}")
+
+
+def _show_baseline(card: BaselineCard) -> None:
+    _head(f"{card.name}: {card.title}", card.description)
+    print("runs on: " + ", ".join(f"{k} (track {v.track})" for k, v in card.benchmarks.items()))
+    for key, variant in card.variants.items():
+        print(f"  {card.name}/{key:<34} {one_line(variant.title)}")
+
+
+def _head(title: str, text: str) -> None:
+    print(f"{one_line(title)}\n\n{textwrap.fill(one_line(text), 96)}\n")
+
+
+def _row(label: str, text: str) -> None:
+    print(f"{label:<10} {one_line(text)}")
+
+
+def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
+    target = spec.target
+    _head(f"{spec.key}: {spec.title}", spec.summary)
+    _row("target", f"{target.quantity} {target.symbol}, {target.unit} (column {target.column})")
+    for position, (name, protocol) in enumerate(spec.protocols.items()):
+        mark = " (headline)" if position == 0 else ""
+        _row("protocol", f"{name}{mark}: {protocol.title}")
+    for name, track in spec.tracks.items():
+        _row("track", f"{name}: {track.title}")
+    for name in spec.metrics:
+        metric = hub.metric(spec, name)
+        mark = " (primary)" if name == spec.primary_metric else ""
+        shown = "" if metric.unit == "1" else f", in {metric.unit}"
+        _row("metric", f"{name}{mark}: {metric.title}{shown}; {metric.definition}")
+    _row("intervals", f"95 %, bootstrap over the {spec.unit_name}")
+    for label, text in hub.target_facts(spec):
+        _row(label, text)
+    for name, subset in spec.subsets.items():
+        _row("subset", f"{name}: {subset.title} ({condition(subset)})")
+    if spec.label_uncertainty:
+        _row("labels", label_uncertainty(hub, spec))
+    for line in spec.reference_lines:
+        _row("reference", reference(hub, spec, line))
+    _row("licence", spec.licence)
+    for citation in spec.citations:
+        _row("cite", citation.title + (f", DOI {citation.doi}" if citation.doi else ""))
+
+
+def condition(subset: Subset) -> str:
+    """Which samples a subset holds, such as ``contrast > 20``."""
+    if subset.equals is not None:
+        return f"{subset.column} = {subset.equals}"
+    parts = [
+        f"{subset.column} {sign} {value:g}"
+        for sign, value in ((">", subset.above), ("<", subset.below))
+        if value is not None
+    ]
+    return " and ".join(parts)
+
+
+def reference(hub: Hub, spec: BenchmarkSpec, line: ReferenceLine) -> str:
+    """A reference line in words: what is drawn, where it comes from, what must be known."""
+    where = "" if line.benchmark is None else f" on {line.benchmark}"
+    if line.value is not None and line.metric is not None:
+        unit = hub.metric(spec, line.metric).unit
+        said = f"{line.label}: {line.metric} {with_unit(line.value, unit)}"
+    elif line.best:
+        said = f"{line.label}: the best{where}"
+    else:
+        said = f"{line.label}: {line.model}{where}"
+    limits = [f"{kind} {value}" for kind, value in _where(line) if value]
+    said += f" ({', '.join(limits)})" if limits else ""
+    said += f"; {line.note}" if line.note else ""
+    if line.source is not None:
+        said += f"; {line.source.title}" + (f", DOI {line.source.doi}" if line.source.doi else "")
+    return said
+
+
+def _where(line: ReferenceLine) -> list[tuple[str, str | None]]:
+    return [("track", line.track), ("protocol", line.protocol), ("split", line.split)]
+
+
+def _show_dataset(hub: Hub, spec: DatasetSpec) -> None:
+    _head(f"{spec.name} (version {spec.version}): {spec.title}", spec.summary)
+    for config, declared in spec.configs.items():
+        folder = hub.config_folder(spec.name, config)
+        state = "not on this machine" if folder is None else str(folder)
+        needs = ", needs a download" if declared.network else ""
+        _row("config", f"{config}: {declared.title}, {declared.rows} rows{needs}; {state}")
+        if folder is not None:
+            try:
+                manifest = hub.manifest(spec.name, config)
+                said = "" if manifest is None else f"fingerprint {manifest.fingerprint}"
+            except UserError as error:  # one broken config must not hide the others
+                said = f"cannot be used: {error}"
+            _row("", said)
+    _row("licence", spec.licence)

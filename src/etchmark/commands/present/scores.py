@@ -1,0 +1,125 @@
+"""Scores of a predictions file and of a submission, as tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from etchmark.api import Doubt, Hub, Scored, Submitted, View
+from etchmark.specs import (
+    BenchmarkSpec,
+    MetricScore,
+    ResultRecord,
+    SplitScore,
+    SubsetScore,
+)
+from etchmark.text import number, one_line, plain, print_json
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the first of them the head, in columns; each cell is one plain line."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def scored(hub: Hub, spec: BenchmarkSpec, protocol: str, outcome: Scored, as_json: bool) -> None:
+    """Scores of a predictions file, and doubts about it on stderr."""
+    if as_json:
+        splits = [split.model_dump(mode="json") for split in outcome.scores]
+        doubts = [asdict(doubt) for doubt in outcome.doubts]
+        print_json(
+            {"benchmark": spec.key, "protocol": protocol, "splits": splits, "doubts": doubts}
+        )
+    else:
+        show(hub, spec, protocol, outcome.scores)
+    warn(outcome.doubts)
+
+
+def submitted(hub: Hub, submission: Submitted, export: Path | None, as_json: bool) -> None:
+    """Scores of a submission that was stored, its place on the board, and doubts on stderr."""
+    record = submission.prepared.record
+    if as_json:
+        print_json(record.model_dump(mode="json", by_alias=True))
+    else:
+        spec = hub.benchmark(record.benchmark)
+        show(hub, spec, record.protocol, record.scores)
+        where = standing(hub, spec, record)
+        print(f"{submission.committed.value} as {record.submission[:12]}{where}")
+        if export is not None:
+            print(f"exported to {plain(str(export))}; see CONTRIBUTING.md for the public board")
+    warn(submission.prepared.doubts)
+
+
+def warn(doubts: Iterable[Doubt]) -> None:
+    # What was printed before comes before it, though it goes elsewhere.
+    sys.stdout.flush()
+    for doubt in doubts:
+        print(f"warning: {plain(doubt.message)}", file=sys.stderr)
+
+
+def show(hub: Hub, spec: BenchmarkSpec, protocol: str, scores: Sequence[SplitScore]) -> None:
+    """One row per split, subset and metric."""
+    rows = [["split", "metric", "score", "95 % interval", "unit", "n", spec.unit_names, "folds"]]
+    for split in scores:
+        rows += _rows(hub, spec, split.split, split)
+        for subset in split.subsets:
+            rows += _rows(hub, spec, f"{split.split}, {subset.subset}", subset)
+    print(f"{spec.key}, protocol {protocol}")
+    print(table(rows))
+
+
+def _rows(
+    hub: Hub, spec: BenchmarkSpec, where: str, scores: SplitScore | SubsetScore
+) -> list[list[str]]:
+    rows = []
+    for name, score in scores.metrics.items():
+        folds = ""
+        if score.fold_mean is not None:
+            folds = f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
+        counts = [str(scores.n), str(scores.units)]
+        unit = hub.metric(spec, name).unit
+        rows.append([where, name, number(score.value), interval(score), unit, *counts, folds])
+    return rows
+
+
+def interval(score: MetricScore) -> str:
+    """Ends of a 95 % interval; a dash where it is not defined."""
+    if score.ci_low is None or score.ci_high is None:
+        return "–"
+    return f"{number(score.ci_low)} … {number(score.ci_high)}"
+
+
+def standing(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> str:
+    """Where a stored submission stands, to be appended to a line; empty if it is not ranked."""
+    frame = hub.standings(spec, View(record.protocol))
+    rows = frame[frame["submission"] == record.submission]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    earlier = hub.earlier(record)
+    place = f"rank {row['rank']} of {len(frame)} (95 % range {row['rank_low']}–{row['rank_high']})"
+    return f": {place}" + (f", in the place of {earlier[-1].submission[:12]}" if earlier else "")
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A number and its unit, which is left out where it is one."""
+    return number(value) if unit == "1" else f"{number(value)} {unit}"
+
+
+def label_uncertainty(hub: Hub, spec: BenchmarkSpec) -> str:
+    """The band within which differences have no physical meaning, as one line."""
+    declared = spec.label_uncertainty
+    if declared is None:
+        return ""
+    unit = hub.metric(spec, declared.metric).unit
+    why = " ".join(declared.description.split())
+    return (
+        f"{declared.metric} {with_unit(declared.value, unit)} is the uncertainty of the labels;"
+        f" differences below it have no physical meaning ({why})"
+    )

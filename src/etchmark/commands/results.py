@@ -1,0 +1,93 @@
+"""`results`: the reviewed records that the public board shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etchmark.api import LocalHub
+from etchmark.commands.app import (
+    BenchmarkArg,
+    ProtocolOpt,
+    TimeLimitOpt,
+    Working,
+    app,
+    check_limit,
+)
+from etchmark.errors import UserError
+from etchmark.text import one_line, plain
+
+results_app = typer.Typer(
+    help="Reviewed results: what the public board shows.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(results_app, name="results")
+
+BaselineOpt = Annotated[
+    bool,
+    typer.Option("--baseline", help="it is a baseline, exported by `results run` (maintainers)"),
+]
+IntoOpt = Annotated[
+    Path | None,
+    typer.Option("--into", help="checkout or content folder to write to (default: the one in use)"),
+]
+
+
+@results_app.command("check", cls=Working)
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")], baseline: BaselineOpt = False
+) -> None:
+    """Rescore an exported submission, compare everything it says, and tell what `add` would do."""
+    for line in LocalHub().check_export(folder, baseline=baseline).report():
+        print(one_line(line))
+
+
+@results_app.command("add", cls=Working)
+def add(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="in place of the model's older record")
+    ] = False,
+    into: IntoOpt = None,
+    baseline: BaselineOpt = False,
+) -> None:
+    """Check an exported submission and take it into leaderboard/results (by review)."""
+    path = LocalHub().add_export(folder, replace=replace, into=into, baseline=baseline)
+    print(f"wrote {plain(str(path))}")
+
+
+@results_app.command("run", cls=Working)
+def run(
+    benchmark: BenchmarkArg,
+    only: Annotated[
+        str, typer.Option("--only", help="models to run: comma-separated names or patterns")
+    ] = "*",
+    protocol: ProtocolOpt = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="export folders instead of leaderboard/results")
+    ] = None,
+    into: IntoOpt = None,
+    again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
+    time_limit: TimeLimitOpt = 4 * 3600.0,
+) -> None:
+    """Run every baseline that names this benchmark; goes on where it stopped (maintainers).
+
+    What a model prints is in logs/<model>.log of the hub folder while it runs.
+    """
+    from etchmark.api import Limits
+
+    check_limit("--time-limit", time_limit)
+    if out is not None and into is not None:
+        raise UserError("--out and --into exclude each other; give one")
+    LocalHub().run_baselines(
+        benchmark,
+        only=only.split(","),
+        protocol=protocol,
+        out=out,
+        into=into,
+        again=again,
+        limits=Limits(time_limit),
+    )

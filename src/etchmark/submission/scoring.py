@@ -1,0 +1,90 @@
+"""The one way from a predictions file to scores, whoever made the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from etchmark import predictions
+from etchmark.catalog import pick_protocol, pick_track
+from etchmark.data.loading import Benchmark
+from etchmark.errors import UserError
+from etchmark.scoring.samples import table_bytes
+from etchmark.scoring.score import Scored, read_for, score_predictions
+from etchmark.specs import BenchmarkSpec
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Track and protocol of a predictions file, agreed between its metadata and the options."""
+
+    track: str | None
+    protocol: str
+
+
+def agree(
+    spec: BenchmarkSpec,
+    declared: predictions.Declared,
+    *,
+    track: str | None,
+    protocol: str | None,
+    need_track: bool,
+) -> Stated:
+    """Settle track and protocol from what the file declares and what the caller asks for.
+
+    Raises:
+        UserError: they contradict each other, or leave open what must be said.
+    """
+    if declared.benchmark and declared.benchmark != spec.key:
+        raise UserError(
+            f"the file says it is for {declared.benchmark}, not {spec.key}; submit it there or make"
+            f" it again from `etchmark template {spec.id}`"
+        )
+    for what, in_file, asked in (
+        ("track", declared.track, track),
+        ("protocol", declared.protocol, protocol),
+    ):
+        if in_file and asked and in_file != asked:
+            raise UserError(
+                f"the file says {what} {in_file!r} but {asked!r} was chosen; choose what the file"
+                " says or make it again from the template"
+            )
+    protocol = (declared.protocol or None) if protocol is None else protocol
+    protocol = pick_protocol(spec, protocol, default=False)
+    track = declared.track if track is None else track
+    if track is not None or need_track:
+        track, _ = pick_track(spec, track, " what the model reads")
+    return Stated(track, protocol)
+
+
+def score_file(
+    benchmark: Benchmark,
+    path: Path,
+    *,
+    track: str | None = None,
+    protocol: str | None = None,
+    need_track: bool = False,
+) -> tuple[Stated, Scored]:
+    """Score a predictions file; nothing is stored.
+
+    Args:
+        benchmark: what it is scored on.
+        path: the file.
+        track: inputs that the model read; what the file says if None.
+        protocol: protocol that the predictions follow; what the file says if None.
+        need_track: refuse a file of which nobody says what the model read.
+
+    Raises:
+        UserError: the file contradicts the arguments, or is not what the benchmark asks for.
+    """
+    spec = benchmark.spec
+    # Until the file has said which protocol it follows, its size is bounded by the widest one.
+    widest = max(spec.protocols, key=lambda name: len(spec.protocols[name].extra_splits))
+    content = read_for(benchmark, protocol if protocol in spec.protocols else widest, path)
+    stated = agree(spec, content.declared, track=track, protocol=protocol, need_track=need_track)
+    return stated, score_predictions(benchmark, stated.protocol, path, content)
+
+
+def table_of(scored: Scored) -> bytes:
+    """The per-sample table that is kept beside a record, as parquet bytes."""
+    return table_bytes(scored.samples)

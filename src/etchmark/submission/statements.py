@@ -1,0 +1,90 @@
+"""What a submission says of itself: the model's name and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from etchmark.catalog import Catalog, ModelSource, explain, read_record
+from etchmark.errors import UserError
+from etchmark.names import first_alike, unfit
+from etchmark.registry.store import Store
+from etchmark.specs import ModelCard, ModelName
+
+
+def check_name(name: str) -> str:
+    """A new model's name: one line of 1 to 100 characters, all of which a reader sees.
+
+    Raises:
+        UserError: it is none. Stored names, which older versions took in, are not held to this.
+    """
+    try:
+        TypeAdapter(ModelName).validate_python(name)
+    except ValidationError:
+        raise UserError(
+            f"name {name[:40]!a}: must be one line of 1 to 100 characters without control"
+            " characters or leading or trailing spaces; give another name"
+        ) from None
+    fault = unfit(name)
+    if fault is not None:
+        raise UserError(f"name {name[:40]!a}: {fault}; give another name")
+    return name
+
+
+def check_baselines(catalog: Catalog, name: str) -> None:
+    """Refuse a name that is a baseline's, or that a reader could take for one."""
+    baselines = [*catalog.model_names(), *catalog.baseline_names()]
+    other = name if name in baselines else first_alike(name, baselines)
+    if other is not None:
+        looks = "is" if other == name else f"looks like {other!r}, which is"
+        raise UserError(f"name {name!a} {looks} a baseline of this hub; give another name")
+
+
+def check_stored(name: str, stored: Iterable[str]) -> None:
+    """Refuse a name that a reader could take for another stored one.
+
+    The very same name stands for the same model and is fine.
+    """
+    stored = set(stored)
+    other = None if name in stored else first_alike(name, sorted(stored))
+    if other is not None:
+        raise UserError(
+            f"name {name!a} looks like {other!a}, which is on the board; give that name if it is"
+            " the same model, else another"
+        )
+
+
+def check_source(store: Store | None, catalog: Catalog, source: ModelSource) -> None:
+    """Refuse the name of a model in somebody's folder before the model is run.
+
+    Args:
+        store: where its result is kept; None where nothing is.
+        catalog: the content in use, whose baselines have their names to themselves.
+        source: the model.
+    """
+    if (catalog.root / "baselines").resolve() in source.folder.resolve().parents:
+        return
+    try:
+        check_baselines(catalog, source.name)
+        if store is not None:
+            check_stored(source.name, store.names())
+    except UserError as error:
+        hint = "(its folder's, or `name` in its card.yaml)"
+        raise UserError(f"{source.folder}: {error} {hint}") from None
+
+
+def read_card(path: Path | None) -> ModelCard:
+    if path is None:
+        return ModelCard()
+    return read_record(path, ModelCard)
+
+
+def card_from_mapping(value: dict[str, Any]) -> ModelCard:
+    """A card from a mapping, unknown keys refused."""
+    try:
+        return ModelCard.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"card: {explain(error)}; correct it") from None
