@@ -32,6 +32,11 @@ CIRCLES = {
 }
 # Physics and statistics alone: nothing of the hub but its errors.
 APART = {"simulation", "descriptors"}
+# Callers of the hub: they import api, errors, text and the types of specs, and nothing else.
+CALLERS = {"commands"}
+CALLED = {"api", "errors", "text", "specs"}
+# Imports of callers that do not fit yet: (module, room). The list only gets shorter.
+BESIDE_API = {("commands.app", "files"), ("commands.main", "files")}
 EXTRAS = ("torch", "timm", "streamlit", "plotly", "dvc")
 
 BLOCKED = """
@@ -163,6 +168,17 @@ def test_a_module_imports_only_from_rooms_below(path: Path) -> None:
             assert room == "errors", f"{_name(path)} imports {module}"
         if (_name(path), room) not in UPWARD:
             assert ROOMS.index(room) < ROOMS.index(own), f"{_name(path)} imports {module}"
+
+
+def test_what_stands_above_the_api_imports_nothing_else() -> None:
+    beside = {
+        (_name(path), room)
+        for path in MODULES
+        if (own := _name(path).partition(".")[0]) in CALLERS
+        for room in (f"{module}..".split(".")[1] for module in _imports(path))
+        if room not in {"", "__version__", own, *CALLED}
+    }
+    assert beside == BESIDE_API
 
 
 def test_no_room_has_a_circle() -> None:

@@ -14,6 +14,7 @@ import pytest
 import etchmark
 from etchmark import api
 from etchmark.errors import UserError
+from etchmark.specs import ModelCard
 
 HEAVY = {"numpy", "pandas", "datasets", "sqlalchemy", "pyarrow", "scipy", "pydantic", "yaml"}
 
@@ -141,6 +142,85 @@ def test_submissions(hub: api.LocalHub) -> None:
     assert hub.earlier(entry.record) == []
     assert not hub.superseded(entry.record)
     assert hub.same_predictions(entry.record) == []
+
+
+def predictions(folder: Path, error: float) -> Path:
+    truth = api.load_benchmark("toy-line").truth("test")
+    path = folder / "predictions.csv"
+    frame = pd.DataFrame({"id": truth.ids, "prediction": truth.target + error})
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_what_is_previewed_is_stored_when_it_is_kept(hub: api.LocalHub, tmp_path: Path) -> None:
+    path = predictions(tmp_path, 2.0)
+    statement = api.Statement("third", ModelCard(title="Third"), "features", "holdout")
+    prepared = hub.preview(path, "toy-line", statement)
+    assert hub.counts() == (2, 2)
+    entry = api.Entry(prepared.record, prepared.samples, api.LOCAL)
+    assert "third" in set(hub.standings("toy-line", extra=[entry])["model"])
+    assert hub.keep(prepared) is api.Committed.NEW
+    kept = hub.entry(prepared.record.submission)
+    assert kept is not None
+    assert kept.record.card.title == "Third"
+    assert kept.record.created > prepared.record.created
+    assert hub.keep(prepared) is api.Committed.SAME
+
+
+def test_a_name_that_looks_like_a_stored_one(hub: api.LocalHub) -> None:
+    hub.check_name("near")
+    hub.check_name("another")
+    with pytest.raises(UserError, match="looks like 'near'"):
+        hub.check_name("Near")
+
+
+def test_a_submission_is_scored_stored_exported_and_withdrawn(
+    hub: api.LocalHub, tmp_path: Path
+) -> None:
+    path, folder = predictions(tmp_path, 2.0), tmp_path / "export"
+    statement = api.Statement("third", ModelCard(), "features", "holdout")
+    stated, scored = hub.score(path, "toy-line", protocol="holdout")
+    assert (stated.track, stated.protocol) == (None, "holdout")
+    submitted = hub.submit(path, "toy-line", statement, export=folder)
+    record = submitted.prepared.record
+    assert record.scores == scored.scores
+    assert submitted.committed is api.Committed.NEW
+    assert hub.check_export(folder).record.scores == scored.scores
+    with pytest.raises(UserError, match="exists and is not an empty folder"):
+        hub.submit(path, "toy-line", statement, export=folder)
+    withdrawn = hub.withdraw(hub.to_withdraw(record.submission[:12]))
+    assert (withdrawn.removed, withdrawn.kept) == (1, 0)
+    assert hub.entry(record.submission) is None
+    written = hub.add_export(folder)
+    assert written.is_file()
+
+
+def test_a_model_is_run_and_kept_only_if_that_is_asked(hub: api.LocalHub) -> None:
+    done = hub.evaluate("toy_mean", "toy-line", api.RunRequest(api.Options(), keep=False))
+    assert done.committed is None
+    assert hub.entry(done.record.submission) is None
+    again = hub.evaluate("toy_mean", "toy-line", api.RunRequest(api.Options()))
+    assert again.committed is api.Committed.NEW
+    assert hub.entry(again.record.submission) is not None
+    assert again.record.scores == done.record.scores
+
+
+def test_data_and_templates(toy_content: Path, tmp_path: Path) -> None:
+    hub = api.LocalHub()
+    got = hub.download("toy-line", split=None)
+    assert got.spec is not None
+    assert (got.dataset, got.track) == ("toy", "features")
+    assert all(path.is_file() for path in got.downloaded.files)
+    assert hub.download("toy:scalar-mini").spec is None
+    with pytest.raises(UserError, match="toy is a dataset; tracks belong to benchmarks"):
+        hub.download("toy", track="features")
+    with pytest.raises(UserError, match="unknown benchmark or dataset 'tou'"):
+        hub.download("tou")
+    written = hub.template("toy-line", tmp_path / "template")
+    assert (written.track, written.protocol) == ("features", got.spec.headline)
+    assert all(path.is_file() for path in [*written.inputs, *written.predictions])
+    found = hub.fingerprints("toy-line")
+    assert set(found.tracks) == set(got.spec.tracks)
 
 
 def test_the_revision_changes_when_something_is_stored(hub: api.LocalHub) -> None:
