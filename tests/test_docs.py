@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pkgutil
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 import yaml
 
+import etchmark
 from etchmark import settings
 from etchmark.catalog import catalog
 from etchmark.scoring import uncertainty
@@ -228,6 +230,22 @@ def test_what_the_notes_on_scores_say_of_resamples() -> None:
     text = (ROOT / "docs" / "methods" / "scores.md").read_text(encoding="utf-8")
     assert f"{uncertainty.RESAMPLES:,} bootstrap resamples" in text
     assert f"{100 * uncertainty.LEVEL:g} % percentile interval" in text
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
+    pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
+    places = [
+        place
+        for page in pages
+        for place in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M)
+    ]
+    things = [pkgutil.resolve_name(place) for place in places]
+    for name in etchmark.__all__:
+        thing = getattr(etchmark, name)
+        assert any(thing is shown for shown in things) or thing.__module__ in places, name
+    for package in ("learning", "simulation"):
+        assert [place for place in places if place.startswith(f"etchmark.{package}.")]
 
 
 def test_modules_that_have_moved() -> None:
