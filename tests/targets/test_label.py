@@ -13,6 +13,8 @@ from sklearn import metrics as peers
 
 from etchmark.errors import UserError
 from etchmark.predictions import Predictions
+from etchmark.scoring.uncertainty import bootstrap, resample_counts, unit_sums
+from etchmark.scoring.uncertainty import score as pooled
 from etchmark.specs import KINDS
 from etchmark.specs.targets import LabelTarget
 from etchmark.targets import check_metrics, kind_named, metric
@@ -55,6 +57,30 @@ def test_against_scikit_learn(present: int) -> None:
         assert score(name, truth, predicted, shares) == pytest.approx(value, rel=1e-12), name
 
 
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_the_area_under_the_curve_against_scikit_learn(decimals: int) -> None:
+    truth, predicted, shares = sample()
+    shares = np.round(shares, decimals) + 1e-9
+    terms = label_terms(truth, predicted, CLASSES, shares)
+    sums = unit_sums(terms, np.arange(len(truth)).astype(str))
+    whole = shares / shares.sum(axis=1, keepdims=True)
+    expected = peers.roc_auc_score(truth, whole, multi_class="ovr", average="macro")
+    assert pooled(metric("roc_auc"), sums)[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_pooled_metric_is_recomputed_for_every_resample() -> None:
+    truth, predicted, shares = sample(60)
+    units = np.arange(60) // 5
+    sums = unit_sums(label_terms(truth, predicted, CLASSES, shares), units)
+    scores = bootstrap(metric("roc_auc"), sums, 20)
+    for value, count in zip(scores, resample_counts(12, 20), strict=True):
+        rows = np.repeat(np.arange(60), count[units].astype(int))
+        expected = peers.roc_auc_score(truth[rows], shares[rows], multi_class="ovr")
+        assert value == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(TypeError, match="cannot be made from sums"):
+        metric("roc_auc").finish(sums)
+
+
 def test_a_class_that_occurs_nowhere_does_not_count() -> None:
     truth = np.array([0, 0, 1, 1])
     assert score("macro_f1", truth, truth) == 1.0
@@ -85,7 +111,7 @@ def test_metrics_that_classes_have() -> None:
     assert "label" in KINDS
     terms = label_terms(*sample()[:2], CLASSES, sample()[2])
     assert sorted(terms) == sorted(KIND.term_names(NAMED))
-    check_metrics(SHARES, ALL)
+    check_metrics(SHARES, [*ALL, "roc_auc"])
     with pytest.raises(ValueError, match="log_loss needs probabilities"):
         NAMED.check_metrics(["accuracy", "log_loss"])
     with pytest.raises(ValidationError, match="a class is named twice"):
@@ -149,4 +175,8 @@ def test_a_toy_of_probabilities(journey: Callable[..., None], toy_kind: Callable
     model = MODEL.replace("RETURNED", 'np.full((len(inputs["x"]), 4), 0.25)')
     target = {"kind": "label", "classes": CLASSES, "probabilities": True}
     worse = lambda labels: probabilities(shifted(labels))  # noqa: E731
-    journey(toy_kind(BUILD, model, target, ["log_loss", *ALL[:3], ALL[4]], worse, probabilities))
+    journey(
+        toy_kind(
+            BUILD, model, target, ["log_loss", *ALL[:3], ALL[4], "roc_auc"], worse, probabilities
+        )
+    )

@@ -22,7 +22,7 @@ from etchmark.errors import UserError
 from etchmark.registry.store import Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring.samples import SampleScores
-from etchmark.scoring.uncertainty import over_horizon, paired_difference, score
+from etchmark.scoring.uncertainty import SumsOfUnits, over_horizon, paired_difference, score
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import Metric, kind_named, metric
 from etchmark.targets import metric as metric_by_id
@@ -70,7 +70,7 @@ def differences(given: Sequence[Side], split: str, name: str) -> pd.DataFrame:
         UserError: a submission has no scores on the split.
     """
     chosen = metric(name)
-    sums: dict[str, dict[str, np.ndarray]] = {}
+    sums: dict[str, SumsOfUnits] = {}
     units: set[tuple[str, ...]] = set()
     for side in given:
         found = unit_sums(side.entry, split)

@@ -22,7 +22,7 @@ from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.specs import BenchmarkSpec
-from etchmark.targets import kind_of
+from etchmark.targets import Metric, kind_of
 from etchmark.targets import metric as metric_by_id
 
 COLUMNS = (
@@ -58,7 +58,7 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
     return _split_of(tables, split)
 
 
-def unit_sums(entry: Entry, split: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]] | None:
+def unit_sums(entry: Entry, split: str) -> tuple[uncertainty.SumsOfUnits, tuple[str, ...]] | None:
     """Unit sums of a submission and the labels of its units, None if it has none."""
     found = sample_scores(entry, split)
     return None if found is None else (found.sums(), tuple(np.unique(found.units)))
@@ -224,6 +224,8 @@ class Board:
         Those that are not ranked have no resamples and are never chosen.
         """
         chosen = metric_by_id(self.metric)
+        if chosen.pool is not None:
+            return uncertainty.RankRanges(chosen.sign() * self._pooled(chosen))
         found = self._store.sums(
             self.spec.id,
             self.spec.version,
@@ -246,6 +248,26 @@ class Board:
             found[one.submission] if one.submission in paired else None for one in self._briefs
         ]
         return uncertainty.RankRanges(chosen.sign() * uncertainty.bootstrap_many(chosen, given))
+
+    def _pooled(self, chosen: Metric) -> np.ndarray:
+        """Resampled scores of a metric that needs every sample, shape (models, resamples).
+
+        Sums over units are not enough, so the per-sample table of each submission is read.
+        """
+        resampled = np.full((len(self._briefs), uncertainty.RESAMPLES), np.nan)
+        units: list[str] | None = None
+        for row, (brief, ranked) in enumerate(zip(self._briefs, self._ranked, strict=True)):
+            entry = self._extra.get(brief.submission) or self._store.get(brief.submission)
+            scores = None if entry is None or not ranked else sample_scores(entry, self.split)
+            if scores is not None and self.subset:
+                scores = scores.subset(self.subset)
+            if scores is None:
+                continue
+            labels = np.unique(scores.units).tolist()
+            units = units or labels
+            if labels == units:
+                resampled[row] = uncertainty.bootstrap(chosen, scores.sums())
+        return resampled
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -56,7 +56,7 @@ class SampleScores:
         """Predictions, shape (seeds, samples); None unless they are single numbers."""
         return _numbers(self.outcome.outputs.get("prediction"), 2)
 
-    def sums(self) -> dict[str, np.ndarray]:
+    def sums(self) -> uncertainty.SumsOfUnits:
         """Unit sums of every term, shape (seeds, units) each."""
         return uncertainty.unit_sums(self.terms, self.units)
 

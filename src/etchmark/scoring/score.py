@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _metric_score(judged: Metric, sums: Mapping[str, np.ndarray]) -> dict[str, float | None] | None:
+def _metric_score(judged: Metric, sums: uncertainty.SumsOfUnits) -> dict[str, float | None] | None:
     """Value over seeds, interval and spread over seeds; None where it is not finite."""
     per_seed = uncertainty.score(judged, sums)
     value = float(per_seed.mean())
@@ -114,9 +114,8 @@ def fold_scores(metrics: Sequence[str], samples: SampleScores) -> list[FoldScore
     scores = []
     for fold in np.unique(samples.folds):
         member = samples.folds == fold
-        terms = samples.among(member).terms
-        sums = {name: values.sum(axis=1) for name, values in terms.items()}
-        values = {name: _finite(metric(name).of(sums).mean()) for name in metrics}
+        sums = samples.among(member).sums()
+        values = {name: _finite(uncertainty.score(metric(name), sums).mean()) for name in metrics}
         scores.append(FoldScore(fold=int(fold), n=int(member.sum()), values=values))
     return scores
 

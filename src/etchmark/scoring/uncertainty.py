@@ -24,6 +24,10 @@ LEVEL = 0.95
 TAIL = round((1.0 - LEVEL) / 2.0, 12)
 
 
+AT_ONCE = 1 << 20
+"""Draws of single samples that a pooled metric is given at once."""
+
+
 @dataclass(frozen=True)
 class UnitSums:
     """Sums of the terms of all metrics over the samples of each unit, of one split or subset."""
@@ -49,7 +53,25 @@ def resample_counts(units: int, resamples: int = RESAMPLES, seed: int = SEED) ->
     return counts
 
 
-def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> dict[str, np.ndarray]:
+class SumsOfUnits(dict[str, np.ndarray]):
+    """Sums of every term over the samples of each unit, shape (seeds, units) each.
+
+    Beside them stand the terms of single samples, which a pooled metric is made from.
+
+    Args:
+        sums: by name of the term.
+        terms: shape (seeds, samples) each.
+        unit: place of each sample's unit, shape (samples,).
+    """
+
+    def __init__(
+        self, sums: Mapping[str, np.ndarray], terms: Mapping[str, np.ndarray], unit: np.ndarray
+    ) -> None:
+        super().__init__(sums)
+        self.terms, self.unit = terms, unit
+
+
+def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> SumsOfUnits:
     """Sums of every term over the samples of each unit.
 
     Args:
@@ -63,10 +85,31 @@ def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> dict[str, n
     # np.add.reduceat over sorted samples sums in float64 in a fixed order.
     order = np.argsort(index, kind="stable")
     starts = np.searchsorted(index[order], np.arange(len(labels)))
-    return {
+    sums = {
         name: np.add.reduceat(np.atleast_2d(values)[:, order], starts, axis=1)
         for name, values in terms.items()
     }
+    return SumsOfUnits(sums, terms, index)
+
+
+def _pooled(metric: Metric, sums: SumsOfUnits, counts: np.ndarray) -> np.ndarray:
+    """A pooled metric of every resample, shape (seeds, resamples), a few resamples at a time.
+
+    Args:
+        metric: it has ``pool``.
+        sums: of which only the terms of single samples are read.
+        counts: how often each unit is drawn, shape (resamples, units).
+    """
+    if metric.pool is None:
+        raise ValueError(f"{metric.id} is not pooled")
+    names = metric.reads(sums.terms)
+    terms = {name: np.atleast_2d(sums.terms[name]) for name in names if name in sums.terms}
+    size = max(1, AT_ONCE // len(sums.unit))
+    parts = [
+        metric.pool(terms, counts[start : start + size][:, sums.unit])
+        for start in range(0, len(counts), size)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def units_of(sums: Mapping[str, np.ndarray]) -> int:
@@ -74,27 +117,29 @@ def units_of(sums: Mapping[str, np.ndarray]) -> int:
     return next(iter(sums.values())).shape[1]
 
 
-def score(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
+def score(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
     """Score of each seed over all units, shape (seeds,).
 
     Args:
         metric: what is computed.
-        sums: shape (seeds, units) each, from ``unit_sums``.
+        sums: from ``unit_sums``.
     """
+    if metric.pool is not None:
+        return _pooled(metric, sums, np.ones((1, units_of(sums))))[:, 0]
     return metric.of({name: values.sum(axis=1) for name, values in sums.items()})
 
 
-def bootstrap(
-    metric: Metric, sums: Mapping[str, np.ndarray], resamples: int = RESAMPLES
-) -> np.ndarray:
+def bootstrap(metric: Metric, sums: SumsOfUnits, resamples: int = RESAMPLES) -> np.ndarray:
     """Score of every resample, averaged over seeds; shape (resamples,).
 
     Args:
         metric: what is computed.
-        sums: shape (seeds, units) each, from ``unit_sums``.
+        sums: from ``unit_sums``.
         resamples: number of resamples.
     """
     counts = resample_counts(units_of(sums), resamples)
+    if metric.pool is not None:
+        return _pooled(metric, sums, counts).mean(axis=0)
     drawn = {name: sums[name] @ counts.T for name in metric.reads(sums) if name in sums}
     if not drawn:
         return np.full(resamples, np.nan)
@@ -251,11 +296,11 @@ def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray
 
 
 def paired_difference(
-    metric: Metric, first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
+    metric: Metric, first: SumsOfUnits, second: SumsOfUnits
 ) -> tuple[float, float, float]:
     """Score of ``first`` minus ``second`` with its paired 95 % interval.
 
-    Both are unit sums over the same units, shape (seeds, units) each.
+    Both are unit sums over the same units.
     """
     difference = bootstrap(metric, first) - bootstrap(metric, second)
     value = score(metric, first).mean() - score(metric, second).mean()

@@ -175,7 +175,7 @@ class LabelTarget(BaseTarget):
         return self
 
     def check_metrics(self, metrics: Sequence[str]) -> None:
-        for metric in ("log_loss", "calibration_error"):
+        for metric in ("log_loss", "roc_auc", "calibration_error"):
             if metric in metrics and not self.probabilities:
                 raise ValueError(f"the metric {metric} needs probabilities: true")
 

@@ -32,9 +32,21 @@ Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Ids, predictions and integer seeds of some rows of a predictions file."""
 
 
+def not_additive(sums: Sums) -> Array:
+    """``finish`` of a metric that is pooled.
+
+    Raises:
+        TypeError: always.
+    """
+    raise TypeError("a pooled metric cannot be made from sums")
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A metric: identifier, how its unit derives from the target's, direction and definition."""
+    """A metric: identifier, how its unit derives from the target's, direction and definition.
+
+    It is additive, a function of sums of terms over samples, unless it has ``pool``.
+    """
 
     id: str
     title: str
@@ -45,7 +57,11 @@ class Metric:
     """The metric from sums of terms over samples, each of any shape."""
     definition: str
     terms: tuple[str, ...]
-    """Those that ``finish`` reads; one that ends in ``*`` stands for all that begin like it."""
+    """Those that it reads; one that ends in ``*`` stands for all that begin like it."""
+    pool: Callable[[Mapping[str, Array], Array], Array] | None = None
+    """Of a metric that is no function of sums, such as an area under a curve: its values, shape
+    (seeds, resamples), from terms of all samples, shape (seeds, samples) each, and how often each
+    sample is drawn, shape (resamples, samples). ``finish`` is then never asked."""
 
     def unit_for(self, target_unit: str) -> str:
         return target_unit if self.unit is None else self.unit
@@ -69,8 +85,10 @@ class Metric:
         return tuple(dict.fromkeys(read))
 
     def of(self, sums: Sums) -> Array:
-        """The metric from sums of terms, NaN where a term is missing."""
+        """The metric from sums of terms; NaN where a term is missing, or sums are not enough."""
         like = next(iter(sums.values()))
+        if self.pool is not None:
+            return np.full_like(like, np.nan, dtype=np.float64)
         absent = np.full_like(like, np.nan, dtype=np.float64)
         return self.finish({name: sums.get(name, absent) for name in self.reads(sums)})
 

@@ -25,6 +25,7 @@ from etchmark.targets.base import (
     Trivial,
     Truth,
     in_memory,
+    not_additive,
     numbers,
 )
 from etchmark.targets.evidence import Evidence, evidence_of
@@ -33,13 +34,11 @@ SUM_TOLERANCE = 1e-3
 """Probabilities of a sample add up to one within this: what single precision makes of many."""
 LEAST = float(np.finfo(np.float64).eps)
 """Least probability that a class counts with in the logarithmic loss, as in scikit-learn."""
-SHARES = "shares"
-"""Column of the per-sample table that holds probabilities."""
 BINS = 15
 """Bins of equal width in which confidence is compared with accuracy."""
-HIT, TRUE, PREDICTED, GAP = "hit_", "true_", "predicted_", "gap_"
+HIT, TRUE, PREDICTED, SHARE, GAP = "hit_", "true_", "predicted_", "share_", "gap_"
 """Prefixes of terms: of each class, whether it was predicted rightly, is the label, and was
-predicted; of each bin, confidence minus accuracy of a sample that falls into it."""
+predicted, and its probability; of each bin, confidence minus accuracy of a sample in it."""
 
 
 def _of_classes(s: Sums, prefix: str) -> Array:
@@ -82,6 +81,45 @@ def _log_loss(s: Sums) -> Array:
 
 def _calibration_error(s: Sums) -> Array:
     return np.abs(_of_classes(s, GAP)).sum(axis=0) / s["n"]
+
+
+def _roc_auc(terms: Mapping[str, Array], drawn: Array) -> Array:
+    classes = sorted(name.removeprefix(SHARE) for name in terms if name.startswith(SHARE))
+    areas = np.stack(
+        [area_under_curve(terms[SHARE + name], terms[TRUE + name], drawn) for name in classes]
+    )
+    return _mean_where(areas, ~np.isnan(areas))
+
+
+def area_under_curve(score: Array, positive: Array, drawn: Array) -> Array:
+    """Area under the receiver operating characteristic of every seed and resample.
+
+    The probability that a positive sample scores higher than a negative one, ties counted half
+    (Hanley & McNeil, Radiology 143 (1982) 29, DOI 10.1148/radiology.143.1.7063747).
+
+    Args:
+        score: shape (seeds, samples).
+        positive: 1 where the sample is positive, else 0, shape (seeds, samples).
+        drawn: how often each sample is drawn, shape (resamples, samples).
+
+    Returns:
+        Shape (seeds, resamples); NaN where only one side is drawn, or there is no score.
+    """
+    areas = np.full((len(score), len(drawn)), np.nan)
+    for seed, (values, member) in enumerate(zip(score, positive, strict=True)):
+        if np.isnan(values).any():
+            continue
+        order = np.argsort(values, kind="stable")
+        starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))
+        both = [
+            np.add.reduceat(drawn[:, order] * side[order], starts, axis=1)
+            for side in (member, 1 - member)
+        ]
+        below = both[1].cumsum(axis=1) - both[1] / 2
+        pairs = both[0].sum(axis=1) * both[1].sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            areas[seed] = np.where(pairs > 0, (both[0] * below).sum(axis=1) / pairs, np.nan)
+    return areas
 
 
 METRICS = (
@@ -131,6 +169,17 @@ METRICS = (
         ("sum_log_loss", "n"),
     ),
     Metric(
+        "roc_auc",
+        "Area under the ROC curve",
+        "1",
+        True,
+        not_additive,
+        "mean over classes, each against the rest, of P(p of a member > p of another); needs"
+        " probabilities",
+        (f"{SHARE}*", f"{TRUE}*"),
+        _roc_auc,
+    ),
+    Metric(
         "calibration_error",
         "Expected calibration error",
         "1",
@@ -163,16 +212,18 @@ def label_terms(
         terms[PREDICTED + name] = is_predicted.astype(np.float64)
         terms[HIT + name] = (is_true & is_predicted).astype(np.float64)
     absent = np.full(len(truth), np.nan)
+    terms |= {SHARE + name: absent for name in classes}
     terms["sum_log_loss"] = absent
     gaps = [absent] * BINS
     if shares is not None:
         whole = shares / shares.sum(axis=1, keepdims=True)
+        terms |= {SHARE + name: whole[:, place] for place, name in enumerate(classes)}
         of_truth = whole[np.arange(len(truth)), truth]
         terms["sum_log_loss"] = -np.log(np.clip(of_truth, LEAST, 1.0))
         confidence = whole.max(axis=1)
         # Bins are open below and closed above, so that 1 falls into the last one.
-        place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-        gaps = [np.where(place == number, confidence - correct, 0.0) for number in range(BINS)]
+        bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+        gaps = [np.where(bins == number, confidence - correct, 0.0) for number in range(BINS)]
     return terms | {f"{GAP}{number:02d}": gap for number, gap in enumerate(gaps)}
 
 
@@ -185,7 +236,9 @@ class LabelKind(TargetKind):
         return "number" if target.probabilities else "text"
 
     def term_names(self, target: Any) -> tuple[str, ...]:
-        classes = [prefix + name for name in target.classes for prefix in (TRUE, PREDICTED, HIT)]
+        classes = [
+            prefix + name for name in target.classes for prefix in (TRUE, PREDICTED, HIT, SHARE)
+        ]
         gaps = [f"{GAP}{number:02d}" for number in range(BINS)]
         return ("n", "correct", *classes, "sum_log_loss", *gaps)
 
@@ -270,10 +323,8 @@ class LabelKind(TargetKind):
     def column_type(self, name: str) -> pa.DataType | None:
         if name in ("target", "prediction"):
             return pa.string()
-        if name == SHARES:
-            return pa.list_(pa.float32())
         own = name in ("n", "correct", "sum_log_loss")
-        return pa.float64() if own or name.startswith((HIT, TRUE, PREDICTED, GAP)) else None
+        return pa.float64() if own or name.startswith((HIT, TRUE, PREDICTED, SHARE, GAP)) else None
 
 
 def _are_shares(values: np.ndarray) -> np.ndarray:
@@ -308,14 +359,12 @@ def _measure(values: np.ndarray, job: Job) -> Outcome:
     classes = job.target.classes
     labels = _labels(job.truth.values, job)
     truth, shares = _places(labels, classes), None
-    outputs: dict[str, np.ndarray] = {}
     if job.target.probabilities:
         shares = values.astype(np.float64)
-        outputs[SHARES] = shares
         predicted = shares.argmax(axis=2)
     else:
         predicted = _places(values, classes)
-    outputs["prediction"] = np.array(classes, dtype=object)[predicted]
+    names = np.array(classes, dtype=object)[predicted]
     per_seed = [
         label_terms(truth, places, classes, None if shares is None else shares[seed])
         for seed, places in enumerate(predicted)
@@ -324,7 +373,7 @@ def _measure(values: np.ndarray, job: Job) -> Outcome:
     return Outcome(
         terms={name: np.stack([terms[name] for terms in per_seed]) for name in per_seed[0]},
         labels={"target": labels.astype(object)},
-        outputs=outputs,
+        outputs={"prediction": names},
         evidence=evidence_of(truth, predicted, evidence),
         trivial=_most_frequent(truth, job),
     )
