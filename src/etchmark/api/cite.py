@@ -30,14 +30,14 @@ def bibtex(catalog: Catalog, name: str) -> str:
     head = name.partition("@")[0]
     if head in catalog.benchmark_names():
         spec = catalog.benchmark(name)
-        prints = {track: one.fingerprint for track, one in spec.tracks.items()}
+        prints = {name: track.fingerprint for name, track in spec.tracks.items()}
         own = _own(catalog, "benchmark", spec.id, spec.version, spec.title, prints)
         cited = [*spec.citations, *catalog.dataset(spec.dataset).citations]
     elif name in catalog.dataset_names():
         dataset = catalog.dataset(name)
         folder = catalog.dataset_folder(name)
         released = {config: frozen_fingerprint(folder, config) for config in dataset.configs}
-        prints = {config: one for config, one in released.items() if one}
+        prints = {config: value for config, value in released.items() if value}
         own = _own(catalog, "dataset", dataset.name, dataset.version, dataset.title, prints)
         cited = dataset.citations
     else:
@@ -45,7 +45,7 @@ def bibtex(catalog: Catalog, name: str) -> str:
         raise unknown("benchmark or dataset", name, known)
     entries = [own]
     keys: dict[str, int] = {}
-    for paper in dict.fromkeys((one.title, one.doi, one.url) for one in cited):
+    for paper in dict.fromkeys((work.title, work.doi, work.url) for work in cited):
         citation = Citation(title=paper[0], doi=paper[1], url=paper[2])
         key = _key(citation)
         keys[key] = keys.get(key, 0) + 1

@@ -53,10 +53,10 @@ def _card(card: object) -> ModelCard:
 
 
 @contextmanager
-def _as_file(given: object, benchmark: Benchmark) -> Iterator[Path]:
+def _as_file(predictions: object, benchmark: Benchmark) -> Iterator[Path]:
     """A predictions file; a table is written to one, so that there is one way to every score."""
-    if isinstance(given, str | os.PathLike):
-        yield Path(given)
+    if isinstance(predictions, str | os.PathLike):
+        yield Path(predictions)
         return
     from etchmark import files
     from etchmark.predictions import incoming
@@ -66,7 +66,7 @@ def _as_file(given: object, benchmark: Benchmark) -> Iterator[Path]:
     with files.temporary_folder() as folder:
         path = folder / "predictions.parquet"
         with named(path, incoming.NAME):
-            incoming.write(given, request_of(benchmark), path)
+            incoming.write(predictions, request_of(benchmark), path)
             yield path
 
 

@@ -331,7 +331,7 @@ class Hub(ABC):
         """The stored submission whose id is, or begins with, a text; what may be withdrawn."""
 
     @abstractmethod
-    def withdraw(self, found: Found) -> Withdrawn:
+    def withdraw(self, submission: Found) -> Withdrawn:
         """Remove a submission from the registry; what it superseded stands again."""
 
     @abstractmethod

@@ -154,10 +154,10 @@ class LocalHub(LocalReader):
         self.store.require_writable()
         return to_withdraw(self.store, submission)
 
-    def withdraw(self, found: Found) -> Withdrawn:
+    def withdraw(self, submission: Found) -> Withdrawn:
         from etchmark.submission.withdrawal import withdraw
 
-        return withdraw(self.store, found)
+        return withdraw(self.store, submission)
 
     def evaluate(self, model: str, benchmark: str | Benchmark, request: RunRequest) -> Evaluation:
         from etchmark.api import running

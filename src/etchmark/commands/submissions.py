@@ -81,20 +81,20 @@ def withdraw(
     Its predictions file goes with it unless another submission has the same one.
     """
     hub = LocalHub()
-    found = hub.to_withdraw(submission)
+    match = hub.to_withdraw(submission)
     named = (
-        f"{found.short}, {plain(found.name)} on {found.benchmark}@{found.version}, track"
-        f" {found.track}, protocol {found.protocol}"
+        f"{match.short}, {plain(match.name)} on {match.benchmark}@{match.version}, track"
+        f" {match.track}, protocol {match.protocol}"
     )
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
             raise UserError(f"withdraw {named}: nobody can be asked here; add --yes if it is meant")
         if not typer.confirm(f"withdraw {named}?", err=True):
             raise UserError("nothing was withdrawn")
-    withdrawn = hub.withdraw(found)
+    withdrawn = hub.withdraw(match)
     print(f"withdrew {named}")
-    if withdrawn.again is not None:
-        print(f"{withdrawn.again.submission[:12]} of the same name stands on the board again")
+    if withdrawn.restored is not None:
+        print(f"{withdrawn.restored.submission[:12]} of the same name stands on the board again")
     if withdrawn.removed:
         print("its predictions file was removed")
     if withdrawn.kept:

@@ -266,8 +266,8 @@ def _difference(ours: Any, theirs: Any, where: str = "") -> tuple[str, str, str]
         return None
     else:
         return None if ours == theirs else (where, _short(ours), _short(theirs))
-    found = (_difference(one, other, name) for name, one, other in parts)
-    return next((one for one in found if one), None)
+    differences = (_difference(mine, other, name) for name, mine, other in parts)
+    return next((difference for difference in differences if difference), None)
 
 
 def _short(value: Any) -> str:
@@ -285,10 +285,10 @@ def _alike(ours: Any, theirs: Any) -> bool:
         return bool(ours.equals(theirs))
     if depth == 0:
         return _close(ours.to_numpy(), theirs.to_numpy())
-    parts = [one.combine_chunks() for one in (ours, theirs)]
+    parts = [column.combine_chunks() for column in (ours, theirs)]
     if not parts[0].value_lengths().equals(parts[1].value_lengths()):
         return False
-    mine, other = (one.flatten().to_numpy(zero_copy_only=False) for one in parts)
+    mine, other = (part.flatten().to_numpy(zero_copy_only=False) for part in parts)
     # Errors over the horizon are kept in single precision.
     return bool(np.allclose(mine, other, rtol=1e-6, atol=1e-12, equal_nan=True))
 

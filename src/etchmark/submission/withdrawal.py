@@ -15,13 +15,13 @@ from etchmark.submission.submit import earlier
 class Withdrawn:
     """A submission that is no longer in the registry."""
 
-    found: Found
-    again: ResultRecord | None
-    """What it superseded, which stands on the board again."""
+    submission: Found
+    restored: ResultRecord | None
+    """The submission that it superseded, which stands on the board again."""
     removed: int
-    """Predictions files that no other submission names, and that went with it."""
+    """Number of predictions files that were removed: no other submission names them."""
     kept: int
-    """Predictions files that others name too, or of a record that cannot be read."""
+    """Number of predictions files that were kept, or were missing: others may name them."""
 
 
 def to_withdraw(store: Store, text: str) -> Found:
@@ -30,42 +30,45 @@ def to_withdraw(store: Store, text: str) -> Found:
     Raises:
         UserError: there is none or several, or it is a reviewed record.
     """
-    wanted = text.strip().lower()
-    found = store.find(wanted) if len(wanted) >= MIN_PREFIX else []
-    if len(found) > 1:
-        listing = "; ".join(f"{one.short} {one.name} ({one.track})" for one in found[:5])
-        raise UserError(f"submission {text!r}: {len(found)} begin so ({listing}); give more of it")
-    if not found:
+    prefix = text.strip().lower()
+    matches = store.find(prefix) if len(prefix) >= MIN_PREFIX else []
+    if len(matches) > 1:
+        listing = "; ".join(f"{match.short} {match.name} ({match.track})" for match in matches[:5])
+        raise UserError(
+            f"submission {text!r}: {len(matches)} begin so ({listing}); give more of it"
+        )
+    if not matches:
         raise UserError(
             f"submission {text[:64]!r}: there is none in {store.home}; give an id or at least its"
             f" first {MIN_PREFIX} characters (`etchmark leaderboard BENCHMARK --all --json` has"
             " them)"
         )
-    (one,) = found
-    if one.origin == REVIEWED:
+    (match,) = matches
+    if match.origin == REVIEWED:
         raise UserError(
-            f"submission {one.short} ({one.name}) is a reviewed record and would be taken in again;"
-            f" remove its files from leaderboard/results/{one.benchmark} by a pull request"
+            f"submission {match.short} ({match.name}) is a reviewed record and would be taken in"
+            f" again; remove its files from leaderboard/results/{match.benchmark} by a pull request"
         )
-    return one
+    return match
 
 
-def withdraw(store: Store, found: Found) -> Withdrawn:
-    """Remove a submission for good, with its predictions file if no other one names it.
+def withdraw(store: Store, submission: Found) -> Withdrawn:
+    """Remove a submission for good, with its predictions file unless another one names it.
 
-    The row goes first: whatever moment the process dies at, at most a file is left that nothing
+    The row is removed first: whenever the process dies, at most a file is left over that no row
     names.
     """
-    entry = store.get(found.submission)
+    entry = store.get(submission.submission)
     record = None if entry is None else entry.record
     before: list[ResultRecord] = []
     if record is not None and record.outcome == "ok":
         same = sorted(
-            [record, *earlier(store, record)], key=lambda one: (one.created, one.submission)
+            [record, *earlier(store, record)],
+            key=lambda record: (record.created, record.submission),
         )
         before = same[:-1] if same[-1] == record else []
     hashes = [] if record is None else record.fingerprints.predictions
-    store.remove(found.submission)
+    store.remove(submission.submission)
     removed = store.remove_predictions(hashes)
     kept = len(hashes) - len(removed)
-    return Withdrawn(found, before[-1] if before else None, len(removed), kept)
+    return Withdrawn(submission, before[-1] if before else None, len(removed), kept)

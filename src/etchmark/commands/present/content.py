@@ -14,26 +14,26 @@ from etchmark.text import one_line, print_json
 def show(name: str, as_json: bool) -> None:
     """Whatever has this name: ``ID[@VERSION]``, a dataset, ``<baseline>[/<variant>]``."""
     hub = LocalHub()
-    found = hub.find(name)
+    declared = hub.find(name)
     if as_json:
-        print_json(found.model_dump(mode="json", by_alias=True))
-    elif isinstance(found, BenchmarkSpec):
-        _show_benchmark(hub, found)
-    elif isinstance(found, DatasetSpec):
-        _show_dataset(hub, found)
+        print_json(declared.model_dump(mode="json", by_alias=True))
+    elif isinstance(declared, BenchmarkSpec):
+        _show_benchmark(hub, declared)
+    elif isinstance(declared, DatasetSpec):
+        _show_dataset(hub, declared)
     else:
-        _show_baseline(found)
+        _show_baseline(declared)
 
 
 def show_fingerprints(name: str, as_json: bool) -> None:
     """What to write into a benchmark's YAML once its data are released."""
-    found = LocalHub().fingerprints(name)
+    data = LocalHub().fingerprints(name)
     if as_json:
-        print_json({"tracks": found.tracks, "target_fingerprint": found.target})
+        print_json({"tracks": data.tracks, "target_fingerprint": data.target})
         return
-    for track, value in found.tracks.items():
+    for track, value in data.tracks.items():
         print(f"tracks.{track}.fingerprint: {value}")
-    print(f"target_fingerprint: {found.target}")
+    print(f"target_fingerprint: {data.target}")
 
 
 def _show_baseline(card: BaselineCard) -> None:
