@@ -46,6 +46,14 @@ def _volumes() -> Samples:
     return _cells("microstructure", dimensions=3)
 
 
+def _tensors() -> Samples:
+    """Volumes with an isotropic stiffness."""
+    cells = _volumes()
+    fraction = cells.inputs["microstructure"].mean(axis=(1, 2, 3))
+    stiffness = bounds.stiffness("self_consistent", fraction, cells.inputs["contrast"])
+    return _samples(dict(cells.inputs), stiffness)
+
+
 def _images() -> Samples:
     return _cells("microstructure", dimensions=2)
 
@@ -128,6 +136,9 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     ],
     "same_paper_mean": [({}, _alloys)],
     "stepper": [({**TRAINING, "conserving": True, "width": 4, "blocks": 1}, _frames)],
+    "tensor_bounds": [({"scheme": "voigt"}, _tensors)],
+    "tensor_cnn3d": [({**SMALL, "views": 2}, _tensors)],
+    "tensor_two_point": [({"lags": [1, 2], "degree": 2}, _tensors)],
     "training_mean": [({}, _frames), ({}, _images)],
     "two_point_statistics": [
         ({"head": "micrograph-linear", "max_lag": 3}, _micrographs),
