@@ -130,7 +130,7 @@ $(EVOXELS)/.ready: $(READY)
 	@touch $@
 
 results: setup
-	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections spinodal-forecast spinodal-forecast-10 grain-growth-forecast grain-growth-forecast-10; do $(BIN)/etchmark results run $$benchmark || exit; done
+	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections composite-stiffness-tensor spinodal-forecast spinodal-forecast-10 grain-growth-forecast grain-growth-forecast-10; do $(BIN)/etchmark results run $$benchmark || exit; done
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) $(CORE_VENV) .cache runs dist

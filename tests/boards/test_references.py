@@ -145,7 +145,7 @@ def test_every_committed_line_of_a_model_names_its_track() -> None:
         for line in spec.reference_lines
         if line.model is not None
     ]
-    assert len(lines) == 19
+    assert len(lines) == 22
     for spec, line in lines:
         assert line.model is not None
         assert line.track == content.model(line.model).uses[spec.id]
