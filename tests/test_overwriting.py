@@ -235,7 +235,7 @@ def test_a_reviewed_record_that_was_edited(
     command("submit", path, "toy-line", *HOLDOUT, "--name", "first", "--export", out).fine()
     command("results", "add", out).fine()
     command("results", "add", out).fine()
-    (record,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    (record,) = (toy_content / "leaderboard" / "results" / "toy-line@1").glob("*.json")
     edited = json.loads(record.read_bytes())
     edited["card"]["title"] = "A title that a reviewer corrected"
     record.write_text(json.dumps(edited), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -268,6 +269,40 @@ def test_a_result_record_round_trips() -> None:
 def test_records_that_contradict_themselves(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ResultRecord.model_validate(RECORD | change)
+
+
+def test_what_a_record_does_not_say_is_absent_from_its_json() -> None:
+    record = ResultRecord.model_validate(RECORD)
+    dumped = json.loads(record.model_dump_json(by_alias=True))
+    optional = {"claims", "role", "flags", "interval_method", "artefact"}
+    assert not optional & dumped.keys()
+    older = ResultRecord.model_validate({**RECORD, "schema": 1})
+    assert json.loads(older.model_dump_json(by_alias=True))["schema"] == 1
+    assert all(getattr(record, key) is None for key in optional)
+
+
+NEW_KEYS = {
+    "role": "oracle",
+    "flags": [],
+    "interval_method": "percentile-bootstrap",
+    "artefact": {"sha256": SHA, "bytes": 7},
+}
+
+
+@pytest.mark.parametrize("key", NEW_KEYS)
+def test_keys_of_schema_2(key: str) -> None:
+    value = {**RECORD, "schema": 2, key: NEW_KEYS[key]}
+    record = ResultRecord.model_validate(value)
+    assert ResultRecord.model_validate_json(record.model_dump_json(by_alias=True)) == record
+    dumped = json.loads(record.model_dump_json(by_alias=True))
+    assert (dumped["schema"], dumped[key]) == (2, NEW_KEYS[key])
+    with pytest.raises(ValidationError, match=f"schema 1 has no {key}"):
+        ResultRecord.model_validate({**value, "schema": 1})
+
+
+def test_a_record_of_a_later_schema_is_refused() -> None:
+    with pytest.raises(ValidationError, match="schema"):
+        ResultRecord.model_validate({**RECORD, "schema": 3})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

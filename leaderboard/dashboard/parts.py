@@ -15,7 +15,8 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
-from etchmark import files, settings
+from etchmark import files
+from etchmark.api import open_hub
 from etchmark.boards import curves as curve_frame
 from etchmark.boards.references import reference_values as resolved
 from etchmark.boards.standings import Board, Where, level_with_first
@@ -132,17 +133,9 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _open(home: str, inode: int, results: tuple[tuple[str, int, int, int], ...]) -> Store:
-    return Store()
-
-
 def open_store() -> Store:
-    """The registry; opened anew when the hub folder or the reviewed results have changed."""
-    home = settings.home()
-    folder = content_root() / "leaderboard" / "results"
-    results = tuple((str(path), *_stamp(path)) for path in sorted(folder.glob("*/*")))
-    return _open(str(home), _stamp(home / "registry.sqlite")[0], results)
+    """The registry, shared by all sessions until the hub or the reviewed results change."""
+    return open_hub().store
 
 
 def show_left_out(store: Store) -> None:

@@ -283,7 +283,11 @@ class Catalog:
         return spec
 
     def benchmark(self, name: str) -> BenchmarkSpec:
-        """The benchmark ``ID`` or ``ID@VERSION``; another version than the current is an error."""
+        """The benchmark ``ID``, or ``ID@VERSION``, which may be a superseded version.
+
+        Raises:
+            UserError: there is no such benchmark or version, or its file is not valid.
+        """
         identifier, _, version = name.partition("@")
         if identifier not in self.benchmark_names():
             raise unknown("benchmark", identifier, self.benchmark_names())
@@ -294,9 +298,24 @@ class Catalog:
                 f"{path}: id is {spec.id!r} but the file is {identifier!r}; make them agree"
             )
         if version and version != str(spec.version):
+            return self._superseded(spec, version)
+        return spec
+
+    def _superseded(self, current: BenchmarkSpec, version: str) -> BenchmarkSpec:
+        """An earlier version of a benchmark, from ``benchmarks/old/<id>@<n>.yaml``."""
+        path = self.root / "benchmarks" / "old" / f"{current.id}@{version}.yaml"
+        if not version.isdecimal() or not path.is_file():
             raise UserError(
-                f"benchmark {identifier!r} is at version {spec.version} here, not {version};"
-                f" use {spec.key} or install the release that holds {name}"
+                f"benchmark {current.id!r} is at version {current.version} here, not {version};"
+                f" use {current.key} or install the release that holds {current.id}@{version}"
+            )
+        spec = read_record(path, BenchmarkSpec)
+        if spec.key != path.stem:
+            raise UserError(f"{path}: holds {spec.key}, not {path.stem}; make them agree")
+        if spec.version >= current.version:
+            raise UserError(
+                f"{path}: does not come before version {current.version}, which"
+                f" benchmarks/{current.id}.yaml holds; raise the version there"
             )
         return spec
 

@@ -2,6 +2,7 @@
 
 ========================  =====================================================================
 ``ETCHMARK_HOME``         hub folder: built data, downloads, registry (default: the user's cache)
+``ETCHMARK_REGISTRY``     URL of a PostgreSQL database for the registry (default: in the hub folder)
 ``ETCHMARK_CONTENT``      folder that holds ``datasets/``, ``benchmarks/`` and ``baselines/``
 ``ETCHMARK_MIRROR``       folder of upstream files, ``<host>/<owner>/<repo>/<commit>/<path>``
 ``ETCHMARK_REMOTE``       base URL that serves built datasets, ``<base>/<dataset>/<config>/<file>``
@@ -73,6 +74,12 @@ def home() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("etchmark"))
+
+
+def registry() -> str | None:
+    """URL of the registry's database; None if it is a file in the hub folder."""
+    refuse_in_model()
+    return _text("ETCHMARK_REGISTRY")
 
 
 def content() -> Path | None:

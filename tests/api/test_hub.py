@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -269,3 +270,26 @@ def test_the_shared_hub_is_opened_again_when_reviewed_results_change(toy_content
     (folder / "note.txt").write_text("changed")
     assert api.open_hub() is not opened
     assert isinstance(first, api.Hub)
+
+
+def test_asking_for_the_shared_hub_looks_at_no_file_of_results(
+    toy_content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = toy_content / "leaderboard" / "results" / "toy-line@1"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(5):
+        (folder / f"note-{number}.txt").write_text("note")
+    api.open_hub()
+    opened = api.open_hub()
+    looked_at: list[Path] = []
+    original = Path.stat
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **more: looked_at.append(path) or original(path, **more)
+    )
+    listed: list[Path] = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(Path(path)) or scan(path))
+    assert api.open_hub() is opened
+    assert folder in looked_at
+    assert folder not in listed
+    assert not [path for path in looked_at if path.suffix == ".txt"]

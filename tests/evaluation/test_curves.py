@@ -254,7 +254,7 @@ def test_a_share_gets_no_other_samples_than_drawn(
 def test_the_campaign_measures_them(line: Path, toy_content: Path, command: Any) -> None:
     said = command("results", "run", "toy-line", "--only", "line", "--protocol", "holdout").fine()
     assert "line holdout: curve size at 0.85: mae " in said
-    (path,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-line@1").glob("*.json")
     assert {curve.name for curve in read_record(path).curves} == {"size", "degree"}
 
 
@@ -266,7 +266,7 @@ def test_what_a_stranger_says_of_curves_is_not_taken_over(
     command(*EVALUATE, "--curves", "--export", out)
     shutil.move(line, tmp_path / "line")
     command("results", "add", out).fine()
-    (path,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-line@1").glob("*.json")
     record = read_record(path)
     assert (record.status, record.curves) == ("scored", [])
 

@@ -33,7 +33,7 @@ from etchmark.catalog import catalog
 from etchmark.data import building, loading
 from etchmark.data.loading import load_benchmark
 from etchmark.predictions import write_parts
-from etchmark.registry.store import LOCAL, Store
+from etchmark.registry.store import LOCAL, Store, read_record
 from etchmark.registry.tables import Entry
 from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard
 from etchmark.submission import preview
@@ -694,8 +694,8 @@ def test_claims_are_shown_apart_from_what_was_measured(
     text = path.read_text().replace('"fit_seconds": null', '"fit_seconds": 0.125')
     path.write_text(text.replace('"hardware": null', '"hardware": "a pocket calculator"'))
     command("results", "add", export).fine()
-    (submission,) = (toy_content / "leaderboard" / "results" / BENCHMARK).glob("*.json")
-    app = fine(start(benchmark=BENCHMARK, model=submission.stem[:12]))
+    (submission,) = (toy_content / "leaderboard" / "results" / f"{BENCHMARK}@1").glob("*.json")
+    app = fine(start(benchmark=BENCHMARK, model=read_record(submission).submission[:12]))
     assert "**Claimed by the submitter, not measured here**" in [one.value for one in app.markdown]
 
     tables = [one.value for one in app.dataframe if "what" in one.value.columns]

@@ -49,15 +49,16 @@ def content(folder: Path, count: int) -> list[tuple[str, Path]]:
         text["id"] = name
         path = folder / "benchmarks" / f"{name}.yaml"
         path.write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
-        made.append((name, ROOT / "leaderboard" / "results" / card.stem))
+        results = ROOT / "leaderboard" / "results" / f"{card.stem}@{text['version']}"
+        made.append((name, results))
     return made
 
 
 def entries(benchmark: str, results: Path, count: int, seed: int) -> Iterator[Entry]:
     """Submissions like the reviewed ones, each with errors stretched by a factor of its own."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    found = [read_record(path) for path in sorted(results.glob("*.json"))]
-    found = [(one, results / f"{one.submission}.parquet") for one in found if one.outcome == "ok"]
+    found = [(read_record(path), path) for path in sorted(results.glob("*.json"))]
+    found = [(one, path.with_suffix(".parquet")) for one, path in found if one.outcome == "ok"]
     tables = {one.submission: pq.read_table(path) for one, path in found}
     for number in range(count):
         record, _ = found[number % len(found)]

@@ -79,7 +79,7 @@ def _bad(statement: str) -> Callable[[Path], object]:
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "newer schema": lambda path: _set_record(path, lambda record: record.update(schema=7)),
     "newer schema, digests kept": _bad(
-        "update submissions set record = replace(record, '\"schema\":1', '\"schema\":2')"
+        "update submissions set record = replace(record, '\"schema\":2', '\"schema\":12')"
         " where id = BAD"
     ),
     "unknown key": lambda path: _set_record(path, lambda record: record.update(mood="good")),

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etchmark.errors import UserError
-from etchmark.registry import reviewed
+from etchmark.registry import layout, reviewed
 from etchmark.registry.identity import submission_id
 from etchmark.registry.store import Store, read_record
 from etchmark.specs import ResultRecord
@@ -38,7 +38,7 @@ def folder(toy_content, toy_predictions, command, home, tmp_path) -> Path:
         command("submit", file, *SUBMIT, "--name", name, "--export", export).fine()
         command("results", "add", export).fine()
     shutil.rmtree(home)
-    return toy_content / "leaderboard" / "results" / "toy-line"
+    return toy_content / "leaderboard" / "results" / "toy-line@1"
 
 
 def paths(folder: Path) -> dict[str, Path]:
@@ -269,8 +269,7 @@ def _as_if_submitted(**change: object) -> Callable[[Path], None]:
     def edit(path: Path) -> None:
         _value(**change)(path)
         value = json.loads(path.read_text())
-        old = value["submission"]
-        new = value["submission"] = submission_id(
+        value["submission"] = submission_id(
             f"{value['benchmark']}@{value['benchmark_version']}",
             value["track"],
             value["protocol"],
@@ -278,9 +277,16 @@ def _as_if_submitted(**change: object) -> Callable[[Path], None]:
             value["name"],
         )
         path.write_text(json.dumps(value, indent=2))
-        for file in (path, path.with_suffix(".parquet")):
-            file.rename(file.with_stem(new))
-        _index(path.parent, lambda text: text.replace(old, new))
+        record = ResultRecord.model_validate(value)
+        moved = layout.path_of(path.parents[1], record)
+        table = path.with_suffix(".parquet")
+        digest = hashlib.sha256(table.read_bytes()).hexdigest()
+        _index(path.parent, lambda text: text.replace(f"{digest}  {table.name}\n", ""))
+        moved.parent.mkdir(exist_ok=True)
+        path.rename(moved)
+        table.rename(moved.with_suffix(".parquet"))
+        with (moved.parent / reviewed.INDEX).open("a") as index:
+            index.write(f"{digest}  {moved.stem}.parquet\n")
 
     return edit
 

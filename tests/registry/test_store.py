@@ -59,9 +59,9 @@ def test_a_submission_is_read_back_as_it_was_stored(submitted, home):
     assert Store().newest(0) == []
     board = ("toy-line", 1, "holdout")
     assert Store().records(*board, name="mine") == [record]
-    assert Store().records(*board, naming=[sha256]) == [record]
+    assert Store().records(*board, predictions=[sha256]) == [record]
     assert Store().records(*board, name="other") == []
-    assert Store().records(*board, naming=[sha256, "0" * 64]) == []
+    assert Store().records(*board, predictions=[sha256, "0" * 64]) == []
     assert Store().records("toy-line", 1, "folds", name="mine") == []
 
 

@@ -15,7 +15,7 @@ RUN = ("results", "run", "toy-line")
 
 
 def _results(content):
-    folder = content / "leaderboard" / "results" / "toy-line"
+    folder = content / "leaderboard" / "results" / "toy-line@1"
     return sorted((one.name, one.protocol) for one in map(read_record, folder.glob("*.json")))
 
 

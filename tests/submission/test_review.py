@@ -47,7 +47,7 @@ def _results(content: Path) -> list[str]:
 def test_a_good_export_is_accepted(exported, toy_content, command):
     said = command("results", "check", exported).fine().splitlines()
     record = read_record(exported / "record.json")
-    path = toy_content / "leaderboard" / "results" / "toy-line" / f"{record.submission}.json"
+    path = toy_content / "leaderboard/results/toy-line@1/mine--features--holdout.json"
     assert said == [
         "ok: mine on toy-line@1, holdout",
         "track features, status scored",
@@ -76,7 +76,7 @@ def test_a_baselines_export_is_scored_and_what_it_measured_elsewhere_is_claimed(
     assert said[3].startswith("kept as claims, not measured here: cost (fit_seconds, ")
     stated = read_record(folder / "record.json")
     command("results", "add", folder, "--baseline").fine()
-    (path,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-line@1").glob("*.json")
     record = read_record(path)
     assert (record.status, record.cost, record.environment) == ("scored", Cost(), None)
     assert record.claims is not None
@@ -87,7 +87,7 @@ def test_a_baselines_export_is_scored_and_what_it_measured_elsewhere_is_claimed(
 def test_what_the_hub_ran_is_not_replaced_by_a_file(toy_content, command, tmp_path):
     folder = _evaluated(command, tmp_path / "run")
     command("results", "run", "toy-line", "--protocol", "folds").fine()
-    (path,) = (toy_content / "leaderboard" / "results" / "toy-line").glob("*.json")
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-line@1").glob("*.json")
     before = path.read_bytes()
     said = command("results", "check", folder, "--baseline").fine()
     assert "results add: refused" in said
@@ -106,9 +106,9 @@ def test_an_added_row_shows_on_a_fresh_hub(exported, toy_content, command):
     said = command("results", "add", exported).fine()
     written = Path(said.removeprefix("wrote ").strip())
     record = read_record(exported / "record.json")
-    folder = toy_content / "leaderboard" / "results" / "toy-line"
-    assert written == folder / f"{record.submission}.json"
-    table = f"{record.submission}.parquet"
+    folder = toy_content / "leaderboard" / "results" / "toy-line@1"
+    assert written == folder / "mine--features--holdout.json"
+    table = "mine--features--holdout.parquet"
     assert sorted(path.name for path in folder.iterdir()) == ["SHA256SUMS", written.name, table]
     assert (folder / "SHA256SUMS").read_text() == f"{files.sha256_of(folder / table)}  {table}\n"
     (row,) = json.loads(command("leaderboard", "toy-line", "--json").fine())
@@ -279,7 +279,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a card with an unknown key": (_set("card", "prize", to=1), "card.prize: unknown key"),
     "a card with a script": (_set("card", "code", to="javascript:alert(1)"), "card.code"),
     "a name of two lines": (_set("name", to="a\nb"), "name"),
-    "another schema": (_set("schema", to=2), "schema"),
+    "another schema": (_set("schema", to=3), "schema"),
     "a time that is not UTC": (_set("created", to="2026-01-01T00:00:00+02:00"), "UTC"),
     "a negative cost": (_set("cost", "fit_seconds", to=-1.0), "cost.fit_seconds"),
     "a failed record": (

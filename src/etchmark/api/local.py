@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -185,6 +185,20 @@ class LocalHub(LocalReader):
 
         return review.add(self.catalog, folder, replace=replace, into=into, baseline=baseline)
 
+    def migrate_results(self, into: Path | None = None) -> list[tuple[Path, Path]]:
+        """Give results of the older layout their readable names; old and new path of each."""
+        from etchmark.registry import reviewed
+
+        return reviewed.migrate(reviewed.results_to_write(self.catalog, into))
+
+    def rescore(
+        self, benchmark: str, *, version: int | None = None, into: Path | None = None
+    ) -> Iterator[str]:
+        """Records of the current version from those of an older one; a line for each."""
+        from etchmark.submission import rescore
+
+        return rescore.rescore(self.catalog, benchmark, version=version, into=into)
+
     def run_baselines(
         self,
         benchmark: str,
@@ -228,7 +242,8 @@ def open_hub() -> LocalHub:
     """The hub of this machine, shared by all who ask until its folder or its content changes.
 
     It is another object once the registry was replaced or the reviewed results have changed: these
-    are taken into the registry when it is opened.
+    are taken into the registry when it is opened. Only the folders of results are looked at here,
+    not the files, of which there may be tens of thousands: writing a record changes its folder.
     """
     from etchmark import settings
     from etchmark.api.content import stamp
@@ -236,7 +251,8 @@ def open_hub() -> LocalHub:
 
     home, root = settings.home(), content_root()
     results = root / "leaderboard" / "results"
-    reviewed = tuple((str(path), *stamp(path)) for path in sorted(results.glob("*/*")))
+    folders = sorted(path for path in results.glob("*") if path.is_dir())
+    reviewed = tuple((str(path), *stamp(path)) for path in (results, *folders))
     return _hub(str(home), stamp(home / REGISTRY_FILES[0])[0], str(root), reviewed)
 
 

@@ -59,6 +59,28 @@ def add(
     print(f"wrote {plain(str(path))}")
 
 
+@results_app.command("migrate", cls=Working)
+def migrate(into: IntoOpt = None) -> None:
+    """Give results of the older layout their readable file names; no byte of them changes."""
+    moved = LocalHub().migrate_results(into)
+    for old, new in moved:
+        print(f"{plain(old.parent.name)}/{old.name[:12]}… is {plain(new.parent.name)}/{new.name}")
+    print(f"moved {len(moved)} records")
+
+
+@results_app.command("rescore", cls=Working)
+def rescore(
+    benchmark: BenchmarkArg,
+    version: Annotated[
+        int | None, typer.Option("--from", help="older version (default: the one before)")
+    ] = None,
+    into: IntoOpt = None,
+) -> None:
+    """Make the records of a benchmark's new version from those of an older one, without a run."""
+    for line in LocalHub().rescore(benchmark, version=version, into=into):
+        print(one_line(line), flush=True)
+
+
 @results_app.command("run", cls=Working)
 def run(
     benchmark: BenchmarkArg,

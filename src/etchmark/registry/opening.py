@@ -1,4 +1,4 @@
-"""Opening a registry that another user, another version of etchmark or a read-only disk holds."""
+"""Opening a registry file that another user or a read-only disk holds."""
 
 from __future__ import annotations
 
@@ -9,28 +9,11 @@ import sqlite3
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Table, inspect, select, update
-from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
-
-from etchmark.errors import UserError
 from etchmark.files import REFUSED, temporary_root
-from etchmark.registry.tables import (
-    LOCAL,
-    UNREADABLE,
-    Base,
-    BriefRow,
-    MetaRow,
-    SubmissionRow,
-    SumsRow,
-    record_of,
-    selected_by,
-)
 
 COPYING_ATTEMPTS = 20
 Stamp = tuple[tuple[int, int, int] | None, ...]
@@ -139,109 +122,3 @@ def _backed_up(source: Path, target: Path) -> bool:
     except sqlite3.OperationalError:
         return False
     return True
-
-
-def make_tables(engine: Engine, path: Path) -> None:
-    """Make the tables, or fit those that another version of etchmark made to this one.
-
-    A column that is missing is added and filled from the records; tables that are made from
-    records are dropped, to be made again. Columns of a newer version stay.
-
-    Raises:
-        UserError: it is another program's database, or holds no records.
-    """
-    ours = Base.metadata.tables
-    known = _columns(engine)
-    if known and not set(known) & set(ours):
-        raise UserError(
-            f"{path}: is another program's database; move it or set ETCHMARK_HOME to another folder"
-        )
-    lacking = {name: set(table.columns.keys()) - known.get(name, set()) for name, table in
-               ours.items()}  # fmt: skip
-    if not any(lacking.values()):
-        return
-    if SubmissionRow.__tablename__ in known and {"id", "record"} & lacking["submissions"]:
-        raise UserError(
-            f"{path}: the registry cannot be used (its submissions have no id or no record); move"
-            " that file or set ETCHMARK_HOME to another folder"
-        )
-    with engine.connect() as connection:
-        # Kept in the file; set only once it is known to be ours.
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    with engine.connect() as connection:
-        # Another process may be making them at this moment.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        _fit(connection)
-        connection.commit()
-
-
-def _columns(bind: Engine | Connection) -> dict[str, set[str]]:
-    found = inspect(bind)
-    return {
-        name: {column["name"] for column in found.get_columns(name)}
-        for name in found.get_table_names()
-    }
-
-
-def _fit(connection: Connection) -> None:
-    known = _columns(connection)
-    for row in (BriefRow, SumsRow, MetaRow):
-        table = Base.metadata.tables[row.__tablename__]
-        if not set(table.columns.keys()) <= known.get(table.name, set()):
-            connection.exec_driver_sql(f'DROP TABLE IF EXISTS "{table.name}"')
-    submissions = Base.metadata.tables[SubmissionRow.__tablename__]
-    there = known.get(submissions.name)
-    missing = [] if there is None else [one for one in submissions.columns if one.name not in there]
-    for column in missing:
-        # Without NOT NULL: what cannot be filled stays empty.
-        plain = column._copy()
-        plain.nullable, plain.index = True, None
-        text = CreateColumn(plain).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f'ALTER TABLE "{submissions.name}" ADD COLUMN {text}')
-    if missing:
-        _fill(connection, submissions, [column.name for column in missing])
-    for table in Base.metadata.tables.values():
-        connection.execute(CreateTable(table, if_not_exists=True))
-        for index in table.indexes:
-            connection.execute(CreateIndex(index, if_not_exists=True))
-
-
-def _fill(connection: Connection, table: Table, names: Iterable[str]) -> None:
-    """Fill added columns from the records, as far as these can be read."""
-    for key, text in list(connection.execute(select(table.c.id, table.c.record))):
-        values: dict[str, Any] = {"origin": LOCAL}
-        with suppress(*UNREADABLE):
-            values |= selected_by(record_of(text))
-        wanted = {name: values[name] for name in names if name in values}
-        if wanted:
-            connection.execute(update(table).where(table.c.id == key).values(wanted))
-
-
-def foreign_column(engine: Engine) -> str | None:
-    """A column of a newer version that rows written by this one would lack, None if none is."""
-    found = inspect(engine)
-    for name, table in Base.metadata.tables.items():
-        for column in found.get_columns(name) if found.has_table(name) else ():
-            needed = not column["nullable"] and column["default"] is None
-            if needed and column["name"] not in table.columns:
-                return f"{name}.{column['name']}"
-    return None
-
-
-def drop_foreign_columns(engine: Engine) -> None:
-    """Make every table of a private copy again with the columns that this version knows."""
-    with engine.begin() as connection:
-        for name, table in Base.metadata.tables.items():
-            if not inspect(connection).has_table(name):
-                continue
-            names = ", ".join(f'"{one}"' for one in table.columns.keys())  # noqa: SIM118
-            for index in table.indexes:
-                connection.exec_driver_sql(f'DROP INDEX IF EXISTS "{index.name}"')
-            connection.exec_driver_sql(f'ALTER TABLE "{name}" RENAME TO "foreign {name}"')
-            connection.execute(CreateTable(table))
-            for index in table.indexes:
-                connection.execute(CreateIndex(index))
-            connection.exec_driver_sql(
-                f'INSERT OR IGNORE INTO "{name}" ({names}) SELECT {names} FROM "foreign {name}"'  # noqa: S608
-            )
-            connection.exec_driver_sql(f'DROP TABLE "foreign {name}"')

@@ -1,107 +1,67 @@
 """The folder of reviewed results: ``leaderboard/results`` of a checkout, or of a wheel.
 
-A folder per benchmark holds ``<id>.json`` and ``<id>.parquet`` of each submission, and a file
-``SHA256SUMS`` with the digest of every table: one line each, in the order of names, so that
-changes to different records merge. ``sha256sum --check SHA256SUMS`` reads it as well, and
-``sha256sum *.parquet`` writes it. Content from before there was an index has none.
+A folder per version of a benchmark holds a record and a table of each submission under readable
+names (``layout``), and a file ``SHA256SUMS`` with the digest of every table: one line each, in the
+order of names, so that changes to different records merge. ``sha256sum --check SHA256SUMS`` reads
+it as well, and ``sha256sum *.parquet`` writes it. Content from before there was an index has none.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from etchmark import files, settings
-from etchmark.catalog import Catalog, content_root, explain
+from etchmark.catalog import Catalog, content_root
 from etchmark.errors import UserError
+from etchmark.registry import layout
 from etchmark.registry.identity import id_of
+from etchmark.registry.layout import (
+    INDEX,
+    digests,
+    misplaced,
+    path_of,
+    record_files,
+    records_in,
+    write_index,
+)
+from etchmark.registry.records import MAX_RECORD_BYTES, read_record
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
 from etchmark.specs import BenchmarkSpec, ResultRecord
 
-INDEX = "SHA256SUMS"
-MAX_RECORD_BYTES = 16 << 20
-MAX_COUNT = 2**63 - 1
-MAX_SECONDS = 1e12
-"""About 30,000 years."""
-MAX_FLOPS = 1e30
-_LINE = re.compile(r"([0-9a-f]{64})  ([0-9a-f]{64}\.parquet)")
+_LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9_][a-z0-9._-]*\.parquet)")
+__all__ = [
+    "HUB_RAN",
+    "INDEX",
+    "MAX_RECORD_BYTES",
+    "Plan",
+    "alone",
+    "digests",
+    "folders",
+    "migrate",
+    "names",
+    "plan",
+    "read_all",
+    "read_index",
+    "read_record",
+    "read_reviewed",
+    "results_of",
+    "results_to_write",
+    "write",
+    "write_index",
+]
 HUB_RAN = ("run", "verified")
 """Statuses of which this hub measured the cost itself."""
 
 
 # --- reading -----------------------------------------------------------------------------------
-
-
-def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
-    """A result record from its JSON file.
-
-    Raises:
-        UserError: it cannot be read, is larger than ``max_bytes`` or no valid record.
-    """
-    try:
-        if path.stat().st_size > max_bytes:
-            raise UserError(f"{path}: is too large for a result record")
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        record = ResultRecord.model_validate_json(content)
-        # The validator takes the last of two equal keys, and numbers that are none where a value
-        # is of any kind; somebody who reads the file sees something else.
-        json.loads(
-            content,
-            object_pairs_hook=_each_key_once,
-            parse_constant=_finite,
-            parse_float=_finite,
-        )
-    except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}; it is no valid result record") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {error}; it is no valid result record") from None
-    for name, value, limit in _limited(record):
-        if (value or 0) > limit:
-            raise UserError(f"{path}: {name} is more than a board can hold; correct it")
-    if record.outcome == "ok" and record.reason is not None:
-        raise UserError(f"{path}: reason belongs to a run that failed; remove it")
-    return record
-
-
-def _limited(record: ResultRecord) -> Iterator[tuple[str, float | None, float]]:
-    """Every count and duration that a record states or claims: its place, value and limit."""
-    stated = [("", record.cost, record.curves)]
-    if record.claims is not None:
-        stated.append(("claims.", record.claims.cost, record.claims.curves))
-    for where, cost, curves in stated:
-        for name in ("parameters", "peak_memory_bytes"):
-            yield f"{where}cost.{name}", getattr(cost, name), MAX_COUNT
-        for name in ("fit_seconds", "predict_seconds", "feature_seconds", "seconds_each"):
-            yield f"{where}cost.{name}", getattr(cost, name), MAX_SECONDS
-        yield f"{where}cost.flops", cost.flops, MAX_FLOPS
-        for at, curve in enumerate(curves):
-            for number, point in enumerate(curve.points):
-                yield f"{where}curves.{at}.points.{number}.samples", point.samples, MAX_COUNT
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"duplicate key {twice[:40]!r}")
-
-
-def _finite(text: str) -> None:
-    if not math.isfinite(float(text)):
-        raise ValueError(f"{text[:40]} is no finite number")
 
 
 def read_index(folder: Path) -> dict[str, str] | None:
@@ -129,29 +89,45 @@ def read_index(folder: Path) -> dict[str, str] | None:
     return index
 
 
-def _records(folder: Path, below: str = "") -> list[Path]:
-    """Record files, without the temporary files of writers and the locks of editors."""
-    paths = folder.glob(f"{below}*.json")
-    return sorted(path for path in paths if not path.name.startswith("."))
-
-
 def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | UserError]:
     """Every reviewed record with its per-sample table, or why a file is left out."""
-    for folder in sorted({path.parent for path in _records(results, "*/")}):
+    paths = [
+        path.relative_to(results).as_posix()
+        for folder in folders(results)
+        for path in records_in(folder)
+    ]
+    for _, read in read_some(results, paths):
+        yield read
+
+
+def read_some(
+    results: Path, paths: Iterable[str]
+) -> Iterator[tuple[str, tuple[ResultRecord, bytes | None] | UserError]]:
+    """Some reviewed records by their paths below the results folder; see ``read_all``.
+
+    Of a folder whose index cannot be read all records are left out, in one message.
+    """
+    for name, group in groupby(sorted(paths), lambda path: path.partition("/")[0]):
+        folder = results / name
         try:
             index = read_index(folder)
         except UserError as error:
-            yield error
+            yield name, error
             continue
-        spec = _benchmark_of(folder)
-        for path in _records(folder):
+        spec = benchmark_of(folder)
+        for path in group:
             try:
-                yield read_reviewed(path, index, spec)
+                yield path, read_reviewed(results / path, index, spec)
             except UserError as error:
-                yield error
+                yield path, error
 
 
-def _benchmark_of(folder: Path) -> BenchmarkSpec | None:
+def folders(results: Path) -> list[Path]:
+    """Those that hold reviewed records."""
+    return sorted({path.parent for path in results.glob("*/*.json") if path.name[0] != "."})
+
+
+def benchmark_of(folder: Path) -> BenchmarkSpec | None:
     """The benchmark of a folder of results; None where the content around it lacks it."""
     root = folder.absolute().parents[2]
     if results_of(root) != folder.absolute().parent:
@@ -203,9 +179,9 @@ def read_reviewed(
         UserError: record or table is damaged, or was changed by other means than a review.
     """
     record = read_record(path)
-    if record.submission != path.stem:
-        raise UserError(f"{path}: the file is not named after its submission")
     _check_origin(path, record, spec)
+    if fault := misplaced(path, record):
+        raise UserError(f"{path}: {fault}")
     if record.outcome != "ok":
         return record, None
     table = path.with_suffix(".parquet")
@@ -239,7 +215,7 @@ def _content(path: Path) -> bytes:
 def names(results: Path) -> set[str]:
     """Names of all models with a reviewed record."""
     found = set()
-    for path in _records(results, "*/"):
+    for path in (path for folder in folders(results) for path in records_in(folder)):
         try:
             found.add(read_record(path).name)
         except UserError:
@@ -299,22 +275,37 @@ class Plan:
 
 def plan(results: Path, record: ResultRecord) -> Plan:
     """See ``Plan``."""
-    folder = results / record.benchmark
-    path = folder / f"{record.submission}.json"
-    others = [(other, read_record(other)) for other in _records(folder)]
-    older = [(other, old) for other, old in others if other == path or _same_place(old, record)]
-    present = any(
-        other == path and old.model_copy(update={"created": record.created}) == record
+    path = path_of(results, record)
+    others = record_files(results, record.benchmark, record.benchmark_version)
+    read = [(other, read_record(other)) for other in others]
+    older = [(other, old) for other, old in read if other == path or _same_place(old, record)]
+    present = [
+        other
         for other, old in older
+        if old.submission == record.submission
+        and old.model_copy(update={"created": record.created}) == record
+    ]
+    return Plan(
+        path=present[0] if present else path,
+        present=bool(present),
+        older=[other for other, _ in older],
+        obstacle=_obstacle(path, record, older),
     )
-    ran = [other for other, old in older if old.status in HUB_RAN]
-    obstacle = None
-    if ran and record.status not in HUB_RAN:
-        obstacle = (
-            f"{ran[0]}: is a run of {record.name!r} by this hub, which no predictions file"
-            " replaces; choose another name, or run it again with `etchmark results run --again`"
-        )
-    return Plan(path, present, [other for other, _ in older], obstacle)
+
+
+def _obstacle(
+    path: Path, record: ResultRecord, older: list[tuple[Path, ResultRecord]]
+) -> str | None:
+    for other, old in older:
+        if other == path and not _same_place(old, record):
+            return f"{other}: holds the record of {old.name!r}; choose another name"
+        if old.status in HUB_RAN and record.status not in HUB_RAN:
+            return (
+                f"{other}: is a run of {record.name!r} by this hub, which no predictions file"
+                " replaces; choose another name, or run it again with `etchmark results run"
+                " --again`"
+            )
+    return None
 
 
 def _same_place(old: ResultRecord, new: ResultRecord) -> bool:
@@ -354,30 +345,33 @@ def write(results: Path, record: ResultRecord, samples: bytes | None, *, replaci
             )
         path = planned.path
         table = path.with_suffix(".parquet")
-        gone = [other for other in planned.older if other != path]
-        index = read_index(path.parent)
-        if index is None:
-            index = digests(path.parent)
+        index = _index_of(path.parent)
         if samples is not None:
             files.write_bytes(table, samples)
             index[table.name] = hashlib.sha256(samples).hexdigest()
             write_index(path.parent, index)
         files.write_text(path, record.model_dump_json(by_alias=True, indent=2) + "\n")
-        for other in gone:
-            other.unlink()
-            other.with_suffix(".parquet").unlink(missing_ok=True)
-            index.pop(other.with_suffix(".parquet").name, None)
-        if gone:
-            write_index(path.parent, index)
+        for other in planned.older:
+            if other != path:
+                _remove(other)
     return path
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """The index that a folder without one would have."""
-    return {path.name: files.sha256_of(path) for path in sorted(folder.glob("*.parquet"))}
+def migrate(results: Path) -> list[tuple[Path, Path]]:
+    """See ``layout.migrate``; nobody else writes meanwhile."""
+    with alone(results):
+        return layout.migrate(results)
 
 
-def write_index(folder: Path, index: Mapping[str, str]) -> None:
-    """Write the digests of a folder's tables, one line each in the order of names."""
-    lines = [f"{index[name]}  {name}\n" for name in sorted(index)]
-    files.write_text(folder / INDEX, "".join(lines))
+def _index_of(folder: Path) -> dict[str, str]:
+    index = read_index(folder)
+    return digests(folder) if index is None else index
+
+
+def _remove(path: Path) -> None:
+    """Remove a record, then its table, then the digest of that."""
+    table, index = path.with_suffix(".parquet"), _index_of(path.parent)
+    path.unlink()
+    table.unlink(missing_ok=True)
+    if index.pop(table.name, None) is not None:
+        write_index(path.parent, index)

@@ -1,7 +1,8 @@
 """Tables of the registry, and what goes into a row and comes out of it.
 
-Boards read briefs and sums; both are made from a submission and can be made again. What comes out
-of a row is checked: another version of etchmark, another program or a bad disk may have written it.
+Submissions are the only table that matters: all others are made from it and can be made again.
+Boards read briefs and sums. What comes out of a row is checked: another version of etchmark,
+another program or a bad disk may have written it (``contents`` checks a brief).
 """
 
 from __future__ import annotations
@@ -10,20 +11,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Annotated, Any, NotRequired, cast, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from typing_extensions import TypedDict
 
 from etchmark.catalog import explain
 from etchmark.registry.digests import VERSION, brief, unit_sums
 from etchmark.scoring.uncertainty import UnitSums
-from etchmark.specs import Count, Identifier, ModelName, ResultRecord, Status, TrainingData
+from etchmark.specs import ResultRecord
 
 LOCAL, REVIEWED = "local", "reviewed"
 MIN_PREFIX = 4
@@ -58,7 +57,7 @@ class SubmissionRow(Base):
 
 
 class BriefRow(Base):
-    """What boards show of a submission; made from it, and made anew when its form changes."""
+    """What boards show of a submission; made again when its form or the record changes."""
 
     __tablename__ = "briefs"
     __table_args__ = (Index("briefs_of_board", "benchmark", "version", "protocol"),)
@@ -74,7 +73,20 @@ class BriefRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     outcome: Mapped[str] = mapped_column(String(16))
     created: Mapped[datetime]
+    record_bytes: Mapped[int]
+    """Size of the record it was made from: where the record has another, the brief is stale."""
+    curves: Mapped[int]
+    """How many curves the record holds."""
     content: Mapped[str] = mapped_column(Text)
+
+
+class PredictionRow(Base):
+    """A predictions file that a submission was scored from."""
+
+    __tablename__ = "predictions"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
 
 
 class SumsRow(Base):
@@ -91,11 +103,29 @@ class SumsRow(Base):
     content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class ReviewedRow(Base):
+    """A reviewed record that was taken in, and what its file was like then."""
+
+    __tablename__ = "reviewed_files"
+
+    path: Mapped[str] = mapped_column(String(512), primary_key=True)
+    """Below the results folder."""
+    id: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(Text)
+    """Changes with the file, its table, the digest in the index or the benchmark."""
+
+
 class MetaRow(Base):
+    """What the registry remembers of itself, such as which reviewed records it holds."""
+
     __tablename__ = "meta"
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[str] = mapped_column(Text)
+
+
+DERIVED = (SumsRow, PredictionRow, BriefRow)
+"""Tables that are made from the submissions; each has the submission's ``id``."""
 
 
 @dataclass(frozen=True)
@@ -143,33 +173,8 @@ def brief_of(entry: Entry) -> Brief:
 
 def rows_of(entry: Entry) -> list[Base]:
     """All that is stored of a submission."""
-    return [submission_row(entry), *digest_rows(entry)]
-
-
-def digest_rows(entry: Entry) -> list[Base]:
-    record = entry.record
-    rows: list[Base] = [
-        BriefRow(
-            **selected_by(record),
-            form=VERSION,
-            status=record.status,
-            content=json.dumps(brief(record)),
-        )
-    ]
-    rows += [
-        SumsRow(
-            id=record.submission,
-            split=one.split,
-            subset=one.subset,
-            term=term,
-            units=one.units,
-            seeds=len(values),
-            content=values.astype("<f8").tobytes(),
-        )
-        for one in (() if entry.samples is None else unit_sums(entry.samples))
-        for term, values in zip(one.terms, one.values, strict=True)
-    ]
-    return rows
+    submission = submission_row(entry)
+    return [submission, *digest_rows(entry, submission.record)]
 
 
 def submission_row(entry: Entry) -> SubmissionRow:
@@ -179,6 +184,44 @@ def submission_row(entry: Entry) -> SubmissionRow:
         record=entry.record.model_dump_json(by_alias=True),
         samples=entry.samples,
     )
+
+
+def digest_rows(entry: Entry, text: str) -> list[Base]:
+    """What is made from a submission.
+
+    Args:
+        entry: the submission.
+        text: its record as it is stored.
+    """
+    record = entry.record
+    made: list[Base] = [
+        BriefRow(
+            **selected_by(record),
+            form=VERSION,
+            status=record.status,
+            record_bytes=len(text.encode("utf-8", "surrogateescape")),
+            curves=len(record.curves),
+            content=json.dumps(brief(record)),
+        )
+    ]
+    made += [
+        PredictionRow(sha256=sha256, id=record.submission)
+        for sha256 in sorted(set(record.fingerprints.predictions))
+    ]
+    made += [
+        SumsRow(
+            id=record.submission,
+            split=sums.split,
+            subset=sums.subset,
+            term=term,
+            units=sums.units,
+            seeds=len(values),
+            content=values.astype("<f8").tobytes(),
+        )
+        for sums in (() if entry.samples is None else unit_sums(entry.samples))
+        for term, values in zip(sums.terms, sums.values, strict=True)
+    ]
+    return made
 
 
 def selected_by(record: ResultRecord) -> dict[str, Any]:
@@ -224,30 +267,11 @@ def why_unreadable(text: Any, error: BaseException) -> str:
         schema = json.loads(text)["schema"]
     except UNREADABLE:
         schema = None
-    if isinstance(schema, int) and schema > 1:
+    if isinstance(schema, int) and schema > 2:
         return f"its record has schema {schema}, which this version cannot read; update etchmark"
     said = explain(error) if isinstance(error, ValidationError) else str(error)
     reason = (said.splitlines() or [type(error).__name__])[0]
     return f"{reason[:200]}; submit it again, or remove it with `etchmark withdraw`"
-
-
-def brief_of_row(row: Any) -> Brief:
-    """What boards show of a submission; ValueError or another of UNREADABLE if it is damaged."""
-    for text in (row.track, row.protocol):
-        _check_identifier(text)
-    if row.status not in _STATUSES or row.outcome not in ("ok", "failed"):
-        raise ValueError("its status or outcome is not a known one")
-    return Brief(
-        submission=row.id,
-        track=row.track,
-        protocol=row.protocol,
-        name=_NAME.validate_python(row.name, strict=True),
-        status=row.status,
-        outcome=row.outcome,
-        content=content_of(row.content),
-        origin=origin_of(row.origin),
-        created=moment_of(row.created),
-    )
 
 
 def origin_of(value: Any) -> str:
@@ -255,99 +279,17 @@ def origin_of(value: Any) -> str:
     return REVIEWED if value == REVIEWED else LOCAL
 
 
-def moment_of(text: str) -> datetime:
-    """A stored time: UTC, without saying so.
+def moment_of(stored: str | datetime) -> datetime:
+    """A stored time, UTC without saying so: SQLite keeps it as text.
 
     Raises:
         ValueError: it is no time, or it names a zone.
-        TypeError: it is no text.
+        TypeError: it is neither a time nor text.
     """
-    moment = datetime.fromisoformat(text)
+    moment = stored if isinstance(stored, datetime) else datetime.fromisoformat(stored)
     if moment.tzinfo is not None:
         raise ValueError("its time names a zone")
     return moment
-
-
-class _Numbers(TypedDict):
-    value: float
-    ci_low: NotRequired[float | None]
-    ci_high: NotRequired[float | None]
-    seed_sd: NotRequired[float | None]
-    fold_mean: NotRequired[float | None]
-    fold_sd: NotRequired[float | None]
-
-
-class _Score(TypedDict):
-    n: Count
-    units: Count
-    seeds: Count
-    metrics: dict[str, _Numbers]
-
-
-class _Card(TypedDict):
-    title: str | None
-    training_data: TrainingData
-    tags: list[str]
-
-
-_Amount = Annotated[float, Field(ge=0)]
-
-
-class _Cost(TypedDict):
-    parameters: Count | None
-    fit_seconds: _Amount | None
-    predict_seconds: _Amount | None
-    seconds_each: _Amount | None
-    feature_seconds: _Amount | None
-    flops: _Amount | None
-    peak_memory_bytes: Count | None
-    hardware: str | None
-
-
-class _Claimed(TypedDict, total=False):
-    # In the order of ``Cost``, in which it is shown.
-    fit_seconds: _Amount
-    predict_seconds: _Amount
-    peak_memory_bytes: Count
-    parameters: Count
-    feature_seconds: _Amount
-    seconds_each: _Amount
-    flops: _Amount
-    hardware: str
-
-
-class _Content(TypedDict):
-    """What ``digests.brief`` makes."""
-
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)  # type: ignore[misc]
-
-    card: _Card
-    cost: _Cost
-    claimed: _Claimed | None
-    reason: str | None
-    scores: dict[str, dict[str, _Score]]
-
-
-_CONTENT = TypeAdapter(_Content)
-_NAME = TypeAdapter(ModelName)
-_IDENTIFIER = TypeAdapter(Identifier)
-_STATUSES = frozenset(get_args(Status))
-
-
-@lru_cache(maxsize=1024)
-def _check_identifier(value: Any) -> None:
-    # Kept: thousands of rows share a few tracks and protocols.
-    _IDENTIFIER.validate_python(value, strict=True)
-
-
-def content_of(text: str) -> dict[str, Any]:
-    """``BriefRow.content`` as ``digests.brief`` made it.
-
-    Raises:
-        ValueError: a value is missing or of another type, negative where it cannot be, not finite,
-            or larger than a board can hold.
-    """
-    return cast("dict[str, Any]", _CONTENT.validate_json(text))
 
 
 def sums_of(rows: Sequence[Any], split: str, subset: str) -> UnitSums:

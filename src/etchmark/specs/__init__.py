@@ -41,6 +41,7 @@ from etchmark.specs.content import (
 )
 from etchmark.specs.manifests import DataFile, Manifest
 from etchmark.specs.results import (
+    Artefact,
     Claims,
     Cost,
     Curve,
@@ -50,6 +51,7 @@ from etchmark.specs.results import (
     FoldScore,
     MetricScore,
     ResultRecord,
+    Role,
     SplitScore,
     Status,
     SubsetScore,
@@ -72,6 +74,7 @@ __all__ = [
     "LARGEST",
     "SHA256_PATTERN",
     "ArrayTarget",
+    "Artefact",
     "BaselineCard",
     "BenchmarkSpec",
     "BenchmarkUse",
@@ -107,6 +110,7 @@ __all__ = [
     "Reference",
     "ReferenceLine",
     "ResultRecord",
+    "Role",
     "ScalarTarget",
     "Sha256",
     "SplitName",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
@@ -164,10 +164,31 @@ class Claims(Record):
     curves: list[Curve] = []
 
 
-class ResultRecord(Record):
-    """One submission: who, on what, with which scores, at what cost."""
+Role = Literal["entry", "reference", "oracle", "control", "exploratory"]
+"""What a row is on a board: only entries and references are ranked (see the benchmark's YAML)."""
 
-    schema_: Literal[1] = Field(default=1, alias="schema")
+
+class Artefact(Record):
+    """A fitted model that was kept: a file of the hub, known by its content."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+SINCE_2 = ("role", "flags", "interval_method", "artefact")
+"""Keys that a record of schema 1 does not know."""
+ABSENT_IF_UNKNOWN = ("claims", *SINCE_2)
+"""Keys that are left out of the JSON of a record that has no value for them."""
+
+
+class ResultRecord(Record):
+    """One submission: who, on what, with which scores, at what cost.
+
+    Schema 2 grows by optional keys only. Records of schema 1 are read for ever and keep their
+    bytes; what they do not say is None, which means unknown.
+    """
+
+    schema_: Literal[1, 2] = Field(default=2, alias="schema")
     submission: Sha256
     benchmark: Identifier
     benchmark_version: int
@@ -189,6 +210,14 @@ class ResultRecord(Record):
     environment: Environment | None = None
     claims: Claims | None = None
     """What the submitter states beside the predictions; absent if nothing is claimed."""
+    role: Role | None = None
+    """What the benchmark declared it to be when it ran; absent if it declared nothing."""
+    flags: Annotated[list[Line], Field(max_length=100)] | None = None
+    """Doubts that this hub found; empty if it looked and found none, absent if it did not look."""
+    interval_method: Identifier | None = None
+    """How the intervals of the scores were computed; absent if that is unknown."""
+    artefact: Artefact | None = None
+    """The fitted model, where it was kept."""
     created: datetime
     """UTC; of a submission from outside, when this hub accepted it."""
 
@@ -204,14 +233,18 @@ class ResultRecord(Record):
             raise ValueError("a record of outcome ok has scores and prediction hashes")
         if self.outcome == "failed" and (self.scores or not self.reason):
             raise ValueError("a failed record has a reason and no scores")
+        later = [key for key in SINCE_2 if getattr(self, key) is not None]
+        if self.schema_ == 1 and later:
+            raise ValueError(f"a record of schema 1 has no {later[0]}; it is of schema 2")
         return self
 
     @model_serializer(mode="wrap")
-    def _without_absent_claims(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Records from before there were claims keep their bytes.
+    def _without_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Records from before a key existed keep their bytes.
         dumped = serialize(self)
-        if dumped.get("claims", ...) is None:
-            del dumped["claims"]
+        for key in ABSENT_IF_UNKNOWN:
+            if dumped.get(key, ...) is None:
+                del dumped[key]
         return dumped
 
     def score_of(self, split: str) -> SplitScore | None:

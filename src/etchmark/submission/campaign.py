@@ -15,7 +15,9 @@ from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import CannotRun, UserError
 from etchmark.evaluation.options import Limits, Options
 from etchmark.registry import reviewed
-from etchmark.registry.reviewed import read_record
+from etchmark.registry.layout import record_files
+from etchmark.registry.records import read_record
+from etchmark.specs import BenchmarkSpec
 from etchmark.submission import running
 from etchmark.submission.export import export
 from etchmark.text import one_line
@@ -29,9 +31,13 @@ def models(catalog: Catalog, benchmark: str, only: Sequence[str]) -> Iterator[Mo
             yield source
 
 
-def _done(folder: Path) -> set[tuple[str, str, str]]:
-    records = [read_record(path) for path in sorted(folder.glob("*.json"))]
-    return {(one.name, one.track, one.protocol) for one in records if one.outcome == "ok"}
+def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
+    records = [read_record(path) for path in record_files(results, spec.id, spec.version)]
+    return {
+        (record.name, record.track, record.protocol)
+        for record in records
+        if record.outcome == "ok" and record.benchmark_version == spec.version
+    }
 
 
 def run(
@@ -69,7 +75,7 @@ def run(
     chosen = [pick_protocol(spec, protocol, default=True)] if protocol else list(spec.protocols)
     # Asked before anything runs: hours of work must not end at a folder that may not be written.
     results = None if out else reviewed.results_to_write(catalog, into)
-    done = set() if again or results is None else _done(results / spec.id)
+    done = set() if again or results is None else _done(results, spec)
     found = list(models(catalog, spec.id, only))
     if not found:
         raise UserError(f"no baseline of {spec.id} matches {', '.join(only)}; see `etchmark list`")

@@ -156,7 +156,7 @@ def same_predictions(store: Store, record: ResultRecord) -> list[ResultRecord]:
     place = (record.benchmark, record.benchmark_version, record.protocol)
     return [
         other
-        for other in store.records(*place, naming=hashes)
+        for other in store.records(*place, predictions=hashes)
         if other.name != record.name and other.fingerprints.predictions == hashes
     ]
 

@@ -47,7 +47,8 @@ def to_withdraw(store: Store, text: str) -> Found:
     if match.origin == REVIEWED:
         raise UserError(
             f"submission {match.short} ({match.name}) is a reviewed record and would be taken in"
-            f" again; remove its files from leaderboard/results/{match.benchmark} by a pull request"
+            f" again; remove its files from leaderboard/results/{match.benchmark}@{match.version}"
+            " by a pull request"
         )
     return match
 

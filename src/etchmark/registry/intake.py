@@ -1,0 +1,202 @@
+"""Reviewed records, taken into a registry from the files of a results folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.orm import Session
+
+from etchmark.errors import UserError
+from etchmark.registry import reviewed
+from etchmark.registry.reading import STORED
+from etchmark.registry.tables import (
+    DERIVED,
+    LOCAL,
+    REVIEWED,
+    UNREADABLE,
+    Entry,
+    MetaRow,
+    ReviewedRow,
+    SubmissionRow,
+    entry_of,
+    record_of,
+    rows_of,
+)
+from etchmark.registry.writing import Writer, put
+
+TAKEN, RECOVERED = "reviewed", "recovered"
+"""Keys of what the registry remembers: the files it holds, and the damage it tried to repair."""
+
+
+def take_reviewed(store: Writer, results: Path) -> None:
+    """Bring the reviewed rows of a registry in line with the files, unless these are the same.
+
+    Only files that changed since they were taken in are read.
+    """
+    listing = list_files(results)
+    digest = hashlib.sha256(json.dumps([str(results), listing]).encode()).hexdigest()
+    with Session(store.engine) as session:
+        known = session.get(MetaRow, TAKEN)
+        if known is not None and known.value == digest:
+            return
+        taken = {row.path: row for row in session.scalars(select(ReviewedRow))}
+        # A file is known only as long as its row is there.
+        stored = set(session.scalars(select(SubmissionRow.id)))
+        session.expunge_all()
+    taken = {path: row for path, row in taken.items() if row.id in stored}
+    files = states(results, listing)
+    changed = {path for path, state in files.items() if not _same(taken.get(path), state)}
+    entries = dict(_read(results, changed))
+    # A submission may stand in a file of the older layout as well.
+    by_id = {entry.record.submission: entry for entry in entries.values()}
+    with Session(store.engine) as session:
+        new = [entry for entry in by_id.values() if not _is_stored(session, entry)]
+    # Made before the transaction, which keeps others from writing.
+    rows = [row for entry in new for row in rows_of(entry)]
+    rows += [
+        ReviewedRow(path=path, id=entry.record.submission, state=files[path])
+        for path, entry in entries.items()
+    ]
+    rows.append(MetaRow(key=TAKEN, value=digest))
+    kept = {path: taken[path].id for path in files if path not in changed}
+    here = {*kept.values(), *by_id}
+    stale = [{"gone": path} for path in taken if path not in kept and path not in entries]
+
+    def bring_in_line(session: Session) -> None:
+        reviewed_here = select(SubmissionRow.id).where(SubmissionRow.origin == REVIEWED)
+        for submission in set(session.scalars(reviewed_here)) - here:
+            _retire(store, session, submission)
+        if stale:
+            gone = delete(ReviewedRow).where(ReviewedRow.path == bindparam("gone"))
+            session.connection().execute(gone, stale)
+        put(session, rows)
+
+    store.write(bring_in_line)
+
+
+def _retire(store: Writer, session: Session, submission: str) -> None:
+    """Remove a row whose file is gone; what was submitted here stays, as a local one."""
+    this = SubmissionRow.id == submission
+    row = session.execute(select(*STORED).where(this)).one()
+    if _submitted_here(store, row):
+        session.execute(update(SubmissionRow).where(this).values(origin=LOCAL))
+    else:
+        for table in (*DERIVED, SubmissionRow):
+            session.execute(delete(table).where(table.id == submission))
+
+
+def recover_reviewed(store: Writer, results: Path) -> None:
+    """Take damaged reviewed records in again from their files; tried once for the same ones."""
+    query = select(SubmissionRow.id).where(
+        SubmissionRow.origin == REVIEWED, SubmissionRow.id.in_(list(store.left_out))
+    )
+    with Session(store.engine) as session:
+        damaged = sorted(session.scalars(query))
+        taken, tried = (session.get(MetaRow, key) for key in (TAKEN, RECOVERED))
+        state = json.dumps([taken and taken.value, damaged])
+        if not damaged or (tried and tried.value == state):
+            return
+
+    def forget(session: Session) -> None:
+        session.execute(delete(MetaRow))
+        session.execute(delete(ReviewedRow))
+
+    store.write(forget)
+    take_reviewed(store, results)
+    store.digest_again(damaged)
+    store.write(lambda session: put(session, [MetaRow(key=RECOVERED, value=state)]))
+
+
+def list_files(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times by which a change of reviewed results is seen.
+
+    Paths stay texts and a folder is listed once: it may hold tens of thousands of files.
+    """
+    listing = []
+    for below in folder.iterdir() if folder.is_dir() else ():
+        try:
+            with os.scandir(below) as entries:
+                rows = (_listed(below.name, entry) for entry in entries)
+                listing += [row for row in rows if row is not None]
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return sorted(listing)
+
+
+def _listed(folder: str, entry: os.DirEntry[str]) -> tuple[str, int, int] | None:
+    if entry.name.startswith("."):
+        # Temporary files of a writer, locks of an editor.
+        return None
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        # Removed since the folder was read, or a link to nothing.
+        return None
+    return f"{folder}/{entry.name}", status.st_size, status.st_mtime_ns
+
+
+def states(results: Path, listing: list[tuple[str, int, int]]) -> dict[str, str]:
+    """What each record's row depends on, by its path below the results folder."""
+    stamps = {path: stamp for path, *stamp in listing}
+    around: dict[str, tuple[str, dict[str, str]]] = {}
+    states = {}
+    for path in (path for path in stamps if path.endswith(".json")):
+        folder = path.partition("/")[0]
+        if folder not in around:
+            around[folder] = _around(results / folder)
+        declared, index = around[folder]
+        table = path.removesuffix(".json") + ".parquet"
+        digest = index.get(table.partition("/")[2])
+        states[path] = json.dumps([stamps[path], stamps.get(table), digest, declared])
+    return states
+
+
+def _around(folder: Path) -> tuple[str, dict[str, str]]:
+    """What a folder's records are held to: what its benchmark declares, and the index."""
+    spec = reviewed.benchmark_of(folder)
+    try:
+        index = reviewed.read_index(folder)
+    except UserError as error:
+        return str(error), {}
+    declared = [] if spec is None else [spec.key, spec.target_fingerprint, list(spec.protocols)]
+    tracks = {} if spec is None else {name: one.fingerprint for name, one in spec.tracks.items()}
+    return json.dumps([index is None, declared, tracks]), index or {}
+
+
+def _same(row: ReviewedRow | None, state: str) -> bool:
+    return row is not None and row.state == state
+
+
+def _read(results: Path, paths: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+    """Entries of some files; those that cannot be taken in are named in a warning."""
+    for path, read in reviewed.read_some(results, paths):
+        if isinstance(read, UserError):
+            # One damaged record must not close the whole board.
+            warnings.warn(f"left out: {read}", stacklevel=2)
+        else:
+            yield path, Entry(*read, REVIEWED)
+
+
+def _is_stored(session: Session, entry: Entry) -> bool:
+    query = select(*STORED).where(SubmissionRow.id == entry.record.submission)
+    row = session.execute(query).one_or_none()
+    with suppress(*UNREADABLE):
+        return row is not None and entry_of(row) == entry
+    return False
+
+
+def _submitted_here(store: Writer, row: Any) -> bool:
+    """Whether the predictions of a row are kept here; also where its record is unreadable."""
+    try:
+        hashes = record_of(row.record).fingerprints.predictions
+    except UNREADABLE:
+        return True
+    return bool(hashes) and all(store.prediction_path(sha256).is_file() for sha256 in hashes)

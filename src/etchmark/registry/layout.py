@@ -1,0 +1,134 @@
+"""Names of the files of reviewed results.
+
+``<benchmark>@<version>/<slug>--<track>--<protocol>.json`` and ``.parquet`` beside it. The slug is
+the model's name in lower-case ASCII; where the name cannot be read back from it, eight digits of
+the submission's id follow, so that no two records share a file. The older layout,
+``<benchmark>/<id>.json``, is read for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from etchmark import files
+from etchmark.registry.records import read_record
+from etchmark.specs import ResultRecord
+
+INDEX = "SHA256SUMS"
+MAX_SLUG = 80
+_PLAIN = re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+)*(?:/[a-z0-9_]+(?:-[a-z0-9_]+)*)*")
+_MARKED = re.compile(r"-[0-9a-f]{8}$")
+
+
+def slug(name: str, submission: str) -> str:
+    """A model's name as part of a file name.
+
+    A slash becomes a full stop: ``fcn/small`` is ``fcn.small``.
+
+    Args:
+        name: of the model, as the board shows it.
+        submission: its id, whose first digits tell names apart that look the same in ASCII.
+    """
+    if _PLAIN.fullmatch(name) and len(name) <= MAX_SLUG and not _MARKED.search(name):
+        return name.replace("/", ".")
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"[^a-z0-9_]+", "-", plain.replace("/", "."))[:MAX_SLUG].strip("-")
+    return f"{plain or 'model'}-{submission[:8]}"
+
+
+def stem(record: ResultRecord) -> str:
+    """The name of a record's files, without their endings."""
+    return f"{slug(record.name, record.submission)}--{record.track}--{record.protocol}"
+
+
+def folder_of(results: Path, record: ResultRecord) -> Path:
+    return results / f"{record.benchmark}@{record.benchmark_version}"
+
+
+def path_of(results: Path, record: ResultRecord) -> Path:
+    """Where a record stands in a folder of reviewed results."""
+    return folder_of(results, record) / f"{stem(record)}.json"
+
+
+def misplaced(path: Path, record: ResultRecord) -> str | None:
+    """Why a record does not belong into the file it stands in; None if it does."""
+    if "@" not in path.parent.name:
+        if path.stem == record.submission:
+            return None
+        return "the file is not named after its submission"
+    folder = folder_of(path.parent.parent, record).name
+    if path.parent.name != folder:
+        return f"it belongs into the folder {folder}"
+    return None if path.stem == stem(record) else f"the file is not named {stem(record)}.json"
+
+
+def record_files(results: Path, benchmark: str, version: int) -> Iterator[Path]:
+    """Files of records of a benchmark's version, and of any version in the older layout."""
+    for folder in (results / f"{benchmark}@{version}", results / benchmark):
+        yield from records_in(folder)
+
+
+def records_in(folder: Path) -> list[Path]:
+    """Record files, without the temporary files of writers and the locks of editors."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+
+
+# --- the index of a folder ----------------------------------------------------------------------
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The index that a folder without one would have."""
+    return {path.name: files.sha256_of(path) for path in sorted(folder.glob("*.parquet"))}
+
+
+def write_index(folder: Path, index: dict[str, str]) -> None:
+    """Write the digests of a folder's tables, one line each in the order of names."""
+    lines = [f"{index[name]}  {name}\n" for name in sorted(index)]
+    files.write_text(folder / INDEX, "".join(lines))
+
+
+# --- from the older layout ----------------------------------------------------------------------
+
+
+def migrate(results: Path) -> list[tuple[Path, Path]]:
+    """Give every record of the older layout its readable name; no byte of it changes.
+
+    It can be interrupted and run again: a file leaves its old place only once the new one is whole.
+
+    Args:
+        results: a folder of reviewed results that nobody else writes to meanwhile.
+
+    Returns:
+        Old and new path of each record.
+
+    Raises:
+        UserError: a record cannot be read; those before it are moved.
+    """
+    moved = []
+    for old_folder in sorted(path for path in results.iterdir() if path.is_dir()):
+        if "@" in old_folder.name:
+            continue
+        indexes: dict[Path, dict[str, str]] = {}
+        for old in records_in(old_folder):
+            new = path_of(results, read_record(old))
+            index = indexes.setdefault(new.parent, digests(new.parent))
+            table = old.with_suffix(".parquet")
+            if table.is_file():
+                content = table.read_bytes()
+                new_table = new.with_suffix(".parquet")
+                files.write_bytes(new_table, content)
+                index[new_table.name] = hashlib.sha256(content).hexdigest()
+                write_index(new.parent, index)
+            files.write_bytes(new, old.read_bytes())
+            old.unlink()
+            table.unlink(missing_ok=True)
+            moved.append((old, new))
+        if indexes and not records_in(old_folder):
+            (old_folder / INDEX).unlink(missing_ok=True)
+            if not any(old_folder.iterdir()):
+                old_folder.rmdir()
+    return moved

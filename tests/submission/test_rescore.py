@@ -1,0 +1,184 @@
+"""``results rescore``: the records of a new version, as a run of that version would make them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from etchmark.catalog import Catalog
+from etchmark.errors import UserError
+from etchmark.registry import reviewed
+from etchmark.registry.identity import id_of
+from etchmark.registry.store import read_record
+from etchmark.specs import ResultRecord
+
+Command = Callable[..., Any]
+
+
+def _next_version(content: Path, **change: Any) -> None:
+    """Version 2 of ``toy-line``; version 1 stands in ``benchmarks/old``."""
+    path = content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text())
+    old = content / "benchmarks" / "old" / f"toy-line@{spec['version']}.yaml"
+    old.parent.mkdir(exist_ok=True)
+    path.rename(old)
+    path.write_text(yaml.safe_dump({**spec, "version": spec["version"] + 1, **change}))
+
+
+def _records(content: Path, version: int) -> dict[tuple[str, str], ResultRecord]:
+    folder = content / "leaderboard" / "results" / f"toy-line@{version}"
+    records = [read_record(path) for path in folder.glob("*.json")]
+    return {(record.name, record.protocol): record for record in records}
+
+
+@pytest.fixture
+def content(toy_content: Path, command: Command) -> Path:
+    """Records of ``toy_mean`` on both protocols of version 1."""
+    command("results", "run", "toy-line").fine()
+    return toy_content
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "headline metric": {"primary_metric": "rmse", "metrics": ["rmse", "mae"]},
+    "unit": {"unit_column": "id", "unit_name": "sample"},
+    "both": {"primary_metric": "r2", "unit_column": "id", "unit_name": "sample"},
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_rescored_records_are_those_that_a_run_would_make(
+    content: Path, command: Command, tmp_path: Path, case: str
+) -> None:
+    old = _records(content, 1)
+    _next_version(content, **CHANGES[case])
+    said = command("results", "rescore", "toy-line").fine()
+    assert said.count("toy_mean features") == 2
+    rescored = _records(content, 2)
+    assert _records(content, 1) == old
+    tables = {path.name: path.read_bytes() for path in
+              (content / "leaderboard/results/toy-line@2").glob("*.parquet")}  # fmt: skip
+    shutil.rmtree(content / "leaderboard" / "results" / "toy-line@2")
+    command("results", "run", "toy-line").fine()
+    run = _records(content, 2)
+    assert rescored.keys() == run.keys() == {("toy_mean", "holdout"), ("toy_mean", "folds")}
+    for place, record in run.items():
+        assert rescored[place].scores == record.scores
+        # The predictions are still those of the file that states the old version.
+        assert rescored[place].fingerprints == old[place].fingerprints
+        assert rescored[place].submission == id_of(rescored[place])
+        # What was measured in the old run stays as it was.
+        assert rescored[place].cost == old[place].cost
+        assert rescored[place].created == old[place].created
+    folder = content / "leaderboard" / "results" / "toy-line@2"
+    assert {path.name: path.read_bytes() for path in folder.glob("*.parquet")} == tables
+
+
+def test_both_versions_have_their_board(content: Path, command: Command) -> None:
+    before = json.loads(command("leaderboard", "toy-line", "--json").fine())
+    _next_version(content, primary_metric="rmse")
+    assert json.loads(command("leaderboard", "toy-line", "--json").fine()) == []
+    assert json.loads(command("leaderboard", "toy-line@1", "--json").fine()) == before
+    command("results", "rescore", "toy-line").fine()
+    (row,) = json.loads(command("leaderboard", "toy-line", "--json").fine())
+    assert (row["model"], row["metric"], row["rank"]) == ("toy_mean", "rmse", 1)
+    assert json.loads(command("leaderboard", "toy-line@1", "--json").fine()) == before
+
+
+def test_what_the_new_version_has_is_left_alone(content: Path, command: Command) -> None:
+    _next_version(content, primary_metric="rmse")
+    command("results", "run", "toy-line", "--protocol", "folds").fine()
+    run = _records(content, 2)["toy_mean", "folds"]
+    assert command("results", "rescore", "toy-line").fine().count("wrote") == 1
+    assert _records(content, 2)["toy_mean", "folds"] == run
+    assert command("results", "rescore", "toy-line").fine() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_fingerprint": "0" * 64}, "labels differ from those of toy-line@1"),
+        (
+            {"subsets": {"high": {"title": "high", "column": "a", "above": 0}}},
+            "subsets differ from those of toy-line@1",
+        ),
+    ],
+)
+def test_changed_labels_or_subsets_need_a_run(
+    content: Path, command: Command, change: dict[str, Any], message: str
+) -> None:
+    _next_version(content, **change)
+    said = command("results", "rescore", "toy-line").refusal()
+    assert message in said
+    assert "results run toy-line" in said
+    assert _records(content, 2) == {}
+
+
+def _tracks(content: Path, **change: Any) -> dict[str, Any]:
+    spec = yaml.safe_load((content / "benchmarks" / "toy-line.yaml").read_text())
+    return {**spec["tracks"], "features": {**spec["tracks"]["features"], **change}}
+
+
+def _protocols(content: Path) -> dict[str, Any]:
+    spec = yaml.safe_load((content / "benchmarks" / "toy-line.yaml").read_text())
+    return {**spec["protocols"], "holdout": {**spec["protocols"]["holdout"], "extra_splits": []}}
+
+
+def test_a_record_on_other_inputs_or_splits_is_left_out_and_named(
+    content: Path, command: Command
+) -> None:
+    _next_version(content, protocols=_protocols(content))
+    ran = command("results", "rescore", "toy-line")
+    assert ran.rc == 2
+    assert "toy_mean features holdout: left out: splits of protocol 'holdout' have" in ran.stdout
+    assert "1 records cannot be rescored (toy_mean features holdout)" in ran.stderr
+    assert _records(content, 2).keys() == {("toy_mean", "folds")}
+    _next_version(content, tracks=_tracks(content, inputs=["a"]))
+    ran = command("results", "rescore", "toy-line", "--from", "1")
+    assert ran.rc == 2
+    assert ran.stdout.count("data or inputs of track 'features' have changed") == 2
+
+
+def test_a_damaged_table_is_left_out_and_named(content: Path, command: Command) -> None:
+    _next_version(content, primary_metric="rmse")
+    path = content / "leaderboard/results/toy-line@1/toy_mean--features--folds.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    ran = command("results", "rescore", "toy-line")
+    assert ran.rc == 2
+    assert f"its SHA-256 is not the one in {reviewed.INDEX}" in ran.stdout
+    assert _records(content, 2).keys() == {("toy_mean", "holdout")}
+
+
+# --- superseded versions ------------------------------------------------------------------------
+
+
+def test_a_superseded_version_is_found(toy_content: Path) -> None:
+    first = Catalog(toy_content).benchmark("toy-line")
+    _next_version(toy_content, title="Another")
+    _next_version(toy_content)
+    catalog = Catalog(toy_content)
+    assert catalog.benchmark("toy-line").version == 3
+    assert catalog.benchmark("toy-line@3") == catalog.benchmark("toy-line")
+    assert catalog.benchmark("toy-line@1") == first
+    assert catalog.benchmark("toy-line@2").title == "Another"
+    assert catalog.benchmark_names() == ["toy-fields", "toy-line"]
+    for version in ("4", "0", "../1", "x", "01"):
+        with pytest.raises(UserError, match=r"is at version 3 here, not .*; use toy-line@3"):
+            catalog.benchmark(f"toy-line@{version}")
+
+
+def test_a_superseded_file_is_of_its_name_and_older(toy_content: Path) -> None:
+    _next_version(toy_content)
+    old = toy_content / "benchmarks" / "old"
+    shutil.copy(old / "toy-line@1.yaml", old / "toy-line@7.yaml")
+    with pytest.raises(UserError, match="holds toy-line@1, not toy-line@7; make them agree"):
+        Catalog(toy_content).benchmark("toy-line@7")
+    text = (old / "toy-line@1.yaml").read_text().replace("version: 1", "version: 7")
+    (old / "toy-line@7.yaml").write_text(text)
+    with pytest.raises(UserError, match="does not come before version 2"):
+        Catalog(toy_content).benchmark("toy-line@7")
