@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from dashboard.parts import guarded  # noqa: E402
+from dashboard.page import guarded  # noqa: E402
 
 
 def icon() -> Image.Image:

@@ -38,6 +38,8 @@ CALLED = {"api", "errors", "text", "specs"}
 # Imports of callers that do not fit yet: (module, room). The list only gets shorter.
 BESIDE_API = {("commands.app", "files"), ("commands.main", "files")}
 EXTRAS = ("torch", "timm", "streamlit", "plotly", "dvc")
+# What callers above the engine may import, and nothing else.
+PUBLIC = {"api", "errors", "text", "specs"}
 
 BLOCKED = """
 import sys
@@ -256,3 +258,15 @@ def test_json_of_the_listing(toy_content: Path, command: Callable) -> None:
     assert [one["id"] for one in found["benchmarks"]] == ["toy-fields", "toy-line"]
     assert found["datasets"][0]["configs"] == ["scalar-mini", "fields-mini"]
     assert found["baselines"] == [{"name": "toy_mean", "title": "Mean"}]
+
+
+def test_the_dashboard_imports_the_api_alone() -> None:
+    folder = SOURCE.parents[1] / "leaderboard"
+    beside: dict[str, set[str]] = {}
+    for path in [*folder.glob("app*.py"), *folder.glob("*/**/*.py")]:
+        for module in _imports(path):
+            name = module.removeprefix("etchmark").removeprefix(".")
+            if name and name.partition(".")[0] not in PUBLIC:
+                key = path.relative_to(folder).with_suffix("").as_posix()
+                beside.setdefault(key, set()).add(name)
+    assert beside == {}

@@ -7,173 +7,143 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from dashboard import compare as plots
-from dashboard import parts
+from dashboard import cached, state
+from dashboard.charts.comparison import MAX_GROUPS, difference_plot, error_plot, group_plot
+from dashboard.page import show_figure, show_table
+from dashboard.text import literal, shortened
+from dashboard.views import view_of
+from dashboard.wording import metric_label, metric_title, row_names, with_unit
 
-from etchmark.boards import compare
-from etchmark.boards.compare import Side
-from etchmark.errors import UserError
-from etchmark.registry.store import Store
+from etchmark.api import Comparison, Hub, View, open_hub, relation
 from etchmark.specs import BenchmarkSpec
-from etchmark.targets import metric as metric_by_id
 from etchmark.text import number
 
-MOST = 4
-# Characters of a submission's id in a link. No text may stand alone in a page: it would be shown.
-SHORT = 12
+MAX_MODELS = 4
 
 
-def controls() -> tuple[BenchmarkSpec, dict[str, str]]:
+def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
     first, second, third = st.columns([2, 1, 1])
     with first:
-        spec = parts.choose_benchmark()
+        spec = state.choose_benchmark(hub)
     with second:
-        protocol = parts.choose(
-            st.selectbox, "Protocol", "protocol", list(spec.protocols), spec.headline
-        )
+        protocol = state.choose_protocol(spec)
     with third:
-        metric = parts.choose(
-            st.selectbox, "Metric", "metric", list(spec.metrics), spec.primary_metric
-        )
-    chosen = {"benchmark": spec.id, "protocol": protocol, "metric": metric}
-    # Not looked at here, but still the board's on the way back.
-    if parts.view().get("track") in spec.tracks:
-        chosen["track"] = parts.view()["track"]
-    return spec, chosen
+        metric = state.choose_metric(spec)
+    link = {"benchmark": spec.id, "protocol": protocol, "metric": metric}
+    # Not used here, but kept for the way back to the board.
+    if state.view().get("track") in spec.tracks:
+        link["track"] = state.view()["track"]
+    return spec, link
 
 
-def pick(ranked: pd.DataFrame, chosen: dict[str, str]) -> list[str]:
+def choose_models(ranked: pd.DataFrame, link: state.Link) -> list[str]:
     """Submissions that are compared, best first."""
-    names = parts.row_names(ranked)
-    asked = parts.view().get("models", "").split(",")
-    linked, vain = [], []
+    names = row_names(ranked)
+    asked = state.view().get("models", "").split(",")
+    linked, missing = [], []
     for short in filter(None, asked):
-        found = [one for one in names if len(short) >= 8 and one.startswith(short)]
-        linked += found
-        # Not where another benchmark was picked since.
-        if not found and st.query_params.get("benchmark") == chosen["benchmark"]:
-            vain.append(parts.shortened(short, 20))
-    if vain:
-        st.warning(parts.literal(f"The link names what is not ranked here: {', '.join(vain)}."))
+        matches = state.named_by(short, list(names))
+        linked += matches
+        # Not after another benchmark was chosen: the link was right when it was followed.
+        if not matches and st.query_params.get("benchmark") == link["benchmark"]:
+            missing.append(shortened(short, 20))
+    if missing:
+        st.warning(
+            literal(f"The link names submissions that are not ranked here: {', '.join(missing)}.")
+        )
     picked = st.multiselect(
-        f"Models, up to {MOST}",
+        f"Models, up to {MAX_MODELS}",
         list(names),
-        default=linked[:MOST] or list(names)[:2],
-        max_selections=MOST,
-        key=f"compare-{chosen['benchmark']}-{chosen['protocol']}-{chosen['metric']}",
-        format_func=lambda one: names.get(one) or str(one),
+        default=linked[:MAX_MODELS] or list(names)[:2],
+        max_selections=MAX_MODELS,
+        key=f"compare-{link['benchmark']}-{link['protocol']}-{link['metric']}",
+        format_func=lambda submission: names.get(submission) or str(submission),
     )
-    return [one for one in names if one in picked]
+    return [submission for submission in names if submission in picked]
 
 
-def show_differences(
-    spec: BenchmarkSpec, given: list[Side], split: str, chosen: dict[str, str]
-) -> None:
-    frame = compare.differences(given, split, chosen["metric"])
-    unit = metric_by_id(chosen["metric"]).unit_for(spec.target.unit)
-    st.subheader("By how much they differ", anchor=False)
-    figure = plots.difference_plot(frame, f"difference{'' if unit == '1' else f' / {unit}'}")
-    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="differences")
+def show_differences(hub: Hub, comparison: Comparison) -> None:
+    frame, spec = comparison.differences(), comparison.spec
+    unit = hub.metric(spec, comparison.metric).unit
+    st.subheader("Score differences", anchor=False)
+    show_figure(difference_plot(frame, with_unit("difference", unit)), "differences")
     for row in frame.to_dict("records"):
-        st.markdown(parts.literal(verdict(row, spec)))
-    with st.expander("As a table"):
-        st.dataframe(frame, hide_index=True, key="difference-table")
+        st.markdown(literal(verdict(row, spec)))
+    show_table(frame, "difference-table")
 
 
 def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
     """One line on a pair."""
-    value, low, high = (number(row[one]) for one in ("difference", "ci_low", "ci_high"))
+    value, low, high = (number(row[name]) for name in ("difference", "ci_low", "ci_high"))
     difference = f"{value} ({low} … {high})".replace("-", "−")
-    return f"{compare.relation(row, spec.unit_names)}: {difference}."
+    return f"{relation(row, spec.unit_names)}: {difference}."
 
 
-def show_samples(
-    spec: BenchmarkSpec, given: list[Side], split: str, chosen: dict[str, str]
-) -> None:
+def show_samples(hub: Hub, comparison: Comparison) -> None:
     st.subheader("Sample by sample", anchor=False)
-    names = [side.name for side in given]
-    pairs = [(a, b) for at, a in enumerate(names) for b in names[at + 1 :]]
+    names = comparison.names
+    pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :]]
     pair = pairs[0]
     if len(pairs) > 1:
         pair = st.selectbox(
             "Pair",
             pairs,
-            format_func=lambda one: f"{one[0]}, {one[1]}",
+            format_func=lambda pair: f"{pair[0]}, {pair[1]}",
             key=f"pair-{'-'.join(names)}",
         )
-    found = compare.errors([side for side in given if side.name in pair], split, chosen["metric"])
-    unit = metric_by_id(found.metric).unit_for(spec.target.unit)
-    named = found.metric if unit == "1" else f"{found.metric} / {unit}"
-    figure = plots.error_plot(found.frame, *pair, named)
-    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="errors")
-    closer, alike = found.shares(*pair)
+    errors = comparison.errors(pair)
+    title = metric_title(hub.metric(comparison.spec, errors.metric))
+    show_figure(error_plot(errors.frame, *pair, title), "errors")
+    closer, equal = errors.shares(*pair)
     st.caption(
-        parts.literal(
-            f"{found.metric} of each of {len(found.frame):,} samples. {pair[0]} is closer on"
-            f" {closer:.0%} of them, {pair[1]} on {1 - closer - alike:.0%}; points above the line"
+        literal(
+            f"{errors.metric} of each of {len(errors.frame):,} samples. {pair[0]} is closer on"
+            f" {closer:.0%} of them, {pair[1]} on {1 - closer - equal:.0%}; points above the line"
             f" are samples on which {pair[0]} is better."
         )
     )
-    with st.expander("As a table"):
-        st.dataframe(found.frame, hide_index=True, key="error-table")
+    show_table(errors.frame, "error-table")
 
 
-def show_groups(spec: BenchmarkSpec, given: list[Side], chosen: dict[str, str]) -> None:
-    frame = compare.by_group(spec, given, chosen["protocol"], chosen["metric"])
+def show_groups(hub: Hub, comparison: Comparison) -> None:
+    frame = comparison.by_group()
     if len(frame) < 2:
         return
-    st.subheader("Where each is better", anchor=False)
-    names = [side.name for side in given]
-    figure = plots.group_plot(frame, names, parts.metric_label(spec, chosen["metric"]))
-    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="groups")
-    if len(frame) > plots.MOST_GROUPS:
-        st.caption(f"The plot shows {plots.MOST_GROUPS} of {len(frame)} groups, the table all.")
-    with st.expander("As a table"):
-        st.dataframe(frame, hide_index=True, key="group-table")
+    st.subheader("Scores by group", anchor=False)
+    title = metric_label(hub.metric(comparison.spec, comparison.metric))
+    show_figure(group_plot(frame, comparison.names, title), "groups")
+    if len(frame) > MAX_GROUPS:
+        st.caption(f"The plot shows {MAX_GROUPS} of {len(frame)} groups, the table all of them.")
+    show_table(frame, "group-table")
 
 
-def show_horizon(spec: BenchmarkSpec, given: list[Side], split: str) -> None:
-    frame = compare.horizons(given, split)
-    if frame.empty:
-        return
-    st.subheader("Over the horizon", anchor=False)
-    figure = plots.horizons_plot(frame, spec.target.unit)
-    st.plotly_chart(figure, width="stretch", config=plots.CONFIG, key="horizons")
-    st.caption(f"Bands are 95 % intervals over {spec.unit_names}.")
-    with st.expander("As a table"):
-        st.dataframe(frame, hide_index=True, key="horizon-table")
-
-
-def show(spec: BenchmarkSpec, store: Store, chosen: dict[str, str]) -> None:
-    ranked = parts.standings(
-        spec, store, track=None, protocol=chosen["protocol"], metric=chosen["metric"]
-    ).dropna(subset=["rank"])
+def show(hub: Hub, spec: BenchmarkSpec, link: state.Link) -> None:
+    view = View(link["protocol"], metric=link["metric"])
+    ranked = cached.standings(hub, spec, view).dropna(subset=["rank"])
     if len(ranked) < 2:
-        parts.remember(chosen)
+        state.remember(link)
         st.info("Fewer than two ranked submissions here: there is nothing to compare yet.")
         st.page_link("app_pages/submit.py", label="Submit predictions", icon=":material/upload:")
         return
-    picked = pick(ranked, chosen)
-    parts.remember(chosen | {"models": ",".join(one[:SHORT] for one in picked)})
+    picked = choose_models(ranked, link)
+    shorts = ",".join(submission[: state.SHORT] for submission in picked)
+    state.remember(link | {"models": shorts})
     if len(picked) < 2:
         st.info("Pick at least two models.")
         return
-    entries = [found for one in picked if (found := parts.entry(store, one)) is not None]
-    if len(entries) < 2:
-        raise UserError("a submission was withdrawn or cannot be read; reload the page")
-    given = compare.sides(entries)
-    split = spec.protocols[chosen["protocol"]].split
-    show_differences(spec, given, split, chosen)
-    show_horizon(spec, given, split)
-    show_samples(spec, given, split, chosen)
-    show_groups(spec, given, chosen)
+    comparison = hub.comparison(spec, picked, view)
+    show_differences(hub, comparison)
+    view_of(spec).show_side_by_side(comparison)
+    show_samples(hub, comparison)
+    show_groups(hub, comparison)
 
 
 def main() -> None:
     st.title("Compare", anchor=False)
-    parts.follow_link()
-    spec, chosen = controls()
-    show(spec, parts.open_store(), chosen)
+    state.follow_link()
+    hub = open_hub()
+    spec, link = choose_view(hub)
+    show(hub, spec, link)
 
 
 main()

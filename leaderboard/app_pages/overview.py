@@ -7,74 +7,75 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from dashboard import parts, pictures
+from dashboard import cached, state
+from dashboard.page import guarded, show_left_out
+from dashboard.panels import benchmark_picture
+from dashboard.text import literal, shortened
+from dashboard.wording import first_place
 from streamlit.delta_generator import DeltaGenerator
 
-from etchmark.catalog import catalog
-from etchmark.registry.store import Store
+from etchmark.api import Hub, RecentSubmission, View, open_hub
 from etchmark.specs import BenchmarkSpec
-from etchmark.targets import metric as metric_by_id
 from etchmark.text import number
 
 NEWEST = 8
 IN_A_ROW = 3
-# Models that were run here. No text may stand alone in a page: it would be shown.
+# Status of models that this hub ran. A string alone on a line would be shown on the page.
 RUN = ("run", "verified")
 UNCHECKED = {
-    "scored": "from a predictions file; nobody reran the model",
+    "scored": "from a predictions file; the model was not run here",
     "reported": "as its submitter reports it; nothing was checked",
 }
 
 
 def main() -> None:
-    if set(st.query_params) & set(parts.BOARD_KEYS):
+    if set(st.query_params) & set(state.BOARD_KEYS):
         # A link to a board from when that was the first page.
         st.switch_page("app_pages/leaderboard.py", query_params=dict(st.query_params))
     st.title("etchmark", anchor=False)
     st.markdown(
         "Datasets, benchmarks and a leaderboard for machine learning on material microstructures:"
-        " fixed splits, one harness that scores every model alike, and what the scores do and do"
-        " not prove."
+        " fixed splits, one harness that scores every model the same way, and what the scores do"
+        " and do not prove."
     )
-    parts.follow_link()
-    store = parts.open_store()
-    names = parts.benchmark_names()
-    show_counts(store, len(names))
+    state.follow_link()
+    hub = open_hub()
+    names = state.benchmark_names(hub)
+    show_counts(hub, len(names))
     places: dict[str, DeltaGenerator] = {}
     for start in range(0, len(names), IN_A_ROW):
-        for column, name in zip(
-            st.columns(IN_A_ROW), names[start : start + IN_A_ROW], strict=False
-        ):
-            with column, st.container(border=True, height="stretch"), parts.guarded():
-                show_benchmark(parts.benchmark(name), store, places)
-    show_newest(store)
-    parts.show_left_out(store)
-    # Ranks take longest: what can be read at once stands there before them.
+        columns = st.columns(IN_A_ROW)
+        for column, name in zip(columns, names[start : start + IN_A_ROW], strict=False):
+            with column, st.container(border=True, height="stretch"), guarded():
+                show_benchmark(hub, hub.benchmark(name), places)
+    show_newest(hub)
+    show_left_out(hub)
+    # Ranks take longest, so everything else is shown before they are computed.
     for name, place in places.items():
-        with place, parts.guarded():
-            st.markdown(parts.literal(contenders(parts.benchmark(name), store)))
+        with place, guarded():
+            st.markdown(literal(contenders(hub, hub.benchmark(name))))
 
 
-def show_counts(store: Store, benchmarks: int) -> None:
-    submissions, models = parts.counts(store)
-    found = {
+def show_counts(hub: Hub, benchmarks: int) -> None:
+    submissions, models = cached.counts(hub)
+    counts = {
         "Benchmarks": benchmarks,
-        "Datasets": len(catalog().dataset_names()),
+        "Datasets": len(hub.datasets()),
         "Models": models,
         "Submissions": submissions,
     }
     with st.container(horizontal=True):
-        for label, count in found.items():
+        for label, count in counts.items():
             st.metric(label, f"{count:,}", border=True, width=150)
 
 
-def show_benchmark(spec: BenchmarkSpec, store: Store, places: dict[str, DeltaGenerator]) -> None:
-    st.markdown(f"**{parts.literal(spec.title)}**")
-    found = parts.board(spec, store, protocol=spec.headline, metric=spec.primary_metric)
-    ranked = found.leaders()
-    pictures.show(spec, store, str(ranked["submission"].iloc[0]) if len(ranked) else None)
-    if len(ranked):
-        st.markdown("  \n".join(leader(spec, ranked)))
+def show_benchmark(hub: Hub, spec: BenchmarkSpec, places: dict[str, DeltaGenerator]) -> None:
+    st.markdown(f"**{literal(spec.title)}**")
+    ranked = cached.board(hub, spec, headline(spec)).leaders()
+    leader = str(ranked["submission"].iloc[0]) if len(ranked) else None
+    benchmark_picture.show(hub, spec, leader)
+    if leader is not None:
+        st.markdown("  \n".join(leader_lines(hub, spec, ranked)))
         places[spec.id] = st.empty()
     else:
         st.markdown("No submission yet.")
@@ -86,58 +87,73 @@ def show_benchmark(spec: BenchmarkSpec, store: Store, places: dict[str, DeltaGen
     )
 
 
-def leader(spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """Who is first and whether the model was run, and how far that is from what labels can tell."""
+def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
+    """The leader, whether this hub ran it, and its score over the uncertainty of the labels."""
     first, *others = ranked.to_dict("records")
-    lines = [scored(spec, first)]
+    lines = [score_line(hub, spec, first)]
     if first["status"] in UNCHECKED:
         lines.append(f":material/info: **{first['status']}**: {UNCHECKED[first['status']]}")
-        run = next((one for one in others if one["status"] in RUN), None)
+        run = next((row for row in others if row["status"] in RUN), None)
         if run is not None:
-            lines.append(f"First of those run here: {scored(spec, run)}")
+            lines.append(f"Best of those run here: {score_line(hub, spec, run)}")
     floor = spec.label_uncertainty
     split = spec.protocols[spec.headline].split
     if floor is not None and floor.holds_for(spec.primary_metric, split):
         times = float(f"{first['score'] / floor.value:.2g}")
-        word = "" if times >= 1 else ": nothing nearer can be told"
-        lines.append(f"{times:,g} times the uncertainty of the labels{word}")
+        note = "" if times >= 1 else ": smaller errors cannot be measured"
+        lines.append(f"{times:,g} times the uncertainty of the labels{note}")
     return lines
 
 
-def scored(spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:
+def score_line(hub: Hub, spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:
     """A model with its score and interval."""
-    unit = metric_by_id(spec.primary_metric).unit_for(spec.target.unit)
+    unit = hub.metric(spec, spec.primary_metric).unit
     score = number(row["score"]) + ("" if unit == "1" else f" {unit}")
     interval = f"{number(row['ci_low'])} … {number(row['ci_high'])}"
     return (
-        f"{parts.literal(parts.shortened(row['model'], 60))}: "
-        f"{parts.literal(spec.primary_metric)} **{parts.literal(score)}**"
-        f" ({parts.literal(interval)})"
+        f"{literal(shortened(row['model'], 60))}: "
+        f"{literal(spec.primary_metric)} **{literal(score)}** ({literal(interval)})"
     )
 
 
-def contenders(spec: BenchmarkSpec, store: Store) -> str:
-    """How many there are, and how many of them are told apart from the first, as on the board."""
-    ranked = parts.standings(
-        spec, store, track=None, protocol=spec.headline, metric=spec.primary_metric
-    )
-    return parts.first_place(ranked)
+def headline(spec: BenchmarkSpec) -> View:
+    return View(spec.headline, metric=spec.primary_metric)
 
 
-def show_newest(store: Store) -> None:
-    """One line each, which leads to the model in full."""
-    newest = parts.newest(store, NEWEST)
+def contenders(hub: Hub, spec: BenchmarkSpec) -> str:
+    """How many submissions there are, and how many are not told apart from the leader."""
+    return first_place(cached.standings(hub, spec, headline(spec)))
+
+
+def show_newest(hub: Hub) -> None:
+    """A line for each, which links to the model in full."""
+    newest = hub.newest(NEWEST)
     if not newest:
         return
     st.subheader("Newest submissions", anchor=False)
     with st.container(gap="xsmall"):
-        for one in newest:
+        for recent in newest:
             st.page_link(
                 "app_pages/leaderboard.py",
-                label=one.label,
+                label=recent_label(hub, recent),
                 icon=":material/article:",
-                query_params=one.link,
+                query_params=recent_link(recent),
             )
+
+
+def recent_label(hub: Hub, recent: RecentSubmission) -> str:
+    """A submission as one line of Markdown."""
+    title = state.benchmark_title(hub, recent.benchmark)
+    where = f"{title} ({recent.track}, {recent.protocol}), {recent.created:%Y-%m-%d}"
+    return f"**{literal(shortened(recent.name, 60))}**  {literal(where)}"
+
+
+def recent_link(recent: RecentSubmission) -> state.Link:
+    """The view that shows a submission in full."""
+    link = {"benchmark": recent.benchmark, "protocol": recent.protocol}
+    link["model"] = recent.submission[: state.SHORT]
+    # A superseded row is hidden otherwise.
+    return link | ({"all": "1"} if recent.superseded else {})
 
 
 main()

@@ -85,8 +85,8 @@ def test_filter_and_follow_the_link(served: str, window: Callable) -> None:
     browser.click(browser.one("[data-testid=stPopover] button"))
     browser.settle()
     browser.choose("pick-tags", "composition")
-    browser.until("The filters leave")
-    said = [line for line in browser.text().splitlines() if line.startswith("The filters leave")]
+    browser.until("pass the filters")
+    said = [line for line in browser.text().splitlines() if "pass the filters" in line]
     link = browser.driver.current_url
     assert "tags=composition" in link
     other = window()
@@ -182,7 +182,7 @@ def test_submit_a_good_file_and_see_the_row(
     browser.shot(shots / "submit-receipt-wide.png")
     assert len(board(hub)) == before + 1
     browser.press("See it on the board")
-    browser.until("Model in full")
+    browser.until("Model details")
     assert f"Of {before + 1} ranked submissions" in browser.text()
     assert name in browser.text(), "as it was written, on the model's own card"
     assert browser.script("return window.hit") is None

@@ -22,7 +22,9 @@ from etchmark.api.local import LocalHub, open_hub
 
 if TYPE_CHECKING:
     from etchmark.api.comparison import Comparison
+    from etchmark.api.content import predicted_piece, prediction_note
     from etchmark.api.data import executors_of
+    from etchmark.api.samples import kept_rollout
     from etchmark.api.types import (
         Contents,
         Counts,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from etchmark.data.gallery import Gallery, grey, groups, numbers
     from etchmark.data.loading import Benchmark, load_benchmark
     from etchmark.evaluation.options import Limits, Options
+    from etchmark.files import refusal, temporary_folder
+    from etchmark.predictions.checks import named
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
     from etchmark.scoring.doubts import Doubt
     from etchmark.scoring.samples import SampleScores
@@ -69,7 +73,11 @@ _TYPES = (
 # on first use, so that a page or command pays only for what it shows.
 _WHERE = {
     "Comparison": "api.comparison",
+    **dict.fromkeys(("predicted_piece", "prediction_note"), "api.content"),
     "executors_of": "api.data",
+    "kept_rollout": "api.samples",
+    **dict.fromkeys(("refusal", "temporary_folder"), "files"),
+    "named": "predictions.checks",
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
     **dict.fromkeys(("Board", "front", "level_with_first", "to_records"), "boards.standings"),
@@ -132,15 +140,21 @@ __all__ = [
     "front",
     "grey",
     "groups",
+    "kept_rollout",
     "level_with_first",
     "load_benchmark",
+    "named",
     "numbers",
     "open_hub",
+    "predicted_piece",
+    "prediction_note",
     "read_card",
+    "refusal",
     "relation",
     "score",
     "standings",
     "submit",
+    "temporary_folder",
     "to_records",
 ]
 

@@ -117,3 +117,13 @@ def metric(spec: BenchmarkSpec, name: str) -> MetricInfo:
 def target_facts(spec: BenchmarkSpec) -> list[tuple[str, str]]:
     """What the kind of target says of a benchmark beside its metrics, as labels and texts."""
     return list(kind_of(spec.target).facts(spec.target))
+
+
+def prediction_note(spec: BenchmarkSpec) -> str | None:
+    """How a prediction is written, as Markdown; None where it is just a number."""
+    return kind_of(spec.target).prediction_note(spec.target)
+
+
+def predicted_piece(spec: BenchmarkSpec) -> str:
+    """What the cost of predicting is counted by, such as a sample or a frame."""
+    return kind_of(spec.target).piece

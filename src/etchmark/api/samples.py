@@ -1,4 +1,4 @@
-"""Samples of a dataset to look at."""
+"""Samples of a dataset, and pictures of predictions, to look at."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from etchmark.catalog import Catalog
 from etchmark.data.gallery import Gallery
 from etchmark.data.loading import read_config
 from etchmark.data.packaging import MANIFEST
+from etchmark.scoring.samples import SampleScores
+from etchmark.targets.frames.rollouts import Rollout, decode
 
 
 @lru_cache(maxsize=16)
@@ -29,3 +31,9 @@ def picture(catalog: Catalog, dataset: str, config: str) -> Path | None:
         return None
     path = catalog.dataset_folder(dataset) / declared.file
     return path if path.is_file() else None
+
+
+def kept_rollout(scores: SampleScores) -> Rollout | None:
+    """The picture that was kept of one predicted sequence of frames; None if there is none."""
+    picture = scores.outcome.picture
+    return None if picture is None else decode(str(scores.ids[0]), picture)

@@ -1,23 +1,24 @@
-"""Figures of the page that compares models."""
+"""Models side by side: differences, errors sample by sample, scores by group, errors over time."""
 
 from __future__ import annotations
-
-import html
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.curves import styles
-from dashboard.plots import CONFIG, GREY, LAYOUT, LINEAR, colour, label, log_axis
+from dashboard.charts.style import (
+    GREY,
+    LAYOUT,
+    accent,
+    add_diagonal,
+    asymmetric,
+    escaped,
+    label,
+    log_if_positive,
+    series_styles,
+)
 
-__all__ = ["CONFIG", "MOST_GROUPS", "difference_plot", "error_plot", "group_plot", "horizons_plot"]
-
-MOST_GROUPS = 60
-
-
-def _title(text: str) -> str:
-    return html.escape(text, quote=False)
+MAX_GROUPS = 60
 
 
 def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
@@ -35,17 +36,12 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
         mode="markers",
         marker={
             "size": 11,
-            "color": colour(),
+            "color": accent(),
             "symbol": ["circle" if row["better"] else "circle-open" for row in rows],
         },
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": np.maximum(high - value, 0),
-            "arrayminus": np.maximum(value - low, 0),
-            "color": colour(),
-            "thickness": 2,
-        },
+        error_x=asymmetric(
+            np.maximum(high - value, 0), np.maximum(value - low, 0), color=accent(), thickness=2
+        ),
         hovertemplate="%{x:.4g}<extra></extra>",
         showlegend=False,
     )
@@ -59,32 +55,25 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
             showarrow=False,
         )
     figure.update_layout(height=90 + 60 * len(rows), **LAYOUT)
-    figure.update_xaxes(title=_title(title), zeroline=False, showgrid=True)
+    figure.update_xaxes(title=escaped(title), zeroline=False, showgrid=True)
     figure.update_yaxes(visible=False, range=[0.4, len(rows) + 0.7], fixedrange=True)
     return figure
 
 
-def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.Figure:
+def error_plot(frame: pd.DataFrame, first: str, second: str, title: str) -> go.Figure:
     """Error of every sample, one model against the other, on logarithmic axes if none is zero."""
     x, y = (frame[name].to_numpy(dtype=float) for name in (first, second))
     both = np.concatenate([x, y])
-    kind = log_axis(both.tolist()) if len(both) and both.min() > 0 else LINEAR
-    ends = [float(both.min()), float(both.max())] if len(both) else [0.0, 1.0]
+    axis = log_if_positive(both)
     figure = go.Figure()
-    figure.add_scatter(
-        x=ends,
-        y=ends,
-        mode="lines",
-        line={"color": GREY, "dash": "dash"},
-        name="equal",
-        hoverinfo="skip",
-    )
+    low, high = (float(both.min()), float(both.max())) if len(both) else (0.0, 1.0)
+    add_diagonal(figure, low, high, "equal")
     figure.add_scatter(
         x=x,
         y=y,
         mode="markers",
         name="sample",
-        marker={"size": 6, "opacity": 0.5, "color": colour()},
+        marker={"size": 6, "opacity": 0.5, "color": accent()},
         text=[
             f"{label(sample, 60)}<br>{label(unit, 60)}"
             for sample, unit in zip(frame["id"], frame["unit"], strict=True)
@@ -92,41 +81,46 @@ def error_plot(frame: pd.DataFrame, first: str, second: str, named: str) -> go.F
         hovertemplate="%{text}<br>%{x:.4g} against %{y:.4g}<extra></extra>",
     )
     figure.update_layout(height=480, **LAYOUT)
-    figure.update_xaxes(title=f"{_title(named)} of {label(first)}", zeroline=False, **kind)
+    figure.update_xaxes(title=f"{escaped(title)} of {label(first)}", zeroline=False, **axis)
     figure.update_yaxes(
-        title=f"{_title(named)} of {label(second)}", zeroline=False, showgrid=True, **kind
+        title=f"{escaped(title)} of {label(second)}", zeroline=False, showgrid=True, **axis
     )
     return figure
 
 
 def group_plot(frame: pd.DataFrame, names: list[str], title: str) -> go.Figure:
     """Scores of every model by group, one line per group."""
-    shown = frame.head(MOST_GROUPS)
+    shown = frame.head(MAX_GROUPS)
     texts = [
         f"{kind} {label(group, 44)}"
         for kind, group in zip(shown["kind"], shown["group"], strict=True)
     ]
     figure = go.Figure()
-    for name, (hue, symbol, _) in zip(names, styles(), strict=False):
+    for name, (colour, symbol, _) in zip(names, series_styles(), strict=False):
         figure.add_scatter(
             x=shown[name].to_numpy(dtype=float),
             y=texts,
             mode="markers",
             name=label(name),
-            marker={"size": 10, "color": hue, "symbol": symbol},
+            marker={"size": 10, "color": colour, "symbol": symbol},
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
         )
     figure.update_layout(height=110 + 24 * len(shown), **LAYOUT)
-    figure.update_xaxes(title=_title(title), zeroline=False, showgrid=True)
+    figure.update_xaxes(title=escaped(title), zeroline=False, showgrid=True)
     figure.update_yaxes(autorange="reversed", showgrid=True)
     return figure
 
 
-def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
-    """RMSE over the horizon of every model, with bands, on a logarithmic axis where it can be."""
+def horizon_plot(frame: pd.DataFrame, title: str) -> go.Figure:
+    """Error over the horizon of every model, with bands, on a logarithmic axis where possible.
+
+    Args:
+        frame: columns model, ahead, value, ci_low, ci_high.
+        title: title of the error's axis.
+    """
     figure = go.Figure()
-    for (name, part), (hue, _, dash) in zip(
-        frame.groupby("model", sort=False), styles(), strict=False
+    for (name, part), (colour, _, dash) in zip(
+        frame.groupby("model", sort=False), series_styles(), strict=False
     ):
         ahead = part["ahead"].to_numpy()
         low, high = part["ci_low"].to_numpy(), part["ci_high"].to_numpy()
@@ -134,7 +128,7 @@ def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
             x=np.concatenate([ahead, ahead[::-1]]),
             y=np.concatenate([high, low[::-1]]),
             fill="toself",
-            fillcolor=hue,
+            fillcolor=colour,
             opacity=0.2,
             line={"width": 0},
             hoverinfo="skip",
@@ -145,14 +139,11 @@ def horizons_plot(frame: pd.DataFrame, unit: str) -> go.Figure:
             y=part["value"],
             mode="lines",
             name=label(str(name)),
-            line={"color": hue, "dash": dash, "width": 2},
+            line={"color": colour, "dash": dash, "width": 2},
             hovertemplate="frame %{x}: %{y:.4g}<extra></extra>",
         )
-    ends = np.concatenate([frame[one].to_numpy(dtype=float) for one in ("ci_low", "ci_high")])
-    kind = log_axis(ends.tolist()) if ends.min() > 0 else LINEAR
+    ends = np.concatenate([frame[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high")])
     figure.update_layout(height=400, **LAYOUT)
     figure.update_xaxes(title="frames ahead", zeroline=False)
-    figure.update_yaxes(
-        title=_title("RMSE" if unit == "1" else f"RMSE / {unit}"), showgrid=True, **kind
-    )
+    figure.update_yaxes(title=escaped(title), showgrid=True, **log_if_positive(ends))
     return figure

@@ -1,4 +1,4 @@
-"""Where the names of points stand in a plot."""
+"""Where the names of points are written in a plot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 PLOT_PX, LETTER_PX, POINT_PX = (640.0, 340.0), (6.2, 15.0), 5.0
-"""About the size of a plot's inside, of a letter of a name in it, and half that of a point."""
+"""Approximate size of a plot's inside and of a letter in it, and half the size of a point."""
 
 
 def name_places(
@@ -17,38 +17,38 @@ def name_places(
     names: Sequence[str],
     ends: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> list[str]:
-    """Where names stand beside their points so that none covers another name, point or interval.
+    """Places of names beside their points so that none covers another name, point or interval.
 
-    "" for a name without room.
+    A name without room has "".
 
     Args:
         across: of all points, shape (points,).
         up: of all points, shape (points,).
-        wanted: numbers of the points to be named, the most important ones first.
+        wanted: indices of the points to be named, the most important ones first.
         names: of all points.
-        ends: of the intervals up and down from the points, each of shape (points,).
+        ends: lower and upper ends of the intervals, each of shape (points,).
     """
     x = pixels(across, PLOT_PX[0])
     below, above = (up, up) if ends is None else ends
     low, y, high = pixels(np.stack([below, up, above]), PLOT_PX[1])
     drawn = np.stack([x, low, x, high], axis=1) + POINT_PX * np.array([-1, -1, 1, 1])
     taken = np.empty((0, 4))
-    found = []
-    for one in map(int, wanted):
-        # Its own point and interval lie beside a name wherever it stands.
-        others = np.concatenate([np.delete(drawn, one, axis=0), taken])
-        # Names point inwards first, so that none leaves the plot.
-        sides = ("left", "right") if x[one] > PLOT_PX[0] / 2 else ("right", "left")
-        chosen = ""
+    places = []
+    for point in map(int, wanted):
+        # A name never covers its own point and interval, wherever it is.
+        others = np.concatenate([np.delete(drawn, point, axis=0), taken])
+        # Inward first, so that names stay within the plot.
+        sides = ("left", "right") if x[point] > PLOT_PX[0] / 2 else ("right", "left")
+        free = ""
         for place in (f"{row} {side}" for side in sides for row in ("top", "bottom")):
-            box = name_box(float(x[one]), float(y[one]), place, names[one])
+            box = name_box(float(x[point]), float(y[point]), place, names[point])
             covers = (box[:2] < others[:, 2:]) & (others[:, :2] < box[2:])
             if not covers.all(axis=1).any() and box[0] >= 0 and box[2] <= PLOT_PX[0]:
-                chosen = place
+                free = place
                 taken = np.concatenate([taken, box[None]])
                 break
-        found.append(chosen)
-    return found
+        places.append(free)
+    return places
 
 
 def name_box(x: float, y: float, place: str, name: str) -> np.ndarray:
@@ -60,7 +60,7 @@ def name_box(x: float, y: float, place: str, name: str) -> np.ndarray:
 
 
 def pixels(values: np.ndarray, size: float) -> np.ndarray:
-    """Places on an axis of so many pixels, logarithmic where it can be, as the plot has it."""
+    """Positions along an axis of ``size`` pixels, logarithmic where the plot's axis is."""
     shown = np.log(values) if values.min() > 0 else values
     spread = np.ptp(shown)
     return size * (shown - shown.min()) / spread if spread > 0 else np.full(shown.shape, size / 2)

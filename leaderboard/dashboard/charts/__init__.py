@@ -1,0 +1,1 @@
+"""Figures and pictures, a module per family; colours and layout are in ``style``."""

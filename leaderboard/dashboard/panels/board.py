@@ -1,0 +1,151 @@
+"""The table of a leaderboard; a click on a row picks the model that is shown below it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from math import isnan
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.charts.intervals import interval_bars
+from dashboard.state import Link
+from dashboard.text import shortened
+from dashboard.wording import metric_title
+from etchmark.api import Hub, MetricInfo, predicted_piece
+from etchmark.specs import BenchmarkSpec
+from etchmark.text import number
+
+TALL = 24
+"""Rows that the table shows at once."""
+BAR, EXTRA = "bar", "on "
+
+
+def show(
+    hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame, elsewhere: pd.DataFrame, link: Link
+) -> None:
+    """The table.
+
+    Args:
+        hub: where metrics are known.
+        spec: the benchmark.
+        frame: rows to show, best first.
+        elsewhere: scores on other splits, one row per submission, one column per split.
+        link: the view.
+    """
+    table = board_table(frame, elsewhere, link["metric"])
+    # A selected row number means nothing in another view, so each view has a table of its own.
+    version = st.session_state.get("board-version", 0)
+    view = repr((list(frame["submission"]), link, version))
+    key = f"board-{hashlib.sha256(view.encode()).hexdigest()[:16]}"
+
+    def on_select() -> None:
+        rows = st.session_state[key]["selection"]["rows"]
+        if rows and rows[0] < len(frame):
+            st.session_state["pick-model"] = str(frame["submission"].iloc[rows[0]])
+
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config=column_config(
+            spec, hub.metric(spec, link["metric"]), list(elsewhere.columns)
+        ),
+        height="content" if len(table) <= TALL else 36 * TALL,
+        on_select=on_select,
+        selection_mode="single-row",
+        placeholder="–",
+        key=key,
+    )
+
+
+def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows as they are shown; columns that hold nothing are left out."""
+    ranked = frame["rank"].notna()
+    spans = frame["rank_low"].astype(str) + "–" + frame["rank_high"].astype(str)
+    table = pd.DataFrame(
+        {
+            # A phone shows the first three without scrolling, long names cut off.
+            "rank": frame["rank"],
+            metric: frame["score"],
+            "model": [shortened(name, 100) for name in frame["model"]],
+            BAR: interval_bars(frame),
+            "range": spans.where(ranked, None),
+            "track": frame["track"],
+            "low": frame["ci_low"],
+            "high": frame["ci_high"],
+            **{
+                f"{EXTRA}{split}": elsewhere[split].reindex(frame["submission"]).to_numpy()
+                for split in elsewhere.columns
+                if any(elsewhere[split].notna().tolist())
+            },
+            "folds": _fold_texts(frame),
+            "status": frame["status"],
+            "fit s": frame["fit_seconds"],
+            "predict s": frame["predict_seconds"],
+            "ms each": 1000 * frame["seconds_each"],
+            "flops": frame["flops"],
+            "parameters": frame["parameters"],
+            "n": frame["n"].where(frame["score"].notna()),
+            "units": frame["units"].where(frame["score"].notna()),
+            "date": frame["date"].str[:10],
+            "note": _notes(frame),
+        }
+    )
+    optional = ["folds", "parameters", "fit s", "predict s", "ms each", "flops", "note", "low"]
+    optional += ["high", BAR]
+    empty = [name for name in optional if not any(table[name].notna().tolist())]
+    # A column that holds the same word in every row says nothing.
+    return table.drop(columns=[*empty, *(["track"] if len(set(table["track"])) == 1 else [])])
+
+
+def _notes(frame: pd.DataFrame) -> list[str | None]:
+    """Why a row has no rank."""
+    columns = (frame[name].tolist() for name in ("outcome", "reason", "superseded"))
+    return [
+        "failed: " + shortened(str(reason), 200)
+        if outcome != "ok"
+        else ("superseded" if superseded else None)
+        for outcome, reason, superseded in zip(*columns, strict=True)
+    ]
+
+
+def _fold_texts(frame: pd.DataFrame) -> list[str | None]:
+    means, deviations = (
+        frame[name].to_numpy(dtype=float, na_value=float("nan")).tolist()
+        for name in ("fold_mean", "fold_sd")
+    )
+    return [
+        None if isnan(mean) else f"{number(mean)} ± {number(deviation)}"
+        for mean, deviation in zip(means, deviations, strict=True)
+    ]
+
+
+def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]) -> dict[str, Any]:
+    real, each = "%.4g", predicted_piece(spec)
+    config = st.column_config
+    return {
+        "rank": config.NumberColumn(width=50, pinned=True),
+        "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
+        "model": config.TextColumn(width=310),
+        "track": config.TextColumn(width=130),
+        metric.id: config.NumberColumn(metric_title(metric), format=real, width=90),
+        "low": config.NumberColumn("95 % low", format=real),
+        "high": config.NumberColumn("95 % high", format=real),
+        BAR: config.ImageColumn("95 % interval", width=130, help="all rows on one scale"),
+        **{f"{EXTRA}{split}": config.NumberColumn(split, format=real) for split in splits},
+        "folds": config.TextColumn("mean ± sd over folds"),
+        "units": config.NumberColumn(spec.unit_names),
+        "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
+        # Wide enough for five figures: what does not fit would be cut off in front.
+        "fit s": config.NumberColumn(
+            format=real,
+            width=90,
+            help="wall time of fitting, all folds together, without image features",
+        ),
+        "predict s": config.NumberColumn(format=real, width=95),
+        "ms each": config.NumberColumn(f"ms per {each}", format=real, help="time of prediction"),
+        "flops": config.NumberColumn(f"flops per {each}", format="compact"),
+        "parameters": config.NumberColumn(format="compact"),
+    }

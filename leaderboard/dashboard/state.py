@@ -1,0 +1,170 @@
+"""The view: what is looked at, kept in the session and in the link.
+
+Query parameters are the public form of the view: a copied link shows the same board, models or
+samples to anybody. The session keeps the view while the reader moves between pages, because
+Streamlit drops query parameters there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from dashboard.text import literal, shortened
+from etchmark.api import Hub
+from etchmark.errors import UserError
+from etchmark.specs import BenchmarkSpec
+from etchmark.text import plain
+
+Link = dict[str, str]
+"""Query parameters by key."""
+
+FILTER_KEYS = ("status", "tags", "training", "parameters")
+BOARD_KEYS = (
+    *("benchmark", "protocol", "track", "metric", "all", "model", "figure", "cost"),
+    *FILTER_KEYS,
+)
+SAMPLE_KEYS = ("group", "show", "quantity", "between", "id")
+DATA_KEYS = ("dataset", "config", "split", "sample", *SAMPLE_KEYS)
+KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
+"""A page's link says nothing about pages with other keys, whose view is kept."""
+VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
+DEPENDENT_WIDGETS = ("compare-", "filters-", "page-", "sample-")
+"""Prefixes of widgets that are kept by what they depend on; a followed link resets them all."""
+ALL_TRACKS = "all"
+SHORT = 12
+"""Characters of a submission's id in a link."""
+LEAST = 8
+"""Characters of an id that a link must have."""
+
+
+def follow_link() -> None:
+    """Take the view from the link, unless this session wrote that link itself; once per run."""
+    asked = {key: st.query_params[key] for key in VIEW_KEYS if key in st.query_params}
+    # A link that was not written here was typed, followed or gone back to. Changing pages leaves
+    # no parameters at all: then the last view still holds.
+    if asked and asked != st.session_state.get("written"):
+        kept = _of_other_pages(asked)
+        st.session_state["view"] = kept | asked
+        for key in set(VIEW_KEYS) - set(kept):
+            st.session_state.pop(f"pick-{key}", None)
+        for widget in [str(name) for name in st.session_state]:
+            if widget.startswith(DEPENDENT_WIDGETS):
+                st.session_state.pop(widget, None)
+
+
+def _of_other_pages(link: Link) -> Link:
+    """The part of the view that pages with other keys than the link's have set."""
+    own = {key for group in KEY_GROUPS if set(group) & set(link) for key in group}
+    return {key: value for key, value in view().items() if key not in own}
+
+
+def view() -> Link:
+    return st.session_state.setdefault("view", {})
+
+
+def remember(link: Link) -> None:
+    """Put the view into the link, so that it restores what is seen."""
+    st.session_state["view"] = _of_other_pages(link) | link
+    st.session_state["written"] = dict(link)
+    if {key: st.query_params[key] for key in st.query_params} != link:
+        st.query_params.from_dict(link)
+
+
+# --- choices -----------------------------------------------------------------------------------
+
+
+def wanted(key: str, options: Sequence[str], default: str, what: str) -> str:
+    """The view's value for ``key``; a value that does not exist is reported and replaced."""
+    value = view().get(key, default)
+    if value in options:
+        return value
+    st.warning(literal(f"There is no {what} {shortened(value, 60)!r} here; showing {default}."))
+    return default
+
+
+def choose(
+    widget: Callable[..., str | None],
+    label: str,
+    key: str,
+    options: Sequence[str],
+    default: str,
+    **settings: object,
+) -> str:
+    """A widget whose value is part of the view."""
+    name = f"pick-{key}"
+    if name not in st.session_state:
+        st.session_state[name] = wanted(key, options, default, label.lower())
+    elif st.session_state[name] not in options:
+        # Another choice above removed this option: not the reader's doing, so without a warning.
+        st.session_state[name] = default
+    value = widget(label, options=options, key=name, **settings) or default
+    view()[key] = value
+    return value
+
+
+def benchmark_names(hub: Hub) -> list[str]:
+    """Ids of all benchmarks; a UserError if there is none."""
+    names = hub.benchmarks()
+    if not names:
+        raise UserError(
+            "there is no benchmark here; add benchmarks/<id>.yaml or correct ETCHMARK_CONTENT"
+        )
+    return names
+
+
+def benchmark_title(hub: Hub, name: str) -> str:
+    """Title of a benchmark; its id where the card is broken, so that the others stay usable."""
+    try:
+        return plain(hub.benchmark(name).title)
+    except UserError:
+        return name
+
+
+def choose_benchmark(hub: Hub) -> BenchmarkSpec:
+    """The benchmark that is looked at, picked by its title."""
+    names = benchmark_names(hub)
+    name = choose(
+        st.selectbox,
+        "Benchmark",
+        "benchmark",
+        names,
+        names[0],
+        format_func=lambda name: benchmark_title(hub, name),
+    )
+    return hub.benchmark(name)
+
+
+def start(
+    widget: str, key: str, options: Sequence[str], default: str, *, linked: bool = True
+) -> None:
+    """Let a widget of a page's own start from the view, which it does not change afterwards."""
+    if widget not in st.session_state:
+        st.session_state[widget] = wanted(key, options, default, key) if linked else default
+
+
+def choose_benchmark_apart(hub: Hub, widget: str) -> BenchmarkSpec:
+    """A benchmark that starts from the view and leaves it as it is."""
+    names = benchmark_names(hub)
+    start(widget, "benchmark", names, names[0])
+    name = st.selectbox(
+        "Benchmark", names, format_func=lambda name: benchmark_title(hub, name), key=widget
+    )
+    return hub.benchmark(name)
+
+
+def choose_metric(spec: BenchmarkSpec) -> str:
+    return choose(st.selectbox, "Metric", "metric", list(spec.metrics), spec.primary_metric)
+
+
+def choose_protocol(
+    spec: BenchmarkSpec, widget: Callable[..., str | None] = st.selectbox, **settings: object
+) -> str:
+    options = list(spec.protocols)
+    return choose(widget, "Protocol", "protocol", options, spec.headline, **settings)
+
+
+def named_by(short: str, submissions: Sequence[str]) -> list[str]:
+    """Submissions that a link means by the first characters of an id."""
+    return [name for name in submissions if len(short) >= LEAST and name.startswith(short)]

@@ -1,0 +1,79 @@
+"""What a view can draw; the defaults are for kinds of which only errors are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard.cached import content_key
+from dashboard.charts.images import GLANCE, framed, sized
+from etchmark.api import Comparison, Gallery, Hub, SampleScores, View
+from etchmark.specs import BenchmarkSpec
+
+
+class TargetView:
+    """A target kind on the pages; a kind overrides what it can do better.
+
+    ``glance_px`` is the width of a sample among several, and ``glance_caption`` says what of it is
+    seen.
+    """
+
+    glance_px = 140
+    glance_caption = ""
+
+    # --- numbers ---
+
+    def labels(self, scores: SampleScores) -> np.ndarray | None:
+        """Labels whose distribution can be drawn, shape (samples,)."""
+        return None
+
+    def residuals(self, scores: SampleScores) -> np.ndarray | None:
+        """Predicted minus measured, mean over seeds, shape (samples,), of targets with a sign."""
+        return None
+
+    # --- pages ---
+
+    def has_predictions(self, spec: BenchmarkSpec) -> bool:
+        """Whether a board can show predictions of its models."""
+        return False
+
+    def show_predictions(
+        self, hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, view: View
+    ) -> None:
+        """Predictions of some models of a board, one below the other."""
+
+    def show_against_truth(self, alone: Comparison, scores: SampleScores) -> None:
+        """The predictions of one model on one split beside the truth.
+
+        Args:
+            alone: a comparison of this model only.
+            scores: its outcome on the split.
+        """
+
+    def show_side_by_side(self, comparison: Comparison) -> None:
+        """What the page that compares models shows of this kind alone."""
+
+    def draws(self, gallery: Gallery) -> bool:
+        """Whether ``show_sample`` shows something of a config's samples."""
+        return False
+
+    def show_sample(self, gallery: Gallery, split: str, row: int) -> None:
+        """The part of a sample that only this kind can draw, on the page of datasets."""
+
+    def glance(self, gallery: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
+        """Samples as small pictures; none where there is nothing to look at."""
+        return thumbnails(gallery, split, rows)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _thumbnails(
+    _gallery: Gallery, fingerprint: str, split: str, rows: tuple[int, ...]
+) -> list[np.ndarray]:
+    pictures = [_gallery.thumbnail(split, row) for row in rows]
+    return [framed(sized(pixels, GLANCE)) for pixels in pictures if pixels is not None]
+
+
+def thumbnails(gallery: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
+    """Samples as small pictures; none where the config has nothing to look at."""
+    return _thumbnails(gallery, content_key(gallery), split, rows)

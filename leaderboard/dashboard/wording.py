@@ -1,0 +1,62 @@
+"""Benchmarks, metrics and rows of a board in words."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dashboard.text import shortened
+from etchmark.api import MetricInfo, level_with_first
+from etchmark.specs import BenchmarkSpec
+
+DISCLOSURE = {
+    "none": "trained on the benchmark's training data only",
+    "declared": "also trained on other data",
+    "unknown": "not stated",
+}
+"""What a card says about training data."""
+
+
+def with_unit(quantity: str, unit: str) -> str:
+    """Title of an axis or a column: the quantity and its unit, if it has one."""
+    return quantity if unit == "1" else f"{quantity} / {unit}"
+
+
+def metric_title(metric: MetricInfo) -> str:
+    """Id of a metric with its unit."""
+    return with_unit(metric.id, metric.unit)
+
+
+def metric_label(metric: MetricInfo) -> str:
+    """Title of an axis: what the metric is, its unit and which way is better."""
+    better = "higher" if metric.higher_is_better else "lower"
+    return f"{with_unit(metric.title, metric.unit)} ({better} is better)"
+
+
+def count_of_units(spec: BenchmarkSpec, count: int) -> str:
+    """A number of independent units, as the benchmark names them."""
+    return f"{count} {spec.unit_name if count == 1 else spec.unit_names}"
+
+
+def row_names(frame: pd.DataFrame) -> dict[str, str]:
+    """Rows of a board by submission: rank, model and track, which together are unique."""
+    ranks = frame["rank"].astype(object).where(frame["rank"].notna(), None).tolist()
+    columns = (frame[name].tolist() for name in ("submission", "model", "track"))
+    return {
+        submission: ("" if rank is None else f"{rank}. ") + f"{shortened(model, 60)} ({track})"
+        for rank, submission, model, track in zip(ranks, *columns, strict=True)
+    }
+
+
+def first_place(ranked: pd.DataFrame) -> str:
+    """Which models may be first, as far as the data can tell; ``ranked`` has ranked rows only."""
+    if len(ranked) < 2:
+        return "One ranked submission: there is nothing to compare it with yet."
+    level = level_with_first(ranked)
+    count = f"Of {len(ranked):,} ranked submissions,"
+    if level == 0:
+        return f"{count} the leader is clearly ahead of all others."
+    verb, whose = ("is", "its rank range") if level == 1 else ("are", "their rank ranges")
+    overlap = "overlaps" if level == 1 else "overlap"
+    return (
+        f"{count} {level:,} {verb} not told apart from the leader: {whose} {overlap} the leader's."
+    )

@@ -1,0 +1,18 @@
+"""The page that explains the boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("streamlit")
+
+from pages import BENCHMARK, fine, page, values
+
+
+def test_the_page_explains_the_benchmark(toy_content: Path) -> None:
+    app = fine(page("how_to_read", benchmark=BENCHMARK))
+    text = " ".join(values(app.markdown))
+    for word in ("`holdout` (headline)", "four folds", "Rank range", "height", "`run`"):
+        assert word in text

@@ -1,0 +1,250 @@
+"""The page of standings: table, filters, links and figures."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("streamlit")
+from pages import (
+    BENCHMARK,
+    HOSTILE,
+    figure_text,
+    figures,
+    fine,
+    numbers_of,
+    query,
+    start,
+    submit,
+    submit_volumes,
+    table,
+    values,
+)
+from streamlit.testing.v1 import AppTest
+
+from etchmark.boards import standings
+from etchmark.data.loading import load_benchmark
+from etchmark.registry.store import Store
+from etchmark.registry.tables import Entry
+from etchmark.specs import ModelCard
+
+
+def test_an_empty_board_names_the_next_step(toy_content: Path) -> None:
+    app = fine(start(benchmark=BENCHMARK))
+    assert "No submission here yet" in app.info[0].value
+    assert app.code[0].value == f"etchmark evaluate MODEL {BENCHMARK} --protocol holdout"
+    assert not app.dataframe
+
+
+def test_board_is_the_engines(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK))
+    shown, spec = table(app), load_benchmark(BENCHMARK).spec
+    frame = standings.standings(spec, Store())
+    assert shown["model"].tolist() == frame["model"].tolist() == ["good", "kinds only", "worse"]
+    assert shown["rank"].tolist() == [1, 2, 3]
+    assert list(shown.columns)[:3] == ["rank", "mae", "model"], "what a phone has room for"
+    np.testing.assert_array_equal(shown["mae"].to_numpy(float), frame["score"].to_numpy(float))
+    np.testing.assert_array_equal(shown["low"].to_numpy(float), frame["ci_low"].to_numpy(float))
+    first = frame.iloc[0]
+    assert shown["range"][0] == f"{first['rank_low']}–{first['rank_high']}"
+    assert query(app) == {
+        "benchmark": BENCHMARK,
+        "protocol": "holdout",
+        "track": "all",
+        "metric": "mae",
+    }
+    assert any("Headline protocol" in line for line in values(app.markdown))
+    assert any("interval over 3 sources" in caption for caption in values(app.caption))
+
+
+def test_switches_recompute_ranks_and_go_into_the_link(board: dict[str, Entry]) -> None:
+    app = start(benchmark=BENCHMARK)
+    app.selectbox(key="pick-track").set_value("kinds").run()
+    assert table(fine(app))["model"].tolist() == ["kinds only"]
+    assert table(app)["rank"].tolist() == [1]
+    app.selectbox(key="pick-track").set_value("all").run()
+    app.selectbox(key="pick-metric").set_value("r2").run()
+    assert "r2" in table(fine(app)).columns
+    app.toggle(key="pick-all").set_value(True).run()
+    notes = dict(zip(table(fine(app))["model"], table(app)["note"], strict=True))
+    assert notes["broken"] == "failed: it <b>fell</b>"
+    assert "superseded" in table(app)["note"].tolist()
+    app.segmented_control(key="pick-protocol").set_value("folds").run()
+    assert table(fine(app))["model"].tolist() == ["in folds"]
+    assert "±" in table(app)["folds"][0]
+    assert any("Not the headline protocol" in line for line in values(app.markdown))
+    assert query(app) == {
+        "benchmark": BENCHMARK,
+        "protocol": "folds",
+        "track": "all",
+        "metric": "r2",
+        "all": "1",
+    }
+
+
+def test_link_restores_the_view(board: dict[str, Entry]) -> None:
+    entry = board["kinds"]
+    asked = {"benchmark": BENCHMARK, "protocol": "holdout", "track": "kinds", "metric": "rmse"}
+    asked |= {"all": "1", "model": entry.record.submission[:12]}
+    app = fine(start(**asked))
+    assert table(app)["model"].tolist() == ["kinds only"]
+    assert app.toggle(key="pick-all").value is True
+    assert app.selectbox(key="pick-model").value == entry.record.submission
+    assert query(app) == asked
+    assert any(element.value == "kinds only" for element in app.subheader)
+
+
+def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
+    app = start(benchmark=BENCHMARK, metric="rmse", protocol="folds")
+    app.switch_page("app_pages/how_to_read.py").run()
+    app.query_params.clear()
+    app.switch_page("app_pages/leaderboard.py").run()
+    assert query(fine(app))["metric"] == "rmse"
+    assert query(app)["protocol"] == "folds"
+
+
+def test_wrong_links_are_reported_and_replaced(board: dict[str, Entry]) -> None:
+    app = fine(
+        start(benchmark=BENCHMARK, protocol="<b>x</b>", track="../..", metric="nope", model="zz")
+    )
+    assert len(app.warning) == 4
+    assert all("<b>" not in element.value for element in app.warning)
+    assert table(app)["model"].tolist() == ["good", "kinds only", "worse"]
+    app = fine(start(benchmark="nonesuch"))
+    assert "nonesuch" in app.warning[0].value
+
+
+def test_new_submission_appears_on_the_next_run(board: dict[str, Entry], tmp_path: Path) -> None:
+    app = start(benchmark=BENCHMARK)
+    submit(tmp_path, "best", 0.1)
+    assert table(app.run())["model"].tolist()[0] == "best"
+
+
+def test_filters_narrow_the_board_and_ranks_are_recomputed(
+    board: dict[str, Entry], tmp_path: Path
+) -> None:
+    card = ModelCard(tags=["trees", "tuned"], training_data="none")
+    submit(tmp_path, "tagged", 7.0, card=card)
+    submit(tmp_path, "other", 8.0, card=ModelCard(tags=["trees"], training_data="declared"))
+    app = fine(start(benchmark=BENCHMARK))
+    assert len(table(app)) == 5
+    app.multiselect(key="pick-tags").set_value(["trees"]).run()
+    assert table(fine(app))["model"].tolist() == ["tagged", "other"]
+    assert table(app)["rank"].tolist() == [1, 2]
+    assert any("2 of 7 submissions pass the filters" in caption for caption in values(app.caption))
+    assert app.query_params["tags"] == "trees"
+    app.multiselect(key="pick-training").set_value(["declared"]).run()
+    assert table(fine(app))["model"].tolist() == ["other"]
+    assert app.query_params["training"] == "declared"
+    app.number_input(key="pick-parameters").set_value(10).run()
+    assert any("No submission passes the filters" in element.value for element in fine(app).info)
+    assert app.query_params["parameters"] == "10"
+    app.number_input(key="pick-parameters").set_value(None).run()
+    app.multiselect(key="pick-tags").set_value([]).run()
+    app.multiselect(key="pick-training").set_value([]).run()
+    assert len(table(fine(app))) == 5
+    assert not set(app.query_params) & {"tags", "training", "parameters"}
+
+
+def test_a_link_restores_the_filters(board: dict[str, Entry], tmp_path: Path) -> None:
+    submit(tmp_path, "tagged", 7.0, card=ModelCard(tags=["trees"]))
+    app = fine(start(benchmark=BENCHMARK, tags="trees,gone", status="scored", parameters="x"))
+    assert table(app)["model"].tolist() == ["tagged"]
+    assert app.query_params["tags"] == "trees"
+    assert app.query_params["status"] == "scored"
+    assert "parameters" not in app.query_params
+    # Seen without opening the filters.
+    popovers = [element for element in app.main.children.values() if element.type == "popover"]
+    assert not [element for part in popovers for element in part.get("warning")]
+    said = " ".join(element.value.replace("\\", "") for element in app.warning)
+    assert "No row here has 'gone'" in said
+    assert "'x' is not a number of parameters" in said
+
+
+def test_a_row_shows_its_interval_as_a_picture(board: dict[str, Entry]) -> None:
+    bars = table(fine(start(benchmark=BENCHMARK, all="1")))["bar"]
+    shown = [element for element in bars if isinstance(element, str)]
+    assert len(shown) == 4, "all that were scored"
+    assert all(element.startswith("data:image/svg+xml,<svg") for element in shown)
+
+
+def test_scores_that_span_decades_get_a_logarithmic_axis(
+    submit_raised: Callable[[str, float], str],
+) -> None:
+    kinds = []
+    for name, more in (("a", 0.0), ("b", 9.0), ("c", 49.0)):
+        submit_raised(name, more)
+        app = fine(start(benchmark="toy-line", protocol="holdout", metric="mae"))
+        drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
+        axis = drawn["layout"]["xaxis"]
+        kinds.append(axis.get("type", "linear"))
+    assert kinds == ["linear", "linear", "log"]
+    # Intervals are seen however narrow they are: in a row beside the score, in the plot above it.
+    for element in table(app)["bar"]:
+        low, high, score = map(
+            float, re.search(r"M(\S+) 10H(\S+)'.*M(\S+) 3V", element[100:]).groups()
+        )
+        assert low <= score - 1.5 < score + 1.5 <= high
+    (points,) = [element for element in drawn["data"] if "error_x" in element]
+    assert all(2 * points["error_x"]["width"] > size for size in points["marker"]["size"])
+    # Every score lies on the axis.
+    assert 10 ** axis["range"][0] < 1
+    assert 10 ** axis["range"][1] > 50
+    assert "reach beyond the axis" not in " ".join(values(app.caption))
+
+
+def test_the_uncertainty_of_the_labels_is_shaded(toy_volumes: Path, tmp_path: Path) -> None:
+    labels = load_benchmark("toy-volumes").truth("test")
+    submit_volumes(tmp_path, labels.target * 1.04)
+    app = fine(start(benchmark="toy-volumes"))
+    assert "within the uncertainty of the labels: 2.500" in figure_text(app)
+    assert "published network: 3.000" in figure_text(app)
+    assert any("quoted" in caption for caption in values(app.caption))
+    app = fine(start(benchmark="toy-volumes", metric="r2"))
+    assert "uncertainty of the labels" not in figure_text(app)
+
+
+def test_csv_is_safe_for_spreadsheets(toy_content: Path, tmp_path: Path) -> None:
+    from etchmark.text import csv_text
+
+    submit(tmp_path, HOSTILE["formula"])
+    frame = standings.standings(load_benchmark(BENCHMARK).spec, Store())
+    read = pd.read_csv(io.StringIO(csv_text(frame)))
+    assert read["model"][0] == "'" + HOSTILE["formula"]
+
+
+def figures_of(app: AppTest) -> list[str]:
+    (control,) = [element for element in app.segmented_control if element.key == "pick-figure"]
+    return control.options
+
+
+def test_scores_against_the_time_of_prediction(toy_frames: Path, command: Callable) -> None:
+    command("evaluate", "toy_last", "toy-waves").fine()
+    assert "Costs" not in figures_of(fine(start(benchmark="toy-waves")))
+    other = toy_frames / "baselines" / "toy_later"
+    shutil.copytree(toy_frames / "baselines" / "toy_last", other)
+    card = (other / "card.yaml").read_text()
+    (other / "card.yaml").write_text(card.replace("toy_last", "toy_later"))
+    code = (other / "model.py").read_text()
+    (other / "model.py").write_text(code.replace("offset=0.0", "offset=0.1"))
+    command("evaluate", "toy_later", "toy-waves").fine()
+    app = fine(start(benchmark="toy-waves", figure="costs"))
+    drawn = figures(app)
+    title = "prediction / seconds per frame"
+    (cost,) = [element for element in drawn if element["layout"]["xaxis"]["title"]["text"] == title]
+    assert cost["data"][0]["name"] == "Pareto front"
+    shown = [element for part in cost["data"][1:] for element in part["customdata"]]
+    assert sorted(shown) == ["toy_last", "toy_later"]
+    front = numbers_of(cost["data"][0]["x"])
+    assert front == sorted(front)
+    assert len(front) == len(cost["data"][1]["text"])
+    board = app.dataframe[0].value
+    assert (board["ms each"] > 0).all()

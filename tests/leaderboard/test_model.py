@@ -1,0 +1,129 @@
+"""A model in full, below the board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("streamlit")
+
+from pages import (
+    BENCHMARK,
+    figures,
+    fine,
+    literal,
+    predictions,
+    start,
+    submit_volumes,
+    table,
+    table_with,
+    truth,
+    values,
+)
+
+from etchmark.data.loading import load_benchmark
+from etchmark.registry.store import read_record
+from etchmark.registry.tables import Entry
+
+
+def test_model_in_full(board: dict[str, Entry]) -> None:
+    entry = board["good"]
+    app = fine(start(benchmark=BENCHMARK, model=entry.record.submission[:12]))
+    scores = table_with(app, "split")
+    assert scores["metric"].tolist() == ["mae", "rmse", "mape", "r2"]
+    facts = table_with(app, "what")
+    assert dict(zip(facts["what"], facts["value"], strict=True))["status"] == "scored, local"
+    plots = [element.key for element in app.get("plotly_chart")]
+    assert plots == ["intervals", "parity", "residuals", "property"]
+    points = table_with(app, "measured / mm")
+    assert len(points) == 9
+    assert points.columns.tolist() == ["id", "source", "measured / mm", "predicted / mm"]
+    given = predictions(1.0).set_index("id")["prediction"]
+    assert points["predicted / mm"].tolist() == given[points["id"]].tolist()
+
+
+def test_claims_are_shown_apart_from_what_was_measured(
+    toy_content: Path, toy_predictions: Callable[..., Path], command: Any, tmp_path: Path
+) -> None:
+    options = ("--track", "features", "--protocol", "holdout", "--name", "mine")
+    export = tmp_path / "export"
+    command("submit", toy_predictions(), BENCHMARK, *options, "--export", export).fine()
+    path = export / "record.json"
+    text = path.read_text().replace('"fit_seconds": null', '"fit_seconds": 0.125')
+    path.write_text(text.replace('"hardware": null', '"hardware": "a pocket calculator"'))
+    command("results", "add", export).fine()
+    (path,) = (toy_content / "leaderboard" / "results" / f"{BENCHMARK}@1").glob("*.json")
+    app = fine(start(benchmark=BENCHMARK, model=read_record(path).submission[:12]))
+    assert "**Claimed by the submitter, not measured here**" in values(app.markdown)
+
+    tables = [element.value for element in app.dataframe if "what" in element.value.columns]
+    measured, claimed = (
+        dict(zip(element["what"], element["value"], strict=True)) for element in tables
+    )
+    assert measured["status"] == "scored, reviewed"
+    assert not {"fit, predict", "hardware", "made with", "platform"} & set(measured)
+    assert claimed["fit, predict"] == "0.1250 s, – s"
+    assert claimed["hardware"] == "a pocket calculator"
+    assert claimed["made with"].startswith("etchmark ")
+    assert "pocket calculator" not in table(app).to_string()
+
+
+def test_a_model_without_claims_shows_none(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK, model=board["good"].record.submission[:12]))
+    assert not [element for element in app.markdown if "Claimed" in element.value]
+    assert len([element for element in app.dataframe if "what" in element.value.columns]) == 1
+
+
+def test_failed_model_shows_its_reason_as_text(board: dict[str, Entry]) -> None:
+    app = start(benchmark=BENCHMARK, all="1", model="f" * 12)
+    assert not app.exception
+    assert "it <b>fell</b>" in values(app.text)
+
+
+def test_a_model_shows_its_errors(board: dict[str, Entry]) -> None:
+    short = board["good"].record.submission[:12]
+    app = fine(start(benchmark=BENCHMARK, model=short))
+    said = values(app.markdown)
+    assert "**Errors**" in said
+    assert "**Worst predicted**" in said
+    assert "**Best predicted**" in said
+    errors = np.abs(predictions(1.0)["prediction"] - truth().target).to_numpy()
+    ids = np.asarray(truth().ids)
+    worst = said[said.index("**Worst predicted**") + 1]
+    assert literal(f"{ids[errors.argmax()]}: mae {errors.max():.3f}") in worst
+    by = next(element for element in app.selectbox if element.label == "Group by")
+    assert table_with(app, "median")["mean"].tolist() == pytest.approx([*by_unit(errors)])
+    by.set_value("all samples").run()
+    assert table_with(fine(app), "median")["mean"].tolist() == pytest.approx([errors.mean()])
+
+
+def by_unit(errors: np.ndarray) -> list[float]:
+    units = np.asarray(truth().units)
+    return [float(errors[units == element].mean()) for element in np.unique(units)]
+
+
+def test_a_model_of_volumes_shows_its_worst_samples(toy_volumes: Path, tmp_path: Path) -> None:
+    labels = load_benchmark("toy-volumes").truth("test")
+    off = np.linspace(0.0, 1.0, len(labels.ids))
+    short = submit_volumes(tmp_path, labels.target + off)
+    app = fine(start(benchmark="toy-volumes", model=short))
+    against = next(element for element in app.selectbox if element.label == "Error against")
+    assert len(against.options) > 1, "what the data say of the samples"
+    for element in against.options:
+        against.set_value(element).run()
+        fine(app)
+    shown = figures(app)
+    assert any(
+        element["layout"]["xaxis"]["title"].get("text") == against.options[-1] for element in shown
+    )
+    pictures = app.get("image")[-2:]
+    count = min(4, len(labels.ids) // 2)
+    assert [len(element.proto.imgs) for element in pictures] == [count, count], (
+        "the worst and the best"
+    )
+    worst = str(labels.ids[np.argmax(off / labels.target)])
+    assert literal(worst) in pictures[0].proto.imgs[0].caption

@@ -1,0 +1,115 @@
+"""The page that shows what the hub holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pytest
+
+pytest.importorskip("streamlit")
+from pages import BENCHMARK, FOLDER, captions, fine, literal, page, query, start, values
+from streamlit.testing.v1 import AppTest
+
+from etchmark.boards import standings
+from etchmark.data.loading import load_benchmark
+from etchmark.registry.store import Store
+
+
+def test_the_overview_tells_who_leads(submit_raised: Callable[[str, float], str]) -> None:
+    app = fine(page("overview"))
+    assert values(app.metric) == ["2", "1", "0", "0"]
+    assert values(app.markdown).count("No submission yet.") == 2
+    assert not app.dataframe
+    for name, more in (("near", 0.0), ("far", 4.0)):
+        submit_raised(name, more)
+    app = fine(page("overview"))
+    assert values(app.metric) == ["2", "1", "2", "2"]
+    said = values(app.markdown)
+    (card,) = [element for element in said if element.startswith("near: ")]
+    _, status = card.splitlines()
+    assert "**scored**: from a predictions file; the model was not run here" in status
+    told = "Of 2 ranked submissions, the leader is clearly ahead of all others."
+    assert said.count(literal(told)) == 1
+    links = {element.proto.label: element.proto.query_string for element in app.get("page_link")}
+    assert sum(label == "Leaderboard" for label in links) == 1
+    (near,) = [query for label, query in links.items() if "**near**" in label]
+    assert "benchmark=toy-line" in near
+    assert "all=1" not in near
+
+
+def test_overview_and_board_agree_on_what_is_told_apart_from_the_leader(
+    submit_raised: Callable[[str, Any], str],
+) -> None:
+    # Errors by turns: a rank range overlaps with the first's without reaching rank 1.
+    turns = [np.where(np.arange(9) % 2, -spread, spread) for spread in (0.0, 0.9, 0.95)]
+    for name, by in zip(("first", "second", "third"), turns, strict=True):
+        submit_raised(name, by)
+    ranked = standings.standings(load_benchmark("toy-line").spec, Store())
+    low, high = ranked["rank_low"].tolist(), ranked["rank_high"].tolist()
+    overlapping = sum(high[0] >= element for element in low) - 1
+    assert overlapping > low.count(1) - 1, "else the two rules cannot be told apart here"
+    said = values(fine(page("overview")).markdown)
+    (told,) = [element for element in said if "ranked submissions" in element]
+    assert f"{overlapping} {'is' if overlapping == 1 else 'are'} not told apart" in told
+    app = fine(start(benchmark=BENCHMARK))
+    assert told in values(app.markdown)
+    assert any("ranges overlap are not told apart" in caption for caption in captions(app))
+
+
+def test_a_card_without_a_picture_shows_the_distribution_of_labels(
+    submit_raised: Callable[[str, float], str],
+) -> None:
+    assert not fine(page("overview")).get("image")
+    submit_raised("near", 0.0)
+    (drawn,) = fine(page("overview")).get("image")
+    assert "height" in drawn.proto.imgs[0].alt
+
+
+def test_a_card_names_the_best_model_that_was_run_here(
+    submit_raised: Callable[[str, float], str], command: Callable
+) -> None:
+    command("evaluate", "toy_mean", "toy-line").fine()
+    submit_raised("near", 0.0)
+    app = fine(page("overview"))
+    (card,) = [element.value for element in app.markdown if element.value.startswith("near: ")]
+    _, _, run = card.splitlines()
+    assert run.startswith(r"Best of those run here: toy\_mean: mae **")
+
+
+def test_the_newest_submissions_lead_to_their_models(
+    submit_raised: Callable[[str, float], str],
+) -> None:
+    old = submit_raised("[x](javascript:alert(1)) <b>", 3.0)[:12]
+    new = submit_raised("[x](javascript:alert(1)) <b>", 2.0)[:12]
+    app = fine(page("overview"))
+    links = [element.proto for element in app.get("page_link") if "x" in element.proto.label]
+    for element in links:
+        assert not re.search(r"(?<!\\)(\[x\]|<b>)", element.label)
+        asked = dict(parse_qsl(element.query_string.removeprefix("?")))
+        shown = fine(start(**asked))
+        assert not shown.warning, values(shown.warning)
+        assert query(shown)["model"] in (old, new)
+    assert sorted("all=1" in element.query_string for element in links) == [False, True], (
+        "one is hidden"
+    )
+
+
+def test_a_broken_benchmark_leaves_the_others_on_the_overview(toy_content: Path) -> None:
+    (toy_content / "benchmarks" / "toy-fields.yaml").write_text("id: toy-fields\n")
+    app = page("overview")
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "No submission yet." in values(app.markdown)
+
+
+def test_an_old_link_to_a_board_still_leads_there(toy_content: Path) -> None:
+    app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
+    app.query_params["benchmark"] = "toy-fields"
+    app = fine(app.run())
+    assert app.title[0].value == "Leaderboard"
+    assert query(app)["benchmark"] == "toy-fields"
