@@ -203,7 +203,7 @@ def test_equal_seeds_give_equal_predictions_also_after_an_interruption(design, m
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all(", validation MAPE " in line for line in lines)
-    Path("checkpoint.pt").unlink()
+    Path("checkpoint.safetensors").unlink()
     one_epoch = training._epoch
 
     def interrupted(*arguments):
@@ -217,9 +217,11 @@ def test_equal_seeds_give_equal_predictions_also_after_an_interruption(design, m
             fitted()
     capsys.readouterr()
     np.testing.assert_array_equal(fitted(), first)
-    assert capsys.readouterr().out.startswith("checkpoint.pt: 1 epochs done\n")
+    assert capsys.readouterr().out.startswith("checkpoint.safetensors: 1 epochs done\n")
     assert not np.array_equal(fitted(seed=1), first)
-    assert capsys.readouterr().out.startswith("checkpoint.pt: of another training; ignored\n")
+    assert capsys.readouterr().out.startswith(
+        "checkpoint.safetensors: of another training; ignored\n"
+    )
 
 
 @pytest.mark.parametrize("design", ["yang", "periodic"])

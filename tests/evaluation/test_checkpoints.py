@@ -306,11 +306,11 @@ def test_a_training_of_the_toolkit_goes_on_under_resume(hub, monkeypatch):
     monkeypatch.chdir(hub.temporary)
     hub.refused(TRAINS.format(predict="raise RuntimeError('later')"), "--resume")
     (folder,) = kept(hub)
-    assert (folder / "holdout-0" / "checkpoint.pt").is_file()
+    assert (folder / "holdout-0" / "checkpoint.safetensors").is_file()
     ran = hub.evaluate(hub.folder / "mine", "--resume")
     assert ran.rc == 2
     said = log_file("mine").read_text()
     assert said.count("epoch 3/3") == 1
-    assert "checkpoint.pt: 3 epochs done" in said
+    assert "checkpoint.safetensors: 3 epochs done" in said
     hub.fine(TRAINS.format(predict="pass"))
     assert list(hub.temporary.iterdir()) == [], "nothing is written where the command was called"

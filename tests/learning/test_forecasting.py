@@ -453,7 +453,7 @@ def test_equal_seeds_give_equal_forecasts():
     samples = _samples(_diffusing(4, 6))
 
     def fitted(seed: int, **plan) -> np.ndarray:
-        Path("checkpoint.pt").unlink(missing_ok=True)
+        Path("checkpoint.safetensors").unlink(missing_ok=True)
         return _model(seed, **plan).fit(samples).predict(samples.inputs)
 
     first = fitted(0)
@@ -465,18 +465,18 @@ def test_equal_seeds_give_equal_forecasts():
 
 def test_a_fit_outside_of_an_evaluation_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("ETCHMARK_WORK")
-    mine = tmp_path / "checkpoint.pt"
+    mine = tmp_path / "checkpoint.safetensors"
     mine.write_text("the caller's own")
     samples = _samples(_diffusing(4, 6))
     first = _model(0).fit(samples).predict(samples.inputs)
     _model(1).fit(samples)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
     assert mine.read_text() == "the caller's own"
-    assert "checkpoint.pt" not in capsys.readouterr().out
+    assert "checkpoint.safetensors" not in capsys.readouterr().out
     # Whether its state is kept changes nothing of a training.
     monkeypatch.setenv("ETCHMARK_WORK", str(tmp_path / "work"))
     np.testing.assert_array_equal(_model(0).fit(samples).predict(samples.inputs), first)
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["checkpoint.pt"]
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["checkpoint.safetensors"]
 
 
 def test_an_epoch_has_so_many_windows_of_every_trajectory(monkeypatch):
@@ -535,7 +535,7 @@ def test_an_interrupted_training_ends_in_the_same_forecast(monkeypatch, capsys, 
     samples, held = _samples(_diffusing(4, 6)), _samples(_diffusing(2, 6, seed=1))
     plan = {"teacher": 0.8, "patience": 2}
     first = _model(**plan).fit(samples, held).predict(samples.inputs)
-    Path("checkpoint.pt").unlink()
+    Path("checkpoint.safetensors").unlink()
     one_loss, calls = Forecaster._loss, 0
 
     def interrupted(*arguments):
@@ -552,7 +552,9 @@ def test_an_interrupted_training_ends_in_the_same_forecast(monkeypatch, capsys, 
     capsys.readouterr()
     resumed = _model(**plan).fit(samples, held)
     # Two steps make an epoch.
-    assert capsys.readouterr().out.startswith(f"checkpoint.pt: {(stop_at - 1) // 2} epochs done\n")
+    assert capsys.readouterr().out.startswith(
+        f"checkpoint.safetensors: {(stop_at - 1) // 2} epochs done\n"
+    )
     np.testing.assert_array_equal(resumed.predict(samples.inputs), first)
 
 
@@ -582,8 +584,10 @@ def test_the_checkpoint_of_another_training_is_not_gone_on_from(capsys, change):
         return capsys.readouterr().out
 
     fit(**given)
-    assert fit(**given).startswith("checkpoint.pt: 3 epochs done\n")
-    assert fit(**{**given, **change}).startswith("checkpoint.pt: of another training; ignored\n")
+    assert fit(**given).startswith("checkpoint.safetensors: 3 epochs done\n")
+    assert fit(**{**given, **change}).startswith(
+        "checkpoint.safetensors: of another training; ignored\n"
+    )
 
 
 def test_the_weights_that_forecast_the_held_out_best_are_kept(capsys):
@@ -601,7 +605,7 @@ def test_the_weights_that_forecast_the_held_out_best_are_kept(capsys):
     found = rollout_rmse(model.network, held.inputs["context"], held.target)
     assert found == pytest.approx(errors[best], rel=1e-4)
     # Who does not wait has seen enough after the first epoch that was no better.
-    Path("checkpoint.pt").unlink()
+    Path("checkpoint.safetensors").unlink()
     _model(schedule=schedule, patience=1).fit(samples, held)
     assert len(capsys.readouterr().out.splitlines()) == best + 3
 

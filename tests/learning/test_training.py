@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from safetensors import safe_open  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from etchmark.learning import training  # noqa: E402
+from etchmark.learning import checkpoint, training  # noqa: E402
 from etchmark.learning.training import BetweenLimits, Schedule, identity  # noqa: E402
 
 SCHEDULE = Schedule(epochs=4, batch=4, learning_rate=0.01, weight_decay=0.1)
@@ -146,7 +149,7 @@ def _train(
         device="cpu",
         who=identity(seed, SCHEDULE, network, name=name),
         report=report,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=folder / "checkpoint.safetensors",
         **more,
     )
     assert not network.training
@@ -176,7 +179,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path, whole, capsy
     assert _equal(whole, _train(tmp_path))
     lines = capsys.readouterr().out.splitlines()
     done = (stop_at - 1) // 3
-    assert lines[0] == f"checkpoint.pt: {done} epochs done"
+    assert lines[0] == f"checkpoint.safetensors: {done} epochs done"
     assert [line.split(":")[0] for line in lines[1:]] == [
         f"epoch {epoch}/4" for epoch in range(done + 1, 5)
     ]
@@ -187,7 +190,7 @@ def test_a_training_that_is_done_is_not_repeated(tmp_path, whole, capsys):
     capsys.readouterr()
     # Its first step would raise.
     assert _equal(whole, _train(tmp_path, stop_at=1))
-    assert capsys.readouterr().out == "checkpoint.pt: 4 epochs done\n"
+    assert capsys.readouterr().out == "checkpoint.safetensors: 4 epochs done\n"
 
 
 def test_every_epoch_has_an_order_and_noise_of_its_own(tmp_path):
@@ -216,21 +219,33 @@ def _empty(path: Path) -> None:
 def _flip(path: Path) -> None:
     """One byte of one weight."""
     content = bytearray(path.read_bytes())
-    weights = torch.load(path, weights_only=True)["network"]["0.weight"].numpy().tobytes()
+    weights = load_file(path)["network/0.weight"].numpy().tobytes()
     content[content.index(weights)] ^= 0xFF
     path.write_bytes(bytes(content))
 
 
-def _change(name: str, value: object) -> Callable[[Path], None]:
+def _change(**changed: object) -> Callable[[Path], None]:
+    """Other entries in the header, or other tensors, and a checksum that fits them."""
+
     def change(path: Path) -> None:
-        found = torch.load(path, weights_only=True)
-        torch.save({**found, name: value}, path)
+        with safe_open(path, framework="pt") as content:
+            state, tensors = json.loads(content.metadata()["state"]), load_file(path)
+        for name, value in changed.items():
+            if isinstance(value, torch.Tensor):
+                tensors[name.replace("__", "/")] = value
+            elif value is None:
+                tensors = {key: one for key, one in tensors.items() if not key.startswith(name)}
+            else:
+                state[name] = value
+        text = json.dumps(state)
+        digest = checkpoint._digest(text, tensors)
+        save_file(tensors, path, {"state": text, "sha256": digest})
 
     return change
 
 
-def _not_a_mapping(path: Path) -> None:
-    torch.save([1, 2], path)
+def _a_pickle(path: Path) -> None:
+    torch.save({"identity": "x", "epoch": 2}, path)
 
 
 @pytest.mark.parametrize(
@@ -239,20 +254,21 @@ def _not_a_mapping(path: Path) -> None:
         _cut,
         _empty,
         _flip,
-        _not_a_mapping,
-        _change("network", {"0.weight": torch.zeros(8, 3)}),
-        _change("optimizer", {}),
-        _change("epoch", "two"),
+        _a_pickle,
+        _change(**{"network__0.weight": torch.zeros(2, 2)}),
+        _change(groups=[]),
+        _change(epoch="two"),
+        _change(network=None),
     ],
 )
 def test_a_damaged_checkpoint_is_ignored(tmp_path, whole, capsys, damage):
     with pytest.raises(Interrupted):
         _train(tmp_path, stop_at=8)
-    damage(tmp_path / "checkpoint.pt")
+    damage(tmp_path / "checkpoint.safetensors")
     capsys.readouterr()
     assert _equal(whole, _train(tmp_path))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("checkpoint.pt: damaged (")
+    assert lines[0].startswith("checkpoint.safetensors: damaged (")
     assert lines[0].endswith("); ignored")
     assert len(lines) == 1 + SCHEDULE.epochs
 
@@ -261,12 +277,14 @@ def test_the_checkpoint_of_another_training_is_ignored(tmp_path, whole, capsys):
     _train(tmp_path, name="b")
     capsys.readouterr()
     assert _equal(whole, _train(tmp_path))
-    assert capsys.readouterr().out.startswith("checkpoint.pt: of another training; ignored\n")
+    assert capsys.readouterr().out.startswith(
+        "checkpoint.safetensors: of another training; ignored\n"
+    )
 
 
 def test_a_checkpoint_is_whole_and_alone(tmp_path):
     _train(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
 
 
 def test_every_epoch_has_a_line_with_its_report(tmp_path, capsys):
@@ -306,12 +324,18 @@ def test_the_weights_of_the_least_error_are_kept(tmp_path, capsys):
     def keep(path: Path) -> Callable[[], str]:
         def report() -> str:
             if path.is_file():
-                after.append(torch.load(path, weights_only=True)["network"])
+                after.append(
+                    {
+                        name.removeprefix("network/"): part
+                        for name, part in load_file(path).items()
+                        if name.startswith("network/")
+                    }
+                )
             return "kept"
 
         return report
 
-    path = tmp_path / "a" / "checkpoint.pt"
+    path = tmp_path / "a" / "checkpoint.safetensors"
     found = _train(path.parent, report=keep(path), validate=_errors(3.0, 1.0, 2.0, float("nan")))
     assert _equal(found, after[1])
     assert not _equal(found, after[2])
@@ -336,7 +360,9 @@ def test_a_training_ends_when_patience_does(tmp_path, capsys, patience, epochs):
     # Nor does it go on when it is started again.
     _train(tmp_path, stop_at=1, validate=_errors(), patience=patience)
     best = 4 if epochs == 4 else 2
-    expected = f"checkpoint.pt: {epochs} epochs done\nthe weights of epoch {best} are kept\n"
+    expected = (
+        f"checkpoint.safetensors: {epochs} epochs done\nthe weights of epoch {best} are kept\n"
+    )
     assert capsys.readouterr().out == expected
 
 
@@ -353,17 +379,51 @@ def test_the_least_error_is_remembered_over_an_interruption(tmp_path, stop_at):
 def test_a_checkpoint_with_damaged_best_weights_is_ignored(tmp_path, capsys):
     errors = [2.0, 1.0, 3.0, 4.0]
     expected = _train(tmp_path, validate=_errors(*errors))
-    best = {"error": 1.0, "epoch": 2, "network": {"0.weight": torch.zeros(2, 2)}}
-    _change("best", best)(tmp_path / "checkpoint.pt")
+    _change(**{"best__0.weight": torch.zeros(2, 2)})(tmp_path / "checkpoint.safetensors")
     capsys.readouterr()
     assert _equal(_train(tmp_path, validate=_errors(*errors)), expected)
-    assert capsys.readouterr().out.startswith("checkpoint.pt: damaged (RuntimeError); ignored\n")
+    assert capsys.readouterr().out.startswith(
+        "checkpoint.safetensors: damaged (RuntimeError); ignored\n"
+    )
 
 
-def test_without_validation_a_checkpoint_is_as_it_always_was(tmp_path, whole):
+def test_without_validation_a_checkpoint_holds_no_second_network(tmp_path, whole):
     _train(tmp_path)
-    found = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert set(found) == {"identity", "epoch", "network", "optimizer"}
+    found = load_file(tmp_path / "checkpoint.safetensors")
+    assert {name.partition("/")[0] for name in found} == {"network", "optimizer"}
+
+
+def test_the_memory_layout_of_an_optimizer_outlives_an_interruption(tmp_path):
+    def state() -> checkpoint.TrainingState:
+        torch.manual_seed(0)
+        network = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(network.parameters())
+        return checkpoint.TrainingState(network, optimizer, checkpoint.Best())
+
+    before, after = state(), state()
+    before.network(torch.ones(1, 4, 8, 8)).sum().backward()
+    before.optimizer.step()
+    before.epoch = 3
+    before.save(tmp_path / "c", "me")
+    assert after.resume(tmp_path / "c", "me") == "c: 3 epochs done"
+    pairs = zip(before.optimizer.state.values(), after.optimizer.state.values(), strict=True)
+    for one, other in pairs:
+        for name, part in one.items():
+            assert torch.equal(part, other[name])
+            assert part.stride() == other[name].stride()
+
+
+def test_fields_of_a_run_come_by_name_or_together(tmp_path):
+    network = nn.Linear(1, 1)
+
+    def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
+        return network(torch.ones(len(rows), 1)).square().mean()
+
+    run = training.TrainingRun(seed=0, device="cpu", who="x")
+    training.train(network, loss, 3, SCHEDULE, run, checkpoint=tmp_path / "c")
+    assert (tmp_path / "c").is_file()
+    with pytest.raises(TypeError, match="nothing"):
+        training.train(network, loss, 3, SCHEDULE, run, nothing=1)
 
 
 @pytest.mark.parametrize("wrong", [{"patience": 2}, {"patience": 0, "validate": lambda: 1.0}])

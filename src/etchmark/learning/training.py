@@ -7,17 +7,15 @@ no threads, so a process may still fork afterwards.
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import hashlib
 import json
 import math
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from etchmark import files, settings
+from etchmark import settings
 from etchmark.environment import cpu_multiplies_bfloat16
+from etchmark.learning.checkpoint import Best, TrainingState
 from etchmark.saving import Savable
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = "checkpoint.safetensors"
 """File in the working directory that an evaluation gives to a model."""
 SMALLEST_SPAN = 1e-9
 """Logarithmic distance of two limits that coincide."""
@@ -175,59 +174,6 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-@dataclass
-class _Best:
-    """The least validation error so far, after which epoch (from 1) it was, and its weights."""
-
-    error: float = math.inf
-    epoch: int = 0
-    network: dict[str, torch.Tensor] | None = None
-
-    def compare(self, error: float, epoch: int, network: nn.Module) -> str:
-        """Keep the weights if they are better; what the line of an epoch says of it."""
-        better = error < self.error
-        if better:
-            self.error, self.epoch = error, epoch
-            self.network = copy.deepcopy(dict(network.state_dict()))
-        return f", validation error {error:.5g}{' (best)' if better else ''}"
-
-    def given_up(self, epoch: int, patience: int | None) -> bool:
-        """Whether the last ``patience`` of so many epochs brought nothing."""
-        return patience is not None and self.network is not None and epoch - self.epoch >= patience
-
-
-def _resume(
-    path: Path, who: str, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, _Best]:
-    """Load the checkpoint of this very training, if there is one; the number of epochs done."""
-    if not path.is_file():
-        return 0, _Best()
-    before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
-    try:
-        with zipfile.ZipFile(path) as parts:
-            # torch itself does not compare checksums when it reads.
-            if bad := parts.testzip():
-                raise zipfile.BadZipFile(bad)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        if found["identity"] != who:
-            _say(f"{path.name}: of another training; ignored")
-            return 0, _Best()
-        best = _Best(**found.get("best", {}))
-        if best.network is not None:
-            network.load_state_dict(best.network)
-        network.load_state_dict(found["network"])
-        optimizer.load_state_dict(found["optimizer"])
-        epoch = int(found["epoch"])
-    except Exception as error:
-        # Damage shows in as many ways as there are bytes; none is worth more than the lost epochs.
-        network.load_state_dict(before[0])
-        optimizer.load_state_dict(before[1])
-        _say(f"{path.name}: damaged ({type(error).__name__}); ignored")
-        return 0, _Best()
-    _say(f"{path.name}: {epoch} epochs done")
-    return epoch, best
-
-
 # --- memory ------------------------------------------------------------------------------------
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
@@ -265,42 +211,18 @@ def _steps(rows: int, batch: int, generator: np.random.Generator) -> list[np.nda
     return np.array_split(generator.permutation(rows), math.ceil(rows / batch))
 
 
-def train(
-    network: nn.Module,
-    loss: Loss,
-    rows: int,
-    schedule: Schedule,
-    *,
-    seed: int,
-    device: str,
-    who: str,
-    report: Callable[[], str] | None = None,
-    checkpoint: Path | None = None,
-    validate: Callable[[], float] | None = None,
-    patience: int | None = None,
-    begin: Callable[[float], None] | None = None,
-    progress: bool = False,
-) -> None:
-    """Train a network in place to the last epoch of its schedule, or to that of least error.
+@dataclass(frozen=True)
+class TrainingRun:
+    """How a network is trained, beside its loss and schedule.
 
-    After every epoch one line is printed and the state is written to ``checkpoint``, as a whole or
-    not at all. If that file is there and is of the same training, the loop goes on from it; a
-    damaged one or that of another training is ignored, with a line that says so. Outside of an
-    evaluation, and where no ``checkpoint`` is given, nothing is written. All randomness of
-    an epoch comes from ``seed`` and its number, so an interrupted training ends in the same weights
-    as one that was not, on the same machine with the same number of threads.
-
-    Args:
-        network: on ``device``; its first weights are the caller's.
-        loss: mean loss of some rows.
-        rows: number of training rows.
-        schedule: epochs and rates.
+    Attributes:
         seed: of order, augmentation and dropout.
         device: ``cpu`` or ``cuda``.
         who: what tells this training from others (``identity``).
         report: text for the line of an epoch, called in evaluation mode.
-        checkpoint: file to write and resume from; ``checkpoint.pt`` in the working directory that
-            an evaluation gives to the model (``ETCHMARK_WORK``) if None, and none outside of one.
+        checkpoint: file to write and resume from; ``checkpoint.safetensors`` in the working
+            directory that an evaluation gives to the model (``ETCHMARK_WORK``) if None, and none
+            outside of one.
         validate: error on samples that are not trained on, called in evaluation mode after every
             epoch; the weights of the epoch where it was least are the result. An error that is no
             number, or infinite, is never the least.
@@ -309,57 +231,93 @@ def train(
         progress: show a bar while an epoch runs, if the error stream is a terminal.
 
     Raises:
-        FloatingPointError: the loss or a gradient is no longer finite.
         ValueError: ``patience`` without ``validate``, or less than 1.
     """
-    if patience is not None and (validate is None or patience < 1):
-        raise ValueError(f"patience {patience} wants an error to wait for, and at least one epoch")
-    if torch.device(device).type == "cpu":
-        keep_memory()
-    optimizer = _optimizer(network, schedule)
-    folder = settings.work()
-    if checkpoint is None and folder is not None:
-        checkpoint = folder / CHECKPOINT
-    first, best = (
-        (0, _Best()) if checkpoint is None else _resume(checkpoint, who, network, optimizer)
-    )
-    for epoch in range(first, schedule.epochs):
-        if best.given_up(epoch, patience):
-            break
-        started = time.perf_counter()
-        mean = _epoch(
-            network, loss, rows, schedule, optimizer, epoch, seed, device, begin, progress
-        )
-        network.eval()
-        text = f", {report()}" if report else ""
-        text += best.compare(validate(), epoch + 1, network) if validate else ""
-        if checkpoint is not None:
-            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            extra = {"best": vars(best)} if validate else {}
-            with files.replacing(checkpoint) as temporary:
-                torch.save({"identity": who, "epoch": epoch + 1, **state, **extra}, temporary)
-        seconds = time.perf_counter() - started
-        _say(f"epoch {epoch + 1}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
-    if best.network is not None:
-        network.load_state_dict(best.network)
-        _say(f"the weights of epoch {best.epoch} are kept")
-    network.eval()
+
+    seed: int
+    device: str
+    who: str
+    report: Callable[[], str] | None = None
+    checkpoint: Path | None = None
+    validate: Callable[[], float] | None = None
+    patience: int | None = None
+    begin: Callable[[float], None] | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.patience is not None and (self.validate is None or self.patience < 1):
+            raise ValueError(
+                f"patience {self.patience} wants an error to wait for, and at least one epoch"
+            )
+
+    def checkpoint_file(self) -> Path | None:
+        """Where the state is kept; None if it is not."""
+        folder = settings.work()
+        if self.checkpoint is not None or folder is None:
+            return self.checkpoint
+        return folder / CHECKPOINT
 
 
-def _epoch(
+def train(
     network: nn.Module,
     loss: Loss,
     rows: int,
     schedule: Schedule,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    seed: int,
-    device: str,
-    begin: Callable[[float], None] | None,
-    progress: bool,
+    run: TrainingRun | None = None,
+    **fields: Any,
+) -> None:
+    """Train a network in place to the last epoch of its schedule, or to that of least error.
+
+    After every epoch one line is printed and the state is written to the checkpoint, as a whole or
+    not at all. If that file is there and is of the same training, the loop goes on from it; a
+    damaged one or that of another training is ignored, with a line that says so. Outside of an
+    evaluation, and where no checkpoint is named, nothing is written. All randomness of
+    an epoch comes from the seed and its number, so an interrupted training ends in the same weights
+    as one that was not, on the same machine with the same number of threads.
+
+    Args:
+        network: on the device; its first weights are the caller's.
+        loss: mean loss of some rows.
+        rows: number of training rows.
+        schedule: epochs and rates.
+        run: everything else.
+        fields: attributes of ``TrainingRun`` by name, in place of ``run``.
+
+    Raises:
+        FloatingPointError: the loss or a gradient is no longer finite.
+        TypeError, ValueError: a field of the run is unknown, missing or wrong.
+    """
+    run = TrainingRun(**fields) if run is None else replace(run, **fields)
+    if torch.device(run.device).type == "cpu":
+        keep_memory()
+    state = TrainingState(network, _optimizer(network, schedule), Best())
+    path = run.checkpoint_file()
+    if path is not None and (said := state.resume(path, run.who)):
+        _say(said)
+    while state.epoch < schedule.epochs and not state.best.given_up(state.epoch, run.patience):
+        started = time.perf_counter()
+        mean = _epoch(state, loss, rows, schedule, run)
+        network.eval()
+        state.epoch += 1
+        text = f", {run.report()}" if run.report else ""
+        if run.validate:
+            text += state.best.compare(run.validate(), state.epoch, network)
+        if path is not None:
+            state.save(path, run.who)
+        seconds = time.perf_counter() - started
+        _say(f"epoch {state.epoch}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
+    if state.best.network is not None:
+        network.load_state_dict(state.best.network)
+        _say(f"the weights of epoch {state.best.epoch} are kept")
+    network.eval()
+
+
+def _epoch(
+    state: TrainingState, loss: Loss, rows: int, schedule: Schedule, run: TrainingRun
 ) -> float:
     """One pass over all rows; their mean loss."""
-    generator = np.random.default_rng([seed, epoch])
+    network, optimizer, epoch = state.network, state.optimizer, state.epoch
+    generator = np.random.default_rng([run.seed, epoch])
     torch.manual_seed(int(generator.integers(2**62)))
     network.train()
     total = 0.0
@@ -367,16 +325,16 @@ def _epoch(
     # Some kernels of cuDNN add in an order of their own.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         # Even a hidden bar starts a thread.
-        shown = progress and sys.stderr.isatty()
+        shown = run.progress and sys.stderr.isatty()
         bar = tqdm(steps, leave=False, unit="step") if shown else steps
-        for step, chosen in enumerate(bar):
-            if begin is not None:
-                begin((epoch + step / len(steps)) / schedule.epochs)
+        for step, batch in enumerate(bar):
+            if run.begin is not None:
+                run.begin((epoch + step / len(steps)) / schedule.epochs)
             rate = schedule.rate((epoch + (step + 0.5) / len(steps)) / schedule.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with autocast(device):
-                value = loss(chosen, generator)
+            with autocast(run.device):
+                value = loss(batch, generator)
             if not torch.isfinite(value):
                 raise FloatingPointError(f"the loss is {value.item()} in epoch {epoch + 1}")
             optimizer.zero_grad()
@@ -386,7 +344,7 @@ def _epoch(
             if not torch.isfinite(norm):
                 raise FloatingPointError(f"a gradient is {norm.item()} in epoch {epoch + 1}")
             optimizer.step()
-            total += value.item() * len(chosen)
+            total += value.item() * len(batch)
     return total / rows
 
 
