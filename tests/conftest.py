@@ -75,7 +75,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty hub folder; no other setting but offline is left from the environment."""
+    """An empty hub folder; no other setting but offline is left from the environment.
+
+    Models are run without the reference workload, which takes two seconds each time.
+    """
+    monkeypatch.setattr("etchmark.evaluation.reference.ROUNDS", 0)
     for name in [name for name in os.environ if name.startswith("ETCHMARK_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "home"

@@ -18,7 +18,7 @@ import numpy as np
 
 from etchmark import settings
 from etchmark.errors import CannotRun, UserError
-from etchmark.features.extract import Features, features
+from etchmark.features.extract import Features, features, parameter_count
 from etchmark.features.images import Views, grey
 from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
 from etchmark.features.weights import RANDOM
@@ -160,6 +160,15 @@ class FoundationFeatures(Savable):
     def parameter_count(self) -> int:
         """What was fitted here; the encoder's own parameters were not."""
         return self.head.parameter_count()
+
+    def total_parameter_count(self) -> int | None:
+        """What was fitted here and the encoder's own parameters; None where timm is missing."""
+        if self.encoder is None:
+            return self.parameter_count()
+        try:
+            return self.parameter_count() + parameter_count(self.encoder)
+        except ModuleNotFoundError:
+            return None
 
     def feature_seconds(self) -> FeatureSeconds:
         """What the features read so far took, and what those being read have taken."""

@@ -26,3 +26,7 @@ class CannotRun(UserError):
 
 class DoubtWarning(UserWarning):
     """Predictions that were scored but look like a mistake."""
+
+
+class UnkeptWarning(UserWarning):
+    """A fitted model that was scored and should have been kept, but could not be."""

@@ -81,6 +81,8 @@ class Model(Protocol):
     """Fits on labelled samples, then predicts from inputs alone.
 
     Optional methods: ``parameter_count() -> int | None`` tells the number of fitted parameters,
+    ``total_parameter_count() -> int | None`` that of all, fitted elsewhere included (networks of
+    torch that the model holds are counted without it),
     ``flops() -> float | None`` the floating-point operations of predicting one sample, or one frame
     where frames are predicted, ``feature_seconds() -> FeatureSeconds`` the time of features that
     are kept between runs, so that a run from the store and one without it tell the same times,

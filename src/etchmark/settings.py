@@ -56,9 +56,14 @@ def _folder(name: str) -> Path | None:
     return path
 
 
+def in_model() -> bool:
+    """Whether this is the process of a model, or one that it started."""
+    return _text(IN_MODEL) is not None
+
+
 def refuse_in_model() -> None:
     """Raise if the caller is a model that is being evaluated."""
-    if _text(IN_MODEL):
+    if in_model():
         raise UserError(
             "a model that is being evaluated has no access to the hub; use only what fit and"
             " predict are given"

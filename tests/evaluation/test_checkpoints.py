@@ -105,7 +105,7 @@ def test_a_killed_training_goes_on(hub) -> None:
     assert 5 <= done < EPOCHS
     (folder,) = kept(hub)
     assert (folder / "holdout-0" / "state.json").is_file()
-    noted = float((folder / "holdout-0.seconds").read_text())
+    noted = json.loads((folder / "holdout-0.seconds").read_text())["seconds"]
     assert 0.9 <= noted < 60
     ran = hub.command(*[part.format(model=model) for part in RESUME], "--json")
     assert (ran.rc, ran.stderr) == (0, "")
@@ -241,19 +241,23 @@ def test_an_outcome_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     one = Checkpoint(root, "fold-000", 1)
     one.work.mkdir()
     one.seconds.write_text("3")
-    assert one.restore(tmp_path / "again") is None
+    assert not one.restore(tmp_path / "again")
     (folder / "predictions-test-1.npy").write_bytes(b"p")
     with pytest.raises(FileNotFoundError):
-        one.keep(folder, ["test"], 7)
-    assert one.restore(tmp_path / "again") is None
+        one.keep(folder, ["test"])
+    assert not one.restore(tmp_path / "again")
     assert one.work.is_dir()
-    (folder / "result-1.json").write_text("{}")
-    one.keep(folder, ["test"], 7)
-    assert one.restore(tmp_path / "again") == 7
+    for name in ("result-1.json", "usage-1.json"):
+        (folder / name).write_text("{}")
+    one.keep(folder, ["test"])
+    assert one.restore(tmp_path / "again")
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
         "predictions-test-1.npy",
         "result-1.json",
+        "usage-1.json",
     ]
+    # An outcome without the model that is wanted is none.
+    assert not one.restore(tmp_path / "again", ["model-1"])
     assert [path.name for path in root.iterdir()] == ["fold-000-1.result"]
 
 
@@ -262,9 +266,11 @@ def test_a_stopwatch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     note = tmp_path / "note"
     with Stopwatch(note) as first:
         time.sleep(0.2)
-        noted = float(note.read_text())
-        assert 0.05 < noted < first.seconds
-    assert float(note.read_text()) == first.seconds
+        noted = json.loads(note.read_text())
+        assert 0.05 < noted["seconds"] < first.seconds
+    noted = json.loads(note.read_text())
+    assert noted["seconds"] == first.seconds
+    assert 0 < checkpoints.noted_cpu(note) == noted["cpu_seconds"]
     with Stopwatch(note) as second:
         pass
     assert first.seconds < second.seconds < first.seconds + 0.2

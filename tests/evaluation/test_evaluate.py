@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from etchmark.evaluation import layout, watch
+from etchmark.evaluation import layout, reference, watch
 from etchmark.evaluation.collect import MAX_REASON, one_line
 from etchmark.evaluation.evaluate import Limits, run_model
 from etchmark.evaluation.watch import LOG_TAIL_BYTES
@@ -580,6 +580,87 @@ def test_cost_is_recorded_and_plausible(hub):
     assert row["seconds_each"] == pytest.approx(row["predict_seconds"] / row["n"])
     assert (row["parameters"], row["flops"]) == (7, 1500)
     assert row["hardware"].endswith(" cores")
+
+
+def cost_of(hub, code: str, *options: str) -> dict:
+    ran = hub.evaluate(hub.model(code), *options, "--json")
+    assert (ran.rc, ran.stderr) == (0, ""), ran
+    return json.loads(ran.stdout)["cost"]
+
+
+def test_processor_time_counts_all_processes_of_a_run(hub):
+    # One child that is waited for, and one that is left running and ended with the fold.
+    burn = "import time; end = time.process_time() + {}\nwhile time.process_time() < end: pass"
+    code = mean(
+        top="import subprocess",
+        fit=f"subprocess.run([sys.executable, '-c', {burn.format(0.5)!r}]);"
+        f" subprocess.Popen([sys.executable, '-c', {burn.format(60)!r}]); time.sleep(1)",
+    )
+    cost = cost_of(hub, code, "--seeds", "2")
+    # The mean over seeds, as seconds of fitting are.
+    assert 0.5 < cost["cpu_seconds"] < 10
+    assert cost["fit_seconds"] > 1
+    idle = cost_of(hub, mean(fit="time.sleep(1)"))["cpu_seconds"]
+    assert idle < cost["cpu_seconds"] - 0.4
+
+
+def test_the_reference_workload_is_timed_before_and_after(hub, monkeypatch):
+    assert "reference_seconds" not in cost_of(hub, mean())
+    monkeypatch.setattr(reference, "ROUNDS", 1)
+    before, after = cost_of(hub, mean())["reference_seconds"]
+    assert 0.005 < before < 10
+    assert 0.005 < after < 10
+    assert "reference_seconds" not in cost_of(hub, mean(), "--mini")
+
+
+TORCH = """
+import numpy as np, torch
+class Net:
+    def fit(self, train, validation):
+        frozen = torch.nn.Linear(30, 5)
+        frozen.requires_grad_(False)
+        self.parts = {{"encoder": [frozen], "head": torch.nn.Linear(5, 1)}}
+    def predict(self, inputs):
+        {predict}
+        given = torch.from_numpy(np.array(inputs["a"]))[:, None].float().expand(-1, 30)
+        inputs["a"][:] = 0
+        with torch.inference_mode():
+            found = self.parts["head"](self.parts["encoder"][0](given))
+        return found[:, 0].numpy()
+    def parameter_count(self):
+        return 6
+    {extra}
+def build(seed, device):
+    return Net()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "total", "flops"),
+    [
+        ({}, 155 + 6, 2 * (30 * 5 + 5)),
+        # What the harness counted stands, whatever the model says.
+        ({"extra": "def flops(self): return 7.0"}, 161, 310),
+        (
+            {"extra": "def flops(self): return 7.0", "predict": "assert len(inputs['a']) > 1"},
+            161,
+            7,
+        ),
+        ({"predict": "assert len(inputs['a']) > 1"}, 161, None),
+        ({"extra": "def total_parameter_count(self): return 1000"}, 1000, 310),
+    ],
+)
+def test_operations_and_all_parameters_are_counted(hub, change, total, flops):
+    pytest.importorskip("torch")
+    cost = cost_of(hub, TORCH.format(**{"predict": "pass", "extra": "", **change}))
+    assert cost["parameters"] == 6
+    assert (cost["total_parameters"], cost["flops"]) == (total, flops)
+
+
+def test_without_networks_all_parameters_are_the_fitted_ones(hub):
+    cost = cost_of(hub, mean(extra="def parameter_count(self): return 7"))
+    assert (cost["parameters"], cost["total_parameters"], cost["flops"]) == (7, 7, None)
+    assert "total_parameters" not in cost_of(hub, mean())
 
 
 KEEPS_FEATURES = """

@@ -85,6 +85,7 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
         "status": f"{record.status}, {origin}",
         "date": record.created.strftime("%Y-%m-%d %H:%M UTC"),
         **_cost_facts(spec, record.cost),
+        **_measured_facts(record.cost),
         "made from": _listed(record.made_with),
         "model settings": _listed(record.params),
         "submission": record.submission[:12],
@@ -134,6 +135,24 @@ def _cost_of_one(cost: Cost) -> str | None:
     texts = [] if cost.seconds_each is None else [f"{number(1000 * cost.seconds_each)} ms"]
     texts += [] if cost.flops is None else [f"{cost.flops:.3g} operations"]
     return ", ".join(texts) or None
+
+
+def _measured_facts(cost: Cost) -> dict[str, str | None]:
+    """What records know since the hub measures it; older ones say so, and are not hidden."""
+    reference = cost.reference_seconds
+    if cost.fit_seconds is None and cost.cpu_seconds is None:
+        # Nothing was measured: a file of predictions, or a run that failed.
+        return {}
+    return {
+        "processor time": f"{number(cost.cpu_seconds)} s" if cost.cpu_seconds else "unknown",
+        "all parameters": f"{cost.total_parameters:,}, those fitted elsewhere included"
+        if cost.total_parameters is not None
+        else "unknown",
+        "reference workload": f"{number(reference[0])} s before, {number(reference[1])} s after the"
+        " run, on the same machine"
+        if reference
+        else "unknown",
+    }
 
 
 def _environment_facts(environment: Environment | None) -> dict[str, str | None]:

@@ -163,6 +163,7 @@ def evaluate(
     resume: bool = False,
     weights: str | Path | None = None,
     curves: bool = False,
+    keep_model: bool = False,
 ) -> ResultRecord:
     """Run a model (``<baseline>[/<variant>]`` or a folder with ``model.py``) and record its scores.
 
@@ -181,6 +182,7 @@ def evaluate(
         resume: go on where an interrupted run of the very same model stopped.
         weights: safetensors file for a model that takes one.
         curves: also measure the curves that the model's card declares.
+        keep_model: keep the fitted model in the hub folder; the record names it by content hash.
     """
     from etchmark.api.types import RunRequest
     from etchmark.evaluation.options import Limits, Options
@@ -191,7 +193,14 @@ def evaluate(
     _is_loaded(benchmark)
     limits = Limits() if limits is None else limits
     request = RunRequest(
-        Options(seeds=seeds, device=device, limits=limits, resume=resume, weights=weights_file),
+        Options(
+            seeds=seeds,
+            device=device,
+            limits=limits,
+            resume=resume,
+            weights=weights_file,
+            keep=keep_model,
+        ),
         track=track,
         protocol=protocol,
         mini=mini,

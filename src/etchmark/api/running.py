@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from etchmark import files
 from etchmark.api.types import Evaluation, RunRequest
@@ -54,7 +55,8 @@ def evaluate(
             folder,
             track=track,
             protocol=request.protocol,
-            options=request.options,
+            # A mini run is a matter of seconds, and its cost is kept nowhere.
+            options=replace(request.options, reference=not request.mini),
             say=request.curves,
         )
         record = done.prepared.record

@@ -50,6 +50,9 @@ def evaluate(
         bool,
         typer.Option("--curves", help="also with less data or other settings, as its card says"),
     ] = False,
+    keep_model: Annotated[
+        bool, typer.Option("--keep-model", help="keep the fitted model in the hub folder")
+    ] = False,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")
     ] = 1,
@@ -91,6 +94,7 @@ def evaluate(
             weights=weights,
             progress=sys.stderr.isatty() and not watched,
             echo=evaluation.echo if watched else None,
+            keep=keep_model,
         ),
         track=track,
         protocol=protocol,

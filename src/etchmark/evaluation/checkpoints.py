@@ -18,7 +18,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 ENGINE = ("learning", "model.py", "saving.py")
 """Modules and packages of etchmark that models train with: an edit invalidates checkpoints."""
 NOTE_EVERY_S = 1.0
-PEAK = "peak.json"
+
+
+def usage_name(seed: int) -> str:
+    """File with processor seconds and peak memory of a fold."""
+    return f"usage-{seed}.json"
 
 
 def folder_of(source: ModelSource, benchmark: Benchmark, task: Task, device: str) -> Path:
@@ -95,27 +99,44 @@ class Checkpoint:
         self.seconds = root / f"{name}.seconds"
         self.result = root / f"{name}.result"
 
-    def restore(self, folder: Path) -> int | None:
-        """Put a finished outcome into a fold's folder; its peak memory, None if there is none."""
-        try:
-            peak = json.loads((self.result / PEAK).read_text(encoding="utf-8"))["bytes"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def restore(self, folder: Path, needed: Sequence[str] = ()) -> bool:
+        """Put a finished outcome into a fold's folder; false if there is none.
+
+        Args:
+            folder: of the fold.
+            needed: names of which the outcome has at least one; if it has none, it is no outcome.
+        """
+        if needed and not any((self.result / name).exists() for name in needed):
+            return False
+        if not (self.result / usage_name(self.seed)).is_file():
+            return False
         folder.mkdir(exist_ok=True)
         for path in self.result.iterdir():
-            if path.name != PEAK:
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, symlinks=True)
+            else:
                 shutil.copyfile(path, folder / path.name)
-        return int(peak)
+        return True
 
-    def keep(self, folder: Path, splits: list[str], peak: int) -> None:
-        """Keep a finished outcome, whole or not at all, in place of the working directory."""
+    def keep(self, folder: Path, splits: list[str], optional: Sequence[str] = ()) -> None:
+        """Keep a finished outcome, whole or not at all, in place of the working directory.
+
+        Args:
+            folder: of the fold.
+            splits: that were predicted.
+            optional: further files and folders that are kept where they exist.
+        """
         staging = self.result.with_name(f".{self.result.name}.tmp")
         for path in (staging, self.result):
             shutil.rmtree(path, ignore_errors=True)
         names = [f"predictions-{split}-{self.seed}.npy" for split in splits]
-        for name in (*names, f"result-{self.seed}.json"):
+        for name in (*names, f"result-{self.seed}.json", usage_name(self.seed)):
             files.write_bytes(staging / name, (folder / name).read_bytes())
-        files.write_json(staging / PEAK, {"bytes": peak})
+        for name in optional:
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, staging / name, symlinks=True)
+            elif (folder / name).is_file():
+                shutil.copyfile(folder / name, staging / name)
         staging.rename(self.result)
         shutil.rmtree(self.work, ignore_errors=True)
         self.seconds.unlink(missing_ok=True)
@@ -134,7 +155,7 @@ class Stopwatch:
     def __init__(self, note: Path | None = None, less: Callable[[], float] = lambda: 0.0) -> None:
         self._note = note
         self._less = less
-        self._earlier = _noted(note)
+        self._earlier, self._earlier_cpu = _noted(note)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._started = 0.0
@@ -170,15 +191,24 @@ class Stopwatch:
         # A full disk must not end a training.
         with suppress(OSError):
             temporary = self._note.with_name(f".{self._note.name}.tmp")
-            temporary.write_text(repr(self.seconds), encoding="utf-8")
+            cpu = self._earlier_cpu + sum(os.times()[:4])
+            text = json.dumps({"seconds": self.seconds, "cpu_seconds": cpu})
+            temporary.write_text(text, encoding="utf-8")
             temporary.replace(self._note)
 
 
-def _noted(note: Path | None) -> float:
+def noted_cpu(note: Path | None) -> float:
+    """Processor seconds of earlier attempts at a fit."""
+    return _noted(note)[1]
+
+
+def _noted(note: Path | None) -> tuple[float, float]:
+    """Wall and processor seconds of earlier attempts."""
     if note is None:
-        return 0.0
+        return 0.0, 0.0
     try:
-        seconds = float(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0.0
-    return seconds if 0 <= seconds < float("inf") else 0.0
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        seconds = float(noted["seconds"]), float(noted["cpu_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0, 0.0
+    return seconds if all(0 <= one < float("inf") for one in seconds) else (0.0, 0.0)

@@ -16,6 +16,8 @@ import numpy as np
 
 from etchmark import environment
 from etchmark.data.loading import Benchmark
+from etchmark.evaluation.checkpoints import usage_name
+from etchmark.evaluation.fold import lost_file, saved_folder
 from etchmark.evaluation.worker import MAX_TRACE, TRACE
 from etchmark.predictions import Declared
 from etchmark.specs import Cost
@@ -86,16 +88,22 @@ class RunFolder:
     def _results(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text(encoding="utf-8")) for path in self.result_files()]
 
+    def _usages(self) -> list[dict[str, Any]]:
+        names = [usage_name(seed) for seed in self.run["seeds"]]
+        return [self._json(f"{fold}/{name}") for fold in self.run["folds"] for name in names]
+
     def cost(self, kind: TargetKind) -> Cost:
         """What the run took: summed over folds, the mean over seeds.
 
         Args:
             kind: of the target; it says what a prediction is counted by.
         """
-        results, run = self._results(), self.run
+        results, usages, run = self._results(), self._usages(), self.run
         counts = [result["parameters"] for result in results]
         seeds = len(run["seeds"])
-        done = self._json("done.json")
+        cpu = [usage["cpu_seconds"] for usage in usages if "cpu_seconds" in usage]
+        counting = sum(result.get("counting_seconds", 0.0) for result in results)
+        peaks = [usage["peak_bytes"] for usage in usages if "peak_bytes" in usage]
         predict_seconds = sum(result["predict_seconds"] for result in results) / seeds
         predicted = sum(
             run["rows"][split] * kind.pieces(run["shapes"][split]) for split in run["splits"]
@@ -105,17 +113,36 @@ class RunFolder:
             predict_seconds=predict_seconds,
             seconds_each=predict_seconds / predicted,
             flops=results[0]["flops"],
-            peak_memory_bytes=done["peak_memory_bytes"],
+            peak_memory_bytes=max(peaks, default=None),
             parameters=None if None in counts else max(counts),
             # All folds have the same images, so those of one are all.
             feature_seconds=results[0]["feature_seconds"],
             hardware=environment.hardware(results[0]["device"]),
+            cpu_seconds=None if len(cpu) < len(usages) else max(0.0, (sum(cpu) - counting) / seeds),
+            total_parameters=results[0].get("total_parameters"),
+            reference_seconds=self._json("done.json")["reference_seconds"],
         )
 
     def made_with(self) -> dict[str, str]:
         """What the model says it used, beside its code and the data."""
         stated = self._results()[0]["made_with"]
         return {one_line(name)[:40]: one_line(value) for name, value in list(stated.items())[:20]}
+
+    def saved_models(self) -> dict[tuple[str, int], Path]:
+        """The folders that fitted models were saved in, by fold and seed.
+
+        Raises:
+            ValueError: one could not be saved, or not loaded again; says why.
+        """
+        models = {}
+        for fold in self.run["folds"]:
+            for seed in self.run["seeds"]:
+                lost = self.root / fold / lost_file(seed)
+                if lost.is_file():
+                    reason = json.loads(lost.read_text(encoding="utf-8"))["reason"]
+                    raise ValueError(one_line(str(reason)))
+                models[fold, seed] = self.root / fold / saved_folder(seed)
+        return models
 
     def collect(self, benchmark: Benchmark, task: Task, out: Path) -> None:
         """Write the predictions file ``out``."""

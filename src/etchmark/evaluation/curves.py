@@ -56,7 +56,7 @@ class Curves:
         self.source, self.benchmark, self.task = source, benchmark, task
         self.whole, self.folder, self.say = whole, folder, say
         # Many short runs: none is worth being kept halfway.
-        self.options = replace(options, resume=False, progress=False)
+        self.options = replace(options, resume=False, progress=False, keep=False, reference=False)
         self.metric = benchmark.spec.primary_metric
         self.counts = train_counts(benchmark, task)
 

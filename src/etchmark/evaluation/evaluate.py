@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,11 @@ from typing import Any
 import psutil
 
 from etchmark import environment, files
+from etchmark.artefacts import store
 from etchmark.catalog import ModelSource, pick_track
 from etchmark.data.loading import Benchmark
-from etchmark.errors import CannotRun, UserError
-from etchmark.evaluation import checkpoints
+from etchmark.errors import CannotRun, UnkeptWarning, UserError
+from etchmark.evaluation import checkpoints, reference
 from etchmark.evaluation.collect import RunFolder
 from etchmark.evaluation.collect import one_line as one_line
 from etchmark.evaluation.fold import SAMPLES
@@ -32,6 +34,7 @@ from etchmark.evaluation.options import Options as Options
 from etchmark.evaluation.process import end_marked, new_token
 from etchmark.evaluation.watch import log_file, opened_log, unwinding, watch
 from etchmark.specs import Cost
+from etchmark.specs.results import Artefact
 from etchmark.specs.task import Task
 
 LEAST_ROOM_BYTES = 1 << 16
@@ -52,6 +55,8 @@ class Run:
     """What the model says it used, beside its code and the data."""
     trace: str = ""
     """The traceback of a failure."""
+    artefact: Artefact | None = None
+    """The fitted models, if they were kept."""
 
 
 def resolve_track(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
@@ -110,7 +115,9 @@ def run_model(
             try:
                 cost = folder.cost(benchmark.kind)
                 folder.collect(benchmark, task, out)
-                return Run(None, out, cost, printed, kept, folder.made_with())
+                artefact = _keep(folder, source, benchmark, task) if options.keep else None
+                made_with = folder.made_with()
+                return Run(None, out, cost, printed, kept, made_with, artefact=artefact)
             except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
                 if isinstance(error, OSError) and error.errno in files.NO_ROOM:
                     raise
@@ -149,6 +156,8 @@ def _laid_out(
         "params": source.params,
         "seeds": list(range(options.seeds)),
         "device": options.device,
+        "keep": options.keep,
+        "reference": reference.ROUNDS if options.reference else 0,
         "resume": None if kept is None else str(kept),
         "inputs": task.inputs,
         "target": task.benchmark.target.model_dump(mode="json"),
@@ -162,6 +171,32 @@ def _laid_out(
     }
     files.write_json(root / "run.json", run)
     return RunFolder(root, run, order)
+
+
+def _keep(
+    folder: RunFolder, source: ModelSource, benchmark: Benchmark, task: Task
+) -> Artefact | None:
+    """Keep the fitted models; warn if that cannot be done, since the scores stand all the same."""
+    about = {
+        "name": source.name,
+        "benchmark": task.benchmark.key,
+        "track": task.track,
+        "protocol": task.protocol,
+        "data": benchmark.config_folder(task.track)[1].fingerprint,
+        "inputs": task.inputs,
+        "params": source.params,
+    }
+    try:
+        digest = store.keep(source.folder, folder.saved_models(), about)
+        kept = [path for path in store.folder_of(digest).rglob("*") if path.is_file()]
+        return Artefact(sha256=digest, bytes=sum(path.stat().st_size for path in kept))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        warnings.warn(
+            f"{source.name} was scored, but not kept: {one_line(str(error))}",
+            UnkeptWarning,
+            stacklevel=3,
+        )
+        return None
 
 
 def _refuse_what_is_no_failure(folder: RunFolder, failure: str) -> None:

@@ -7,9 +7,10 @@ processes of their own; see ``evaluation.worker``.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import inspect
+import os
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark import files
+from etchmark.artefacts.loading import import_model
 from etchmark.errors import CannotRun, UserError
-from etchmark.evaluation import stated
+from etchmark.evaluation import counting, stated
 from etchmark.evaluation.checkpoints import Stopwatch
 from etchmark.evaluation.tables import Table, pick, write
 from etchmark.model import Samples
@@ -38,18 +40,25 @@ def inputs_file(split: str) -> str:
     return f"inputs-{split}.arrow"
 
 
-def load_build(code: Path) -> Callable[..., Any]:
-    """The ``build`` function of a ``model.py``."""
-    sys.path.insert(0, str(code.parent))
-    # Under its own name, so that processes a model starts find what is pickled by reference.
-    spec = importlib.util.spec_from_file_location(code.stem, code)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{code} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[code.stem] = module
-    spec.loader.exec_module(module)
+def load_build(code: Path, *, keep: bool = False) -> Callable[..., Any]:
+    """The ``build`` function of a ``model.py``.
+
+    Args:
+        code: the file.
+        keep: the fitted model is to be kept, so there must be ``load`` as well.
+
+    Raises:
+        AttributeError: the file defines no ``build``.
+        UserError: it defines no ``load``.
+    """
+    module = import_model(code)
     if not callable(getattr(module, "build", None)):
         raise AttributeError("model.py defines no function build(seed, device, **params)")
+    if keep and not callable(getattr(module, "load", None)):
+        raise UserError(
+            "model.py defines no function load(folder, device), so a fitted model could not be used"
+            " again; add it (see etchmark.saving), or drop --keep-model"
+        )
     return module.build
 
 
@@ -116,6 +125,11 @@ def run_fold(
     validation = _labelled(folder / VALIDATION, run["inputs"])
     _check_params(build, run["params"])
     model = build(seed=seed, device=device, **run["params"])
+    if run["keep"] and not hasattr(model, "save"):
+        raise UserError(
+            f"{type(model).__name__} has no method save(folder), so it could not be used again; add"
+            " it (see etchmark.saving), or drop --keep-model"
+        )
     # What is kept between runs counts alike whether it was there or not: features never in fitting
     # (each fold reads the same ones), those of predicted samples always in predicting.
     with Stopwatch(noted, lambda: stated.feature_seconds(model).now) as fitting:
@@ -132,17 +146,98 @@ def run_fold(
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)
+    if run["keep"]:
+        _save(model, folder, seed)
     total = stated.feature_seconds(model)
     result = {
         "made_with": stated.made_with(model),
         "feature_seconds": float(total.ever) if hasattr(model, "feature_seconds") else None,
         "fit_seconds": fitting.seconds,
         "predict_seconds": stated.predict_seconds(seconds, read, total),
-        "parameters": stated.parameter_count(model),
-        "flops": stated.flops(model),
         "device": device,
+        **_counts(model, run, seed, folder),
     }
     files.write_json(folder / f"result-{seed}.json", result)
+
+
+def _counts(model: Any, run: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
+    """Parameters and operations; what is alike in all folds is counted in the first alone."""
+    fitted, flops = stated.parameter_count(model), stated.flops(model)
+    counts: dict[str, Any] = {"parameters": fitted, "flops": flops}
+    if (folder.name, seed) != (run["folds"][0], run["seeds"][0]):
+        return counts
+    started = _cpu_seconds()
+    split = run["splits"][0]
+    row = Table(folder / inputs_file(split), run["inputs"]).first(1)
+    pieces = kind_named(run["target"]["kind"]).pieces(run["shapes"][split])
+    counts["flops"] = counting.flops(model, row, pieces) or flops
+    counts["total_parameters"] = counting.total_parameters(model, fitted)
+    # Counting is not the model's work.
+    counts["counting_seconds"] = _cpu_seconds() - started
+    return counts
+
+
+def _cpu_seconds() -> float:
+    """Of this process and those it waited for."""
+    return sum(os.times()[:4])
+
+
+# --- fitted models that are kept ---------------------------------------------------------------
+
+CHECKED_ROWS = 8
+"""Rows that a loaded model predicts again."""
+TOLERANCE = 1e-3
+"""Relative to the largest prediction: few rows are not multiplied as many are."""
+
+
+def saved_folder(seed: int) -> str:
+    """Name of the folder that a model is saved in, inside that of its fold."""
+    return f"model-{seed}"
+
+
+def lost_file(seed: int) -> str:
+    """Name of the file that says why a model could not be kept."""
+    return f"lost-{seed}.json"
+
+
+def _save(model: Any, folder: Path, seed: int) -> None:
+    """Save a fitted model; what it predicted stands, even if it cannot be saved."""
+    try:
+        model.save(folder / saved_folder(seed))
+    except Exception as error:
+        lose(folder, seed, f"save() failed: {type(error).__name__}: {error}")
+
+
+def lose(folder: Path, seed: int, reason: str) -> None:
+    shutil.rmtree(folder / saved_folder(seed), ignore_errors=True)
+    files.write_json(folder / lost_file(seed), {"reason": reason})
+
+
+def check_saved(code: Path, run: dict[str, Any], seed: int, folder: Path) -> None:
+    """Load a saved model in a fresh process and see that it predicts what it did.
+
+    Leaves ``checked-<seed>.json``, and the reason in ``lost_file`` if it does not.
+    """
+    if not (folder / lost_file(seed)).is_file():
+        split = run["splits"][0]
+        try:
+            model = import_model(code).load(
+                folder / saved_folder(seed), resolve_device(run["device"])
+            )
+            inputs = Table(folder / inputs_file(split), run["inputs"]).first(CHECKED_ROWS)
+            before = np.load(folder / f"predictions-{split}-{seed}.npy", mmap_mode="r")
+            _compare(np.asarray(model.predict(inputs)), np.array(before[:CHECKED_ROWS]))
+        except Exception as error:
+            lose(folder, seed, f"load() gave no such model: {type(error).__name__}: {error}")
+    files.write_json(folder / f"checked-{seed}.json", {})
+
+
+def _compare(again: np.ndarray, before: np.ndarray) -> None:
+    again = again.reshape(before.shape)
+    allowed = TOLERANCE * float(np.abs(before, dtype=np.float64).max(initial=0.0))
+    if not np.allclose(again, before, rtol=0.0, atol=allowed):
+        worst = float(np.abs(again.astype(np.float64) - before).max())
+        raise ValueError(f"its predictions differ by up to {worst:.3g}")
 
 
 # --- the data of one fold ----------------------------------------------------------------------

@@ -37,6 +37,8 @@ class Options:
         nested: where there are folds, each is predicted by a model that has seen neither it nor the
             fold before it, whose training data it is an inner fold of.
         echo: told every line that the model prints, when it does.
+        keep: keep the fitted models in the hub folder.
+        reference: time the reference workload before and after.
     """
 
     seeds: int = 1
@@ -49,6 +51,8 @@ class Options:
     draw: int = 0
     nested: bool = False
     echo: Callable[[str], None] | None = None
+    keep: bool = False
+    reference: bool = True
 
     def __post_init__(self) -> None:
         if self.device not in {"cpu", "auto"} and not self.device.startswith("cuda"):

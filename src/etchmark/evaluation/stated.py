@@ -21,13 +21,26 @@ def parameter_count(model: Any) -> int | None:
         TypeError: it is no number.
         ValueError: it is not whole, negative, or beyond what can be stored.
     """
-    count = model.parameter_count() if hasattr(model, "parameter_count") else None
+    return _count(model, "parameter_count")
+
+
+def total_parameter_count(model: Any) -> int | None:
+    """The number of parameters, those included that were fitted elsewhere; None where not said.
+
+    Raises:
+        TypeError, ValueError: as ``parameter_count``.
+    """
+    return _count(model, "total_parameter_count")
+
+
+def _count(model: Any, method: str) -> int | None:
+    count = getattr(model, method)() if hasattr(model, method) else None
     if count is None:
         return None
-    value = _number("parameter_count()", count)
+    value = _number(f"{method}()", count)
     if not (0 <= value < 2**63 and value == int(count)):
         raise ValueError(
-            f"parameter_count() is {value:.17g}, not a number of parameters; return a whole number,"
+            f"{method}() is {value:.17g}, not a number of parameters; return a whole number,"
             " 0 or more, or None"
         )
     return int(count)

@@ -69,6 +69,15 @@ class Table(Mapping[str, np.ndarray]):
     def rows(self) -> int:
         return sum(len(part) for part in self._parts("id"))
 
+    def first(self, count: int) -> dict[str, np.ndarray]:
+        """The first rows of every column, read anew; of the first batch at most."""
+        rows = {}
+        for name in self._names:
+            part = next(self._parts(name)).slice(0, count)
+            values = to_numpy(pa.chunked_array([part]), self._features.get(name))
+            rows[name] = _own(np.array(values) if values.dtype != object else values)
+        return rows
+
     def _parts(self, name: str) -> Iterator[pa.Array]:
         """A column batch by batch; nothing else of the file is read."""
         at = self._schema.get_field_index(name)

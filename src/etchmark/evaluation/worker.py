@@ -23,17 +23,34 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from etchmark import files, settings
 from etchmark.errors import UserError
-from etchmark.evaluation.checkpoints import Checkpoint
-from etchmark.evaluation.fold import lay_out, load_build, run_fold, take_away, take_samples
+from etchmark.evaluation import reference
+from etchmark.evaluation.checkpoints import Checkpoint, noted_cpu, usage_name
+from etchmark.evaluation.fold import (
+    check_saved,
+    lay_out,
+    load_build,
+    lose,
+    lost_file,
+    run_fold,
+    saved_folder,
+    take_away,
+    take_samples,
+)
 from etchmark.evaluation.process import END_SECONDS
 
+if TYPE_CHECKING:
+    import resource
+
+FAILURE = "failure.json"
+"""File with the reason why there is no result."""
 TRACE, MAX_TRACE = "trace.txt", 1 << 16
 """File with the traceback of a failure, and its length in characters at most."""
 LINUX = sys.platform == "linux"
@@ -64,7 +81,7 @@ def _fail(root: Path, code: Path, error: BaseException) -> None:
         cannot, reason = True, files.no_room(error, root)
     reason = reason or (str(error) if cannot else describe(error, code))
     failure = {"reason": reason, "cannot_run": cannot}
-    (root / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
+    (root / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
     # Not printed: the model may have closed the streams, and whoever watches it gets one line.
     with suppress(Exception):
         lines = traceback.format_exception(error)
@@ -75,22 +92,43 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
-def _sweep() -> None:
+@dataclass(frozen=True)
+class Usage:
+    """What a process took, with all its descendants that were waited for.
+
+    Attributes:
+        cpu_seconds: of processor time, user and system.
+        peak_bytes: of the largest of these processes.
+    """
+
+    cpu_seconds: float
+    peak_bytes: int
+
+    @classmethod
+    def of(cls, usage: resource.struct_rusage) -> Usage:
+        return cls(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def _sweep() -> list[Usage]:
     """End what a fold left running; orphans come to this process, which adopts them.
 
-    What cannot be ended (a program of another user's rights) is left to whoever started the run.
+    Returns what each of them took. What cannot be ended (a program of another user's rights) is
+    left to whoever started the run.
     """
-    deadline = time.monotonic() + END_SECONDS
+    deadline, ended = time.monotonic() + END_SECONDS, []
     while time.monotonic() < deadline:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, _, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
-            return
-        if pid == 0:
+            return ended
+        if pid:
+            ended.append(Usage.of(usage))
+        else:
             for child in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
                     child.kill()
             time.sleep(0.005)
+    return ended
 
 
 def _leave(number: int, _: Any) -> None:
@@ -107,33 +145,6 @@ def _fork() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
-
-
-def _forked(root: Path, code: Path, result: Path, work: Callable[[], None]) -> int | None:
-    """Run ``work`` in a fork; its peak memory in bytes, or None if it left no result."""
-    child = _fork()
-    if child == 0:
-        status = 1
-        try:
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            work()
-            status = 0
-        except BaseException as error:
-            _fail(root, code, error)
-        finally:
-            with suppress(Exception):
-                sys.stdout.flush()
-            os._exit(status)
-    _, status, usage = os.wait4(child, 0)
-    _sweep()
-    if status == 0 and result.is_file():
-        return usage.ru_maxrss * 1024
-    if not (root / "failure.json").is_file():
-        ended = "exited without a result"
-        if os.WIFSIGNALED(status):
-            ended = f"was killed by signal {os.WTERMSIG(status)}"
-        files.write_json(root / "failure.json", {"reason": f"the model's process {ended}"})
-    return None
 
 
 class _Dealer:
@@ -179,68 +190,158 @@ class _Dealer:
         os.close(self._answer)
 
 
-def _run_all(
-    root: Path, run: dict[str, Any], code: Path, ask: Callable[[int], None], leave: Callable
-) -> list[int] | None:
-    """Run every seed and fold; peak memory of each in bytes, or None after a failure."""
-    peaks = []
-    build = load_build(code)
-    for seed in run["seeds"]:
-        for fold, name in enumerate(run["folds"]):
-            folder, work, noted = root / name, root / "work", None
-            kept = Checkpoint(Path(run["resume"]), name, seed) if run["resume"] else None
-            if kept is not None:
-                earlier = kept.restore(folder)
-                if earlier is not None:
-                    peaks += [earlier] if earlier else []
-                    continue
-                work, noted = kept.work, kept.seconds
-            ask(fold)
-            work.mkdir(exist_ok=True)
-            given = (build, run, seed, fold, folder, noted)
+class _Runner:
+    """Runs a model for every seed and fold, in the process that no label is within reach of.
 
-            def one(given: tuple = given, work: Path = work) -> None:
-                leave()
-                os.chdir(work)
-                os.environ[settings.WORK] = str(work)
-                run_fold(*given)
+    Args:
+        root: run folder.
+        run: its ``run.json``.
+        ask: lays out the data of the fold of that number.
+        leave: called in the process of a fold, which is to ask for nothing.
+    """
 
+    def __init__(
+        self,
+        root: Path,
+        run: dict[str, Any],
+        ask: Callable[[int], None],
+        leave: Callable[[], None],
+    ) -> None:
+        self.root, self.run, self.ask, self.leave = root, run, ask, leave
+        self.code = Path(run["code"])
+
+    def run_all(self) -> int:
+        """Run the model and leave ``done.json`` or the reason why not; the exit status."""
+        try:
+            timed = [self._reference("before")]
+            build = load_build(self.code, keep=self.run["keep"])
+            for seed in self.run["seeds"]:
+                for fold in range(len(self.run["folds"])):
+                    if not self._fold(build, seed, fold):
+                        return 1
+            timed.append(self._reference("after"))
+        except BaseException as error:
+            _fail(self.root, self.code, error)
+            return 1
+        finally:
             if LINUX:
-                peak = _forked(root, code, folder / f"result-{seed}.json", one)
-                if peak is None:
-                    return None
-                peaks.append(peak)
-            else:
-                one()
-                os.chdir(root)
-            if kept is not None:
-                kept.keep(folder, run["splits"], peaks[-1] if LINUX else 0)
-            else:
-                shutil.rmtree(work, ignore_errors=True)
-            if run["shared"]:
-                take_away(folder)
-    return peaks
+                _sweep()
+        known = None if None in timed else timed
+        files.write_json(self.root / "done.json", {"reference_seconds": known})
+        return 0
 
+    def _reference(self, when: str) -> float | None:
+        """Seconds of the reference workload, in a process of its own; None if it is not timed."""
+        rounds, path = self.run["reference"], self.root / f"reference-{when}.json"
+        if not rounds:
+            return None
 
-def _run(
-    root: Path, run: dict[str, Any], code: Path, ask: Callable[[int], None], leave: Callable
-) -> int:
-    """Run the model and leave ``done.json`` or the reason why not; the exit status."""
-    try:
-        peaks = _run_all(root, run, code, ask, leave)
-    except BaseException as error:
-        _fail(root, code, error)
-        return 1
-    finally:
+        def work() -> None:
+            files.write_json(path, {"seconds": reference.seconds(rounds)})
+
+        # Threads that the libraries start would not outlive the forks that follow.
+        if LINUX and self._forked(path, work) is None:
+            (self.root / FAILURE).unlink()
+            return None
+        if not LINUX:
+            work()
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+
+    def _fold(self, build: Callable[..., Any], seed: int, fold: int) -> bool:
+        """Run one fold; false after a failure."""
+        name = self.run["folds"][fold]
+        folder, work, noted = self.root / name, self.root / "work", None
+        saved = (saved_folder(seed), lost_file(seed)) if self.run["keep"] else ()
+        checkpoint = None
+        if self.run["resume"]:
+            checkpoint = Checkpoint(Path(self.run["resume"]), name, seed)
+            if checkpoint.restore(folder, saved):
+                return True
+            work, noted = checkpoint.work, checkpoint.seconds
+        self.ask(fold)
+        work.mkdir(exist_ok=True)
+
+        def fit_and_predict() -> None:
+            self._enter(work)
+            run_fold(build, self.run, seed, fold, folder, noted)
+
+        usage_file = folder / usage_name(seed)
         if LINUX:
-            _sweep()
-    if peaks is None:
-        return 1
-    files.write_json(root / "done.json", {"peak_memory_bytes": max(peaks, default=None)})
-    return 0
+            earlier = noted_cpu(noted)
+            usage = self._forked(folder / f"result-{seed}.json", fit_and_predict)
+            if usage is None:
+                return False
+            known = {"cpu_seconds": earlier + usage.cpu_seconds, "peak_bytes": usage.peak_bytes}
+            files.write_json(usage_file, known)
+        else:
+            fit_and_predict()
+            os.chdir(self.root)
+            files.write_json(usage_file, {})
+        if saved:
+            self._check(seed, folder, work)
+        if checkpoint is not None:
+            checkpoint.keep(folder, self.run["splits"], saved)
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+        if self.run["shared"]:
+            take_away(folder)
+        return True
+
+    def _enter(self, work: Path) -> None:
+        """In a fold's own process: cut it off and set its working directory."""
+        self.leave()
+        os.chdir(work)
+        os.environ[settings.WORK] = str(work)
+
+    def _check(self, seed: int, folder: Path, work: Path) -> None:
+        """See in a fresh process that a saved model can be loaded; note why if it cannot."""
+
+        def check() -> None:
+            self._enter(work)
+            check_saved(self.code, self.run, seed, folder)
+
+        if not LINUX:
+            check()
+            os.chdir(self.root)
+        elif self._forked(folder / f"checked-{seed}.json", check) is None:
+            # The process was killed, so that it could not say so itself; the scores stand.
+            failure = json.loads((self.root / FAILURE).read_text(encoding="utf-8"))
+            (self.root / FAILURE).unlink()
+            lose(folder, seed, f"load() failed: {failure['reason']}")
+
+    def _forked(self, result: Path, work: Callable[[], None]) -> Usage | None:
+        """Run ``work`` in a fork; what it took, or None if it left no result."""
+        child = _fork()
+        if child == 0:
+            status = 1
+            try:
+                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                work()
+                status = 0
+            except BaseException as error:
+                _fail(self.root, self.code, error)
+            finally:
+                with suppress(Exception):
+                    sys.stdout.flush()
+                os._exit(status)
+        _, status, usage = os.wait4(child, 0)
+        orphans = _sweep()
+        if status == 0 and result.is_file():
+            taken = Usage.of(usage)
+            return Usage(
+                taken.cpu_seconds + sum(orphan.cpu_seconds for orphan in orphans),
+                max(taken.peak_bytes, *(orphan.peak_bytes for orphan in orphans), 0),
+            )
+        if not (self.root / FAILURE).is_file():
+            ended = "exited without a result"
+            if os.WIFSIGNALED(status):
+                ended = f"was killed by signal {os.WTERMSIG(status)}"
+            reason = f"the model's process {ended}"
+            files.write_json(self.root / FAILURE, {"reason": reason})
+        return None
 
 
-def _run_apart(root: Path, run: dict[str, Any], code: Path) -> int:
+def _run_apart(root: Path, run: dict[str, Any]) -> int:
     """Run the model in a process that was forked before any label was read."""
     dealer = _Dealer(root, run)
     child = _fork()
@@ -251,7 +352,7 @@ def _run_apart(root: Path, run: dict[str, Any], code: Path) -> int:
             _prctl(_PR_SET_CHILD_SUBREAPER, 1)
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             dealer.wait()
-            status = _run(root, run, code, dealer.ask, dealer.leave)
+            status = _Runner(root, run, dealer.ask, dealer.leave).run_all()
         finally:
             with suppress(Exception):
                 sys.stdout.flush()
@@ -264,14 +365,13 @@ def _run_apart(root: Path, run: dict[str, Any], code: Path) -> int:
 
 def main(root: Path) -> int:
     run = json.loads((root / "run.json").read_text(encoding="utf-8"))
-    code = Path(run["code"])
     if LINUX:
         signal.signal(signal.SIGTERM, _leave)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != run["parent"]:
             return 1
-        return _run_apart(root, run, code)
+        return _run_apart(root, run)
     # Without fork, model and labels of all folds share a process: nothing is kept from a model
     # that goes looking for them.
     samples = take_samples(root)
@@ -280,7 +380,7 @@ def main(root: Path) -> int:
         if samples:
             lay_out(samples[0], run, fold, root / run["folds"][fold])
 
-    return _run(root, run, code, lay, lambda: None)
+    return _Runner(root, run, lay, lambda: None).run_all()
 
 
 if __name__ == "__main__":

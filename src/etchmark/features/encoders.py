@@ -204,6 +204,13 @@ def megabytes(spec: EncoderSpec) -> float:
         return 4e-6 * sum(one.numel() for one in _skeleton(spec).parameters())
 
 
+def parameter_count(spec: EncoderSpec) -> int:
+    """Parameters of an encoder without its classifier, from its architecture alone."""
+    with torch.device("meta"):
+        network = _skeleton(spec) if spec.name in OWN else _skeleton(spec, num_classes=0)
+    return sum(part.numel() for part in network.parameters())
+
+
 class Encoder:
     """A loaded encoder.
 

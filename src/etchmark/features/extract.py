@@ -83,6 +83,18 @@ def features(
         ) from None
 
 
+def parameter_count(spec: EncoderSpec) -> int:
+    """Parameters of an encoder without its classifier, from its architecture alone.
+
+    Raises:
+        ModuleNotFoundError: torch or timm is not installed.
+        UserError: there is no such encoder.
+    """
+    from etchmark.features.encoders import parameter_count
+
+    return parameter_count(spec)
+
+
 def _features(
     pictures: Sequence[np.ndarray],
     spec: EncoderSpec,

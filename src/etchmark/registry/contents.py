@@ -62,6 +62,9 @@ class _Claimed(TypedDict, total=False):
     seconds_each: _Amount
     flops: _Amount
     hardware: str
+    cpu_seconds: _Amount
+    total_parameters: Count
+    reference_seconds: tuple[_Amount, _Amount]
 
 
 class _Content(TypedDict):

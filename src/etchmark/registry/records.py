@@ -61,10 +61,13 @@ def _limited(record: ResultRecord) -> Iterator[tuple[str, float | None, float]]:
     if record.claims is not None:
         stated.append(("claims.", record.claims.cost, record.claims.curves))
     for where, cost, curves in stated:
-        for name in ("parameters", "peak_memory_bytes"):
+        for name in ("parameters", "total_parameters", "peak_memory_bytes"):
             yield f"{where}cost.{name}", getattr(cost, name), MAX_COUNT
-        for name in ("fit_seconds", "predict_seconds", "feature_seconds", "seconds_each"):
+        timed = ("fit_seconds", "predict_seconds", "feature_seconds", "seconds_each")
+        for name in (*timed, "cpu_seconds"):
             yield f"{where}cost.{name}", getattr(cost, name), MAX_SECONDS
+        for at, seconds in enumerate(cost.reference_seconds or ()):
+            yield f"{where}cost.reference_seconds.{at}", seconds, MAX_SECONDS
         yield f"{where}cost.flops", cost.flops, MAX_FLOPS
         for at, curve in enumerate(curves):
             for number, point in enumerate(curve.points):

@@ -25,6 +25,8 @@ from etchmark.specs.cards import (
     ModelCard,
 )
 
+Seconds = Annotated[float, Field(ge=0)]
+
 
 class Cost(Record):
     """What a run took; unknown parts are null.
@@ -32,7 +34,13 @@ class Cost(Record):
     ``feature_seconds`` is what computing the frozen features of all samples took, whenever that
     was; ``fit_seconds`` is without it, ``predict_seconds`` with the part of the predicted samples.
     ``seconds_each`` is the time of prediction of one sample, or of one frame where frames are
-    predicted; ``flops`` are the floating-point operations of the same, as the model counts them.
+    predicted; ``flops`` are the floating-point operations of the same, counted by the harness where
+    torch can, else as the model says.
+
+    ``cpu_seconds`` is the processor time of all processes of a run, the reading of data included,
+    summed over cores; ``parameters`` are those that were fitted, ``total_parameters`` all that a
+    prediction depends on. ``reference_seconds`` is what a fixed piece of work took on the same
+    machine, before and after the run. These three are absent from records that do not know them.
     """
 
     fit_seconds: float | None = Field(default=None, ge=0)
@@ -43,6 +51,18 @@ class Cost(Record):
     feature_seconds: float | None = Field(default=None, ge=0)
     seconds_each: float | None = Field(default=None, ge=0)
     flops: float | None = Field(default=None, ge=0)
+    cpu_seconds: float | None = Field(default=None, ge=0)
+    total_parameters: Count | None = None
+    reference_seconds: tuple[Seconds, Seconds] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A record that was stored before these keys existed is written as it was.
+        dumped = handler(self)
+        for name in ("cpu_seconds", "total_parameters", "reference_seconds"):
+            if dumped.get(name, ...) is None:
+                del dumped[name]
+        return dumped
 
 
 class Environment(Record):
@@ -169,7 +189,7 @@ Role = Literal["entry", "reference", "oracle", "control", "exploratory"]
 
 
 class Artefact(Record):
-    """A fitted model that was kept: a file of the hub, known by its content."""
+    """The fitted models of a run, kept in the hub folder: SHA-256 of their manifest, total size."""
 
     sha256: Sha256
     bytes: Count

@@ -250,6 +250,8 @@ def _accepted(record: ResultRecord, scored: Scored) -> ResultRecord:
             "cost": Cost(),
             "environment": None,
             "curves": [],
+            # Another hub's artefacts are not here.
+            "artefact": None,
             "claims": claims if claims != Claims() else None,
             "created": datetime.now(UTC),
         }

@@ -19,6 +19,7 @@ from etchmark.registry.tables import Entry
 from etchmark.scoring.doubts import Doubt
 from etchmark.scoring.score import Scored
 from etchmark.specs import Cost, Curve, Fingerprints, ModelCard, ResultRecord
+from etchmark.specs.results import Artefact
 from etchmark.specs.task import Task
 from etchmark.submission.scoring import score_file, table_of
 from etchmark.submission.statements import check_baselines, check_name, check_stored
@@ -53,6 +54,8 @@ class RunFacts:
     cost: Cost
     made_with: dict[str, str] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
+    artefact: Artefact | None = None
+    """The fitted models, if they were kept."""
 
 
 def prepare_file(
@@ -129,6 +132,7 @@ def make_record(
         scores=[] if outcome.scored is None else outcome.scored.scores,
         curves=list(facts.curves),
         cost=facts.cost,
+        artefact=facts.artefact,
         environment=environment.current(),
         created=_now(),
     )

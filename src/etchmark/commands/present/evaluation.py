@@ -37,8 +37,11 @@ def show(
     scores.show(hub, spec, record.protocol, record.scores)
     print(
         f"{one_line(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
-        f" {number(cost.predict_seconds)} s, {(cost.peak_memory_bytes or 0) / 2**20:.0f} MiB"
+        f" {number(cost.predict_seconds)} s, {(cost.peak_memory_bytes or 0) / 2**20:.0f} MiB,"
+        f" {number(cost.cpu_seconds)} s of processor time"
     )
+    if record.artefact is not None:
+        print(f"kept the fitted model as artefact {record.artefact.sha256}")
     if evaluation.committed is None:
         print("nothing stored")
         return
