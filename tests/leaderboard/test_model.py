@@ -28,6 +28,7 @@ from pages import (
 from etchmark.data.loading import load_benchmark
 from etchmark.registry.store import read_record
 from etchmark.registry.tables import Entry
+from etchmark.specs.results import Cost
 
 
 def test_model_in_full(board: dict[str, Entry]) -> None:
@@ -127,3 +128,21 @@ def test_a_model_of_volumes_shows_its_worst_samples(toy_volumes: Path, tmp_path:
     )
     worst = str(labels.ids[np.argmax(off / labels.target)])
     assert literal(worst) in pictures[0].proto.imgs[0].caption
+
+
+def test_costs_that_an_older_record_lacks_are_shown_as_unknown() -> None:
+    from dashboard.panels import model
+
+    known = Cost(
+        fit_seconds=1.0,
+        cpu_seconds=2.5,
+        total_parameters=5_700_000,
+        reference_seconds=(1.0, 1.5),
+    )
+    shown = model._measured_facts(known)
+    assert shown["processor time"] == "2.500 s"
+    assert shown["all parameters"] == "5,700,000, those fitted elsewhere included"
+    assert str(shown["reference workload"]).startswith("1.000 s before, 1.500 s after")
+    assert set(model._measured_facts(Cost(fit_seconds=1.0)).values()) == {"unknown"}
+    # Of what was never run there is nothing to know.
+    assert model._measured_facts(Cost()) == {}
