@@ -26,7 +26,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BROWSER := $(BIN)/python $(INSTALL) -e '.[browser]'
 CHECK_PYTHON := -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 
-.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser speed speed-dashboard findings docs results clean
+.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser speed speed-dashboard findings docs results data clean
 
 help:
 	@echo "make demo       install into $(DEMO_VENV), build, score two baselines, submit a file, serve the board"
@@ -39,6 +39,7 @@ help:
 	@echo "make findings   write docs/findings.md from the reviewed records"
 	@echo "make docs       the documentation as a site, in .cache/site; broken links end it"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
+	@echo "make data       build all data that need no network, with DVC"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) $(CHECK_PYTHON)
@@ -130,7 +131,11 @@ $(EVOXELS)/.ready: $(READY)
 	@touch $@
 
 results: setup
-	for benchmark in superalloy-hardness composite-stiffness-2d composite-stiffness-3d composite-stiffness-3d-sections composite-stiffness-tensor spinodal-forecast spinodal-forecast-10 grain-growth-forecast grain-growth-forecast-10; do $(BIN)/etchmark results run $$benchmark || exit; done
+	$(BIN)/etchmark results run --all
+
+# Each dataset brings its own stages; those below datasets/*/*/ download, and are left out.
+data: setup
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(wildcard datasets/*/dvc.yaml)
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) $(CORE_VENV) .cache runs dist

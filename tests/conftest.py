@@ -6,6 +6,7 @@
 ``toy_frames``      the toy and benchmarks of frames whose splits have their own lengths
 ``cli``             the command line in a process of its own
 ``command``         the command line in this process, which is much quicker
+``name_baseline``   names a baseline in a benchmark of the toy content
 ``lying_table``     a per-sample table whose footer says less than reading it takes
 ``mirror``          the mirror of upstream files; skips where the session was started without one
 """
@@ -63,6 +64,12 @@ class Ran:
 
 
 Command = Callable[..., Ran]
+
+
+def use_content(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """Work with one content folder alone, without what this checkout holds."""
+    monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -259,6 +266,7 @@ def _toy_benchmark(name: str, config: str, **more: object) -> dict[str, object]:
         "unit_column": "source",
         "unit_name": "source",
         "protocols": {"holdout": TOY_HOLDOUT},
+        "baselines": {"toy_mean": {"track": "features", "role": "reference"}},
         **more,
     }
 
@@ -282,8 +290,7 @@ def write_toy(root: Path, scratch: Path) -> None:
     model.mkdir(parents=True)
     (model / "model.py").write_text(TOY_MODEL, encoding="utf-8")
     card = {"schema": 1, "name": "toy_mean", "title": "Mean", "training_data": "none"}
-    uses = {name: {"track": "features"} for name in ("toy-line", "toy-fields")}
-    write_yaml(model / "card.yaml", {**card, "benchmarks": uses})
+    write_yaml(model / "card.yaml", card)
     prints: dict[str, tuple[str, str]] = {}
     for config in ("scalar-mini", "fields-mini"):
         made = building.build(Catalog(root), "toy", config, out=scratch / config)
@@ -347,8 +354,23 @@ def toy_content(
     """
     root = tmp_path / "content"
     shutil.copytree(_toy_template, root)
-    monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    use_content(monkeypatch, root)
     return root
+
+
+@pytest.fixture
+def name_baseline(home: Path) -> Callable[..., None]:
+    """Names a baseline in a benchmark of the toy content, so that it runs there."""
+
+    def write(
+        model: str, benchmark: str = "toy-line", track: str = "features", **more: object
+    ) -> None:
+        path = Path(os.environ["ETCHMARK_CONTENT"]) / "benchmarks" / f"{benchmark}.yaml"
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec["baselines"][model] = {"track": track, **more}
+        write_yaml(path, spec)
+
+    return write
 
 
 @pytest.fixture
@@ -516,8 +538,7 @@ def write_volumes(root: Path, scratch: Path) -> None:
     (model / "model.py").write_text(VOLUMES_MODEL, encoding="utf-8")
     card = {"schema": 1, "name": "between", "title": "Between", "training_data": "none"}
     variants = {"near": {"title": "near"}, "above": {"title": "above", "params": {"factor": 9.0}}}
-    uses = {"toy-volumes": {"track": "volumes"}}
-    write_yaml(model / "card.yaml", {**card, "benchmarks": uses, "variants": variants})
+    write_yaml(model / "card.yaml", {**card, "variants": variants})
     files = {file.split: made.folder / file.path for file in made.manifest.files}
     splits = [Columns([files[name]]) for name in VOLUMES_CONFIG["splits"]]
     holdout = {
@@ -553,6 +574,7 @@ def write_volumes(root: Path, scratch: Path) -> None:
             [columns["id"] for columns in splits], [columns["y"] for columns in splits]
         ),
         tracks={"volumes": track},
+        baselines={"between": {"track": "volumes"}},
         protocols={"holdout": holdout, "folds": folds},
         metrics=["mape", "r2", "bound_violations"],
         primary_metric="mape",
@@ -680,9 +702,7 @@ def write_frames(root: Path, scratch: Path) -> None:
     (model / "model.py").write_text(FRAMES_MODEL, encoding="utf-8")
     names = ("toy-waves", "toy-waves-2")
     card = {"schema": 1, "name": "toy_last", "title": "Last", "training_data": "none"}
-    write_yaml(
-        model / "card.yaml", {**card, "benchmarks": {one: {"track": "frames"} for one in names}}
-    )
+    write_yaml(model / "card.yaml", card)
     made = building.build(Catalog(root), "waves", "waves-full", out=scratch / "waves")
     splits = {
         file.split: Columns([made.folder / file.path], ["id", "next"])
@@ -707,6 +727,7 @@ def write_frames(root: Path, scratch: Path) -> None:
                     "extra_splits": ["long"],
                 }
             },
+            baselines={"toy_last": {"track": "frames", "role": "reference"}},
             metrics=["rmse", "mae", "ssim", "composition_drift", "energy_rises", "out_of_range"],
             primary_metric="rmse",
             context_column="seen",
@@ -743,5 +764,5 @@ def toy_frames(
     """
     root = tmp_path / "frames-content"
     shutil.copytree(_frames_template, root)
-    monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    use_content(monkeypatch, root)
     return root

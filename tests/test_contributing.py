@@ -6,16 +6,18 @@ import dataclasses
 import inspect
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import yaml
 
 from etchmark import SklearnModel
-from etchmark.specs import BaselineCard, Variant
+from etchmark.catalog import catalog
+from etchmark.specs import BaselineCard, Role, Variant
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DATA = TEXT[TEXT.index("## A benchmark or a dataset") :]
@@ -161,26 +163,42 @@ def test_the_card_is_complete_and_a_model_runs_with_it(
     value = yaml.safe_load(_card())
     card = BaselineCard.model_validate(value)
     left_out = set(BaselineCard.model_fields) - card.model_fields_set
-    assert left_out == {"takes_weights", "training_data_note"}
+    assert left_out == {"takes_weights", "training_data_note", "benchmarks"}
     deep = card.variants["deep"]
-    assert set(Variant.model_fields) - deep.model_fields_set == {"benchmarks"}
+    assert set(Variant.model_fields) - deep.model_fields_set == {"benchmarks"}  # older cards alone
     assert {spec.param for spec in card.curves.values()} == {None, "max_depth"}
     folder = tmp_path / "my_forest"
     folder.mkdir()
     (model,) = re.findall(r"```python\n(from etchmark import SklearnModel\n.*?)```", TEXT, re.S)
-    text = _card().replace(
-        "superalloy-hardness: {track: composition}", "toy-line: {track: features}"
-    )
-    (folder / "card.yaml").write_text(text)
+    (folder / "card.yaml").write_text(_card())
     (folder / "model.py").write_text(model.replace('["Cr_at", "Al_at"]', '["a"]'))
-    ran = command("evaluate", f"{folder}/shallow", "toy-line")
-    assert (ran.rc, ran.stderr) == (0, "")
-    ran = command("evaluate", f"{folder}/deep", "toy-line", "--curves", "--json")
+    track = ("--track", "features")
+    command("evaluate", f"{folder}/shallow", "toy-line", *track).fine()
+    ran = command("evaluate", f"{folder}/deep", "toy-line", *track, "--curves", "--json")
     assert ran.rc == 0
     record = json.loads(ran.stdout)
     assert record["name"] == "my_forest/deep"
     assert record["card"]["tags"] == ["composition", "large"]
     assert [curve["name"] for curve in record["curves"]] == ["training-size", "depth"]
+
+
+def test_the_lines_that_name_baselines(toy_content: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(baselines:\n.*?)```", TEXT, re.S)
+    folder = toy_content / "baselines" / "my_forest"
+    shutil.copytree(toy_content / "baselines" / "toy_mean", folder)
+    (folder / "card.yaml").write_text(_card())
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    named = yaml.safe_load(text.replace("composition", "features").replace("training_m", "toy_m"))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | named))
+    spec = catalog().benchmark("toy-line")
+    roles = {name: spec.use_of(name) for name in catalog().model_names()}
+    assert {name: use and use.role for name, use in roles.items()} == {
+        "toy_mean": "reference",
+        "my_forest/shallow": "exploratory",
+        "my_forest/deep": None,
+    }
+    table = TEXT[TEXT.index("| role | the baseline |") :].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.M) == list(get_args(Role))
 
 
 def test_the_option_that_hands_groups_on_is_explained(toy_content: Path, command: Any) -> None:

@@ -65,6 +65,7 @@ def small(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
         path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
 
     monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
     monkeypatch.chdir(tmp_path)
     return shrink
 

@@ -186,6 +186,7 @@ def hub(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(FIXTURES / "hub", folder)
     monkeypatch.setenv("ETCHMARK_HOME", str(folder / "home"))
     monkeypatch.setenv("ETCHMARK_CONTENT", str(folder / "content"))
+    monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
     return folder
 
 

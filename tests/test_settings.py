@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,9 @@ def test_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.home() == home.parent / "beside"
 
 
-@pytest.mark.parametrize("name", ["ETCHMARK_CONTENT", "ETCHMARK_MIRROR"])
+@pytest.mark.parametrize("name", ["ETCHMARK_WEIGHTS", "ETCHMARK_MIRROR"])
 def test_folders_must_exist(home: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    read = {"ETCHMARK_CONTENT": settings.content, "ETCHMARK_MIRROR": settings.mirror}[name]
+    read = {"ETCHMARK_WEIGHTS": settings.weights, "ETCHMARK_MIRROR": settings.mirror}[name]
     assert read() is None
     monkeypatch.setenv(name, str(home / "nowhere"))
     with pytest.raises(UserError, match=f"{name}: .*nowhere is not a folder"):
@@ -33,6 +34,19 @@ def test_folders_must_exist(home: Path, monkeypatch: pytest.MonkeyPatch, name: s
     home.mkdir()
     monkeypatch.setenv(name, str(home))
     assert read() == home
+
+
+def test_content_folders(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.content() == ()
+    assert not settings.content_only()
+    home.mkdir()
+    monkeypatch.setenv("ETCHMARK_CONTENT", os.pathsep.join([str(home), " ", str(home.parent), ""]))
+    assert settings.content() == (home, home.parent)
+    monkeypatch.setenv("ETCHMARK_CONTENT", f"{home}{os.pathsep}{home / 'nowhere'}")
+    with pytest.raises(UserError, match=r"ETCHMARK_CONTENT: .*nowhere is not a folder"):
+        settings.content()
+    monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
+    assert settings.content_only()
 
 
 @pytest.mark.parametrize("name", ["ETCHMARK_CONTENT", "ETCHMARK_HOME"])

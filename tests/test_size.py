@@ -22,7 +22,6 @@ MANY_PARAMETERS = {
 }
 # Modules that are to be split yet, with the lines they may have. Entries only shrink or go.
 LONG = {
-    "catalog": 500,
     "simulation.grain_growth": 500,
 }
 

@@ -243,7 +243,7 @@ def test_a_model_card_takes_a_doi_or_an_address() -> None:
     assert ModelCard(paper="10.1016/j.actamat.2025.121217").training_data == "unknown"
     assert ModelCard(paper="https://example.org/paper").paper == "https://example.org/paper"
     with pytest.raises(ValidationError):
-        BaselineCard.model_validate({"schema": 1, "name": "b", "benchmarks": {}})
+        BaselineCard.model_validate({"schema": 1, "name": "b", "benchmark": "toy-line"})
 
 
 def test_a_result_record_round_trips() -> None:

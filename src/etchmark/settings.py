@@ -3,7 +3,9 @@
 ========================  =====================================================================
 ``ETCHMARK_HOME``         hub folder: built data, downloads, registry (default: the user's cache)
 ``ETCHMARK_REGISTRY``     URL of a PostgreSQL database for the registry (default: in the hub folder)
-``ETCHMARK_CONTENT``      folder that holds ``datasets/``, ``benchmarks/`` and ``baselines/``
+``ETCHMARK_CONTENT``      folders with ``datasets/``, ``benchmarks/`` or ``baselines/`` of your own,
+                          laid over what is installed (``:`` between them, ``;`` on Windows)
+``ETCHMARK_CONTENT_ONLY`` ``1``: those folders alone, nothing that is installed
 ``ETCHMARK_MIRROR``       folder of upstream files, ``<host>/<owner>/<repo>/<commit>/<path>``
 ``ETCHMARK_REMOTE``       base URL that serves built datasets, ``<base>/<dataset>/<config>/<file>``
 ``ETCHMARK_SOURCES_URL``  base URL that serves raw upstream files (default: GitHub's raw host)
@@ -46,8 +48,10 @@ def _path(name: str, value: str) -> Path:
 
 def _folder(name: str) -> Path | None:
     value = _text(name)
-    if value is None:
-        return None
+    return None if value is None else _existing(name, value)
+
+
+def _existing(name: str, value: str) -> Path:
     path = _path(name, value)
     if not path.is_dir():
         raise UserError(
@@ -87,8 +91,15 @@ def registry() -> str | None:
     return _text("ETCHMARK_REGISTRY")
 
 
-def content() -> Path | None:
-    return _folder("ETCHMARK_CONTENT")
+def content() -> tuple[Path, ...]:
+    """Content folders that lie over what is installed, the uppermost first."""
+    parts = (part.strip() for part in (_text("ETCHMARK_CONTENT") or "").split(os.pathsep))
+    return tuple(_existing("ETCHMARK_CONTENT", part) for part in parts if part)
+
+
+def content_only() -> bool:
+    """Whether installed content is left out."""
+    return _is_on("ETCHMARK_CONTENT_ONLY")
 
 
 def mirror() -> Path | None:
@@ -132,8 +143,9 @@ def work() -> Path | None:
     return None if value is None else _path(WORK, value)
 
 
+def _is_on(name: str) -> bool:
+    return (_text(name) or "0").lower() not in {"0", "false", "no", "off"}
+
+
 def offline() -> bool:
-    return any(
-        (_text(name) or "0").lower() not in {"0", "false", "no", "off"}
-        for name in ("ETCHMARK_OFFLINE", "HF_HUB_OFFLINE")
-    )
+    return _is_on("ETCHMARK_OFFLINE") or _is_on("HF_HUB_OFFLINE")

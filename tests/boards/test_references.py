@@ -94,8 +94,9 @@ def test_the_best_model_of_another_benchmark(declare, enter) -> None:
     assert values("toy-volumes", metric="bound_violations") == []
 
 
-def test_another_benchmark_that_is_not_there(declare) -> None:
-    declare("toy-volumes", {"label": "limit", "best": True, "benchmark": "nowhere"}, VALUE)
+def test_another_benchmark_whose_card_is_broken(declare, toy_volumes) -> None:
+    declare("toy-volumes", {"label": "limit", "best": True, "benchmark": "toy-line"}, VALUE)
+    (toy_volumes / "benchmarks" / "toy-line.yaml").write_text("schema: 9")
     assert values("toy-volumes") == [("published", 3.0)]
 
 
@@ -115,12 +116,14 @@ def test_a_line_is_of_one_track(declare, enter) -> None:
     assert values("toy-volumes") == [("named", 1.0), ("kinds", 3.0)]
 
 
-def test_a_baselines_line_is_of_the_track_on_its_card(declare, enter, toy_volumes) -> None:
-    card = toy_volumes / "baselines" / "toy_mean" / "card.yaml"
+def test_a_baselines_line_is_of_the_track_that_its_benchmark_names(
+    declare, enter, toy_volumes
+) -> None:
+    card = toy_volumes / "benchmarks" / "toy-line.yaml"
     text = yaml.safe_load(card.read_text())
-    text["benchmarks"]["toy-line"] = {"track": "kinds"}
+    text["baselines"] = {"toy_mean": {"track": "kinds"}}
     card.write_text(yaml.safe_dump(text))
-    code = card.with_name("model.py")
+    code = toy_volumes / "baselines" / "toy_mean" / "model.py"
     code.write_text(code.read_text().replace('inputs["a"]', 'inputs["kind"]'))
     declare("toy-volumes", {"label": "mean", "model": "toy_mean", "benchmark": "toy-line"})
     etchmark.evaluate("toy_mean", "toy-line", track="features")
@@ -148,7 +151,9 @@ def test_every_committed_line_of_a_model_names_its_track() -> None:
     assert len(lines) == 22
     for spec, line in lines:
         assert line.model is not None
-        assert line.track == content.model(line.model).uses[spec.id]
+        use = spec.use_of(line.model)
+        assert use is not None
+        assert line.track == use.track
 
 
 def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, command) -> None:

@@ -57,7 +57,7 @@ def dashboard(home: Path, content: Path | None = None) -> Iterator[str]:
         port = one.getsockname()[1]
     environment = {**os.environ, "ETCHMARK_HOME": str(home), "ETCHMARK_OFFLINE": "1"}
     if content is not None:
-        environment["ETCHMARK_CONTENT"] = str(content)
+        environment |= {"ETCHMARK_CONTENT": str(content), "ETCHMARK_CONTENT_ONLY": "1"}
     command = [sys.executable, "-m", "etchmark", "dashboard", "--port", str(port)]
     with (home / "dashboard.log").open("wb") as log:
         served = subprocess.Popen(

@@ -445,6 +445,6 @@ def test_a_model_for_other_benchmarks_is_refused_before_it_runs(
 ) -> None:
     said = command("evaluate", "between/near", "toy-line").refusal()
     assert said == (
-        "between/near runs on toy-volumes, says its card; name a --track of toy-line to try it"
+        "between/near runs on toy-volumes; name a --track of toy-line to try it"
         " there (features, kinds)"
     )

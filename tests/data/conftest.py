@@ -161,5 +161,6 @@ def costly(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Costl
     calls = tmp_path / "calls"
     calls.mkdir()
     monkeypatch.setenv("ETCHMARK_CONTENT", str(root))
+    monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
     monkeypatch.setenv("TOY_CALLS", str(calls))
     return Costly(folder, home, calls)

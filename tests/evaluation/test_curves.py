@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,14 @@ EVALUATE = ("evaluate", "line", "toy-line")
 
 
 @pytest.fixture
-def line(toy_content: Path) -> Path:
+def line(toy_content: Path, name_baseline: Callable[..., None]) -> Path:
     """A baseline ``line`` that declares both kinds of curve."""
     folder = toy_content / "baselines" / "line"
     shutil.copytree(toy_content / "baselines" / "toy_mean", folder)
     card = yaml.safe_load((folder / "card.yaml").read_text())
     (folder / "card.yaml").write_text(yaml.safe_dump({**card, "name": "line", "curves": CURVES}))
     (folder / "model.py").write_text(LINE)
+    name_baseline("line")
     return folder
 
 
@@ -182,11 +184,12 @@ def test_values_are_scored_on_validation_samples_where_there_are_some(
 ) -> None:
     card = yaml.safe_load((line / "card.yaml").read_text())
     degree = {"title": "degree", "axis": "degree", "param": "degree", "values": [0, 2]}
-    card |= {"benchmarks": {"toy-volumes": {"track": "volumes"}}, "curves": {"degree": degree}}
+    card |= {"curves": {"degree": degree}}
     (line / "card.yaml").write_text(yaml.safe_dump(card))
     log = tmp_path / "seen"
     _note(line, log, "contrast")
-    ran = command("evaluate", "line", "toy-volumes", "--curves", "--json")
+    track = ("--track", "volumes")
+    ran = command("evaluate", "line", "toy-volumes", *track, "--curves", "--json")
     assert ran.rc == 0, ran.stderr
     (curve,) = map(Curve.model_validate, json.loads(ran.stdout)["curves"])
     assert (curve.split, curve.scored_on) == ("validation", "validation")

@@ -238,19 +238,19 @@ def test_parameters_of_a_variant_reach_build(hub):
         "schema": 1,
         "name": "constant",
         "title": "A constant",
-        "benchmarks": {"toy-line": {"track": "features"}},
         "variants": {"low": {"title": "low", "params": {"value": 0.0}}},
     }
     (folder / "card.yaml").write_text(json.dumps(card))
-    hub.command("evaluate", f"{folder}/low", "toy-line").fine()
+    toy = ("toy-line", "--track", "features")
+    hub.command("evaluate", f"{folder}/low", *toy).fine()
     (row,) = hub.board()
     assert row["model"] == "constant/low"
     assert row["score"] > 50
-    assert "name one of: constant/low" in hub.command("evaluate", folder, "toy-line").refusal()
+    assert "name one of: constant/low" in hub.command("evaluate", folder, *toy).refusal()
     # A slip in the card is its writer's to mend, and no failure of the model.
     card["variants"]["low"]["params"] = {"valeu": 0.0}
     (folder / "card.yaml").write_text(json.dumps(card))
-    line = hub.command("evaluate", f"{folder}/low", "toy-line").refusal()
+    line = hub.command("evaluate", f"{folder}/low", *toy).refusal()
     assert "card.yaml: build() takes no 'valeu'; did you mean 'value'?" in line
     assert len(hub.board(everything=True)) == 1
 

@@ -4,7 +4,7 @@
 
 writes FOLDER/content (as many benchmarks as asked for: the project's own, then copies of them) and
 FOLDER/home (the registry). Serve it with ``ETCHMARK_CONTENT=FOLDER/content
-ETCHMARK_HOME=FOLDER/home etchmark dashboard``.
+ETCHMARK_CONTENT_ONLY=1 ETCHMARK_HOME=FOLDER/home etchmark dashboard``.
 """
 
 from __future__ import annotations

@@ -249,6 +249,7 @@ def _as_stranger(shared: Path, *commands: tuple[str, ...]) -> list[tuple[int, st
         env={
             **os.environ,
             "ETCHMARK_CONTENT": str(shared / "content"),
+            "ETCHMARK_CONTENT_ONLY": "1",
             "HOME": str(own),
             "TMPDIR": str(own),
             "PYTHONDONTWRITEBYTECODE": "1",

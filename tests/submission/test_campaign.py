@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -20,8 +22,8 @@ def _results(content):
 
 
 @pytest.fixture
-def baseline(toy_content):
-    def add(name: str, code: str | None = None, **more):
+def baseline(toy_content, name_baseline):
+    def add(name: str, code: str | None = None, benchmark: str = "toy-line", **more):
         folder = toy_content / "baselines" / name
         shutil.copytree(toy_content / "baselines" / "toy_mean", folder)
         path = folder / "card.yaml"
@@ -29,6 +31,7 @@ def baseline(toy_content):
         path.write_text(yaml.safe_dump(card))
         if code is not None:
             (folder / "model.py").write_text(code)
+        name_baseline(name, benchmark)
 
     return add
 
@@ -130,6 +133,119 @@ def test_an_interrupted_run_goes_on(toy_content, baseline, command, home):
 def test_a_baseline_of_another_benchmark_does_not_run(toy_content, baseline):
     from etchmark.catalog import catalog
 
-    baseline("fields", benchmarks={"toy-fields": {"track": "features"}})
-    found = [source.name for source in campaign.models(catalog(), "toy-line", ["*"])]
-    assert found == ["toy_mean"]
+    baseline("fields", benchmark="toy-fields")
+    content = catalog()
+    uses = campaign.models(content, content.benchmark("toy-line"), ["*"])
+    assert [(source.name, use.track) for source, use in uses] == [("toy_mean", "features")]
+
+
+def test_all_missing_rows_of_all_benchmarks(toy_content, baseline, command):
+    command(*RUN, "--protocol", "folds").fine()
+    said = command("results", "run", "--all").fine().splitlines()
+    assert said[0] == "rows missing: 2 (toy-fields 1, toy-line 1)"
+    assert [line.partition(":")[0] for line in said[1:]] == [
+        "toy-fields toy_mean holdout",
+        "toy-line toy_mean holdout",
+    ]
+    assert command("results", "run", "--all").fine() == "rows missing: 0\n"
+    baseline("later")
+    said = command("results", "run", "--all", "--protocol", "folds").fine().splitlines()
+    assert said[0] == "rows missing: 1 (toy-line 1)"
+    assert [line.partition(":")[0] for line in said[1:]] == ["later folds"]
+
+
+def test_a_broken_benchmark_does_not_stop_the_others(toy_content, command):
+    path = toy_content / "benchmarks" / "toy-fields.yaml"
+    path.write_text(path.read_text().replace("toy_mean", "toy_maen"))
+    ran = command("results", "run", "--all")
+    assert ran.rc == 2
+    assert "toy-fields: left out: " in ran.stderr
+    assert "unknown baseline 'toy_maen', did you mean 'toy_mean'?" in ran.stderr
+    assert ran.stderr.endswith("error: 1 runs have no result: toy-fields\n")
+    assert _results(toy_content) == [("toy_mean", "folds"), ("toy_mean", "holdout")]
+
+
+def test_options_that_do_not_go_together(toy_content, command, tmp_path):
+    assert "--all" in command("results", "run").refusal()
+    assert "--all" in command(*RUN, "--all").refusal()
+    assert "--out" in command("results", "run", "--all", "--out", tmp_path / "out").refusal()
+    assert "--executor processes" in command(*RUN, "--executor", "processes").refusal()
+    assert "go together" in command(*RUN, "--executor", "dask").refusal()
+
+
+def test_an_older_card_says_where_it_runs(toy_content, baseline, command):
+    uses = {"toy-line": {"track": "kinds"}}
+    baseline("older", benchmark="toy-fields", benchmarks=uses)
+    ran = command(*RUN, "--only", "older", "--protocol", "holdout")
+    assert ran.rc == 2, "the model has no column a"
+    (warning,) = [line for line in ran.stderr.splitlines() if line.startswith("warning: ")]
+    assert "older/card.yaml: 'benchmarks' goes with the next release" in warning
+    assert "older holdout: failed" in ran.stdout
+
+
+DASK = """
+from distributed import LocalCluster
+import sys
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def cluster(toy_content, tmp_path):
+    """The address of a Dask cluster, whose workers see the test's content and hub folder."""
+    pytest.importorskip("distributed")
+    path = tmp_path / "cluster.py"
+    path.write_text(DASK)
+    served = subprocess.Popen(
+        [sys.executable, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert served.stdout is not None
+    try:
+        yield served.stdout.readline().strip()
+    finally:
+        served.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_rows_are_spread_over_a_dask_cluster(toy_content, baseline, command, cluster, tmp_path):
+    baseline("broken", "def build(seed, device): raise RuntimeError('no')")
+    baseline(
+        "lacking",
+        "from etchmark.errors import CannotRun\ndef build(seed, device):"
+        " raise CannotRun('no weights')",
+    )
+    spread = ("--executor", "dask", "--scheduler", cluster)
+    ran = command("results", "run", "--all", "--protocol", "holdout", *spread)
+    assert ran.rc == 2
+    assert ran.stdout.splitlines()[0] == "rows missing: 4 (toy-fields 1, toy-line 3)"
+    assert "toy-line broken holdout: failed: RuntimeError: no" in ran.stdout
+    assert "toy-line lacking holdout: left out: no weights" in ran.stderr
+    assert _results(toy_content) == [("toy_mean", "holdout")]
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-fields").glob("*.json")
+    spread_record = read_record(path)
+    # What a worker measures is what is measured here.
+    command("results", "run", "toy-fields", "--again").fine()
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-fields").glob("*.json")
+    record = read_record(path)
+    assert record.scores == spread_record.scores
+    assert (record.status, spread_record.status) == ("run", "run")
+    command(*RUN, "--only", "toy_mean", "--out", tmp_path / "out", *spread).fine()
+    for folder in (tmp_path / "out").iterdir():
+        command("results", "check", folder, "--baseline").fine()
+
+
+@pytest.mark.slow
+def test_a_worker_with_other_content_refuses(toy_content, command, cluster, monkeypatch, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(toy_content, other)
+    model = other / "baselines" / "toy_mean" / "model.py"
+    model.write_text(model.read_text() + "\n# another version\n")
+    monkeypatch.setenv("ETCHMARK_CONTENT", str(other))
+    ran = command(*RUN, "--protocol", "folds", "--executor", "dask", "--scheduler", cluster)
+    assert "has another version of etchmark, of the benchmark or of the model" in ran.stdout
+    assert ran.rc == 2
+    assert _results(other) == _results(toy_content) == []

@@ -327,17 +327,21 @@ def test_a_table_that_unpacks_to_gigabytes_is_refused(export, toy_content, comma
 
 def test_installed_content_is_not_written_to(export, toy_content, command, monkeypatch, tmp_path):
     """As in a wheel: the content stands beside the package and nobody named it."""
-    from etchmark import catalog
+    from etchmark.catalog import layers
 
     folder = export()
     before = sorted(toy_content.rglob("*"))
     monkeypatch.delenv("ETCHMARK_CONTENT")
-    monkeypatch.setattr(catalog, "content_root", lambda: toy_content)
+    monkeypatch.delenv("ETCHMARK_CONTENT_ONLY")
+    monkeypatch.setattr(layers, "installed_root", lambda: toy_content)
     for arguments in (("results", "add", folder), ("results", "run", "toy-line")):
         assert "is installed content, not a checkout" in command(*arguments).refusal()
     assert sorted(toy_content.rglob("*")) == before
     checkout = tmp_path / "checkout"
-    assert "has no benchmarks/" in command("results", "add", folder, "--into", checkout).refusal()
+    assert (
+        "has no folder datasets, benchmarks or baselines"
+        in command("results", "add", folder, "--into", checkout).refusal()
+    )
     assert not checkout.exists()
     shutil.copytree(toy_content, checkout)
     command("results", "add", folder, "--into", checkout).fine()

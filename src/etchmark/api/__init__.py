@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from etchmark.scoring.samples import SampleScores
     from etchmark.scoring.score import Scored
     from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+    from etchmark.submission.campaign import Campaign
     from etchmark.submission.statements import card_from_mapping, read_card
     from etchmark.submission.submit import Committed, Prepared
     from etchmark.targets.frames.rollouts import Rollout
@@ -72,6 +73,7 @@ _TYPES = (
 # Types that hubs take and return, and functions on them, by the module that defines each: imported
 # on first use, so that a page or command pays only for what it shows.
 _WHERE = {
+    "Campaign": "submission.campaign",
     "Comparison": "api.comparison",
     **dict.fromkeys(("predicted_piece", "prediction_note"), "api.content"),
     "executors_of": "api.data",
@@ -103,6 +105,7 @@ __all__ = [
     "Benchmark",
     "Board",
     "Build",
+    "Campaign",
     "Committed",
     "Comparison",
     "Contents",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from etchmark import __version__
-from etchmark.catalog import Catalog, read_yaml, unknown
+from etchmark.catalog import Catalog, installed_root, read_yaml, unknown
 from etchmark.data.building import frozen_fingerprint
 from etchmark.specs import Citation
 
@@ -31,14 +31,23 @@ def bibtex(catalog: Catalog, name: str) -> str:
     if head in catalog.benchmark_names():
         spec = catalog.benchmark(name)
         prints = {name: track.fingerprint for name, track in spec.tracks.items()}
-        own = _own(catalog, "benchmark", spec.id, spec.version, spec.title, prints)
+        own = _own(
+            catalog.root_of_benchmark(head), "benchmark", spec.id, spec.version, spec.title, prints
+        )
         cited = [*spec.citations, *catalog.dataset(spec.dataset).citations]
     elif name in catalog.dataset_names():
         dataset = catalog.dataset(name)
         folder = catalog.dataset_folder(name)
         released = {config: frozen_fingerprint(folder, config) for config in dataset.configs}
         prints = {config: value for config, value in released.items() if value}
-        own = _own(catalog, "dataset", dataset.name, dataset.version, dataset.title, prints)
+        own = _own(
+            catalog.root_of_dataset(name),
+            "dataset",
+            dataset.name,
+            dataset.version,
+            dataset.title,
+            prints,
+        )
         cited = dataset.citations
     else:
         known = [*catalog.benchmark_names(), *catalog.dataset_names()]
@@ -55,9 +64,9 @@ def bibtex(catalog: Catalog, name: str) -> str:
 
 
 def _own(
-    catalog: Catalog, kind: str, name: str, version: int, title: str, prints: Mapping[str, str]
+    root: Path, kind: str, name: str, version: int, title: str, prints: Mapping[str, str]
 ) -> str:
-    cff = _cff(catalog)
+    cff = _cff(root)
     released = str(cff.get("date-released") or "")
     data = "; ".join(f"{part}: {fingerprint}" for part, fingerprint in prints.items())
     fields = {
@@ -72,10 +81,9 @@ def _own(
     return _entry(f"etchmark-{name}-{version}", fields)
 
 
-def _cff(catalog: Catalog) -> dict[str, Any]:
-    """What the content says of itself; else what etchmark does; nothing where neither is there."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (catalog.root, package.parents[1], package / "content"):
+def _cff(root: Path) -> dict[str, Any]:
+    """How a content folder, or else etchmark, is to be cited; empty where neither says so."""
+    for folder in (root, installed_root()):
         path = folder / FILE
         if path.is_file():
             value = read_yaml(path)

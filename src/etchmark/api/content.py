@@ -16,17 +16,18 @@ from etchmark.targets import metric as metric_by_id
 
 
 def contents(catalog: Catalog) -> Contents:
-    """What there is, and one line for each card that cannot be read."""
+    """What there is, and one line for each card that cannot be used."""
     broken: list[str] = []
 
     def described(
-        names: Sequence[str], describe: Callable[[str], list[dict[str, Any]]]
+        names: Sequence[str], describe: Callable[[str], list[dict[str, Any]]], key: str = "name"
     ) -> list[dict[str, Any]]:
         rows = []
         for name in names:
             try:
                 rows += describe(name)
             except UserError as error:
+                rows.append({key: name, "error": str(error)})
                 broken.append(str(error))
         return rows
 
@@ -50,7 +51,7 @@ def contents(catalog: Catalog) -> Contents:
         ]
 
     return Contents(
-        benchmarks=described(catalog.benchmark_names(), benchmark),
+        benchmarks=described(catalog.benchmark_names(), benchmark, "id"),
         datasets=described(catalog.dataset_names(), dataset),
         baselines=described(catalog.baseline_names(), baseline),
         broken=broken,
@@ -64,8 +65,7 @@ def _benchmark(catalog: Catalog, name: str, stamp: tuple[int, int, int]) -> Benc
 
 def benchmark(catalog: Catalog, name: str) -> BenchmarkSpec:
     """A benchmark, read again only when its file has changed: pages ask for all of them."""
-    path = catalog.root / "benchmarks" / f"{name.partition('@')[0]}.yaml"
-    return _benchmark(catalog, name, stamp(path))
+    return _benchmark(catalog, name, stamp(catalog.benchmark_card(name)))
 
 
 def stamp(path: Path) -> tuple[int, int, int]:
@@ -84,6 +84,16 @@ def baseline(catalog: Catalog, name: str) -> BaselineCard:
     if slash:
         catalog.model(name)
     return card
+
+
+def boards_of(catalog: Catalog, name: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Track and role of each model of a baseline, by benchmark and by the model's name."""
+    models = [f"{name}/{variant}" for variant in catalog.baseline(name).variants] or [name]
+    boards: dict[str, dict[str, dict[str, str]]] = {}
+    for model in models:
+        for benchmark, use in catalog.boards_of(catalog.model(model)).items():
+            boards.setdefault(benchmark, {})[model] = {"track": use.track, "role": use.role}
+    return boards
 
 
 def find(catalog: Catalog, name: str) -> BenchmarkSpec | DatasetSpec | BaselineCard:

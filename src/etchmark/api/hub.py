@@ -93,6 +93,10 @@ class Hub(ABC):
         """The card of a baseline; ``<baseline>/<variant>`` checks that the variant exists."""
 
     @abstractmethod
+    def boards_of(self, baseline: str) -> dict[str, dict[str, dict[str, str]]]:
+        """Track and role of each model of a baseline, by benchmark and by the model's name."""
+
+    @abstractmethod
     def metric(self, benchmark: AnyBenchmark, name: str) -> MetricInfo:
         """Title, unit and direction of a metric on a benchmark."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from etchmark.data.building import Build, Executors
     from etchmark.data.executors import Executor
     from etchmark.data.loading import Benchmark
-    from etchmark.evaluation.options import Limits
     from etchmark.registry.store import Found
     from etchmark.scoring.score import Scored
+    from etchmark.submission.campaign import Campaign
     from etchmark.submission.review import Checked
     from etchmark.submission.scoring import Stated
     from etchmark.submission.submit import Committed, Prepared
@@ -187,9 +187,18 @@ class LocalHub(LocalReader):
 
     def migrate_results(self, into: Path | None = None) -> list[tuple[Path, Path]]:
         """Give results of the older layout their readable names; old and new path of each."""
+        from etchmark.catalog import results_of
+        from etchmark.errors import UserError
         from etchmark.registry import reviewed
 
-        return reviewed.migrate(reviewed.results_to_write(self.catalog, into))
+        roots = self.catalog.roots if into is None else (into,)
+        folders = [results_of(root) for root in roots if into or reviewed.is_writable(root)]
+        if not folders:
+            raise UserError(
+                f"{roots[0]}: is installed content, not a checkout; name the checkout (or content"
+                " folder) to write to with --into DIR"
+            )
+        return [pair for folder in folders for pair in reviewed.migrate(folder)]
 
     def rescore(
         self, benchmark: str, *, version: int | None = None, into: Path | None = None
@@ -200,41 +209,36 @@ class LocalHub(LocalReader):
         return rescore.rescore(self.catalog, benchmark, version=version, into=into)
 
     def run_baselines(
-        self,
-        benchmark: str,
-        *,
-        only: Sequence[str] = ("*",),
-        protocol: str | None = None,
-        out: Path | None = None,
-        into: Path | None = None,
-        again: bool = False,
-        limits: Limits | None = None,
+        self, benchmark: str | None, campaign: Campaign, *, scheduler: str | None = None
     ) -> None:
-        """Run the baselines of a benchmark and write their records; see ``campaign.run``."""
-        from etchmark.evaluation.options import Limits
-        from etchmark.submission import campaign
+        """Run the baselines that a benchmark names and write their records.
 
-        campaign.run(
-            benchmark,
-            only=only,
-            protocol=protocol,
-            out=out,
-            into=into,
-            again=again,
-            limits=limits or Limits(),
-        )
+        Args:
+            benchmark: its id; every benchmark's missing rows if None.
+            campaign: which rows, and where their records go.
+            scheduler: address of a Dask cluster that runs the rows; this machine if None.
+        """
+        from etchmark.data.executors import Dask
+        from etchmark.submission import campaign as campaigns
+
+        cluster = None if scheduler is None else Dask(scheduler)
+        if benchmark is None:
+            campaigns.run_all(campaign, executor=cluster)
+        else:
+            campaigns.run(benchmark, campaign, executor=cluster)
 
     def model(self, name: str) -> ModelSource:
         """A model that can be run: a baseline by its name, or a folder with ``model.py``."""
         return self.catalog.model(name)
 
     def dashboard_script(self) -> Path:
-        """The Streamlit app that is shipped with the content."""
+        """The Streamlit app that came with this package."""
+        from etchmark.catalog import installed_root
         from etchmark.errors import UserError
 
-        script = self.catalog.root / "leaderboard" / "app.py"
+        script = installed_root() / "leaderboard" / "app.py"
         if not script.is_file():
-            raise UserError(f"{script}: is missing; reinstall etchmark or correct ETCHMARK_CONTENT")
+            raise UserError(f"{script}: is missing; reinstall etchmark")
         return script
 
 
@@ -247,17 +251,17 @@ def open_hub() -> LocalHub:
     """
     from etchmark import settings
     from etchmark.api.content import stamp
-    from etchmark.catalog import content_root
+    from etchmark.catalog import content_roots, results_of
 
-    home, root = settings.home(), content_root()
-    results = root / "leaderboard" / "results"
-    folders = sorted(path for path in results.glob("*") if path.is_dir())
-    reviewed = tuple((str(path), *stamp(path)) for path in (results, *folders))
-    return _hub(str(home), stamp(home / REGISTRY_FILES[0])[0], str(root), reviewed)
+    home, roots = settings.home(), content_roots()
+    results = [results_of(root) for root in roots]
+    folders = sorted(path for folder in results for path in folder.glob("*") if path.is_dir())
+    reviewed = tuple((str(path), *stamp(path)) for path in (*results, *folders))
+    return _hub(str(home), stamp(home / REGISTRY_FILES[0])[0], roots, reviewed)
 
 
 @lru_cache(maxsize=4)
-def _hub(home: str, inode: int, root: str, reviewed: tuple[object, ...]) -> LocalHub:
+def _hub(home: str, inode: int, roots: tuple[Path, ...], reviewed: tuple[object, ...]) -> LocalHub:
     hub = LocalHub()
     # Opened now, while the settings are those that it is kept by.
     _ = hub.store

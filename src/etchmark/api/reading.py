@@ -118,6 +118,11 @@ class LocalReader(Hub):
 
         return content.baseline(self.catalog, name)
 
+    def boards_of(self, baseline: str) -> dict[str, dict[str, dict[str, str]]]:
+        from etchmark.api import content
+
+        return content.boards_of(self.catalog, baseline)
+
     def metric(self, benchmark: AnyBenchmark, name: str) -> MetricInfo:
         from etchmark.api import content
 

@@ -24,7 +24,7 @@ class Contents:
     datasets: list[dict[str, Any]]
     baselines: list[dict[str, Any]]
     broken: list[str]
-    """One line for each card that cannot be read."""
+    """One line for each card that cannot be used; its mapping holds ``error`` and no title."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from etchmark.boards.standings import Board
-from etchmark.catalog import Catalog
+from etchmark.catalog import Catalog, use_of
 from etchmark.errors import UserError
 from etchmark.registry.reviewed import HUB_RAN
 from etchmark.registry.store import REVIEWED, Store
@@ -60,14 +60,15 @@ def _place(protocol: Protocol, split: str) -> str | None:
 
 
 def _track(catalog: Catalog, spec: BenchmarkSpec, line: ReferenceLine) -> str | None:
-    """The track on which a line's model stands; None where neither line nor card names one."""
+    """The track on which a line's model stands; None where neither line nor benchmark says."""
     if line.track is not None or line.model is None:
         return line.track
     try:
-        return catalog.model(line.model).uses.get(spec.id)
+        use = use_of(spec, catalog.model(line.model))
     except UserError:
         # A model that is no baseline here, or whose card is broken, is still found by its name.
         return None
+    return use and use.track
 
 
 def _score(frame: pd.DataFrame, model: str | None, track: str | None) -> float | None:

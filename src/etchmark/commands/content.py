@@ -31,7 +31,8 @@ def list_(as_json: JsonOpt = False) -> None:
         width = max(map(len, names), default=0)
         print(kind)
         for name, row in zip(names, rows, strict=True):
-            print(f"  {name:<{width}}  {one_line(row['title'] or '')}")
+            title = "cannot be used: see the warning" if "error" in row else row["title"] or ""
+            print(f"  {name:<{width}}  {one_line(title)}")
 
 
 @app.command()

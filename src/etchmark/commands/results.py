@@ -11,6 +11,7 @@ from etchmark.api import LocalHub
 from etchmark.commands.app import (
     BenchmarkArg,
     ProtocolOpt,
+    SchedulerOpt,
     TimeLimitOpt,
     Working,
     app,
@@ -32,7 +33,9 @@ BaselineOpt = Annotated[
 ]
 IntoOpt = Annotated[
     Path | None,
-    typer.Option("--into", help="checkout or content folder to write to (default: the one in use)"),
+    typer.Option(
+        "--into", help="checkout or content folder to write to (default: where the benchmark is)"
+    ),
 ]
 
 
@@ -83,7 +86,12 @@ def rescore(
 
 @results_app.command("run", cls=Working)
 def run(
-    benchmark: BenchmarkArg,
+    benchmark: Annotated[
+        str | None, typer.Argument(metavar="BENCHMARK", help="id, or id@version")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="all benchmarks: every row that is missing")
+    ] = False,
     only: Annotated[
         str, typer.Option("--only", help="models to run: comma-separated names or patterns")
     ] = "*",
@@ -94,22 +102,28 @@ def run(
     into: IntoOpt = None,
     again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
     time_limit: TimeLimitOpt = 4 * 3600.0,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local, or dask: on the workers of a Dask cluster")
+    ] = "local",
+    scheduler: SchedulerOpt = None,
 ) -> None:
-    """Run every baseline that names this benchmark; goes on where it stopped (maintainers).
+    """Run the baselines that a benchmark names; goes on where it stopped (maintainers).
 
-    What a model prints is in logs/<model>.log of the hub folder while it runs.
+    What a model prints is in logs/<model>.log of the hub folder while it runs. Workers of a Dask
+    cluster need the same release, content and data, and a hub folder of their own or a shared one.
     """
-    from etchmark.api import Limits
+    from etchmark.api import Campaign, Limits, executors_of
 
     check_limit("--time-limit", time_limit)
+    if (benchmark is None) != everything:
+        raise UserError("give a BENCHMARK, or --all for every benchmark")
     if out is not None and into is not None:
         raise UserError("--out and --into exclude each other; give one")
-    LocalHub().run_baselines(
-        benchmark,
-        only=only.split(","),
-        protocol=protocol,
-        out=out,
-        into=into,
-        again=again,
-        limits=Limits(time_limit),
-    )
+    if out is not None and everything:
+        raise UserError("--out holds exports of one benchmark; give BENCHMARK instead of --all")
+    if executor == "processes":
+        # Rows that ran side by side on one machine would spoil each other's cost.
+        raise UserError("--executor processes: rows run one at a time here; give local or dask")
+    executors_of(executor, scheduler=scheduler, workers=None)
+    campaign = Campaign(only.split(","), protocol, out, into, again, Limits(time_limit))
+    LocalHub().run_baselines(benchmark, campaign, scheduler=scheduler)

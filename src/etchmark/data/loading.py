@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etchmark import files, settings
-from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
+from etchmark.catalog import Catalog, explain, missing_columns, pick_protocol, pick_track
 from etchmark.columns import Columns
 from etchmark.data import building, dataframe, fingerprint, packaging
 from etchmark.data.sources import SourcesUnavailable
@@ -68,7 +69,7 @@ def find_config(catalog: Catalog, dataset: str, config: str) -> Path | None:
     """
     for folder in (
         building.hub_folder(dataset, config),
-        catalog.root / "datasets" / dataset / "data" / config,
+        catalog.dataset_folder(dataset) / "data" / config,
     ):
         try:
             if (folder / packaging.MANIFEST).is_file():
@@ -148,6 +149,7 @@ class Benchmark:
         name, chosen = pick_track(self.spec, track)
         if name not in self._folders:
             folder, manifest = ensure_config(self.catalog, self.spec.dataset, chosen.config)
+            self._check_columns(name, folder / manifest.files[0].path)
             if manifest.fingerprint != chosen.fingerprint and not self.unofficial:
                 if not chosen.fingerprint.strip("0"):
                     raise UserError(
@@ -162,6 +164,17 @@ class Benchmark:
                 )
             self._folders[name] = (folder, manifest)
         return self._folders[name]
+
+    def _check_columns(self, track: str, path: Path) -> None:
+        """The built config has the columns that the benchmark reads.
+
+        The catalog knows that already where the dataset lists its columns.
+        """
+        config = f"{self.spec.dataset}:{self.spec.tracks[track].config}"
+        columns = pq.read_schema(path).names
+        missing = next(missing_columns(self.spec, track, columns, config), None)
+        if missing is not None:
+            raise UserError(f"{self.spec.id}.yaml: {missing}; correct the card")
 
     def label_track(self) -> str:
         """A track whose config is at hand: labels are the same in all of them."""

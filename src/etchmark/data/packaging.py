@@ -51,6 +51,20 @@ def check_declared(spec: DatasetSpec, config: str, splits: Collection[str], rows
         )
 
 
+def check_columns(spec: DatasetSpec, config: str, names: Collection[str]) -> None:
+    """The columns are those that dataset.yaml declares, where it declares any."""
+    declared = set(spec.configs[config].columns)
+    if not declared or declared == set(names):
+        return
+    missing, strange = sorted(declared - set(names)), sorted(set(names) - declared)
+    said = [f"lacks {', '.join(missing[:5])}"] if missing else []
+    said += [f"has {', '.join(strange[:5])}, which dataset.yaml does not name"] if strange else []
+    raise UserError(
+        f"{spec.name}:{config} was built with other columns than it declares: it"
+        f" {' and '.join(said)}; make build.py and dataset.yaml agree"
+    )
+
+
 def check_ids(tables: Iterable[tuple[str, pa.Table]]) -> None:
     """Every row of every split has a non-empty string ``id`` of its own.
 
@@ -126,6 +140,8 @@ def write_config(
     rows = sum(table.num_rows for table in splits.values())
     check_ids(splits.items())
     check_declared(spec, config, splits, rows)
+    for table in splits.values():
+        check_columns(spec, config, table.column_names)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +173,7 @@ def check_files(folder: Path, spec: DatasetSpec, config: str, written: Sequence[
                 f" {written[0].path}; fix build.py"
             )
     check_ids((file.split, pq.read_table(folder / file.path, columns=["id"])) for file in written)
+    check_columns(spec, config, schema.names)
     splits = {file.split for file in written}
     check_declared(spec, config, splits, sum(file.rows for file in written))
 

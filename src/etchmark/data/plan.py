@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from etchmark import __version__, settings
-from etchmark.catalog import Catalog, content_root
+from etchmark.catalog import Catalog
+from etchmark.catalog import catalog as content_in_use
 from etchmark.data import jobs, labels, packaging, shards
 from etchmark.data.jobs import ShardJob, TableJob
 from etchmark.data.progress import Progress
@@ -66,7 +67,7 @@ class Plan:
             "key": self.key,
             "version": __version__,
             "offline": self.context.offline,
-            "root": None if self.installed else self.catalog.root,
+            "root": None if self.installed else self.catalog.root_of_dataset(self.spec.name),
             "scratch": self.scratch,
         }
 
@@ -93,7 +94,7 @@ def make_plan(
     key = shards.code_key(context.folder, spec.parameters)
     installed = False
     with suppress(UserError):
-        installed = catalog.root == content_root()
+        installed = catalog == content_in_use()
     return Plan(catalog, spec, context, module, planned, key, installed)
 
 

@@ -21,7 +21,7 @@ import psutil
 
 from etchmark import environment, files
 from etchmark.artefacts import store
-from etchmark.catalog import ModelSource, pick_track
+from etchmark.catalog import ModelSource, pick_track, use_of
 from etchmark.data.loading import Benchmark
 from etchmark.errors import CannotRun, UnkeptWarning, UserError
 from etchmark.evaluation import checkpoints, reference
@@ -60,15 +60,16 @@ class Run:
 
 
 def resolve_track(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
-    """The track a model runs on: as asked, else as its card says, else the only one."""
+    """The track a model runs on: as asked, else as the benchmark says, else the only one."""
     if track is None:
-        track = source.uses.get(benchmark.spec.id)
-        if track is None and source.uses:
+        use = use_of(benchmark.spec, source)
+        if use is None and (boards := benchmark.catalog.boards_of(source)):
             raise UserError(
-                f"{source.name} runs on {', '.join(source.uses)}, says its card; name a --track of"
-                f" {benchmark.spec.id} to try it there ({', '.join(benchmark.spec.tracks)})"
+                f"{source.name} runs on {', '.join(boards)}; name a --track of {benchmark.spec.id}"
+                f" to try it there ({', '.join(benchmark.spec.tracks)})"
             )
-    return pick_track(benchmark.spec, track, f" (or name it in {source.name}'s card.yaml)")[0]
+        track = use and use.track
+    return pick_track(benchmark.spec, track)[0]
 
 
 def run_model(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,16 @@ TAKEN, RECOVERED = "reviewed", "recovered"
 """Keys of what the registry remembers: the files it holds, and the damage it tried to repair."""
 
 
-def take_reviewed(store: Writer, results: Path) -> None:
+def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
     """Bring the reviewed rows of a registry in line with the files, unless these are the same.
+
+    Results may lie in several folders, of which the upper ones come first.
 
     Only files that changed since they were taken in are read.
     """
-    listing = list_files(results)
-    digest = hashlib.sha256(json.dumps([str(results), listing]).encode()).hexdigest()
+    listings = [(folder, list_files(folder)) for folder in folders]
+    listed = [[str(folder), listing] for folder, listing in listings]
+    digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
     with Session(store.engine) as session:
         known = session.get(MetaRow, TAKEN)
         if known is not None and known.value == digest:
@@ -52,9 +55,18 @@ def take_reviewed(store: Writer, results: Path) -> None:
         stored = set(session.scalars(select(SubmissionRow.id)))
         session.expunge_all()
     taken = {path: row for path, row in taken.items() if row.id in stored}
-    files = states(results, listing)
-    changed = {path for path, state in files.items() if not _same(taken.get(path), state)}
-    entries = dict(_read(results, changed))
+    files: dict[str, str] = {}
+    changed: set[str] = set()
+    entries: dict[str, Entry] = {}
+    # The lowest layer first, so that a submission that two of them hold is the upper one's.
+    for number, (folder, listing) in reversed([*enumerate(listings)]):
+        mark = f"{number}:" if number else ""
+        here = {mark + path: state for path, state in states(folder, listing).items()}
+        new_here = {path for path, state in here.items() if not _same(taken.get(path), state)}
+        read = _read(folder, [path.removeprefix(mark) for path in new_here])
+        entries |= {mark + path: entry for path, entry in read}
+        files |= here
+        changed |= new_here
     # A submission may stand in a file of the older layout as well.
     by_id = {entry.record.submission: entry for entry in entries.values()}
     with Session(store.engine) as session:
@@ -93,7 +105,7 @@ def _retire(store: Writer, session: Session, submission: str) -> None:
             session.execute(delete(table).where(table.id == submission))
 
 
-def recover_reviewed(store: Writer, results: Path) -> None:
+def recover_reviewed(store: Writer, folders: Sequence[Path]) -> None:
     """Take damaged reviewed records in again from their files; tried once for the same ones."""
     query = select(SubmissionRow.id).where(
         SubmissionRow.origin == REVIEWED, SubmissionRow.id.in_(list(store.left_out))
@@ -110,7 +122,7 @@ def recover_reviewed(store: Writer, results: Path) -> None:
         session.execute(delete(ReviewedRow))
 
     store.write(forget)
-    take_reviewed(store, results)
+    take_reviewed(store, folders)
     store.digest_again(damaged)
     store.write(lambda session: put(session, [MetaRow(key=RECOVERED, value=state)]))
 

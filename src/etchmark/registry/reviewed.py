@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etchmark import files, settings
-from etchmark.catalog import Catalog, content_root
+from etchmark.catalog import KINDS, Catalog, catalog, content_roots, results_of
 from etchmark.errors import UserError
 from etchmark.registry import layout
 from etchmark.registry.identity import id_of
@@ -45,6 +45,7 @@ __all__ = [
     "alone",
     "digests",
     "folders",
+    "is_writable",
     "migrate",
     "names",
     "plan",
@@ -52,7 +53,6 @@ __all__ = [
     "read_index",
     "read_record",
     "read_reviewed",
-    "results_of",
     "results_to_write",
     "write",
     "write_index",
@@ -133,7 +133,9 @@ def benchmark_of(folder: Path) -> BenchmarkSpec | None:
     if results_of(root) != folder.absolute().parent:
         return None
     try:
-        return Catalog(root).benchmark(folder.name)
+        # The benchmark of one layer's results may be declared in another.
+        content = catalog() if root in content_roots() else Catalog(root)
+        return content.benchmark(folder.name)
     except UserError:
         # Broken content is reported where boards are made.
         return None
@@ -212,10 +214,15 @@ def _content(path: Path) -> bytes:
         raise UserError(f"{path}: cannot be read ({error.strerror or 'damaged'})") from None
 
 
-def names(results: Path) -> set[str]:
-    """Names of all models with a reviewed record."""
+def names(all_results: Iterable[Path]) -> set[str]:
+    """Names of all models with a reviewed record in one of several results folders."""
     found = set()
-    for path in (path for folder in folders(results) for path in records_in(folder)):
+    for path in (
+        path
+        for results in all_results
+        for folder in folders(results)
+        for path in records_in(folder)
+    ):
         try:
             found.add(read_record(path).name)
         except UserError:
@@ -227,31 +234,33 @@ def names(results: Path) -> set[str]:
 # --- writing -----------------------------------------------------------------------------------
 
 
-def results_of(root: Path) -> Path:
-    """The folder of reviewed results below a content root."""
-    return root / "leaderboard" / "results"
+def is_writable(root: Path) -> bool:
+    """Whether a content folder was named, or is a checkout: installed content is left alone."""
+    is_checkout = (root / ".git").exists() or (root / "pyproject.toml").is_file()
+    return is_checkout or root in settings.content()
 
 
-def results_to_write(catalog: Catalog, into: Path | None = None) -> Path:
-    """The results folder that a review may change.
+def results_to_write(catalog: Catalog, benchmark: str, into: Path | None = None) -> Path:
+    """The results folder that a review may change: beside the benchmark, unless one is named.
 
     Args:
         catalog: the content in use.
+        benchmark: the benchmark whose results are written.
         into: a content folder, such as a checkout, that the caller named.
 
     Raises:
-        UserError: none was named and the content in use is an installed one, or what was named is
-            no content folder.
+        UserError: none was named and the benchmark belongs to installed content, or what was named
+            is no content folder.
     """
     if into is not None:
-        if not (into / "benchmarks").is_dir():
+        if not any((into / kind).is_dir() for kind in KINDS):
             raise UserError(
-                f"{into}: has no benchmarks/ folder; give a checkout or another content folder"
+                f"{into}: has no folder {', '.join(KINDS[:-1])} or {KINDS[-1]}; give a checkout or"
+                " another content folder"
             )
         return results_of(into)
-    root = catalog.root
-    named = settings.content() is not None and root == content_root()
-    if not named and not (root / ".git").exists() and not (root / "pyproject.toml").is_file():
+    root = catalog.root_of_benchmark(benchmark)
+    if not is_writable(root):
         raise UserError(
             f"{root}: is installed content, not a checkout; name the checkout (or content folder)"
             " to write to with --into DIR"

@@ -14,7 +14,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from etchmark import settings
-from etchmark.catalog import content_root
+from etchmark.catalog import content_roots, results_of
 from etchmark.registry import dialects, intake, opening, schema
 from etchmark.registry.digests import VERSION
 from etchmark.registry.reading import Found
@@ -30,7 +30,8 @@ class Store(Writer):
 
     Args:
         home: the hub folder; the setting if None.
-        results: folder of reviewed records, taken in at every start; the content's if None.
+        results: folder of reviewed records, taken in at every start; those of all
+            content folders if None.
         url: of a PostgreSQL database that takes the place of the file in the hub folder; the
             setting if neither this nor ``home`` is given.
     """
@@ -42,7 +43,7 @@ class Store(Writer):
         if url is None and home is None:
             url = settings.registry()
         self.home = home or settings.home()
-        self.results = results or content_root() / "leaderboard" / "results"
+        self.results = [results] if results else [results_of(root) for root in content_roots()]
         self.path = self.home / "registry.sqlite"
         self._snapshot: opening.Snapshot | None = None
         if url is None:

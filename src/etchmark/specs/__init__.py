@@ -15,6 +15,7 @@ from etchmark.specs.base import (
     ModelName,
     Record,
     Reference,
+    Role,
     Sha256,
     SplitName,
     Url,
@@ -28,6 +29,7 @@ from etchmark.specs.cards import (
     Variant,
 )
 from etchmark.specs.content import (
+    BaselineUse,
     BenchmarkSpec,
     Citation,
     DatasetConfig,
@@ -51,7 +53,6 @@ from etchmark.specs.results import (
     FoldScore,
     MetricScore,
     ResultRecord,
-    Role,
     SplitScore,
     Status,
     SubsetScore,
@@ -76,6 +77,7 @@ __all__ = [
     "ArrayTarget",
     "Artefact",
     "BaselineCard",
+    "BaselineUse",
     "BenchmarkSpec",
     "BenchmarkUse",
     "Bounds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,12 @@ ID_PATTERN = r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 Identifier = Annotated[str, Field(pattern=ID_PATTERN, max_length=64)]
+BaselineName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*(?:/[a-z0-9]+(?:[-_][a-z0-9]+)*)?$")
+]
+"""``<baseline>`` or ``<baseline>/<variant>``."""
+Role = Literal["entry", "reference", "oracle", "control", "exploratory"]
+"""What a baseline or submission is on a board; see ``BaselineUse``."""
 SplitName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:_[a-z0-9]+)*$", max_length=64)]
 """Hugging Face ``datasets`` takes no hyphen in the name of a split."""
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]

@@ -37,7 +37,7 @@ class ModelCard(Record):
 
 
 class BenchmarkUse(Record):
-    """Where a variant runs: the track it reads on one benchmark."""
+    """In older cards, where a model runs: the track it reads on one benchmark."""
 
     track: Identifier
 
@@ -75,7 +75,7 @@ class Variant(Record):
     description: str = ""
     tags: list[Line] = []
     benchmarks: dict[Identifier, BenchmarkUse] | None = None
-    """Overrides the card's ``benchmarks`` for this variant."""
+    """In older cards: overrides the card's ``benchmarks`` for this variant."""
     curves: list[Identifier] = []
     """Those of the card's curves that are measured with this variant."""
 
@@ -90,7 +90,8 @@ class BaselineCard(ModelCard):
     and its process knows where the folder of weights and the feature store are."""
     curves: dict[Identifier, CurveSpec] = {}
     variants: dict[Identifier, Variant] = {}
-    benchmarks: dict[Identifier, BenchmarkUse] = Field(min_length=1)
+    benchmarks: dict[Identifier, BenchmarkUse] = {}
+    """In older cards, where it runs; benchmarks name their baselines now."""
 
     @model_validator(mode="after")
     def _curves_exist(self) -> BaselineCard:

@@ -6,15 +6,19 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
+    field_validator,
     model_validator,
 )
 
 from etchmark.specs.base import (
+    BaselineName,
     Doi,
     Identifier,
     Line,
     Record,
+    Role,
     Sha256,
     SplitName,
     Url,
@@ -39,6 +43,13 @@ class Picture(Record):
     """What it shows."""
 
 
+def _flat(value: Any) -> Any:
+    """A list whose entries may be lists themselves, as YAML's anchors put them together."""
+    if not isinstance(value, list):
+        return value
+    return [name for part in value for name in (_flat(part) if isinstance(part, list) else [part])]
+
+
 class DatasetConfig(Record):
     """One configuration of a dataset: one table, one schema."""
 
@@ -50,6 +61,18 @@ class DatasetConfig(Record):
     own_use: bool = False
     """True if its sources grant no licence: whoever builds it does not hand it on."""
     rows: int = Field(gt=0)
+    columns: Annotated[list[str], BeforeValidator(_flat)] = []
+    """Every stored column, so that what benchmarks read is known before anything is built; where
+    none is named, benchmarks are held to the columns of the built data instead."""
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, value: list[str]) -> list[str]:
+        if twice := [name for name in value if value.count(name) > 1]:
+            raise ValueError(f"column {twice[0]!r} is named twice")
+        if value and "id" not in value:
+            raise ValueError("the column 'id' is missing")
+        return value
 
 
 class DatasetSpec(Record):
@@ -80,6 +103,11 @@ class DatasetSpec(Record):
         columns = [column for named in self.units.values() for column in named]
         if twice := [column for column in columns if columns.count(column) > 1]:
             raise ValueError(f"units: column {twice[0]!r} is named twice")
+        known = {name for config in self.configs.values() for name in config.columns}
+        if all(config.columns for config in self.configs.values()):
+            for where, names in (("label_columns", self.label_columns), ("units", columns)):
+                if strange := [name for name in names if name not in known]:
+                    raise ValueError(f"{where}: no config has a column {strange[0]!r}")
         for picture in self.pictures:
             if unknown := [name for name in picture.configs if name not in self.configs]:
                 raise ValueError(f"{picture.file} shows {unknown[0]!r}, which is not among configs")
@@ -156,6 +184,18 @@ class Subset(Record):
         return self
 
 
+class BaselineUse(Record):
+    """How a benchmark runs a baseline."""
+
+    track: Identifier
+    role: Role = "entry"
+    """``entry``; ``reference``: trivial or classical, what must be beaten; ``oracle``: makes or
+    reproduces the labels, such as the solver; ``control``: shows a leak or a confound;
+    ``exploratory``: found by looking at test scores."""
+    without: list[Identifier] = []
+    """Variants that do not run here, where all others of the baseline do."""
+
+
 class LabelUncertainty(Record):
     """Error of the labels themselves: differences within it have no physical meaning."""
 
@@ -180,9 +220,9 @@ class ReferenceLine(Record):
 
     label: Line
     model: str | None = None
-    """A baseline; only what this hub ran or reviewed under that name counts."""
+    """A baseline, or a reviewed submission; only what this hub ran or reviewed counts."""
     track: Identifier | None = None
-    """Track on which the model stands; the one that the baseline's card names if not given."""
+    """Track on which the model stands; the one that ``baselines`` names if not given."""
     best: bool = False
     """The best ranked submission of another benchmark: a limit set by what can be seen there."""
     benchmark: Identifier | None = None
@@ -232,8 +272,28 @@ class BenchmarkSpec(Record):
     subsets: dict[Identifier, Subset] = {}
     label_uncertainty: LabelUncertainty | None = None
     reference_lines: list[ReferenceLine] = []
+    baselines: dict[BaselineName, BaselineUse] = {}
+    """What runs on it: a baseline with all of its variants, or ``<baseline>/<variant>``, which
+    counts before the baseline as a whole."""
     licence: Line
     citations: list[Citation] = []
+
+    def use_of(self, model: str) -> BaselineUse | None:
+        """How a model, ``<baseline>[/<variant>]``, runs on it; None if it does not."""
+        if model in self.baselines:
+            return self.baselines[model]
+        baseline, _, variant = model.partition("/")
+        use = self.baselines.get(baseline)
+        return None if use is None or variant in use.without else use
+
+    @model_validator(mode="after")
+    def _baselines(self) -> BenchmarkSpec:
+        for name, use in self.baselines.items():
+            if use.track not in self.tracks:
+                raise ValueError(f"baseline {name!r} names the unknown track {use.track!r}")
+            if use.without and "/" in name:
+                raise ValueError(f"baseline {name!r} is one variant; it cannot be without others")
+        return self
 
     @model_validator(mode="before")
     @classmethod

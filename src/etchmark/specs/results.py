@@ -19,6 +19,7 @@ from etchmark.specs.base import (
     Line,
     ModelName,
     Record,
+    Role,
     Sha256,
 )
 from etchmark.specs.cards import (
@@ -182,10 +183,6 @@ class Claims(Record):
     cost: Cost = Cost()
     environment: Environment | None = None
     curves: list[Curve] = []
-
-
-Role = Literal["entry", "reference", "oracle", "control", "exploratory"]
-"""What a row is on a board: only entries and references are ranked (see the benchmark's YAML)."""
 
 
 class Artefact(Record):

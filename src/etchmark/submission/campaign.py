@@ -1,34 +1,80 @@
-"""Runs every baseline of a benchmark: how the reviewed board is made, and made anew."""
+"""Runs the baselines that benchmarks name: how reviewed boards are made, and made again.
+
+A row is one model on one protocol of one benchmark. Rows run one after another on this machine, or
+on the workers of a Dask cluster; whoever runs them, this process writes their records.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 from etchmark import files
-from etchmark.catalog import Catalog, ModelSource, pick_protocol
+from etchmark.catalog import Catalog, ModelSource, pick_protocol, use_of
 from etchmark.catalog import catalog as installed
-from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.data.sources import SourcesUnavailable
-from etchmark.errors import CannotRun, UserError
-from etchmark.evaluation.options import Limits, Options
+from etchmark.data.executors import Dask
+from etchmark.errors import UserError
+from etchmark.evaluation.options import Limits
 from etchmark.registry import reviewed
 from etchmark.registry.layout import record_files
 from etchmark.registry.records import read_record
-from etchmark.specs import BenchmarkSpec
-from etchmark.submission import running
-from etchmark.submission.export import export
+from etchmark.specs import BaselineUse, BenchmarkSpec
+from etchmark.submission.export import PREDICTIONS, export
+from etchmark.submission.rows import (
+    Finished,
+    NotRun,
+    Row,
+    digest_of,
+    forget,
+    run_row,
+    run_row_elsewhere,
+)
+from etchmark.submission.submit import Prepared
 from etchmark.text import one_line
 
 
-def models(catalog: Catalog, benchmark: str, only: Sequence[str]) -> Iterator[ModelSource]:
-    """Baselines whose card names the benchmark, filtered by patterns."""
+@dataclass(frozen=True)
+class Campaign:
+    """Which rows are run, and where their records go."""
+
+    only: Sequence[str] = ("*",)
+    """Names or patterns of models."""
+    protocol: str | None = None
+    """Only this protocol; all of them if None."""
+    out: Path | None = None
+    """Write export folders here instead of reviewed results. What an export becomes on its way
+    through ``results add`` is ``scored``, as of anybody; only results that are written from here
+    have the status ``run`` and a measured cost."""
+    into: Path | None = None
+    """Content folder whose reviewed results are written; the one that declares the benchmark if
+    None."""
+    again: bool = False
+    """Also run what has a record."""
+    limits: Limits = field(default_factory=Limits)
+    """Time and memory of each run."""
+
+
+def models(
+    catalog: Catalog, spec: BenchmarkSpec, only: Sequence[str]
+) -> Iterator[tuple[ModelSource, BaselineUse]]:
+    """Baselines that a benchmark names (or whose older card names it), filtered by patterns."""
     for name in catalog.model_names():
-        source = catalog.model(name)
-        if benchmark in source.uses and any(fnmatch(name, pattern.strip()) for pattern in only):
-            yield source
+        if not any(fnmatch(name, pattern.strip()) for pattern in only):
+            continue
+        try:
+            source = catalog.model(name)
+        except UserError:
+            # A broken card concerns the benchmarks that name it.
+            if spec.use_of(name) is None:
+                continue
+            raise
+        if (use := use_of(spec, source)) is not None:
+            yield source, use
 
 
 def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
@@ -40,97 +86,155 @@ def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
     }
 
 
-def run(
-    benchmark: str,
-    *,
-    only: Sequence[str] = ("*",),
-    protocol: str | None = None,
-    out: Path | None = None,
-    into: Path | None = None,
-    again: bool = False,
-    limits: Limits = Limits(),
-) -> None:
-    """Run baselines one after another, with their curves; those with a record are passed over.
+def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
+    """The rows of a benchmark that are to be run; those with a record are passed over.
+
+    Raises:
+        UserError: the benchmark or a baseline is broken, a protocol is unknown, or there is no
+            folder to write to, which is asked before hours of work.
+    """
+    spec = catalog.benchmark(benchmark)
+    protocols = list(spec.protocols)
+    if campaign.protocol is not None:
+        protocols = [pick_protocol(spec, campaign.protocol, default=True)]
+    done: set[tuple[str, str, str]] = set()
+    if campaign.out is None:
+        results = reviewed.results_to_write(catalog, spec.id, campaign.into)
+        done = set() if campaign.again else _done(results, spec)
+    return [
+        Row(
+            benchmark=spec.id,
+            model=source.name,
+            track=use.track,
+            protocol=protocol,
+            digest=digest_of(spec, source),
+            limits=campaign.limits,
+            with_predictions=campaign.out is not None,
+        )
+        for source, use in models(catalog, spec, campaign.only)
+        for protocol in protocols
+        if (source.name, use.track, protocol) not in done
+    ]
+
+
+def run(benchmark: str, campaign: Campaign = Campaign(), *, executor: Dask | None = None) -> None:
+    """Run the baselines of one benchmark, with their curves; those with a record are passed over.
 
     An interrupted training goes on from the model's own checkpoints; what a model prints is in
-    ``logs/<model>.log`` of the hub folder while it runs.
+    ``logs/<model>.log`` of the hub folder of the machine that runs it.
 
     Args:
         benchmark: its id.
-        only: names or patterns of the models.
-        protocol: only this protocol; all of them if None.
-        out: write export folders here; the reviewed results if None. What an export becomes on
-            its way through ``results add`` is ``scored``, as of anybody; only results that are
-            written from here have the status ``run`` and a measured cost.
-        into: content folder whose reviewed results are written; the content in use if None.
-        again: also run what has a record.
-        limits: time and memory of each run.
+        campaign: which rows, and where their records go.
+        executor: a Dask cluster that runs the rows; this machine if None.
 
     Raises:
         UserError: none matches, or at least one failed (after all have run).
     """
     catalog = installed()
-    loaded: Benchmark = load_benchmark(benchmark, catalog=catalog)
-    spec = loaded.spec
-    chosen = [pick_protocol(spec, protocol, default=True)] if protocol else list(spec.protocols)
-    # Asked before anything runs: hours of work must not end at a folder that may not be written.
-    results = None if out else reviewed.results_to_write(catalog, into)
-    done = set() if again or results is None else _done(results, spec)
-    found = list(models(catalog, spec.id, only))
-    if not found:
-        raise UserError(f"no baseline of {spec.id} matches {', '.join(only)}; see `etchmark list`")
+    spec = catalog.benchmark(benchmark)
+    rows = rows_of(catalog, benchmark, campaign)
+    if not rows and not list(models(catalog, spec, campaign.only)):
+        only = ", ".join(campaign.only)
+        raise UserError(f"no baseline of {spec.id} matches {only}; see `etchmark show {spec.id}`")
+    _run(catalog, rows, campaign, executor, [])
+
+
+def run_all(campaign: Campaign = Campaign(), *, executor: Dask | None = None) -> None:
+    """Run every missing row of every benchmark.
+
+    A benchmark that is broken, or whose results cannot be written here, is named and left out.
+
+    Raises:
+        UserError: at least one row failed, or a benchmark was left out (after all others have run).
+    """
+    catalog = installed()
+    rows: list[Row] = []
     failures: list[str] = []
-    for source in found:
-        for name in chosen:
-            if (source.name, source.uses[spec.id], name) in done:
+    for name in catalog.benchmark_names():
+        try:
+            if campaign.protocol not in {None, *catalog.benchmark(name).protocols}:
                 continue
-            label = f"{source.name} {name}"
+            rows += rows_of(catalog, name, campaign)
+        except UserError as error:
+            print(f"{name}: left out: {one_line(error)}", file=sys.stderr)
+            failures.append(name)
+    counts = Counter(row.benchmark for row in rows)
+    said = ", ".join(f"{benchmark} {count}" for benchmark, count in counts.items())
+    print(f"rows missing: {len(rows)}{f' ({said})' if said else ''}", flush=True)
+    _run(catalog, rows, campaign, executor, failures)
+
+
+def _run(
+    catalog: Catalog,
+    rows: Sequence[Row],
+    campaign: Campaign,
+    executor: Dask | None,
+    failures: list[str],
+) -> None:
+    """Run rows and keep their records as they come; UserError if any has none in the end."""
+    several = len({row.benchmark for row in rows}) > 1
+
+    def label_of(row: Row) -> str:
+        return f"{row.benchmark} {row.label}" if several else row.label
+
+    possible = []
+    for row in rows:
+        target = _export_folder(campaign, row)
+        if target is None or not target.exists():
+            possible.append(row)
+            continue
+        # Before hours are spent on what could not be kept.
+        failures.append(label_of(row))
+        print(f"{label_of(row)}: failed: {target}: exists; remove it or give another --out")
+    work = _here(possible) if executor is None else executor.run(run_row_elsewhere, possible)
+    with closing(work):
+        for row, result in work:
             try:
-                line = _one(loaded, source, name, out, results, limits)
-            except (SourcesUnavailable, CannotRun) as error:
-                print(f"{label}: left out: {one_line(error)}", file=sys.stderr)
-                failures.append(label)
-                continue
+                said = _kept(catalog, campaign, row, result)
             except UserError as error:
-                line = f"failed: {error}"
-            if line.startswith("failed"):
-                failures.append(label)
-            print(f"{label}: {one_line(line)}", flush=True)
+                said = f"failed: {error}"
+            if isinstance(result, NotRun) and result.lacking:
+                failures.append(label_of(row))
+                print(f"{label_of(row)}: left out: {one_line(result.reason)}", file=sys.stderr)
+                continue
+            if said.startswith("failed"):
+                failures.append(label_of(row))
+            print(f"{label_of(row)}: {one_line(said)}", flush=True)
     if failures:
         raise UserError(f"{len(failures)} runs have no result: {', '.join(failures[:5])}")
 
 
-def _one(
-    loaded: Benchmark,
-    source: ModelSource,
-    protocol: str,
-    out: Path | None,
-    results: Path | None,
-    limits: Limits,
-) -> str:
-    target = None
-    if out is not None:
-        target = out / f"{source.name.replace('/', '--')}--{protocol}"
-        # Before hours are spent on what could not be kept.
-        if target.exists():
-            raise UserError(f"{target}: exists; remove it or give another --out")
-    with files.temporary_folder() as folder:
-        done = running.evaluate_model(
-            loaded,
-            source,
-            folder,
-            protocol=protocol,
-            options=Options(limits=limits, resume=True),
-            say=lambda said: print(f"{source.name} {protocol}: {one_line(said)}", flush=True),
-        )
-        record = done.prepared.record
-        if record.outcome == "failed":
-            return f"failed: {record.reason}"
-        if target is not None:
+def _here(rows: Sequence[Row]) -> Generator[tuple[Row, Finished | NotRun], None, None]:
+    """Rows one after another on this machine."""
+    for row in rows:
+        yield row, run_row(row)
+
+
+def _export_folder(campaign: Campaign, row: Row) -> Path | None:
+    if campaign.out is None:
+        return None
+    return campaign.out / f"{row.model.replace('/', '--')}--{row.protocol}"
+
+
+def _kept(catalog: Catalog, campaign: Campaign, row: Row, result: Finished | NotRun) -> str:
+    """Keep the outcome of a row, if it has one; what became of it, in a line."""
+    if isinstance(result, NotRun):
+        return f"failed: {result.reason}"
+    record = result.record
+    if record.outcome == "failed":
+        return f"failed: {record.reason}"
+    target = _export_folder(campaign, row)
+    if target is not None:
+        with files.temporary_folder() as folder:
+            path = folder / f"{PREDICTIONS}.parquet"
+            path.write_bytes(result.predictions or b"")
             target.parent.mkdir(parents=True, exist_ok=True)
-            export(done.prepared, target)
-        elif results is not None:
-            reviewed.write(results, record, done.prepared.samples, replacing=True)
-        done.forget()
-    head = record.scores[0].metrics[loaded.spec.primary_metric]
-    return f"{loaded.spec.primary_metric} {head.value:.4g}, fit {record.cost.fit_seconds:.1f} s"
+            export(Prepared(record, result.samples, [path]), target)
+    else:
+        results = reviewed.results_to_write(catalog, row.benchmark, campaign.into)
+        reviewed.write(results, record, result.samples, replacing=True)
+    forget(result)
+    metric = catalog.benchmark(row.benchmark).primary_metric
+    value = record.scores[0].metrics[metric].value
+    return f"{metric} {value:.4g}, fit {record.cost.fit_seconds:.1f} s"

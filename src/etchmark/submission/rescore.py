@@ -58,7 +58,7 @@ def rescore(
             f"{new.key}: {changed[0]} differ from those of {old.key}, so the models have to run"
             f" again (`etchmark results run {new.id}`)"
         )
-    results = reviewed.results_to_write(catalog, into)
+    results = reviewed.results_to_write(catalog, new.id, into)
     present = {_place(read_record(path)) for path in _files(results, new)}
     failures = []
     for path in _files(results, old):

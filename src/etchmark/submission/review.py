@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark import files
-from etchmark.catalog import Catalog
+from etchmark.catalog import Catalog, results_of
 from etchmark.columns import nesting
 from etchmark.data.loading import Benchmark, load_benchmark
 from etchmark.errors import UserError
@@ -138,6 +138,18 @@ def _check_texts(path: Path, record: ResultRecord) -> None:
                 )
 
 
+def _stated(folder: Path) -> ResultRecord:
+    """The record of an exported submission, as the folder has it."""
+    _check_files(folder)
+    record = reviewed.read_record(folder / RECORD, MAX_RECORD_BYTES)
+    _check_texts(folder / RECORD, record)
+    if record.outcome != "ok":
+        raise UserError(
+            f"{folder}: the submission failed ({record.reason}); there is nothing to add"
+        )
+    return record
+
+
 def check(
     catalog: Catalog, folder: Path, *, results: Path | None = None, baseline: bool = False
 ) -> Checked:
@@ -146,24 +158,18 @@ def check(
     Args:
         catalog: the content in use.
         folder: made by ``etchmark submit --export``.
-        results: reviewed results that it is to join; those of the content in use if None.
+        results: reviewed results that it is to join; those beside its benchmark if None.
         baseline: whether it may bear a baseline's name: an export of ``results run --out``.
 
     Raises:
         UserError: a file is missing, a hash, the id, the data or a score does not agree, or the
             name can be taken for another's.
     """
-    results = results or reviewed.results_of(catalog.root)
-    _check_files(folder)
-    record = reviewed.read_record(folder / RECORD, MAX_RECORD_BYTES)
-    _check_texts(folder / RECORD, record)
-    if record.outcome != "ok":
-        raise UserError(
-            f"{folder}: the submission failed ({record.reason}); there is nothing to add"
-        )
+    record = _stated(folder)
     benchmark: Benchmark = load_benchmark(
         f"{record.benchmark}@{record.benchmark_version}", catalog=catalog
     )
+    results = results or results_of(catalog.root_of_benchmark(record.benchmark))
     path = _prediction_file(folder)
     _check_identity(benchmark, folder, record, path)
     _check_name(catalog, folder, record.name, results, baseline)
@@ -210,7 +216,7 @@ def _check_name(catalog: Catalog, folder: Path, name: str, results: Path, baseli
     try:
         check_name(name)
         check_baselines(catalog, name)
-        check_stored(name, reviewed.names(results))
+        check_stored(name, reviewed.names([results, *map(results_of, catalog.roots)]))
     except UserError as error:
         hint = ", or --baseline for an export of `results run --out`"
         known = name in catalog.model_names()
@@ -330,12 +336,13 @@ def add(
         catalog: the content in use.
         folder: made by ``etchmark submit --export``.
         replace: whether an older record of the same model may be replaced.
-        into: content folder to write to, such as a checkout; the content in use if None.
+        into: content folder to write to, such as a checkout; the one that declares the benchmark
+            if None.
         baseline: see ``check``.
 
     Raises:
         UserError: the submission is refused, or there is no folder to write to.
     """
-    results = reviewed.results_to_write(catalog, into)
+    results = reviewed.results_to_write(catalog, _stated(folder).benchmark, into)
     checked = check(catalog, folder, results=results, baseline=baseline)
     return reviewed.write(results, checked.record, checked.samples, replacing=replace)

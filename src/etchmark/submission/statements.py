@@ -65,7 +65,7 @@ def check_source(store: Store | None, catalog: Catalog, source: ModelSource) -> 
         catalog: the content in use, whose baselines have their names to themselves.
         source: the model.
     """
-    if (catalog.root / "baselines").resolve() in source.folder.resolve().parents:
+    if catalog.is_baseline(source):
         return
     try:
         check_baselines(catalog, source.name)

@@ -14,15 +14,18 @@ from etchmark.text import one_line, print_json
 def show(name: str, as_json: bool) -> None:
     """Whatever has this name: ``ID[@VERSION]``, a dataset, ``<baseline>[/<variant>]``."""
     hub = LocalHub()
-    declared = hub.find(name)
-    if as_json:
-        print_json(declared.model_dump(mode="json", by_alias=True))
-    elif isinstance(declared, BenchmarkSpec):
-        _show_benchmark(hub, declared)
-    elif isinstance(declared, DatasetSpec):
-        _show_dataset(hub, declared)
+    found = hub.find(name)
+    if as_json and isinstance(found, BaselineCard):
+        shown = found.model_dump(mode="json", by_alias=True, exclude={"benchmarks"})
+        print_json({**shown, "runs_on": hub.boards_of(found.name)})
+    elif as_json:
+        print_json(found.model_dump(mode="json", by_alias=True))
+    elif isinstance(found, BenchmarkSpec):
+        _show_benchmark(hub, found)
+    elif isinstance(found, DatasetSpec):
+        _show_dataset(hub, found)
     else:
-        _show_baseline(declared)
+        _show_baseline(hub, found)
 
 
 def show_fingerprints(name: str, as_json: bool) -> None:
@@ -36,9 +39,15 @@ def show_fingerprints(name: str, as_json: bool) -> None:
     print(f"target_fingerprint: {data.target}")
 
 
-def _show_baseline(card: BaselineCard) -> None:
+def _show_baseline(hub: Hub, card: BaselineCard) -> None:
     _head(f"{card.name}: {card.title}", card.description)
-    print("runs on: " + ", ".join(f"{k} (track {v.track})" for k, v in card.benchmarks.items()))
+    for benchmark, models in hub.boards_of(card.name).items():
+        uses: dict[tuple[str, str], list[str]] = {}
+        for name, use in models.items():
+            uses.setdefault((use["track"], use["role"]), []).append(name.partition("/")[2])
+        for (track, role), variants in uses.items():
+            which = f": {', '.join(variants)}" if len(variants) < len(card.variants) else ""
+            _row("runs on", f"{benchmark} (track {track}, {role}){which}")
     for key, variant in card.variants.items():
         print(f"  {card.name}/{key:<34} {one_line(variant.title)}")
 
@@ -74,6 +83,9 @@ def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
         _row("labels", label_uncertainty(hub, spec))
     for line in spec.reference_lines:
         _row("reference", reference(hub, spec, line))
+    for baseline, use in spec.baselines.items():
+        without = f", without {', '.join(use.without)}" if use.without else ""
+        _row("baseline", f"{baseline} (track {use.track}, {use.role}){without}")
     _row("licence", spec.licence)
     for citation in spec.citations:
         _row("cite", citation.title + (f", DOI {citation.doi}" if citation.doi else ""))

@@ -1,0 +1,243 @@
+"""The content of all layers: what there is, and each dataset, benchmark and model by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from etchmark.catalog.declared import Surroundings, problems
+from etchmark.catalog.models import ModelSource, model_in_folder, read_whole_card, with_variant
+from etchmark.catalog.names import unknown, unknown_in_card
+from etchmark.catalog.reading import read_record
+from etchmark.errors import UserError
+from etchmark.specs import BaselineCard, BaselineUse, BenchmarkSpec, DatasetSpec
+
+KINDS = ("datasets", "benchmarks", "baselines")
+"""Folders of a content folder; it needs one of them at least."""
+_MARKERS = {"datasets": "dataset.yaml", "baselines": "card.yaml"}
+
+
+@dataclass(frozen=True, init=False)
+class Catalog:
+    """The content below one or several root folders, laid over each other."""
+
+    roots: tuple[Path, ...]
+
+    def __init__(self, *roots: Path) -> None:
+        object.__setattr__(self, "roots", roots)
+
+    def _places(self, kind: str) -> dict[str, list[Path]]:
+        """Cards of a kind by name: one each, unless several layers have the same name."""
+        places: dict[str, list[Path]] = {}
+        for root in self.roots:
+            folder = root / kind
+            if kind == "benchmarks":
+                cards = {path.stem: path for path in folder.glob("*.yaml")}
+            else:
+                cards = {path.parent.name: path for path in folder.glob(f"*/{_MARKERS[kind]}")}
+            for name, path in cards.items():
+                # Hidden files are an editor's, not content.
+                if path.is_file() and not name.startswith("."):
+                    places.setdefault(name, []).append(path)
+        return dict(sorted(places.items()))
+
+    def _card(self, kind: str, name: str, called: str = "") -> Path:
+        """The card of that name.
+
+        Raises:
+            UserError: there is none, or two layers have one.
+        """
+        singular, places = kind[:-1], self._places(kind)
+        if name not in places:
+            raise unknown(called or singular, name, places)
+        first, *others = places[name]
+        if others:
+            raise UserError(
+                f"two {kind} are named {name!r}: {first} and {others[0]}; rename one, or take one"
+                " of the content folders out of ETCHMARK_CONTENT"
+            )
+        return first
+
+    # Records are read when asked for: one broken card must not take the others down.
+    def dataset_names(self) -> list[str]:
+        return list(self._places("datasets"))
+
+    def benchmark_names(self) -> list[str]:
+        return list(self._places("benchmarks"))
+
+    def baseline_names(self) -> list[str]:
+        return list(self._places("baselines"))
+
+    def model_names(self) -> list[str]:
+        """Every ``<baseline>[/<variant>]``."""
+        names = []
+        for name in self.baseline_names():
+            try:
+                variants = self.baseline(name).variants
+            except UserError:
+                # A broken card keeps its name; whoever asks for it is told what is wrong.
+                variants = {}
+            names += [f"{name}/{variant}" for variant in variants] or [name]
+        return names
+
+    def dataset_folder(self, name: str) -> Path:
+        return self._card("datasets", name).parent
+
+    def root_of_dataset(self, name: str) -> Path:
+        """The content folder that declares a dataset."""
+        return self._card("datasets", name).parents[2]
+
+    def benchmark_card(self, name: str) -> Path:
+        """The file that declares a benchmark, ``ID`` or ``ID@VERSION``."""
+        return self._card("benchmarks", name.partition("@")[0])
+
+    def root_of_benchmark(self, name: str) -> Path:
+        """The content folder that declares a benchmark, ``ID`` or ``ID@VERSION``."""
+        return self.benchmark_card(name).parents[1]
+
+    def is_baseline(self, source: ModelSource) -> bool:
+        """Whether a model is one of the content's own, not of somebody else's folder."""
+        parents = source.folder.resolve().parents
+        return any((root / "baselines").resolve() in parents for root in self.roots)
+
+    def boards_of(self, source: ModelSource) -> dict[str, BaselineUse]:
+        """How a model runs on each benchmark that names it; benchmarks that are broken are not."""
+        boards = {name: BaselineUse(track=track) for name, track in source.uses.items()}
+        if self.is_baseline(source):
+            for name in self.benchmark_names():
+                with suppress(UserError):
+                    if (use := self._benchmark_alone(name).use_of(source.name)) is not None:
+                        boards[name] = use
+        return boards
+
+    def dataset(self, name: str) -> DatasetSpec:
+        path = self._card("datasets", name)
+        spec = read_record(path, DatasetSpec)
+        if spec.name != name:
+            raise UserError(
+                f"{path}: name is {spec.name!r} but the folder is {name!r}; make them agree"
+            )
+        for picture in spec.pictures:
+            if not (path.parent / picture.file).is_file():
+                raise UserError(f"{path.parent / picture.file}: is missing; add the picture")
+        return spec
+
+    def benchmark(self, name: str) -> BenchmarkSpec:
+        """The benchmark ``ID``, or ``ID@VERSION``, which may be a superseded version.
+
+        Raises:
+            UserError: there is no such benchmark or version, or its file is not valid or does not
+                agree with its dataset and the other content.
+        """
+        identifier, _, version = name.partition("@")
+        path = self.benchmark_card(name)
+        spec = self._benchmark_alone(identifier)
+        if wrong := list(dict.fromkeys(self._problems(spec))):
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise UserError(f"{path}: {wrong[0]}{more}; correct the card")
+        if version and version != str(spec.version):
+            return self._superseded(spec, version)
+        return spec
+
+    def _superseded(self, current: BenchmarkSpec, version: str) -> BenchmarkSpec:
+        """An earlier version of a benchmark, from ``benchmarks/old/<id>@<n>.yaml``.
+
+        It is not held to today's content: what it names may have gone since.
+        """
+        path = self.benchmark_card(current.id).parent / "old" / f"{current.id}@{version}.yaml"
+        if not version.isdecimal() or not path.is_file():
+            raise UserError(
+                f"benchmark {current.id!r} is at version {current.version} here, not {version};"
+                f" use {current.key} or install the release that holds {current.id}@{version}"
+            )
+        spec = read_record(path, BenchmarkSpec)
+        if spec.key != path.stem:
+            raise UserError(f"{path}: holds {spec.key}, not {path.stem}; make them agree")
+        if spec.version >= current.version:
+            raise UserError(
+                f"{path}: does not come before version {current.version}, which"
+                f" benchmarks/{current.id}.yaml holds; raise the version there"
+            )
+        return spec
+
+    def _benchmark_alone(self, identifier: str) -> BenchmarkSpec:
+        """A benchmark that is not yet held to its dataset and the other content."""
+        path = self._card("benchmarks", identifier)
+        spec = read_record(path, BenchmarkSpec)
+        if spec.id != identifier:
+            raise UserError(
+                f"{path}: id is {spec.id!r} but the file is {identifier!r}; make them agree"
+            )
+        return spec
+
+    def _problems(self, spec: BenchmarkSpec) -> Iterator[str]:
+        if spec.dataset not in (names := self.dataset_names()):
+            yield f"dataset: {unknown_in_card('dataset', spec.dataset, names)}"
+            return
+        others: dict[str, BenchmarkSpec | None] = dict.fromkeys(self.benchmark_names())
+        for line in spec.reference_lines:
+            if line.benchmark in others:
+                # Another benchmark's broken card is told to whoever asks for that one.
+                with suppress(UserError):
+                    others[line.benchmark] = self._benchmark_alone(line.benchmark)
+        dataset = None
+        # Boards need no data: they stay open where the dataset's card is broken or ambiguous, which
+        # is told to whoever asks for the data.
+        with suppress(UserError):
+            dataset = self.dataset(spec.dataset)
+        surroundings = Surroundings(dataset, others, self.baseline_names(), self._model_problem)
+        yield from problems(spec, surroundings)
+
+    def _model_problem(self, name: str, whole: bool) -> str | None:
+        """Why no baseline has that name; None if one has, or if its card is broken.
+
+        Args:
+            name: ``<baseline>[/<variant>]``.
+            whole: whether the name of a baseline may stand for all of its variants.
+        """
+        head, _, variant = name.partition("/")
+        if head not in (names := self.baseline_names()):
+            return unknown_in_card("baseline", head, names)
+        try:
+            variants = self.baseline(head).variants
+        except UserError:
+            # It is told to whoever asks for the baseline, and must not take the board down.
+            return None
+        if variant:
+            known = variant in variants
+            return None if known else unknown_in_card(f"variant of {head}", variant, variants)
+        if whole:
+            return None
+        listing = ", ".join(f"{head}/{known}" for known in list(variants)[:12])
+        return f"{head!r} has variants; name one of: {listing}" if variants else None
+
+    def baseline(self, name: str) -> BaselineCard:
+        path = self._card("baselines", name, "model")
+        card = read_whole_card(path)
+        if card.name != name:
+            raise UserError(
+                f"{path}: name is {card.name!r} but the folder is {name!r}; make them agree"
+            )
+        if not (path.parent / "model.py").is_file():
+            raise UserError(f"{path.parent}: has no model.py; add one that defines build()")
+        return card
+
+    def model(self, name: str) -> ModelSource:
+        """A model by name (``<baseline>[/<variant>]``) or by folder (one that holds model.py)."""
+        head, _, variant = name.strip("/").partition("/")
+        if head in self.baseline_names():
+            folder = self._card("baselines", head, "model").parent
+            return with_variant(head, folder, self.baseline(head), variant)
+        try:
+            folder = Path(name).expanduser()
+        except RuntimeError:
+            raise unknown("model", name, self.model_names()) from None
+        if (folder / "model.py").is_file():
+            return model_in_folder(folder.absolute(), "")
+        if (folder.parent / "model.py").is_file():
+            return model_in_folder(folder.parent.absolute(), folder.name)
+        if folder.is_dir():
+            raise UserError(f"{folder}: has no model.py; add one that defines build(seed, device)")
+        raise unknown("model", name, self.model_names())

@@ -1,0 +1,197 @@
+"""What a benchmark declares is held to what its dataset and the rest of the content declare.
+
+Everything here is known before anything is built, so that a slip in a card is told when the card
+is read, not by a model that fails after an hour. Columns of datasets that do not list theirs are
+held to the built data instead, by ``columns_read`` (see ``etchmark.data.loading``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from etchmark.catalog.names import unknown_in_card
+from etchmark.errors import UserError
+from etchmark.specs import BenchmarkSpec, DatasetSpec, Protocol, ReferenceLine, ScalarTarget
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a benchmark is held to."""
+
+    dataset: DatasetSpec | None
+    """The one that it names; None if its card is broken."""
+    benchmarks: Mapping[str, BenchmarkSpec | None]
+    """All benchmarks; None for those that it does not name, or whose card is broken."""
+    baselines: Collection[str]
+    """All of them, without their variants."""
+    model_problem: Callable[[str, bool], str | None]
+    """Why no baseline has a name; None if one has. If true, the name of a baseline may stand for
+    all of its variants."""
+
+
+def problems(spec: BenchmarkSpec, surroundings: Surroundings) -> Iterator[str]:
+    """What is wrong with a benchmark, each as "key: what"."""
+    if surroundings.dataset is not None:
+        yield from _data(spec, surroundings.dataset)
+    yield from _metrics(spec)
+    yield from _label_uncertainty(spec)
+    for name, use in spec.baselines.items():
+        for model in (name, *(f"{name}/{variant}" for variant in use.without)):
+            if said := surroundings.model_problem(model, True):
+                yield f"baselines.{name}: {said}"
+    for at, line in enumerate(spec.reference_lines):
+        for where, what in _reference_line(spec, line, surroundings):
+            yield f"reference_lines.{at}.{where}: {what}"
+
+
+def _data(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
+    """Configs, splits, columns and units are the dataset's."""
+    for track, declared in spec.tracks.items():
+        if declared.config not in dataset.configs:
+            yield f"tracks.{track}.config: " + unknown_in_card(
+                f"config of {dataset.name}", declared.config, dataset.configs
+            )
+            continue
+        config = dataset.configs[declared.config]
+        for where, split in _splits(spec):
+            if split not in config.splits:
+                said = unknown_in_card(
+                    f"split of {dataset.name}:{declared.config}", split, config.splits
+                )
+                yield f"{where}: {said}"
+        if config.columns:
+            yield from missing_columns(
+                spec, track, config.columns, f"{dataset.name}:{declared.config}"
+            )
+    yield from _units(spec, dataset)
+
+
+def missing_columns(
+    spec: BenchmarkSpec, track: str, columns: Collection[str], config: str
+) -> Iterator[str]:
+    """Columns that a benchmark reads through a track and that its config lacks.
+
+    Args:
+        spec: the benchmark.
+        track: one of its tracks.
+        columns: all columns of the track's config.
+        config: how the config is called in messages.
+    """
+    for where, column in columns_read(spec, track):
+        if column not in columns:
+            yield f"{where}: " + unknown_in_card(f"column of {config}", column, columns)
+
+
+def columns_read(spec: BenchmarkSpec, track: str) -> Iterator[tuple[str, str]]:
+    """Every stored column that a benchmark reads through a track, and the key that names it."""
+    declared = dict(_texts(spec.target.model_dump(), "target"))
+    for column in spec.target.columns():
+        # Which keys name columns is known to the kind of target alone.
+        yield next(key for key, value in declared.items() if value == column), column
+    yield "unit_column", spec.unit_column
+    for column in spec.tracks[track].inputs:
+        yield f"tracks.{track}.inputs", column
+    for name, protocol in spec.protocols.items():
+        for key in ("fold_column", "group_column"):
+            if column := getattr(protocol, key):
+                yield f"protocols.{name}.{key}", column
+    for name, subset in spec.subsets.items():
+        yield f"subsets.{name}.column", subset.column
+
+
+def _splits(spec: BenchmarkSpec) -> Iterator[tuple[str, str]]:
+    for name, protocol in spec.protocols.items():
+        for key in ("train_split", "validation_split", "split"):
+            if split := getattr(protocol, key):
+                yield f"protocols.{name}.{key}", split
+        for split in protocol.extra_splits:
+            yield f"protocols.{name}.extra_splits", split
+
+
+def _scored_splits(protocols: Collection[Protocol]) -> list[str]:
+    named = [split for one in protocols for split in (one.split, *one.extra_splits)]
+    return list(dict.fromkeys(named))
+
+
+def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Every text of a plain mapping, with the path of keys to it."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _texts(part, f"{where}.{key}")
+    elif isinstance(value, str):
+        yield where, value
+
+
+def _metrics(spec: BenchmarkSpec) -> Iterator[str]:
+    """Metrics are those of the target's kind."""
+    # Imported where it is needed: whoever only looks for a folder pays nothing for it.
+    from etchmark.targets import check_metrics
+
+    try:
+        check_metrics(spec.target, spec.metrics)
+    except UserError as error:
+        yield f"metrics: {str(error).replace('; ', ', ')}"
+
+
+def _units(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
+    """Target and bounds are in the unit that the dataset states for their columns."""
+    columns = {"target.unit": spec.target.column}
+    if isinstance(spec.target, ScalarTarget) and (bounds := spec.target.bounds) is not None:
+        columns |= {"target.bounds.lower": bounds.lower, "target.bounds.upper": bounds.upper}
+    for where, column in columns.items():
+        unit = dataset.unit_of(column)
+        if unit is not None and unit != spec.target.unit:
+            yield (
+                f"{where}: column {column!r} of {dataset.name} is in {unit!r}, the target in"
+                f" {spec.target.unit!r}"
+            )
+
+
+def _label_uncertainty(spec: BenchmarkSpec) -> Iterator[str]:
+    split = spec.label_uncertainty.split if spec.label_uncertainty else None
+    known = _scored_splits(list(spec.protocols.values()))
+    if split is not None and split not in known:
+        yield "label_uncertainty.split: " + unknown_in_card(
+            f"scored split of {spec.id}", split, known
+        )
+
+
+def _reference_line(
+    spec: BenchmarkSpec, line: ReferenceLine, surroundings: Surroundings
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a reference line: the key, and what it is."""
+    protocols = list(spec.protocols.values())
+    if line.protocol is not None:
+        if line.protocol in spec.protocols:
+            protocols = [spec.protocols[line.protocol]]
+        else:
+            yield (
+                "protocol",
+                unknown_in_card(f"protocol of {spec.id}", line.protocol, spec.protocols),
+            )
+    splits = _scored_splits(protocols)
+    if line.split is not None and line.split not in splits:
+        yield "split", unknown_in_card(f"scored split of {spec.id}", line.split, splits)
+    if line.metric is not None and line.metric not in spec.metrics:
+        yield "metric", unknown_in_card(f"metric of {spec.id}", line.metric, spec.metrics)
+    is_baseline = line.model and _is_meant_as_baseline(line.model, surroundings.baselines)
+    if is_baseline and (said := surroundings.model_problem(str(line.model), False)):
+        yield "model", said
+    others = surroundings.benchmarks
+    if line.benchmark is None:
+        return
+    if line.benchmark not in others:
+        yield "benchmark", unknown_in_card("benchmark", line.benchmark, others)
+        return
+    other = others[line.benchmark]
+    if other is not None and line.track is not None and line.track not in other.tracks:
+        yield "track", unknown_in_card(f"track of {other.id}", line.track, other.tracks)
+
+
+def _is_meant_as_baseline(model: str, baselines: Collection[str]) -> bool:
+    """Whether a reference line means a baseline, misspelt or not, and no reviewed submission."""
+    head = model.partition("/")[0]
+    return bool(difflib.get_close_matches(head, baselines, n=1, cutoff=0.8))

@@ -1,0 +1,32 @@
+"""The one line for a name that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from etchmark.errors import UserError
+
+LISTED = {"benchmark", "dataset", "model", "baseline", "benchmark or dataset"}
+"""What ``etchmark list`` lists."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The one line for a name that does not exist, with the nearest names that do."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    shown = near or names[:12]
+    hint = "did you mean" if near else "known are"
+    listing = ", ".join(shown) if shown else "none"
+    more = f" and {len(names) - len(shown)} more" if not near and len(names) > len(shown) else ""
+    where = " (see `etchmark list`)" if kind in LISTED else ""
+    return UserError(f"unknown {kind} {name!r}; {hint}: {listing}{more}{where}")
+
+
+def unknown_in_card(kind: str, name: str, known: Collection[str]) -> str:
+    """What is wrong with a name in a card, to stand between its key and the remedy."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"unknown {kind} {name!r}, did you mean {near[0]!r}?"
+    listing = ", ".join(list(known)[:12]) or "none"
+    return f"unknown {kind} {name!r}, known are {listing}"

@@ -1,0 +1,202 @@
+"""Reads YAML cards as typed records, with one clear line for whatever is wrong with them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from etchmark.errors import UserError
+
+R = TypeVar("R", bound=BaseModel)
+MAX_CARD_BYTES = 1 << 18
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key that is not plain text", key_node.start_mark
+                )
+            key = key_node.value
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"duplicate key {key!r}", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+PARAMS = {"params", "parameters"}
+"""Keys below which a value is handed on as it was read, whatever it is."""
+
+
+def _texts_like_numbers(root: yaml.Node | None) -> Iterator[tuple[str, yaml.ScalarNode]]:
+    """Scalars without quotes below ``PARAMS`` that are read as text and look like a number.
+
+    YAML 1.1 wants a point and a sign in the exponent: 1e5 and 1.0e0 are text, 1.0e+5 is a number.
+
+    Yields:
+        Where it stands, by keys, and the scalar's node.
+    """
+    waiting, seen = [("", root, False)], set()
+    while waiting:
+        where, node, inside = waiting.pop()
+        # An anchor may be used any number of times, within itself too.
+        if (id(node), inside) in seen:
+            continue
+        seen.add((id(node), inside))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                path = f"{where}.{key.value}" if where else str(key.value)
+                waiting.append((path, value, inside or key.value in PARAMS))
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(f"{where}[{at}]", value, inside) for at, value in enumerate(node.value)]
+        elif inside and isinstance(node, yaml.ScalarNode) and _like_number(node):
+            yield where, node
+
+
+def _like_number(node: yaml.ScalarNode) -> bool:
+    if node.tag != "tag:yaml.org,2002:str" or node.style is not None:
+        return False
+    try:
+        float(node.value)
+    except ValueError:
+        return False
+    return any(char.isdigit() for char in node.value)
+
+
+def _as_yaml(value: float) -> str:
+    """A number as YAML 1.1 reads it."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", ".inf")
+    mantissa, mark, exponent = repr(value).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{mark}{exponent}"
+
+
+def _parse(path: Path, content: str) -> Any:
+    loader = _Loader(content)
+    try:
+        node = loader.get_single_node()
+        value = None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+    for where, scalar in _texts_like_numbers(node):
+        warnings.warn(
+            f"{path}, line {scalar.start_mark.line + 1}: {where} is read as the text"
+            f" {scalar.value!r}, not as a number; write"
+            f" {_as_yaml(float(scalar.value))} or, if text is meant, put it in quotes",
+            stacklevel=2,
+        )
+    return value
+
+
+_IN_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "string_pattern_mismatch": "not of the form {pattern}",
+    "string_too_long": "is longer than {max_length} characters",
+    "string_too_short": "is shorter than {min_length} characters",
+    "too_long": "has {actual_length} entries, more than {max_length}",
+    "too_short": "has {actual_length} entries, less than {min_length}",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of keys",
+    "literal_error": "must be {expected}",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+}
+"""What the validator says, as somebody who writes a card would."""
+
+
+def explain(error: ValidationError) -> str:
+    """A validation error as one line: where, what, and how many more."""
+    problems = error.errors(include_url=False, include_input=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = "unknown key"
+    elif first["type"] in _IN_WORDS:
+        what = _IN_WORDS[first["type"]].format(**first.get("ctx", {}))
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where}: {what}{more}"
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, as plain values.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is not valid YAML.
+    """
+    return parsed(path, content_of(path))
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a card; UserError if it cannot be read or is too large."""
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(MAX_CARD_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
+    if len(content) > MAX_CARD_BYTES:
+        raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; a card is a short text")
+    return content
+
+
+def parsed(path: Path, content: bytes) -> Any:
+    """The plain values that the bytes of a card hold; UserError if they are not valid YAML."""
+    try:
+        return _parse(path, content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the card as UTF-8") from None
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        # What PyYAML raises for an empty !!int, an unknown !!bool, a malformed !!timestamp.
+        LookupError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+    ) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error) or "too deeply nested"
+        raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
+
+
+def read_record(path: Path, record: type[R]) -> R:
+    """Read a YAML card as a typed record; unknown keys are refused."""
+    # By content, not by time stamp: a card may be edited twice within one tick of the clock.
+    return _record(path, content_of(path), record)
+
+
+@lru_cache(maxsize=512)
+def _record(path: Path, content: bytes, record: type[R]) -> R:
+    return as_record(path, parsed(path, content), record)
+
+
+def as_record(path: Path, value: Any, record: type[R]) -> R:
+    """What a file holds as a typed record; the same errors as ``read_record``."""
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a mapping of keys is expected, not {type(value).__name__}")
+    try:
+        return record.model_validate(value)
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error)}; correct the card") from None
