@@ -92,7 +92,9 @@ def test_a_card_that_has_changed_is_read_again(toy_content: Path) -> None:
 def test_a_broken_card_hides_no_other(toy_content: Path) -> None:
     (toy_content / "benchmarks" / "toy-fields.yaml").write_text("id: [\n")
     contents = api.LocalHub().contents()
-    assert [row["id"] for row in contents.benchmarks] == ["toy-line"]
+    broken, line = contents.benchmarks
+    assert (broken["id"], line["id"]) == ("toy-fields", "toy-line")
+    assert "toy-fields.yaml" in broken["error"]
     (reason,) = contents.broken
     assert "toy-fields.yaml" in reason
 

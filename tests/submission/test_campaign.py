@@ -225,11 +225,11 @@ def test_rows_are_spread_over_a_dask_cluster(toy_content, baseline, command, clu
     assert "toy-line broken holdout: failed: RuntimeError: no" in ran.stdout
     assert "toy-line lacking holdout: left out: no weights" in ran.stderr
     assert _results(toy_content) == [("toy_mean", "holdout")]
-    (path,) = (toy_content / "leaderboard" / "results" / "toy-fields").glob("*.json")
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-fields@1").glob("*.json")
     spread_record = read_record(path)
     # What a worker measures is what is measured here.
     command("results", "run", "toy-fields", "--again").fine()
-    (path,) = (toy_content / "leaderboard" / "results" / "toy-fields").glob("*.json")
+    (path,) = (toy_content / "leaderboard" / "results" / "toy-fields@1").glob("*.json")
     record = read_record(path)
     assert record.scores == spread_record.scores
     assert (record.status, spread_record.status) == ("run", "run")
