@@ -193,7 +193,7 @@ def test_the_index_follows_what_is_written(folder, command):
 
 def test_the_committed_index_is_that_of_the_committed_tables() -> None:
     folders = [path for path in sorted(RESULTS.iterdir()) if path.is_dir()]
-    assert len(folders) == 8
+    assert len(folders) == 9
     for folder in folders:
         index = reviewed.read_index(folder)
         assert index == reviewed.digests(folder), folder
