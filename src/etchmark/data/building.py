@@ -134,7 +134,7 @@ def build(
         offline: never touch the network; the setting if None.
         progress: show progress bars; if None, when the output is a terminal.
         executors: where costly labels and rows are made; in this process if None.
-        recompute: simulate labels anew instead of taking the frozen ones.
+        recompute: simulate labels again instead of taking the frozen ones.
         freezing: release the build: its labels, and the table that tells where others differ.
         wait: until another build of the same config has ended, instead of raising.
         force: build into ``out`` whatever stands there: files of an earlier build are replaced,

@@ -37,7 +37,7 @@ R = TypeVar("R")
 KINDS = ("local", "processes", "dask")
 MAX_DEFAULT_WORKERS = 32
 RESTARTS = 3
-"""How often a pool is started anew after one of its processes died."""
+"""How often a pool is restarted after one of its processes died."""
 CONNECT_S = 6.0
 RETRIES = 3
 """How often Dask runs a task again that failed for reasons of the cluster."""

@@ -177,7 +177,7 @@ class Benchmark:
             raise UserError(f"{self.spec.id}.yaml: {missing}; correct the card")
 
     def label_track(self) -> str:
-        """A track whose config is at hand: labels are the same in all of them."""
+        """A track whose config is available: labels are the same in all of them."""
         names = list(self.spec.tracks)
         here = [
             name

@@ -129,7 +129,7 @@ def describe(folder: Path, name: str, split: str, rows: int) -> DataFile:
 def write_config(
     folder: Path, spec: DatasetSpec, config: str, splits: Mapping[str, pa.Table]
 ) -> Manifest:
-    """Write ``folder`` anew; an older build there is replaced only once the new one is whole.
+    """Write ``folder`` again; an older build there is replaced only once the new one is whole.
 
     Args:
         folder: where the config shall stand.

@@ -110,7 +110,7 @@ def _module(path: Path, sha256: str) -> ModuleType:
 
 
 def load_builder(folder: Path) -> ModuleType:
-    """A dataset's ``build.py`` as a module; loaded anew if it changed."""
+    """A dataset's ``build.py`` as a module; loaded again if it changed."""
     path = folder / "build.py"
     if not path.is_file():
         raise UserError(f"{path}: is missing; a dataset needs a build.py that defines build()")
@@ -188,7 +188,7 @@ def match(labels: pa.Table, ids: list[str], hashes: list[str], column: str = "ha
     Args:
         labels: one row per id, as ``labels`` of ``build.py`` made it.
         ids: ids of the rows that are being made.
-        hashes: hash of each of their microstructures, as it was made anew.
+        hashes: hash of each of their microstructures, as it was regenerated.
         column: the column of ``labels`` that holds the hash of what was simulated.
 
     Raises:

@@ -70,7 +70,7 @@ class Table(Mapping[str, np.ndarray]):
         return sum(len(part) for part in self._parts("id"))
 
     def first(self, count: int) -> dict[str, np.ndarray]:
-        """The first rows of every column, read anew; of the first batch at most."""
+        """The first rows of every column, read again; of the first batch at most."""
         rows = {}
         for name in self._names:
             part = next(self._parts(name)).slice(0, count)

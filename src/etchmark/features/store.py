@@ -172,7 +172,7 @@ class Damaged(CannotRun):
         self.file = _file_number(path)
 
     def set_aside(self) -> Path:
-        """Rename the file, so that its features are computed anew; where it lies now."""
+        """Rename the file, so that its features are recomputed; returns its new path."""
         aside = self.path.with_suffix(".damaged")
         # Another process may have done so, and begun a new file, since the damage was seen.
         if self.file is not None and _file_number(self.path) == self.file:

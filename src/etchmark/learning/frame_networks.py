@@ -152,7 +152,7 @@ class RecurrentNetwork(FrameNetwork):
         inner: from a frame (samples, 1, n, n) and its memory (None at first) to the next frame, as
             ``FrameNetwork`` says, and its memory after that.
         given: frames it is shown while its memory begins.
-        renewed: frames after which its memory begins anew with the last ones, since one that is
+        renewed: frames after which its memory begins again with the last ones, since one that is
             trained on windows goes astray after many more frames than they have; never if None.
         residual, conserving, multiple: see ``FrameNetwork``.
     """

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_lapack_funcs
 
-# Not where they are used: every fold of an evaluation is a fork, which would import them anew.
+# Not where they are used: every fold of an evaluation is a fork, which would import them again.
 from sklearn.decomposition import PCA
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
@@ -160,7 +160,7 @@ class _Surface(Savable):
         return np.exp(np.clip(values, -50, 50)) if self.log_target else values
 
     def _prepare(self, data: Data, held_out: Data | None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores with the scalars in front, and targets, of all rows at hand."""
+        """Scores with the scalars in front, and targets, of all rows."""
         check_positive(data.target, log=self.log_target)
         self.components = None
         if data.features.shape[1]:

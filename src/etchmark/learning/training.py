@@ -183,8 +183,8 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 def keep_memory() -> bool:
     """Let the C library keep what torch frees instead of handing it back; whether it could be told.
 
-    With glibc every large array is otherwise mapped anew and each of its pages faulted in, at every
-    step: a fifth of the time of a training on a CPU.
+    With glibc every large array is otherwise mapped again at every step and each of its pages
+    faulted in: a fifth of the time of a training on a CPU.
     """
     try:
         settings = ctypes.CDLL(None).mallopt

@@ -19,7 +19,7 @@ from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
 VERSION = 3
-"""Raised when digests would come out otherwise; stored ones of another version are made anew."""
+"""Raised when digests would come out otherwise; stored ones of another version are recomputed."""
 CARD = ("title", "training_data", "tags")
 COST = (
     "parameters", "fit_seconds", "predict_seconds", "seconds_each", "feature_seconds", "flops",

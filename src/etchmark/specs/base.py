@@ -40,7 +40,9 @@ Reference = Annotated[str, Field(max_length=500), AfterValidator(_reference)]
 
 def _single_line(value: str) -> str:
     if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or value != value.strip() or not value:
-        raise ValueError("must be one non-empty line without control characters or outer blanks")
+        raise ValueError(
+            "must be one non-empty line without control characters, leading or trailing spaces"
+        )
     return value
 
 

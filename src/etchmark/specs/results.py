@@ -116,7 +116,7 @@ class SplitScore(Record):
 
 
 class CurvePoint(Record):
-    """One point of a curve: the model run anew with one thing changed."""
+    """One point of a curve: the model run again with one thing changed."""
 
     value: float
     """Share of the training samples, or value of the parameter."""

@@ -333,7 +333,7 @@ def free_energy(fields: Array, energy: FreeEnergy, power: Array | None = None) -
     Args:
         fields: shape (frames, n, n).
         energy: its definition.
-        power: of the fields, from ``descriptors.power_spectrum``, if at hand.
+        power: of the fields, from ``descriptors.power_spectrum``, if it is known.
     """
     from etchmark import descriptors
 
