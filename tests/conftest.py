@@ -51,14 +51,19 @@ class Ran:
         assert all(char.isprintable() for char in lines[0])
         return lines[0].removeprefix("error: ")
 
-    def fine(self) -> str:
+    def fine(self, *, outdated: bool = False) -> str:
         """The output of a command that did what was asked, without a word on stderr.
 
         A build that a busy machine slows down may say there how long it will still take.
+
+        Args:
+            outdated: content of an older version may be warned of, too.
         """
         stderr = re.sub(
             r"^\S+: .* samples took .*, so the remaining .*\n", "", self.stderr, flags=re.M
         )
+        if outdated:
+            stderr = re.sub(r"^warning: .* goes with the next release.*\n", "", stderr, flags=re.M)
         assert (self.rc, stderr) == (0, ""), (self.rc, self.stdout, self.stderr)
         return self.stdout
 

@@ -248,10 +248,10 @@ def test_equal_seeds_give_equal_predictions_also_after_an_interruption(design, m
     Path("checkpoint.safetensors").unlink()
     one_epoch = training._epoch
 
-    def interrupted(*arguments):
-        if arguments[5] == 1:
+    def interrupted(state, *arguments):
+        if state.epoch == 1:
             raise Interrupted
-        return one_epoch(*arguments)
+        return one_epoch(state, *arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(training, "_epoch", interrupted)

@@ -268,6 +268,10 @@ def test_what_a_stranger_says_of_curves_is_not_taken_over(
     out = tmp_path / "out"
     command(*EVALUATE, "--curves", "--export", out)
     shutil.move(line, tmp_path / "line")
+    benchmark = toy_content / "benchmarks" / "toy-line.yaml"
+    declared = yaml.safe_load(benchmark.read_text())
+    del declared["baselines"]["line"]
+    benchmark.write_text(yaml.safe_dump(declared))
     command("results", "add", out).fine()
     (path,) = (toy_content / "leaderboard" / "results" / "toy-line@1").glob("*.json")
     record = read_record(path)

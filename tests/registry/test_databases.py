@@ -300,6 +300,7 @@ def old_hub(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copytree(FIXTURES, folder)
     monkeypatch.setenv("ETCHMARK_HOME", str(folder / "home"))
     monkeypatch.setenv("ETCHMARK_CONTENT", str(folder / "content"))
+    monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
     return folder / "home" / "registry.sqlite"
 
 

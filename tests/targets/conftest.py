@@ -115,7 +115,6 @@ def write(toy: Toy, root: Path, scratch: Path) -> Benchmark:
     model.mkdir()
     (model / "model.py").write_text(MODEL.replace("CLASS", toy.model), "utf-8")
     card = {"schema": 1, "name": "toy_model", "title": "Model", "training_data": "none"}
-    card["benchmarks"] = {NAME: {"track": "all"}}
     (model / "card.yaml").write_text(yaml.safe_dump(card), "utf-8")
     built = building.build(Catalog(root), "kinds", "kinds-mini", out=scratch)
     splits = {file.split: Columns([built.folder / file.path]) for file in built.manifest.files}
@@ -140,6 +139,7 @@ def write(toy: Toy, root: Path, scratch: Path) -> Benchmark:
         "protocols": {"holdout": HOLDOUT},
         "metrics": toy.metrics,
         "primary_metric": toy.metrics[0],
+        "baselines": {"toy_model": {"track": "all"}},
     }
     (root / "benchmarks" / f"{NAME}.yaml").write_text(yaml.safe_dump(benchmark), "utf-8")
     return load_benchmark(NAME)
