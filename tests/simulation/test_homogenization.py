@@ -264,10 +264,11 @@ def test_every_volume_obeys_voigt_and_reuss(
     volume = np.zeros(n**ndim, np.uint8)
     volume[np.random.default_rng(seed).permutation(volume.size)[:count]] = 1
     volume = volume.reshape((n,) * ndim)
-    found = homogenize(volume, contrast, poisson, tolerance=1e-5).stiffness
+    found = homogenize(volume, contrast, poisson, tolerance=1e-8).stiffness
     share, unit = volume.mean(), isotropic(1.0, poisson, ndim)
     above, below = share * contrast + 1 - share, 1 / (share / contrast + 1 - share)
-    noise = 1e-12 * max(contrast, 1.0)
+    # The tolerance bounds the error of each component: no bound holds more exactly.
+    noise = 1e-7 * max(contrast, 1.0)
     assert np.linalg.eigvalsh(above * unit - found).min() > -noise
     assert np.linalg.eigvalsh(found - below * unit).min() > -noise
     grid = (share, contrast, poisson, ndim)
