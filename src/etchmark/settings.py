@@ -27,8 +27,9 @@ from pathlib import Path
 from etchmark.errors import UserError
 
 IN_MODEL = "ETCHMARK_IN_MODEL"
-"""Set in the process that runs a model, which may read neither data nor labels nor results. Its
-value is the token of the run."""
+"""Set in the process that runs a model, which may read neither data nor labels nor results."""
+SUPERVISED = "ETCHMARK_SUPERVISED"
+"""Set in every process that runs within limits: the token by which it is found and ended."""
 WORK = "ETCHMARK_WORK"
 """Set in the process that runs a model: its working directory."""
 RAW_URL = "https://raw.githubusercontent.com"

@@ -17,7 +17,7 @@ import pytest
 from etchmark.evaluation import layout, reference, watch
 from etchmark.evaluation.collect import MAX_REASON, one_line
 from etchmark.evaluation.evaluate import Limits, run_model
-from etchmark.evaluation.watch import LOG_TAIL_BYTES
+from etchmark.evaluation.process import OUTPUT_BYTES
 from etchmark.specs.task import Task
 
 FOLDS = ("--protocol", "folds")
@@ -336,7 +336,7 @@ def test_a_flood_of_output_is_not_kept(hub):
     run = run_model(source, benchmark, Task(benchmark.spec, "features", "holdout"), out)
     assert run.failure is None
     assert run.log.endswith("zend\nend\n")
-    assert len(run.log) <= LOG_TAIL_BYTES + 65536
+    assert len(run.log) <= OUTPUT_BYTES + 65536
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

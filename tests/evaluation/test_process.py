@@ -1,4 +1,4 @@
-"""What a model's process sees of the environment, and how all that it started is ended."""
+"""The supervisor: limits hold for all that a process starts, and all of it is ended."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from etchmark.evaluation import process
+from etchmark.evaluation.options import Limits
+from etchmark.evaluation.process import Ending, Outcome, Supervised
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="there are no sessions to leave")
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
 MODEL = """
@@ -27,78 +32,77 @@ class Mean:
 def build(seed, device):
     return Mean()
 """
-SECRETS = {
-    "HF_TOKEN": "hf_secret",
-    "HF_TOKEN_PATH": "/secret",
-    "DATABASE_URL": "postgresql://me:secret@host/db",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "NVIDIA_API_KEY": "secret",
-    "CUDA_REGISTRY_PASSWORD": "secret",
-    "JAX_AUTH_TOKEN": "secret",
-    "HTTPS_PROXY": "http://me:secret@proxy:3128",
-    "HF_ENDPOINT": "https://me:secret@host",
-    "SSH_AUTH_SOCK": "/secret",
-    "GITHUB_TOKEN": "secret",
-    "SOMETHING_ELSE": "secret",
-}
-NEEDED = {
-    "OPENBLAS_CORETYPE": "Haswell",
-    "OMP_NUM_THREADS": "1",
-    "CUDA_VISIBLE_DEVICES": "",
-    "LC_ALL": "C.UTF-8",
-    "TMPDIR": "/tmp",
-    "HF_HOME": "/cache/hf",
-    "XDG_CACHE_HOME": "/cache",
-    "VIRTUAL_ENV": "/venv",
-    "PYTHONWARNINGS": "ignore::DeprecationWarning",
-    "NO_PROXY": "localhost",
-}
 
 
-def _environment(hub, *options: str) -> dict[str, str]:
-    """The environment that a model sees."""
-    path = hub.folder / "environment.json"
-    hub.fine(MODEL.format(fit=f"json.dump(dict(os.environ), open({str(path)!r}, 'w'))"), *options)
-    return json.loads(path.read_text())
+PYTHON = (sys.executable, "-c")
+EATS = "kept = b'x' * (300 << 20)"
+SLEEPS = "import time; time.sleep(300)"
 
 
-def test_a_model_sees_what_it_needs_and_no_secret(hub, monkeypatch):
-    for name, value in {**SECRETS, **NEEDED}.items():
-        monkeypatch.setenv(name, value)
-    seen = _environment(hub)
-    assert not set(SECRETS) & set(seen)
-    assert not any("secret" in value for value in seen.values())
-    assert {name: seen.get(name) for name in NEEDED} == NEEDED
-    assert (seen["PATH"], seen["HOME"]) == (os.environ["PATH"], os.environ["HOME"])
+def _supervised(code: str, **options: Any) -> Supervised:
+    return Supervised([*PYTHON, code], os.environ, who="the test", **options)
 
 
-def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ETCHMARK_PASS_ENV", "HF_TOKEN, HTTPS_PROXY,NOT_SET,")
-    seen = _environment(hub)
-    assert set(SECRETS) & set(seen) == {"HF_TOKEN", "HTTPS_PROXY"}
-    assert seen["HF_TOKEN"] == SECRETS["HF_TOKEN"]
-    assert "ETCHMARK_PASS_ENV" not in seen
+def _noted(pids: Path, then: str) -> str:
+    """Code that appends its process id to a file before it goes on."""
+    return f"import os; open({str(pids)!r}, 'a').write(str(os.getpid()) + chr(10)); {then}"
 
 
-@pytest.mark.parametrize(
-    ("asked", "why"),
-    [
-        ("HF_TOKEN DATABASE_URL", "is not the name of a variable; separate names by commas"),
-        ("HF_*", "'HF_*' is not the name of a variable"),
-        ("ETCHMARK_HOME", "ETCHMARK_HOME is a setting of etchmark, which no model sees"),
-    ],
-)
-def test_what_cannot_be_passed_on_is_refused(hub, monkeypatch, asked, why):
-    monkeypatch.setenv("ETCHMARK_PASS_ENV", asked)
-    line = hub.refused(MODEL.format(fit="pass"))
-    assert line.startswith("ETCHMARK_PASS_ENV: ")
-    assert why in line
-    assert hub.board(everything=True) == []
+def test_how_a_process_ends() -> None:
+    child = _supervised("print('said'); raise SystemExit(3)")
+    assert child.run(Limits(60)) == Outcome(Ending.FINISHED, 3)
+    assert child.output.text() == "said\n"
+    assert _supervised(SLEEPS).run(Limits(0.3)) == Outcome(Ending.OUT_OF_TIME, -9)
+    eats = f"{EATS}; {SLEEPS}"
+    assert _supervised(eats).run(Limits(60, 128 << 20)) == Outcome(Ending.OUT_OF_MEMORY, -9)
+    killed = _supervised("import os; os.kill(os.getpid(), 15)").run(Limits(60))
+    assert killed == Outcome(Ending.FINISHED, -15)
 
 
-# --- processes ---------------------------------------------------------------------------------
+@POSIX
+def test_memory_of_a_child_of_the_child_counts(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    eats = _noted(pids, f"{EATS}; {SLEEPS}")
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {eats!r}])"
+    outcome = _supervised(code).run(Limits(60, 128 << 20))
+    assert outcome.ending is Ending.OUT_OF_MEMORY
+    assert _gone(pids, 0)
+
+
+@POSIX
+def test_what_left_its_session_is_ended(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {_noted(pids, SLEEPS)!r}], start_new_session=True)
+while not os.path.exists({str(pids)!r}): time.sleep(0.01)
+"""
+    assert _supervised(code).run(Limits(60)) == Outcome(Ending.FINISHED, 0)
+    assert _gone(pids, 0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_of_the_caller_ends_the_process(error: type[BaseException]) -> None:
+    child = _supervised(SLEEPS)
+
+    def tick() -> None:
+        raise error
+
+    with pytest.raises(error):
+        child.run(Limits(60), tick=tick)
+    assert child.process.returncode == -9
+
+
+def test_much_output_is_kept_from_its_end() -> None:
+    heard: list[bytes] = []
+    child = _supervised("print('x' * (1 << 20)); print('end')", listener=heard.append)
+    child.run(Limits(60))
+    assert child.output.text().endswith("x\nend\n")
+    assert len(child.output.text()) <= 2 * process.OUTPUT_BYTES
+    assert (len(b"".join(heard)), heard[-1]) == ((1 << 20) + 5, b"")
+
+
+# --- models ------------------------------------------------------------------------------------
 
 
 def _daemon(pids: Path, then: str = "pass") -> str:
@@ -195,7 +199,7 @@ def test_the_next_evaluation_ends_what_a_killed_one_left(hub, monkeypatch):
     token = process.new_token()
     left = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(300)"],
-        env={**os.environ, "ETCHMARK_IN_MODEL": token},
+        env={**os.environ, "ETCHMARK_SUPERVISED": token},
         start_new_session=True,
     )
     folder = hub.temporary / "etchmark-run-left"

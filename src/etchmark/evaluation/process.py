@@ -1,126 +1,277 @@
-"""The process that runs a model: what it sees of the environment, and how all of it is ended.
+"""Runs a process within limits, and ends it with everything that it started.
 
-A model is somebody else's code. It is given what Python, numerical libraries and the operating
-system need to work, and none of the caller's secrets; ``passed_on`` lists these variables, and
-``ETCHMARK_PASS_ENV`` adds others by name. Every process of a run carries the run's token in its
-environment, so that one that has left its parent, session and process group can still be found.
+Whatever may take too much is run here: a model that is evaluated, and the scoring of an uploaded
+file. All processes of a run carry its token in their environment, so that one that has left its
+parent, session and process group is still found. A process that is killed cannot end others: what
+is to end with its caller watches for that itself, as `evaluation.worker` (a signal) and
+`evaluation.channel` (the end of its input) do.
 """
 
 from __future__ import annotations
 
+import collections
 import os
-import re
 import secrets
 import signal
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import IO
 
 import psutil
 
 from etchmark import settings
-from etchmark.errors import UserError
-
-NAMES = frozenset(
-    [
-        # Who and where.
-        "HOME", "USER", "LOGNAME", "USERNAME", "PATH", "TMPDIR", "TEMP", "TMP", "TZ",
-        # Language and terminal.
-        "LANG", "LANGUAGE", "TERM", "COLUMNS", "LINES", "NO_COLOR",
-        # Where libraries are found.
-        "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH",
-        "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV",
-        # Caches and offline switches; tokens are not among them.
-        "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
-        "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE",
-        "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY",
-        "TRANSFORMERS_CACHE", "TRANSFORMERS_OFFLINE", "TORCH_HOME", "TRITON_CACHE_DIR",
-        "MPLBACKEND", "MPLCONFIGDIR", "JOBLIB_TEMP_FOLDER", "LOKY_MAX_CPU_COUNT",
-        # Certificates, and hosts that need no proxy.
-        "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
-        "NO_PROXY", "no_proxy",
-        # Accelerators.
-        "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_TF32_OVERRIDE",
-        "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK",
-        # Compilers that just-in-time compilation calls.
-        "CC", "CXX",
-        # Windows.
-        "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "OS", "USERPROFILE",
-        "HOMEDRIVE", "HOMEPATH", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES",
-        "PROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE",
-    ]
-)  # fmt: skip
-"""Variables that a model's process sees as the caller has set them."""
-PREFIXES = (
-    "LC_", "PYTHON", "OMP_", "KMP_", "GOMP_", "OPENBLAS_", "MKL_", "BLIS_", "VECLIB_",
-    "NUMEXPR_", "NUMBA_", "CUDA_", "CUDNN_", "CUBLAS_", "NCCL_", "TORCHINDUCTOR_",
-    "PYTORCH_", "XLA_", "JAX_", "TF_",
-)  # fmt: skip
-"""Families of variables that are passed on as well: Python, locale, threads, accelerators."""
-SECRET = re.compile("TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|(^|_)KEYS?(_|$)|KEYRING", re.I)
-"""Names that are passed on only where ``ETCHMARK_PASS_ENV`` says so."""
-OWN = frozenset(["ETCHMARK_OFFLINE"])
-WITH_FEATURES = frozenset(["ETCHMARK_WEIGHTS"])
-"""Settings of etchmark itself: always, and for models that take weights."""
-ENDPOINT = "HF_ENDPOINT"
-"""Passed on unless it holds a user name or password."""
+from etchmark.evaluation.options import Limits
 
 END_SECONDS = 10.0
-"""How long it is tried to end what a model started."""
+"""How long it is tried to end what a process started."""
+OUTPUT_BYTES = 64 * 1024
+"""How much is kept of the end of what a process prints."""
+POLL_S = 0.05
+LONGEST_WAIT_S = 2.0
+WATCHING = 0.02
+"""Share of a core that watching may take: memory is measured by a walk over all processes."""
 
 
-# --- environment -------------------------------------------------------------------------------
+# --- how a process ends ------------------------------------------------------------------------
 
 
-def passed_on(environment: Mapping[str, str], *, features: bool = False) -> dict[str, str]:
-    """The part of an environment that a model's process sees.
+class Ending(Enum):
+    """Why a process is no longer watched."""
 
-    These are the variables in ``NAMES``, those that begin with one of ``PREFIXES`` and do not look
-    like a secret, and those that ``ETCHMARK_PASS_ENV`` names. Proxies are left out, since their
-    addresses may hold passwords.
+    FINISHED = "finished"
+    OUT_OF_TIME = "out of time"
+    OUT_OF_MEMORY = "out of memory"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a process ended.
+
+    Attributes:
+        ending: by itself, or stopped at a limit.
+        exit_code: negative if it was killed: the number of the signal.
+        not_ended: what it started and could not be ended, as ``PID (name)``.
+    """
+
+    ending: Ending
+    exit_code: int
+    not_ended: tuple[str, ...] = ()
+
+
+def bounded(limits: Limits) -> Limits:
+    """Limits with a number for memory: nine tenths of what is available, if none is set."""
+    memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
+    return replace(limits, memory_bytes=memory)
+
+
+# --- the supervisor ----------------------------------------------------------------------------
+
+
+class Supervised:
+    """A running process with everything that it starts.
 
     Args:
-        environment: of the calling process.
-        features: the model takes weights, and is told where they are.
-
-    Raises:
-        UserError: ``ETCHMARK_PASS_ENV`` names a setting of etchmark, or something that is no name.
+        command: program and arguments.
+        environment: all variables that it sees; its token is added.
+        who: is named in the warning about what could not be ended, as in "the model".
+        token: marks its processes; a new one if None.
+        folder: its working directory; that of the caller if None.
+        channel: connect its standard input and output to ``process.stdin`` and ``process.stdout``
+            of this object. What it prints is then its standard error alone, else both.
+        listener: is given each piece of what it prints as it comes, and ``b""`` at the end.
     """
-    own = OWN | (WITH_FEATURES if features else frozenset())
-    asked = settings.pass_env()
-    for name in asked:
-        if name.upper().startswith("ETCHMARK_"):
-            raise UserError(
-                f"ETCHMARK_PASS_ENV: {name} is a setting of etchmark, which no model sees; leave it"
-                " out"
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        who: str,
+        token: str | None = None,
+        folder: Path | None = None,
+        channel: bool = False,
+        listener: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.who, self.token = who, token or new_token()
+        self.output = Output(listener)
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, settings.SUPERVISED: self.token},
+            stdin=subprocess.PIPE if channel else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if channel else subprocess.STDOUT,
+            start_new_session=os.name == "posix",
+            bufsize=0,
+        )
+        self._descendants = Descendants(self.process, self.token)
+        self._not_ended: tuple[str, ...] | None = None
+        printed = self.process.stderr if channel else self.process.stdout
+        assert printed is not None  # noqa: S101 (a pipe was asked for)
+        self._printed = printed
+        self._reader = threading.Thread(target=self.output.drain, args=(printed,), daemon=True)
+        try:
+            self._reader.start()
+        except BaseException:
+            self._descendants.end()
+            raise
+
+    def run(self, limits: Limits, *, tick: Callable[[], None] | None = None) -> Outcome:
+        """Watch the process until it ends or exceeds a limit, then end all that is left of it.
+
+        Args:
+            limits: wall time, and resident memory of the whole tree.
+            tick: called now and then.
+        """
+        try:
+            ending = self.watch(limits, tick=tick)
+        finally:
+            # Also reached on Ctrl-C: nothing that was started outlives its caller.
+            self.end()
+        return self.outcome(ending)
+
+    def watch(
+        self,
+        limits: Limits,
+        *,
+        finished: Callable[[float], bool] | None = None,
+        tick: Callable[[], None] | None = None,
+        share: float = WATCHING,
+    ) -> Ending:
+        """Wait until the process ends or exceeds a limit; whoever calls this also calls ``end``.
+
+        Args:
+            limits: wall time from now, and resident memory of the whole tree.
+            finished: waits so many seconds at most for what else may end the watch; whether it
+                came. The end of the process if None.
+            tick: called now and then.
+            share: of a core that watching may take.
+        """
+        memory = bounded(limits).memory_bytes or 0
+        wait = finished or self._exited
+        deadline = time.monotonic() + limits.seconds
+        while self.process.poll() is None:
+            begun = time.monotonic()
+            if begun >= deadline:
+                return Ending.OUT_OF_TIME
+            if _exceeds(self.processes(), memory):
+                return Ending.OUT_OF_MEMORY
+            if tick is not None:
+                tick()
+            now = time.monotonic()
+            pause = min(max(POLL_S, (now - begun) / share), LONGEST_WAIT_S)
+            if wait(max(0.0, min(pause, deadline - now))):
+                break
+        return Ending.FINISHED
+
+    def _exited(self, seconds: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.returncode is not None
+
+    def processes(self) -> list[psutil.Process]:
+        """The process, if it runs, and everything below it."""
+        try:
+            return self._descendants.look()
+        except psutil.NoSuchProcess:
+            return []
+
+    def end(self) -> None:
+        """End the process and everything that it started; warn of what cannot be ended."""
+        if self._not_ended is not None:
+            return
+        self._not_ended = tuple(self._descendants.end())
+        self.process.wait()
+        if self._not_ended:
+            warnings.warn(
+                f"processes that {self.who} started could not be ended:"
+                f" {', '.join(self._not_ended)}; end them yourself",
+                stacklevel=3,
             )
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in own or name in asked or _harmless(name, value)
-    }
+        # Whatever could not be ended may still hold the other end of the pipe.
+        self._reader.join(timeout=5 if not self._not_ended else 0.5)
+        if not self._reader.is_alive():
+            self._printed.close()
+
+    def outcome(self, ending: Ending) -> Outcome:
+        """How it ended; after ``end`` only."""
+        return Outcome(ending, self.process.wait(), self._not_ended or ())
 
 
-def _harmless(name: str, value: str) -> bool:
-    # Windows does not tell upper from lower case.
-    known = name.upper() if os.name == "nt" else name
-    if known == ENDPOINT:
-        return "@" not in value
-    return known in NAMES or (known.startswith(PREFIXES) and not SECRET.search(known))
-
-
-def environment_of(token: str, *, features: bool) -> dict[str, str]:
-    """The environment of a model's process.
+class Output:
+    """The end of what a process prints, however much that is.
 
     Args:
-        token: of the run.
-        features: the model takes weights: it is told where they and the feature store are.
+        listener: is given each piece as it comes, and ``b""`` at the end.
     """
-    own = {settings.IN_MODEL: token, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
-    if features:
-        own["ETCHMARK_FEATURES"] = str(settings.features())
-    return {**passed_on(os.environ, features=features), **own}
+
+    def __init__(self, listener: Callable[[bytes], None] | None = None) -> None:
+        self.pieces: collections.deque[bytes] = collections.deque()
+        self._listener, self._bytes, self._lock = listener, 0, threading.Lock()
+
+    def drain(self, stream: IO[bytes]) -> None:
+        """Read an unbuffered stream to its end."""
+        while piece := stream.read(65536):
+            self._keep(piece)
+            if self._listener is not None:
+                self._listener(piece)
+        if self._listener is not None:
+            self._listener(b"")
+
+    def _keep(self, piece: bytes) -> None:
+        with self._lock:
+            self.pieces.append(piece)
+            self._bytes += len(piece)
+            while self._bytes - len(self.pieces[0]) > OUTPUT_BYTES:
+                self._bytes -= len(self.pieces.popleft())
+
+    def forget(self) -> None:
+        """Begin again with nothing."""
+        with self._lock:
+            self.pieces.clear()
+            self._bytes = 0
+
+    def text(self) -> str:
+        with self._lock:
+            return b"".join(self.pieces).decode("utf-8", "replace")
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def resident_bytes(processes: Sequence[psutil.Process], *, shared_once: bool = False) -> int:
+    """Resident memory of some processes, in bytes.
+
+    Args:
+        processes: those that have ended meanwhile count nothing.
+        shared_once: divide pages among the processes that share them, as forks do; Linux only.
+    """
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if shared_once:
+                total += process.memory_full_info().pss
+            else:
+                total += process.memory_info().rss
+    return total
+
+
+def _exceeds(processes: Sequence[psutil.Process], limit: int) -> bool:
+    # The quick sum counts shared pages for every process; only if it is too much, look closer.
+    if resident_bytes(processes) <= limit:
+        return False
+    return sys.platform != "linux" or resident_bytes(processes, shared_once=True) > limit
+
+
+# --- the tree ----------------------------------------------------------------------------------
 
 
 def new_token() -> str:
@@ -128,48 +279,49 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-# --- processes ---------------------------------------------------------------------------------
-
-
 class Descendants:
-    """All processes of a run: the worker, what it started, and what those left behind.
+    """All processes of a run: the one that was started for it, what that started, and so on.
 
     Args:
-        worker: the process that was started for the run.
+        root: the process that was started for the run.
         token: of the run.
     """
 
-    def __init__(self, worker: subprocess.Popen[bytes], token: str) -> None:
-        self.worker, self.token = worker, token
+    def __init__(self, root: subprocess.Popen[bytes], token: str) -> None:
+        self.root, self.token = root, token
         self._seen: set[psutil.Process] = set()
 
     def look(self) -> list[psutil.Process]:
-        """The worker and everything below it; they are remembered should they lose their parent."""
-        root = psutil.Process(self.worker.pid)
+        """The root and everything below it; they are remembered should they lose their parent.
+
+        Raises:
+            psutil.NoSuchProcess: the root is gone.
+        """
+        root = psutil.Process(self.root.pid)
         processes = [root, *root.children(recursive=True)]
         self._seen.update(processes[1:])
         return processes
 
     def end(self) -> list[str]:
         """End all of them; those that cannot be ended, as ``PID (name)``."""
-        if self.worker.poll() is None:
+        if self.root.poll() is None:
             with suppress(psutil.NoSuchProcess):
-                # Stopped, it starts no further fold, and on Linux it still adopts every orphan.
-                psutil.Process(self.worker.pid).suspend()
-                _kill_until(self._below_worker)
-            self.worker.kill()
+                # Stopped, it starts nothing more, and one that adopts orphans still does.
+                psutil.Process(self.root.pid).suspend()
+                _kill_until(self._below_root)
+            self.root.kill()
         if os.name == "posix":
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.worker.pid, signal.SIGKILL)
-        # The worker may have been killed by the model, and then adopts nobody.
+                os.killpg(self.root.pid, signal.SIGKILL)
+        # The root may have been killed by what it started, and then adopts nobody.
         return [_described(process) for process in _kill_until(self._left)]
 
-    def _below_worker(self) -> Iterator[psutil.Process]:
+    def _below_root(self) -> Iterator[psutil.Process]:
         with suppress(psutil.NoSuchProcess):
             yield from self.look()[1:]
 
     def _left(self) -> Iterator[psutil.Process]:
-        yield from (process for process in self._seen if process.pid != self.worker.pid)
+        yield from (process for process in self._seen if process.pid != self.root.pid)
         yield from marked(self.token)
 
 
@@ -179,13 +331,22 @@ def marked(token: str) -> Iterator[psutil.Process]:
         if process.pid == os.getpid():
             continue
         with suppress(psutil.Error, OSError):
-            if process.environ().get(settings.IN_MODEL) == token:
+            if process.environ().get(settings.SUPERVISED) == token:
                 yield process
 
 
 def end_marked(token: str) -> list[str]:
     """End the processes of a run whose caller is gone; those that cannot be ended."""
     return [_described(process) for process in _kill_until(lambda: marked(token))]
+
+
+def end_below() -> None:
+    """End everything below this process."""
+
+    def below() -> list[psutil.Process]:
+        return psutil.Process().children(recursive=True)
+
+    _kill_until(below)
 
 
 def _kill_until(find: Callable[[], Iterable[psutil.Process]]) -> list[psutil.Process]:

@@ -1,36 +1,27 @@
-"""Watches a worker: keeps its time and memory within limits and the end of what it prints."""
+"""Runs the worker of an evaluation: its log, its progress, and the reason if it was stopped."""
 
 from __future__ import annotations
 
 import collections
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from etchmark import settings
 from etchmark.evaluation.collect import RunFolder, one_line
-from etchmark.evaluation.options import Options
-from etchmark.evaluation.process import Descendants, environment_of
+from etchmark.evaluation.model_environment import environment_of_model
+from etchmark.evaluation.options import Limits, Options
+from etchmark.evaluation.process import Ending, Supervised, bounded
 
-LOG_TAIL_BYTES = 64 * 1024
 LAST_LINE_BYTES = 4096
 LOG_FILE_BYTES = 64 << 20
-POLL_S = 0.05
-LONGEST_WAIT_S = 2.0
-WATCHING = 0.02
-"""Share of a core that watching a model may take: its memory is a walk over all processes."""
 
 
 def log_file(name: str) -> Path:
@@ -87,46 +78,22 @@ class _Lines:
             self._echo = None
 
 
-def _drain(
-    stream: IO[bytes],
-    tail: collections.deque[bytes],
-    log: IO[bytes] | None,
-    echo: Callable[[str], None] | None,
-) -> None:
-    """Keep only the end of what a model prints, however much it is."""
-    size = logged = 0
-    lines = _Lines(echo)
-    while chunk := stream.read1(65536):  # type: ignore[attr-defined]
-        lines.add(chunk)
-        if log is not None and logged < LOG_FILE_BYTES:
-            logged += len(chunk)
+class _Printed:
+    """Passes on what a model prints: to its log, and line by line to whoever listens."""
+
+    def __init__(self, log: IO[bytes] | None, echo: Callable[[str], None] | None) -> None:
+        self._log, self._logged, self._lines = log, 0, _Lines(echo)
+
+    def __call__(self, piece: bytes) -> None:
+        if not piece:
+            self._lines.close()
+            return
+        self._lines.add(piece)
+        if self._log is not None and self._logged < LOG_FILE_BYTES:
+            self._logged += len(piece)
             # Also closed by now, or the disk is full: the model goes on.
             with suppress(OSError, ValueError):
-                log.write(chunk)
-        tail.append(chunk)
-        size += len(chunk)
-        while size - len(tail[0]) > LOG_TAIL_BYTES:
-            size -= len(tail.popleft())
-    lines.close()
-
-
-def _memory(processes: Sequence[psutil.Process], *, shared_once: bool) -> int:
-    """Bytes in memory of some processes; forks share most of theirs."""
-    total = 0
-    for process in processes:
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if shared_once:
-                total += process.memory_full_info().pss
-            else:
-                total += process.memory_info().rss
-    return total
-
-
-def _exceeds(processes: Sequence[psutil.Process], limit: int) -> bool:
-    # The quick sum counts shared pages for every process; only if it is too much, look closer.
-    if _memory(processes, shared_once=False) <= limit:
-        return False
-    return sys.platform != "linux" or _memory(processes, shared_once=True) > limit
+                self._log.write(piece)
 
 
 @contextmanager
@@ -161,55 +128,34 @@ def watch(
         log: where all that is printed is kept as well.
         features: the model takes weights, and is told where they are.
     """
-    token, results = folder.run["token"], folder.result_files()
-    limits = options.limits
-    memory = limits.memory_bytes or int(0.9 * psutil.virtual_memory().available)
-    process = subprocess.Popen(
+    results, limits = folder.result_files(), bounded(options.limits)
+    child = Supervised(
         [sys.executable, "-m", "etchmark.evaluation.worker", str(folder.root)],
-        cwd=folder.root,
-        env=environment_of(token, features=features),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=os.name == "posix",
+        environment_of_model(features=features),
+        who="the model",
+        token=folder.run["token"],
+        folder=folder.root,
+        listener=_Printed(log, options.echo),
     )
-    descendants = Descendants(process, token)
-    tail: collections.deque[bytes] = collections.deque()
-    assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
-    reader = threading.Thread(
-        target=_drain, args=(process.stdout, tail, log, options.echo), daemon=True
-    )
-    reader.start()
-    stopped: str | None = None
-    started = time.monotonic()
     try:
-        with _bar(len(results), options.progress, tail) as advance:
-            while process.poll() is None:
-                begun = time.monotonic()
-                if begun - started > limits.seconds:
-                    stopped = f"ran out of time: more than {limits.seconds:g} s"
-                elif _exceeds(descendants.look(), memory):
-                    stopped = f"ran out of memory: more than {memory / 2**30:.1f} GiB"
-                if stopped:
-                    break
+        with _bar(len(results), options.progress, child.output.pieces) as advance:
+
+            def tick() -> None:
                 advance(sum(path.is_file() for path in results))
-                with suppress(subprocess.TimeoutExpired):
-                    spent = time.monotonic() - begun
-                    process.wait(min(max(POLL_S, spent / WATCHING), LONGEST_WAIT_S))
-    except psutil.NoSuchProcess:
-        pass
+
+            outcome = child.run(limits, tick=tick)
     finally:
-        # Also reached on Ctrl-C: no worker, and nothing it started, outlives its parent.
-        left = descendants.end()
-        process.wait()
-        if left:
-            warnings.warn(
-                f"processes that the model started could not be ended: {', '.join(left)}; end them"
-                " yourself",
-                stacklevel=2,
-            )
-    reader.join(timeout=5)
-    return stopped, b"".join(tail).decode("utf-8", "replace")
+        child.end()
+    return _stopped(outcome.ending, limits), child.output.text()
+
+
+def _stopped(ending: Ending, limits: Limits) -> str | None:
+    """Why a model was stopped, if it was."""
+    if ending is Ending.OUT_OF_TIME:
+        return f"ran out of time: more than {limits.seconds:g} s"
+    if ending is Ending.OUT_OF_MEMORY:
+        return f"ran out of memory: more than {(limits.memory_bytes or 0) / 2**30:.1f} GiB"
+    return None
 
 
 @contextmanager

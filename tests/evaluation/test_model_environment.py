@@ -1,0 +1,90 @@
+"""What a model's process sees of the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+MODEL = """
+import json, os
+import numpy as np
+class Mean:
+    def fit(self, train, validation):
+        self.mean = float(train.target.mean())
+        {fit}
+    def predict(self, inputs):
+        return np.full(len(inputs["a"]), self.mean)
+def build(seed, device):
+    return Mean()
+"""
+SECRETS = {
+    "HF_TOKEN": "hf_secret",
+    "HF_TOKEN_PATH": "/secret",
+    "DATABASE_URL": "postgresql://me:secret@host/db",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "NVIDIA_API_KEY": "secret",
+    "CUDA_REGISTRY_PASSWORD": "secret",
+    "JAX_AUTH_TOKEN": "secret",
+    "HTTPS_PROXY": "http://me:secret@proxy:3128",
+    "HF_ENDPOINT": "https://me:secret@host",
+    "SSH_AUTH_SOCK": "/secret",
+    "GITHUB_TOKEN": "secret",
+    "SOMETHING_ELSE": "secret",
+}
+NEEDED = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "LC_ALL": "C.UTF-8",
+    "TMPDIR": "/tmp",
+    "HF_HOME": "/cache/hf",
+    "XDG_CACHE_HOME": "/cache",
+    "VIRTUAL_ENV": "/venv",
+    "PYTHONWARNINGS": "ignore::DeprecationWarning",
+    "NO_PROXY": "localhost",
+}
+
+
+def _environment(hub, *options: str) -> dict[str, str]:
+    """The environment that a model sees."""
+    path = hub.folder / "environment.json"
+    hub.fine(MODEL.format(fit=f"json.dump(dict(os.environ), open({str(path)!r}, 'w'))"), *options)
+    return json.loads(path.read_text())
+
+
+def test_a_model_sees_what_it_needs_and_no_secret(hub, monkeypatch):
+    for name, value in {**SECRETS, **NEEDED}.items():
+        monkeypatch.setenv(name, value)
+    seen = _environment(hub)
+    assert not set(SECRETS) & set(seen)
+    assert not any("secret" in value for value in seen.values())
+    assert {name: seen.get(name) for name in NEEDED} == NEEDED
+    assert (seen["PATH"], seen["HOME"]) == (os.environ["PATH"], os.environ["HOME"])
+
+
+def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ETCHMARK_PASS_ENV", "HF_TOKEN, HTTPS_PROXY,NOT_SET,")
+    seen = _environment(hub)
+    assert set(SECRETS) & set(seen) == {"HF_TOKEN", "HTTPS_PROXY"}
+    assert seen["HF_TOKEN"] == SECRETS["HF_TOKEN"]
+    assert "ETCHMARK_PASS_ENV" not in seen
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("HF_TOKEN DATABASE_URL", "is not the name of a variable; separate names by commas"),
+        ("HF_*", "'HF_*' is not the name of a variable"),
+        ("ETCHMARK_HOME", "ETCHMARK_HOME is a setting of etchmark, which no model sees"),
+    ],
+)
+def test_what_cannot_be_passed_on_is_refused(hub, monkeypatch, asked, why):
+    monkeypatch.setenv("ETCHMARK_PASS_ENV", asked)
+    line = hub.refused(MODEL.format(fit="pass"))
+    assert line.startswith("ETCHMARK_PASS_ENV: ")
+    assert why in line
+    assert hub.board(everything=True) == []
