@@ -11,6 +11,8 @@ from model_module import model_module
 from etchmark.model import Samples
 from etchmark.simulation import bounds
 from etchmark.simulation.rotations import cube_rotations, rotate_stiffness, rotate_volume
+from etchmark.targets import metric
+from etchmark.targets.array import equivariance_terms
 
 ROTATIONS = cube_rotations()
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -65,6 +67,33 @@ def test_predictions_are_stiffnesses_and_turn_with_the_volume(name: str) -> None
         # Single precision of the network, at other places of the sums.
         tolerance = (1e-4 if name == "cnn" else 1e-9) * scale
         np.testing.assert_allclose(again, rotate_stiffness(predicted, rotation), atol=tolerance)
+
+
+def equivariance_error(model: Any, samples: Samples) -> float:
+    """The metric, in percent, of two orientations of each volume."""
+    cells, rows = samples.inputs["microstructure"], len(samples.ids)
+    rotations = ROTATIONS[[1 + place % 23 for place in range(2 * rows)]]
+    sources = np.repeat(np.arange(rows), 2)
+    turned = [
+        rotate_volume(cells[source], turn) for source, turn in zip(sources, rotations, strict=True)
+    ]
+    contrast = samples.inputs["contrast"][sources]
+    predicted = model.predict({"microstructure": np.stack(turned), "contrast": contrast})
+    terms = equivariance_terms(predicted[None], rotations, sources)
+    error = metric("equivariance_error").of({name: term.sum() for name, term in terms.items()})
+    return float(error)
+
+
+@pytest.mark.parametrize("name", ["voigt", "two-point", "fraction"])
+def test_classical_models_are_equivariant_to_rounding(name: str) -> None:
+    assert equivariance_error(fitted(name), volumes(6, 6)) < 1e-9
+
+
+def test_the_network_is_equivariant_with_all_views_and_not_with_three() -> None:
+    model = fitted("cnn")
+    assert equivariance_error(model, volumes(6, 6)) < 1e-3
+    model.views = 3
+    assert equivariance_error(model, volumes(6, 6)) > 1e-2
 
 
 @pytest.mark.parametrize("scheme", ["voigt", "reuss", "self_consistent"])

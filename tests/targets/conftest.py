@@ -46,7 +46,8 @@ class Toy:
     """What differs between the toys.
 
     Attributes:
-        build: lines that set ``y``, a column of ``rows`` labels, and its ``feature``.
+        build: lines that set ``y``, a column of ``rows`` labels, and its ``feature``; ``more``
+            columns and ``more_features`` if there are any.
         model: class ``Model`` of a ``model.py``.
         target: what the benchmark declares beside column, quantity, symbol and unit.
         metrics: the first is the primary one.
@@ -77,10 +78,10 @@ def build(context):
     splits = {}
     for split, rows in {"train": 12, "test": 9}.items():
         x = np.round(generator.normal(size=rows), 3)
-        feature = None
+        feature, more, more_features = None, {}, {}
 LABELS
-        columns = {"id": [f"{split}-{row:02d}" for row in range(rows)], "x": x, "y": y}
-        features = {} if feature is None else {"y": feature}
+        columns = {"id": [f"{split}-{row:02d}" for row in range(rows)], "x": x, "y": y, **more}
+        features = ({} if feature is None else {"y": feature}) | more_features
         splits[split] = with_features(pa.table(columns), features)
     return splits
 
@@ -209,6 +210,12 @@ def _rescored(benchmark: Benchmark, record: ResultRecord) -> None:
     assert samples.kind == benchmark.kind.name
     assert score_samples(benchmark.spec, "holdout", samples) == record.scores[0]
     assert disagreement(record.scores, [samples]) is None
+
+
+@pytest.fixture
+def write_toy(toy_content: Path, tmp_path: Path) -> Callable[[Toy], Benchmark]:
+    """Writes a toy's content, and nothing more."""
+    return lambda toy: write(toy, toy_content, tmp_path / "built")
 
 
 @pytest.fixture

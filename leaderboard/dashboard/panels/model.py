@@ -207,6 +207,10 @@ def scores_table(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> pd.Data
                     "seeds": split.seeds,
                 }
             )
+        absent = [name for name in spec.metrics if name not in split.metrics]
+        rows += [
+            {"split": split.split, "metric": name, "score": "not applicable"} for name in absent
+        ]
     return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 

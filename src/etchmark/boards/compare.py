@@ -156,6 +156,10 @@ def pair(
     if not parts:
         raise UserError(f"{given[0].name} and {given[1].name} have no split in common")
     frame = pd.concat(parts, ignore_index=True)
+    # Not every metric has a value on every split.
+    frame = frame[np.isfinite(frame["difference"])]
+    if frame.empty:
+        raise UserError(f"{board.metric} has no value on {', '.join(splits)}; choose another split")
     counts = [score.units if (score := scored[0](one)) else 0 for one in frame["split"]]
     unit = metric_by_id(board.metric).unit_for(spec.target.unit)
     frame = frame.assign(metric=board.metric, unit=unit, units=counts)

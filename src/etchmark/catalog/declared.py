@@ -128,12 +128,15 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
 def _metrics(spec: BenchmarkSpec) -> Iterator[str]:
     """Metrics are those of the target's kind."""
     # Imported where it is needed: whoever only looks for a folder pays nothing for it.
-    from etchmark.targets import check_metrics
+    from etchmark.targets import check_metrics, metric
 
     try:
         check_metrics(spec.target, spec.metrics)
     except UserError as error:
         yield f"metrics: {str(error).replace('; ', ', ')}"
+        return
+    if metric(spec.primary_metric).counted_by is not None:
+        yield f"primary_metric: {spec.primary_metric} has no value on some splits, choose another"
 
 
 def _units(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:

@@ -66,6 +66,8 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
     spread = spec.protocols[protocol].fold_statistics
     scores: dict[str, MetricScore] = {}
     for name in spec.metrics:
+        if not metric(name).applies(sums):
+            continue
         score = _metric_score(metric(name), sums)
         if score is not None and spread:
             score["fold_mean"], score["fold_sd"] = fold_statistics(folds, name)

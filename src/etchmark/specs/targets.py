@@ -108,6 +108,16 @@ class ScalarTarget(BaseTarget):
         return [self.column, *bounds]
 
 
+class Orientations(Record):
+    """Stored columns that say how the sample of each row is turned."""
+
+    column: str
+    """Rotation matrix by which the source was turned, shape (3, 3)."""
+    source: str
+    """Id of the sample in its original orientation. Rows of one split that have the same source
+    are orientations of one sample."""
+
+
 class ArrayTarget(BaseTarget):
     """Numbers of one shape."""
 
@@ -115,6 +125,14 @@ class ArrayTarget(BaseTarget):
     shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     components: list[Identifier] = []
     """Names of the elements of the flattened array, last axis fastest; each then has an error."""
+    rotation: Orientations | None = None
+    """Of a stiffness in Voigt notation, shape [6, 6]; needed by ``equivariance_error``."""
+
+    needs: ClassVar[dict[str, str]] = {"equivariance_error": "rotation"}
+
+    def columns(self) -> list[str]:
+        rotation = [] if self.rotation is None else [self.rotation.column, self.rotation.source]
+        return [self.column, *rotation]
 
     @model_validator(mode="after")
     def _named(self) -> ArrayTarget:
@@ -125,6 +143,8 @@ class ArrayTarget(BaseTarget):
             raise ValueError(f"{len(self.components)} components are named, the shape has {size}")
         if len(set(self.components)) != len(self.components):
             raise ValueError("a component is named twice")
+        if self.rotation is not None and self.shape != [6, 6]:
+            raise ValueError("rotation needs the shape [6, 6] of a stiffness in Voigt notation")
         return self
 
 

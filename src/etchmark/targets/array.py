@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark import predictions
+from etchmark.errors import UserError
+from etchmark.simulation.rotations import rotate_stiffness
 from etchmark.targets.base import Array, Job, Metric, Outcome, Sums, TargetKind, Trivial
 from etchmark.targets.evidence import evidence_of
 from etchmark.targets.scalar import mean_label
@@ -18,6 +20,9 @@ from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS, value_terms
 
 ARRAY_TERMS = ("samples", "sum_relative")
 """Per-sample terms beside those of values: 1, and ‖Ŷ-Y‖/‖Y‖ in the Frobenius norm."""
+EQUIVARIANCE_TERMS = ("sum_equivariance", "oriented")
+"""Per-sample terms where rotations are declared: the distance between predictions of different
+orientations of one sample, and 1 if the split holds another orientation of it, else both are 0."""
 COMPONENT = "component_error"
 """Family of metrics, one per named component: ``component_error:c11``."""
 ABSOLUTE = "sum_abs_e_"
@@ -27,6 +32,11 @@ VALUES = ("target", "prediction")
 
 def _relative_error(s: Sums) -> Array:
     return 100.0 * s["sum_relative"] / s["samples"]
+
+
+def _equivariance_error(s: Sums) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 100.0 * s["sum_equivariance"] / s["oriented"]
 
 
 def component_metric(component: str) -> Metric:
@@ -63,6 +73,60 @@ def relative_norm(target: np.ndarray, prediction: np.ndarray) -> Array:
         return np.where(difference == 0, 0.0, difference / size)
 
 
+def equivariance_terms(
+    values: np.ndarray, rotations: np.ndarray, sources: np.ndarray
+) -> dict[str, np.ndarray]:
+    """How far predictions of different orientations of one sample are apart, turned back.
+
+    With Aᵢ the stiffness predicted for orientation i, turned back by its rotation, the distance of
+    two orientations is ‖Aᵢ-Aⱼ‖ / (‖Aᵢ‖/2 + ‖Aⱼ‖/2) in the Frobenius norm of Voigt matrices: 0 for
+    a model that is exactly equivariant, at most 2. A sample with several other orientations has the
+    mean distance to them. No label enters.
+
+    Args:
+        values: predicted Voigt matrices, shape (seeds, samples, 6, 6).
+        rotations: matrices by which the sources were turned, shape (samples, 3, 3).
+        sources: what each sample is an orientation of, shape (samples,).
+
+    Returns:
+        Shape (seeds, samples) for each of ``EQUIVARIANCE_TERMS``.
+    """
+    distance, oriented = np.zeros(values.shape[:2]), np.zeros(values.shape[:2])
+    _, source = np.unique(sources, return_inverse=True)
+    counts = np.bincount(source)
+    for shared in np.flatnonzero(counts > 1):
+        rows = np.flatnonzero(source == shared)
+        turned_back = np.stack(
+            [rotate_stiffness(values[:, row], rotations[row].T) for row in rows], axis=1
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.linalg.norm(turned_back[:, :, None] - turned_back[:, None], axis=(-2, -1))
+            size = np.linalg.norm(turned_back, axis=(-2, -1))
+            mean_size = (size[:, :, None] + size[:, None]) / 2
+            relative = np.where(apart == 0, 0.0, apart / np.where(mean_size == 0, 1.0, mean_size))
+        distance[:, rows] = relative.sum(axis=2) / (len(rows) - 1)
+        oriented[:, rows] = 1.0
+    return dict(zip(EQUIVARIANCE_TERMS, (distance, oriented), strict=True))
+
+
+def read_rotations(job: Job) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rotations and sources of a split's samples; None if the target declares none.
+
+    Raises:
+        UserError: a stored matrix is no rotation.
+    """
+    declared = job.target.rotation
+    if declared is None:
+        return None
+    rotations = np.asarray(job.columns[declared.column], dtype=np.float64)
+    shaped = rotations.shape[1:] == (3, 3)
+    if not shaped or not np.allclose(rotations @ np.swapaxes(rotations, 1, 2), np.eye(3)):
+        raise UserError(
+            f"{job.benchmark}: column {declared.column!r} does not hold rotation matrices"
+        )
+    return rotations, job.columns[declared.source].astype(str)
+
+
 def array_terms(
     target: np.ndarray, values: np.ndarray, components: Iterable[str] = ()
 ) -> dict[str, np.ndarray]:
@@ -95,6 +159,17 @@ class ArrayKind(TargetKind):
             "mean over samples of 100 ‖Ŷ-Y‖ / ‖Y‖",
             ("sum_relative", "samples"),
         ),
+        Metric(
+            "equivariance_error",
+            "Equivariance error",
+            "%",
+            False,
+            _equivariance_error,
+            "mean over rotated samples of 100 ‖A-B‖ / (‖A‖/2 + ‖B‖/2), with A and B the stiffness"
+            " predicted for two orientations of one sample, each turned back",
+            EQUIVARIANCE_TERMS,
+            counted_by="oriented",
+        ),
         *VALUE_METRICS,
     )
     sample_metric = "rmse"
@@ -107,12 +182,18 @@ class ArrayKind(TargetKind):
 
     def term_names(self, target: Any) -> tuple[str, ...]:
         values = [name for name in VALUE_TERMS if name != "sum_outside"]
-        return (*values, *ARRAY_TERMS, *(f"{ABSOLUTE}{name}" for name in target.components))
+        turned = () if target.rotation is None else EQUIVARIANCE_TERMS
+        components = (f"{ABSOLUTE}{name}" for name in target.components)
+        return (*values, *ARRAY_TERMS, *turned, *components)
 
     def facts(self, target: Any) -> list[tuple[str, str]]:
         shape = " × ".join(map(str, target.shape))
         named = f": {', '.join(target.components)}" if target.components else ""
-        return [("shape", f"{shape}{named}")]
+        facts = [("shape", f"{shape}{named}")]
+        if target.rotation is not None:
+            columns = f"{target.rotation.column} of the sample in {target.rotation.source}"
+            facts.append(("rotations", columns))
+        return facts
 
     def read_predictions(
         self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
@@ -127,16 +208,25 @@ class ArrayKind(TargetKind):
     def column_type(self, name: str) -> pa.DataType | None:
         if name in VALUES:
             return pa.list_(pa.float64())
-        own = name in VALUE_TERMS or name in ARRAY_TERMS or name.startswith(ABSOLUTE)
+        known = (*VALUE_TERMS, *ARRAY_TERMS, *EQUIVARIANCE_TERMS)
+        own = name in known or name.startswith(ABSOLUTE)
         return pa.float64() if own else None
 
 
 def _measure(values: np.ndarray, job: Job) -> Outcome:
     labels, components = job.truth.values, job.target.components
-    guess = array_terms(labels, mean_label(job)[None], components)
+    orientations = read_rotations(job)
+
+    def terms_of(predicted: np.ndarray) -> dict[str, np.ndarray]:
+        terms = array_terms(labels, predicted, components)
+        return (
+            terms if orientations is None else terms | equivariance_terms(predicted, *orientations)
+        )
+
+    guess = terms_of(mean_label(job)[None])
     flat = math.prod(labels.shape[1:])
     return Outcome(
-        terms=array_terms(labels, values, components),
+        terms=terms_of(values),
         labels={"target": labels.reshape(len(labels), flat).astype(np.float64)},
         outputs={"prediction": values.reshape(*values.shape[:2], flat).astype(np.float64)},
         evidence=evidence_of(labels, values),

@@ -62,6 +62,9 @@ class Metric:
     """Of a metric that is no function of sums, such as an area under a curve: its values, shape
     (seeds, resamples), from terms of all samples, shape (seeds, samples) each, and how often each
     sample is drawn, shape (resamples, samples). ``finish`` is then never asked."""
+    counted_by: str | None = None
+    """The term that counts the samples with a value, where not all have one. A split in which it
+    counts none has no score of this metric."""
 
     def unit_for(self, target_unit: str) -> str:
         return target_unit if self.unit is None else self.unit
@@ -69,6 +72,12 @@ class Metric:
     def sign(self) -> float:
         """+1 where larger is worse, so that ``sign * score`` orders best first."""
         return -1.0 if self.higher_is_better else 1.0
+
+    def applies(self, sums: Sums) -> bool:
+        """Whether these samples have a value of the metric at all."""
+        if self.counted_by is None:
+            return True
+        return self.counted_by in sums and bool(np.any(sums[self.counted_by]))
 
     def reads(self, names: Iterable[str]) -> tuple[str, ...]:
         """Names of the terms that ``finish`` reads, of those that a target has.

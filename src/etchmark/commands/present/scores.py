@@ -85,6 +85,9 @@ def _rows(
         counts = [str(scores.n), str(scores.units)]
         unit = hub.metric(spec, name).unit
         rows.append([where, name, number(score.value), interval(score), unit, *counts, folds])
+    if isinstance(scores, SplitScore):
+        absent = [name for name in spec.metrics if name not in scores.metrics]
+        rows += [[where, name, "not applicable", "–", "", "", "", ""] for name in absent]
     return rows
 
 
