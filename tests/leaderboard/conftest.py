@@ -69,7 +69,9 @@ def submit_raised(toy_predictions: Callable[..., Path]) -> Callable[[str, float]
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score in this process: starting another takes most of a second."""
 
-    def inline(path: Path, benchmark: str, **given: object) -> submissions.Prepared:
+    def inline(
+        path: Path, benchmark: str, *, scorer: object, **given: object
+    ) -> submissions.Prepared:
         return submissions.prepare_file(load_benchmark(benchmark), path, **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(submitting, "preview_file", inline)

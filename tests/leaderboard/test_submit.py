@@ -21,6 +21,7 @@ from etchmark.data import loading
 from etchmark.data.loading import load_benchmark
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry
+from etchmark.submission import preview
 from etchmark.submission import submit as submissions
 
 
@@ -159,6 +160,10 @@ def test_a_bad_file_in_the_other_process(toy_content: Path) -> None:
     app = give(ready(), _csv(predictions()[:-2]))
     assert "are missing" in app.error[0].value
     assert app.error[0].value.startswith(r"mine\.csv")
+    kept = preview._kept.pid
+    assert kept is not None
+    fine(give(app, _csv(predictions())))
+    assert preview._kept.pid == kept, "one process for all files of a server"
 
 
 @pytest.mark.parametrize("kind", BAD)

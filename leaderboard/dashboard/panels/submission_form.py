@@ -110,7 +110,7 @@ def check(hub: Hub, task: Task, form: Form) -> Preview:
         path = (folder / f"predictions{suffix}").absolute()
         write(path, content)
         with named(path, shortened(str(form.file.name), 60)):
-            prepared = hub.preview(path, task.spec.id, statement)
+            prepared = hub.preview(path, task.spec.id, statement, warm=True)
     return Preview(task.key, prepared, content, suffix, str(form.file.name))
 
 

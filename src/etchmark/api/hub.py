@@ -303,8 +303,18 @@ class Hub(ABC):
         """
 
     @abstractmethod
-    def preview(self, path: Path, benchmark: str, statement: Statement) -> Prepared:
-        """Score a file from a stranger within limits of time and memory; nothing is stored."""
+    def preview(
+        self, path: Path, benchmark: str, statement: Statement, *, warm: bool = False
+    ) -> Prepared:
+        """Score a file from a stranger within limits of time and memory; nothing is stored.
+
+        Args:
+            path: the file.
+            benchmark: what it is for.
+            statement: name, card, track and protocol.
+            warm: keep the process that scores for the next file, as a server does; it ends with
+                this process.
+        """
 
     @abstractmethod
     def keep(self, prepared: Prepared) -> Committed:

@@ -119,10 +119,12 @@ class LocalHub(LocalReader):
 
         return score_file(self._loaded(benchmark), path, track=track, protocol=protocol)
 
-    def preview(self, path: Path, benchmark: str, statement: Statement) -> Prepared:
+    def preview(
+        self, path: Path, benchmark: str, statement: Statement, *, warm: bool = False
+    ) -> Prepared:
         from etchmark.api import submitting
 
-        return submitting.preview(path, benchmark, statement)
+        return submitting.preview(path, benchmark, statement, warm=warm)
 
     def keep(self, prepared: Prepared) -> Committed:
         from etchmark.api import submitting

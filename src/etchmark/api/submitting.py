@@ -9,6 +9,7 @@ from etchmark.data.loading import Benchmark
 from etchmark.registry.store import Store
 from etchmark.submission import submit as submissions
 from etchmark.submission.export import export
+from etchmark.submission.preview import Scorer
 from etchmark.submission.preview import preview as preview_file
 from etchmark.submission.statements import check_stored
 from etchmark.submission.submit import Committed, Prepared
@@ -51,7 +52,7 @@ def submit(
     return Submitted(prepared, submissions.commit(store, prepared))
 
 
-def preview(path: Path, benchmark: str, statement: Statement) -> Prepared:
+def preview(path: Path, benchmark: str, statement: Statement, *, warm: bool = False) -> Prepared:
     """Score a stranger's file in a process of its own; see ``submission.preview``."""
     return preview_file(
         path,
@@ -60,6 +61,7 @@ def preview(path: Path, benchmark: str, statement: Statement) -> Prepared:
         card=statement.card,
         track=statement.track,
         protocol=statement.protocol,
+        scorer=Scorer(warm=warm),
     )
 
 
