@@ -9,8 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from etchmark.specs import KINDS
+from etchmark.specs.targets import Kinds
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "etchmark"
 # From the ground up: a module imports only from its own room and from rooms named before it.
@@ -37,6 +41,8 @@ CALLERS = {"commands"}
 CALLED = {"api", "errors", "text", "specs"}
 # Imports of callers that do not fit yet: (module, room). The list only gets shorter.
 BESIDE_API = {("commands.app", "files"), ("commands.main", "files")}
+# Rooms that name no kind of target in any text.
+GENERIC = {"scoring", "predictions", "evaluation", "api", "boards", "submission"}
 EXTRAS = ("torch", "timm", "streamlit", "plotly", "dvc")
 # What callers above the engine may import, and nothing else.
 PUBLIC = {"api", "errors", "text", "specs"}
@@ -200,20 +206,39 @@ def test_no_room_has_a_circle() -> None:
     assert circles == CIRCLES, sorted(circles)
 
 
-def test_only_the_kinds_themselves_know_which_kinds_there_are() -> None:
-    kinds = {path.stem for path in (SOURCE / "targets").iterdir() if path.stem[0] != "_"}
-    kinds -= {"base", "evidence", "values"}
-    assert kinds >= {"scalar", "array", "frames", "label", "mask"}
+def _named_kinds(path: Path) -> set[str]:
+    """Kinds of target that a file names by module, by class, or in a comparison."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = {kind.model_fields["kind"].default: kind.__name__ for kind in get_args(Kinds)}
+    named = {module.split(".")[2] for module in _imports(path) if ".targets." in module}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            named |= {kind for kind, declared in kinds.items() if node.id == declared}
+        if isinstance(node, ast.Compare | ast.MatchValue | ast.Match):
+            named |= {str(part.value) for part in ast.walk(node) if isinstance(part, ast.Constant)}
+    if path.is_relative_to(SOURCE) and _name(path).partition(".")[0] in GENERIC:
+        named |= {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return named & set(kinds)
+
+
+def test_only_a_kind_itself_names_it() -> None:
+    """Adding a kind touches its module, the union of targets, its view and tests."""
+    dashboard = SOURCE.parents[1] / "leaderboard"
+    own = {"specs.targets", "specs"} | {f"targets.{kind}" for kind in KINDS}
+    # Tables of before kinds had names are of these two.
+    old = {"targets": {"scalar", "frames"}}
     for path in MODULES:
-        room = _name(path).partition(".")[0]
-        if room != "targets":
-            known = {module.split(".")[2] for module in _imports(path) if ".targets." in module}
-            assert not known & kinds or room == "api", f"{_name(path)} imports {known}"
-        if room in ("scoring", "predictions", "evaluation"):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    assert node.value not in kinds, f"{path}, line {node.lineno}"
+        name = _name(path)
+        if not any(name == room or name.startswith(f"{room}.") for room in own - {"specs"}):
+            named = set() if name == "specs" else _named_kinds(path)
+            assert named <= old.get(name, set()), f"{name} names {named}"
+    for path in [*dashboard.glob("*.py"), *dashboard.glob("*/**/*.py")]:
+        named = _named_kinds(path)
+        if path.parent.name == "views":
+            named -= {path.stem}
+        assert not named, f"{path.relative_to(dashboard)} names {named}"
+    views = {path.stem for path in (dashboard / "dashboard" / "views").glob("[!_]*.py")}
+    assert views == {*KINDS, "base"}
 
 
 @pytest.mark.parametrize("name", sorted(ALIASES))

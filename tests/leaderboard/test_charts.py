@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("streamlit")
 
-from dashboard.charts import intervals, rollouts, style, volumes
+from dashboard.charts import images, intervals, rollouts, style, volumes
 from dashboard.panels import costs
 from pages import figures, fine, page
 
@@ -83,19 +83,21 @@ def test_a_score_beyond_the_scale_differs_from_one_at_its_end() -> None:
 
 
 def test_differences_are_drawn_on_a_visible_scale() -> None:
-    from etchmark.targets.frames.rollouts import rollout
+    from etchmark.targets.frames.rollouts import decode, encode
 
     truth = np.full((3, 8, 8), 0.5)
     for added, full in ((0.0, 0.05), (0.02, 0.05), (0.07, 0.1), (0.4, 0.5)):
-        element = rollout("a", truth, truth + added)
-        assert rollouts.full_scale([element]) == full
-        drawn = rollouts.picture([("m", element)], full)
-        assert f"full colour from {full:g};" in rollouts.caption(element, "test", full)
-        cell = rollouts.LINE * 4 + (rollouts.SIDE + rollouts.GAP) * 2 + rollouts.SIDE // 2 - 26
-        red, _, blue, _ = drawn.getpixel((rollouts.SIDE // 2, cell))
+        frames = decode("a", encode(truth, truth + added))
+        assert rollouts.full_scale([frames]) == full
+        drawn = rollouts.picture([("m", frames)], full)
+        assert f"full colour from {full:g};" in rollouts.caption(frames, "test", full)
+        middle = images.CELL // 2
+        height = images.LINE * 4 + (images.CELL + images.GAP) * 2 + middle - images.LINE
+        red, _, blue, _ = drawn.getpixel((middle, height))
         assert (red > blue + 60) == (added > 0)
-    far = rollout("a", truth * 0, truth * 0 + 1)
-    assert rollouts.full_scale([rollout("a", truth, truth), far]) == 0.5
+    same, far = (decode("a", encode(truth * size, truth + 1)) for size in (1, 0))
+    assert rollouts.full_scale([decode("a", encode(truth, truth)), far]) == 0.5
+    assert rollouts.full_scale([same]) == 0.5
 
 
 def test_the_default_cost_is_one_that_the_leader_states() -> None:

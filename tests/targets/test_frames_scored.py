@@ -175,8 +175,9 @@ def test_the_table_keeps_a_picture_of_one_sample_of_the_headline_split(
     assert none is None
     assert picture is not None
     kept = decode("test-00", picture)
-    assert (kept.sample, kept.ahead) == ("test-00", [1, 2, 4, 5, 6])
-    rows = np.array(kept.ahead) - 1
+    assert kept.samples == ["test-00"] * 5
+    assert kept.titles == [f"{ahead} ahead" for ahead in (1, 2, 4, 5, 6)]
+    rows = np.array([1, 2, 4, 5, 6]) - 1
     for found, frames in ((kept.truth, truth["test"]), (kept.predicted, given["test"])):
         expected = np.clip(frames[0, rows].astype(float), 0, 1)
         np.testing.assert_allclose(found / 255, expected, atol=0.5 / 255 + 1e-9)

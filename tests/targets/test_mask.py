@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from PIL import Image
 from pydantic import ValidationError
 from scipy import ndimage, stats
 from scipy.spatial import cKDTree
 from sklearn import metrics as peers
 
+from etchmark.columns import Columns
 from etchmark.errors import UserError
 from etchmark.specs.targets import MaskTarget
 from etchmark.targets import check_metrics, kind_named, metric
-from etchmark.targets.mask import picture
-from etchmark.targets.mask.metrics import area_bins, boundary_f1, mask_terms
+from etchmark.targets.base import Job, Outcome, Truth
+from etchmark.targets.mask import MAX_SIDE, SAMPLES
+from etchmark.targets.mask.metrics import area_bins, boundary_f1, confusion, mask_terms, mean_iou
+from etchmark.targets.pictures import to_png
 
 CLASSES = ["matrix", "precipitate", "pore"]
 COMMON = {"column": "y", "quantity": "q", "symbol": "Y", "unit": "1", "classes": CLASSES}
@@ -38,6 +40,34 @@ def images(count: int = 4, side: int = 48, classes: int = 3) -> tuple[np.ndarray
     return truth, np.where(noise, generator.integers(0, classes, truth.shape), other).astype(
         np.uint8
     )
+
+
+class Given:
+    """Predictions of a file that is read twice."""
+
+    def __init__(self, predicted: np.ndarray) -> None:
+        self.ids = np.array([f"image-{row}" for row in range(len(predicted))], dtype=object)
+        self._predicted = predicted
+
+    def values(self) -> Iterator[tuple[int, np.ndarray]]:
+        return enumerate(mask.ravel() for mask in self._predicted)
+
+
+def measured(truth: np.ndarray, predicted: np.ndarray) -> Outcome:
+    """What is kept of a split."""
+    given = Given(predicted)
+    job = Job(
+        benchmark="toy",
+        target=TARGET,
+        metrics=["mean_iou"],
+        truth=Truth(given.ids, truth, given.ids, None, None),
+        columns=cast(Columns, None),  # A mask needs no column but the labels.
+        training=lambda: iter(()),
+        seeds=[0],
+        order=np.arange(len(truth))[None],
+        pictured=True,
+    )
+    return KIND.measure(Path("p"), cast(Any, given), {"test": job})["test"]
 
 
 def sums(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,12 +177,49 @@ def test_what_a_model_returns() -> None:
             KIND.checked(returned, 1, (2, 2), target)
 
 
-def test_the_picture_shows_label_and_prediction() -> None:
+def test_confusion_against_scikit_learn() -> None:
     truth, predicted = (image[0] for image in images())
-    with Image.open(io.BytesIO(picture(truth, predicted, 3))) as image:
-        pixels = np.asarray(image)
-    grey = np.array([0, 128, 255])
-    assert (pixels == grey[np.concatenate([truth, predicted], axis=1)]).all()
+    expected = peers.confusion_matrix(truth.ravel(), predicted.ravel())
+    assert (confusion(truth, predicted, 3) == expected).all()
+
+
+def test_kept_pictures_that_are_not_of_these_images() -> None:
+    truth, predicted = (stack[:2].repeat(2, axis=0) for stack in images())
+    ids = ["a", "b", "c", "d"]
+    kept = KIND.pictures(to_png(truth[:2], predicted[:2], SAMPLES, '["b", "a"]'), ids)
+    assert (kept.samples, kept.titles) == (["b", "a"], ["worst", "best"])
+    assert (kept.truth == truth[:2]).all()
+    assert (kept.predicted == predicted[:2]).all()
+    for text in ('["a", "e"]', '["a", "b", "c", "d"]', "[]", "{}", "a"):
+        with pytest.raises(ValueError, match=r"no picture of predictions|Expecting value"):
+            KIND.pictures(to_png(truth, predicted, SAMPLES, text), ids)
+    with pytest.raises(ValueError, match="no picture of predictions"):
+        KIND.pictures(b"GIF89a", ids)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_the_worst_the_median_and_the_best_image_are_kept(rows: int) -> None:
+    side = MAX_SIDE + 8
+    truth, other = images(rows, side)
+    predicted = truth.copy()
+    # Image k is right but for a band of a width of its own.
+    for place, row in enumerate(np.random.default_rng(1).permutation(rows)):
+        predicted[row, : 40 * (place + 1)] = other[row, : 40 * (place + 1)]
+    outcome = measured(truth, predicted)
+    terms = [mask_terms(*pair, CLASSES, None, []) for pair in zip(truth, predicted, strict=True)]
+    by_image = [float(mean_iou({name: np.array(x) for name, x in term.items()})) for term in terms]
+    order = np.argsort(by_image)
+    ids = [f"image-{row}" for row in range(rows)]
+    assert outcome.picture is not None
+    kept = KIND.pictures(outcome.picture, ids)
+    shown = sorted({0, rows // 2, rows - 1})
+    assert kept.samples == [ids[order[place]] for place in shown]
+    for place, picture, guess in zip(shown, kept.truth, kept.predicted, strict=True):
+        row = order[place]
+        assert (picture == truth[row, :MAX_SIDE, :MAX_SIDE]).all()
+        assert (guess == predicted[row, :MAX_SIDE, :MAX_SIDE]).all()
+    found = outcome.outputs["confusion"].sum(axis=(0, 1)).reshape(3, 3)
+    assert (found == peers.confusion_matrix(truth.ravel(), predicted.ravel())).all()
 
 
 def test_a_toy_of_masks(journey: Callable[..., None], toy_kind: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from etchmark.targets.frames.rollouts import AHEAD, Rollout, decode, encode, horizons, rollout
+from etchmark.targets.frames.rollouts import AHEAD, decode, encode, horizons
 
 GENERATOR = np.random.default_rng(0)
 
@@ -25,19 +25,21 @@ def test_horizons(frames: int, expected: list[int]) -> None:
 @pytest.mark.parametrize(("frames", "side"), [(7, 8), (1, 5), (90, 64)])
 def test_a_picture_is_read_as_it_was_written(frames: int, side: int) -> None:
     truth, given = GENERATOR.random((2, frames, side, side))
-    one = rollout("a", truth, given)
-    again = decode("a", encode(one))
-    assert (again.sample, again.ahead) == ("a", one.ahead)
-    assert np.array_equal(again.truth, one.truth)
-    assert np.array_equal(again.predicted, one.predicted)
-    exact = (given - truth)[np.array(one.ahead) - 1]
-    np.testing.assert_allclose(again.difference(), exact, atol=1 / 255 + 1e-9)
+    shown = horizons(frames)
+    pictures = decode("a", encode(truth, given))
+    assert pictures.samples == ["a"] * len(shown)
+    assert pictures.titles == [f"{ahead} ahead" for ahead in shown]
+    rows = np.array(shown) - 1
+    for pixels, exact in ((pictures.truth, truth), (pictures.predicted, given)):
+        assert pixels.dtype == np.uint8
+        np.testing.assert_allclose(pixels / 255, exact[rows], atol=0.5 / 255 + 1e-9)
 
 
 def test_values_beyond_the_range_are_cut_off() -> None:
-    one = rollout("a", np.full((1, 2, 2), -1e4), np.full((1, 2, 2), np.float16(3)))
-    assert one.truth.max() == 0
-    assert one.predicted.min() == 255
+    low, high = np.full((1, 2, 2), -1e4), np.full((1, 2, 2), np.float16(3))
+    pictures = decode("a", encode(low, high))
+    assert pictures.truth.max() == 0
+    assert pictures.predicted.min() == 255
 
 
 def _png(pixels: np.ndarray, ahead: str | None = "1") -> bytes:
@@ -51,7 +53,7 @@ def _png(pixels: np.ndarray, ahead: str | None = "1") -> bytes:
     return buffer.getvalue()
 
 
-GOOD = encode(Rollout("a", [1], *np.zeros((2, 1, 64, 64), np.uint8)))
+GOOD = encode(*np.zeros((2, 1, 64, 64)))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ GOOD = encode(Rollout("a", [1], *np.zeros((2, 1, 64, 64), np.uint8)))
     ],
 )
 def test_other_content_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"no picture of a rollout|invalid literal"):
+    with pytest.raises(ValueError, match=r"no picture of predictions|invalid literal"):
         decode("a", content)
 
 

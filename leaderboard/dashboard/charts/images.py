@@ -6,13 +6,17 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 256
 """Pixels to which a small picture is enlarged, at least."""
 GLANCE = 112
 """Pixels of a picture among several."""
 FILM_MS = 60
+CELL, GAP, LINE = 160, 8, 26
+"""Pixels of a picture in a grid, between pictures, and of a line of text."""
+GREY = (128, 128, 128, 255)
+"""Readable on a light and on a dark page."""
 MAX_FRAMES = 220
 
 
@@ -41,6 +45,33 @@ def framed(pixels: np.ndarray) -> np.ndarray:
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Framed pictures of one size in a row."""
     return np.concatenate([framed(sized(pixels, GLANCE)) for pixels in pictures], axis=1)
+
+
+def grid(titles: Sequence[str], strips: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
+    """Strips of pictures below each other, each under its name.
+
+    Args:
+        titles: of the columns.
+        strips: name and pictures, shape (columns, height, width) or (columns, height, width, 3).
+    """
+    height, width = strips[0][1].shape[1:3]
+    tall = max(1, round(CELL * height / width))
+    step = LINE + tall + GAP
+    image = Image.new("RGBA", (len(titles) * (CELL + GAP) - GAP, LINE + len(strips) * step))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=17)
+    for column, title in enumerate(titles):
+        centre = column * (CELL + GAP) + CELL // 2
+        pen.text((centre, 2), title, GREY, font, anchor="ma")
+    for row, (name, pictures) in enumerate(strips):
+        top = LINE + row * step
+        pen.text((0, top + 2), name, GREY, font)
+        for column, pixels in enumerate(pictures):
+            cell = Image.fromarray(pixels).resize((CELL, tall), Image.Resampling.NEAREST)
+            left = column * (CELL + GAP)
+            image.paste(cell.convert("RGBA"), (left, top + LINE))
+            # The outline shows that a picture that is all white is there.
+            pen.rectangle((left, top + LINE, left + CELL - 1, top + LINE + tall - 1), outline=GREY)
+    return image
 
 
 def film(frames: np.ndarray) -> bytes:

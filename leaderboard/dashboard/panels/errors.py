@@ -69,6 +69,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
         view.show_against_truth(alone, scores)
     with right:
         _show_groups(spec, table)
+    view.show_details(alone, scores)
     _show_properties(table)
     _show_ends(table, view)
 

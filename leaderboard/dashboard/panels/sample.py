@@ -63,7 +63,7 @@ def show(gallery: Gallery, split: str, row: int) -> None:
     # A configuration of numbers only has nothing to look at beside them.
     _, *visible = gallery.kinds
     right = st.container()
-    if any(visible):
+    if any(visible) or drawing_samples(gallery):
         left, right = st.columns([1, 1], gap="large")
         with left:
             show_pictures(gallery, split, row)
@@ -88,7 +88,8 @@ def show_pictures(gallery: Gallery, split: str, row: int) -> None:
         st.caption(literal(f"{name}: the cells that are not 0, of {size}; drag to turn."))
     for view in drawing_samples(gallery):
         view.show_sample(gallery, split, row)
-    names = gallery.kinds.pictures
+    # The view of masks has drawn these in colours.
+    names = [name for name in gallery.kinds.pictures if name not in gallery.masks]
     if names:
         cells = [grey(gallery.cell(split, name, row)) for name in names]
         st.image(

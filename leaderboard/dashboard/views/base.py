@@ -51,6 +51,14 @@ class TargetView:
             scores: its outcome on the split.
         """
 
+    def show_details(self, alone: Comparison, scores: SampleScores) -> None:
+        """More on the predictions of one model, over the whole width of the page.
+
+        Args:
+            alone: a comparison of this model only.
+            scores: its outcome on the split.
+        """
+
     def show_side_by_side(self, comparison: Comparison) -> None:
         """What the page that compares models shows of this kind alone."""
 

@@ -16,7 +16,7 @@ from dashboard.page import show_figure, show_table
 from dashboard.text import literal
 from dashboard.views.base import TargetView
 from dashboard.wording import row_names, with_unit
-from etchmark.api import Comparison, Gallery, Hub, Rollout, SampleScores, View, kept_rollout
+from etchmark.api import Comparison, Gallery, Hub, Pictures, SampleScores, View, kept_pictures
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 
@@ -46,13 +46,13 @@ class FramesView(TargetView):
             format_func=lambda submission: names.get(submission) or str(submission),
         )
         split = spec.protocols[view.protocol or spec.headline].split
-        kept = {names[submission]: _rollout(hub, submission, split) for submission in picked}
-        drawn = [(name, rollout) for name, rollout in kept.items() if rollout is not None]
+        kept = {names[submission]: _pictures(hub, submission, split) for submission in picked}
+        drawn = [(name, pictures) for name, pictures in kept.items() if pictures is not None]
         # All show the first sample of the split. A board whose data changed meanwhile would not.
         drawn = [pair for pair in drawn if np.array_equal(pair[1].truth, drawn[0][1].truth)]
         if drawn:
             _show_rollouts(drawn, split)
-        if missing := [name for name, rollout in kept.items() if rollout is None]:
+        if missing := [name for name, pictures in kept.items() if pictures is None]:
             st.caption(literal(f"No picture was kept of {', '.join(missing)}."))
 
     def show_against_truth(self, alone: Comparison, scores: SampleScores) -> None:
@@ -60,9 +60,9 @@ class FramesView(TargetView):
         if frame.empty:
             return
         _show_horizons(frame, alone, "horizon")
-        rollout = kept_rollout(scores)
-        if rollout is not None:
-            _show_rollouts([("", rollout)], scores.split)
+        pictures = kept_pictures(scores)
+        if pictures is not None:
+            _show_rollouts([("", pictures)], scores.split)
 
     def show_side_by_side(self, comparison: Comparison) -> None:
         frame = comparison.horizons()
@@ -95,20 +95,20 @@ def _show_horizons(frame: pd.DataFrame, comparison: Comparison, key: str) -> Non
     show_table(frame, "horizon-table")
 
 
-def _rollout(hub: Hub, submission: str, split: str) -> Rollout | None:
-    """The picture that was kept of a submission, None if there is none."""
+def _pictures(hub: Hub, submission: str, split: str) -> Pictures | None:
+    """The frames that were kept of a submission, None if there are none."""
     entry = cached.entry(hub, submission)
     try:
         scores = None if entry is None else hub.samples(entry, split)
+        return None if scores is None else kept_pictures(scores)
     except UserError as error:
         # The other models can be drawn all the same.
         st.warning(literal(str(error)))
         return None
-    return None if scores is None else kept_rollout(scores)
 
 
-def _show_rollouts(named: Sequence[tuple[str, Rollout]], split: str) -> None:
-    scale = rollouts.full_scale([rollout for _, rollout in named])
+def _show_rollouts(named: Sequence[tuple[str, Pictures]], split: str) -> None:
+    scale = rollouts.full_scale([pictures for _, pictures in named])
     st.image(rollouts.picture(named, scale), width="stretch")
     st.caption(literal(rollouts.caption(named[0][1], split, scale)))
 

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from etchmark.api.comparison import Comparison
     from etchmark.api.content import predicted_piece, prediction_note
     from etchmark.api.data import executors_of
-    from etchmark.api.samples import kept_rollout
+    from etchmark.api.samples import kept_pictures, ratio
     from etchmark.api.types import (
         Contents,
         Counts,
         DataFingerprints,
         Download,
+        Estimate,
         Evaluation,
         MetricInfo,
         RecentSubmission,
@@ -55,13 +56,14 @@ if TYPE_CHECKING:
     from etchmark.submission.campaign import Campaign
     from etchmark.submission.statements import card_from_mapping, read_card
     from etchmark.submission.submit import Committed, Prepared
-    from etchmark.targets.frames.rollouts import Rollout
+    from etchmark.targets.pictures import Pictures
 
 _TYPES = (
     "Contents",
     "Counts",
     "DataFingerprints",
     "Download",
+    "Estimate",
     "Evaluation",
     "MetricInfo",
     "RecentSubmission",
@@ -77,7 +79,7 @@ _WHERE = {
     "Comparison": "api.comparison",
     **dict.fromkeys(("predicted_piece", "prediction_note"), "api.content"),
     "executors_of": "api.data",
-    "kept_rollout": "api.samples",
+    **dict.fromkeys(("kept_pictures", "ratio"), "api.samples"),
     **dict.fromkeys(("refusal", "temporary_folder"), "files"),
     "named": "predictions.checks",
     **dict.fromkeys(_TYPES, "api.types"),
@@ -89,7 +91,7 @@ _WHERE = {
     **dict.fromkeys(("Benchmark", "load_benchmark"), "data.loading"),
     **dict.fromkeys(("Limits", "Options"), "evaluation.options"),
     **dict.fromkeys(("LOCAL", "REVIEWED", "Entry"), "registry.tables"),
-    "Rollout": "targets.frames.rollouts",
+    "Pictures": "targets.pictures",
     "Doubt": "scoring.doubts",
     "SampleScores": "scoring.samples",
     "Scored": "scoring.score",
@@ -115,6 +117,7 @@ __all__ = [
     "Download",
     "Entry",
     "Errors",
+    "Estimate",
     "Evaluation",
     "Executors",
     "Gallery",
@@ -124,9 +127,9 @@ __all__ = [
     "MetricInfo",
     "Options",
     "Pair",
+    "Pictures",
     "Prepared",
     "RecentSubmission",
-    "Rollout",
     "RunRequest",
     "SampleScores",
     "Scored",
@@ -143,7 +146,7 @@ __all__ = [
     "front",
     "grey",
     "groups",
-    "kept_rollout",
+    "kept_pictures",
     "level_with_first",
     "load_benchmark",
     "named",
@@ -151,6 +154,7 @@ __all__ = [
     "open_hub",
     "predicted_piece",
     "prediction_note",
+    "ratio",
     "read_card",
     "refusal",
     "relation",

@@ -9,10 +9,12 @@ import pandas as pd
 
 from etchmark.boards import compare
 from etchmark.boards.compare import Errors, Side
+from etchmark.boards.standings import sample_scores
 from etchmark.boards.view import View
 from etchmark.catalog import pick_protocol, unknown
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
+from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec
 
 
@@ -43,6 +45,11 @@ class Comparison:
     def by_group(self) -> pd.DataFrame:
         """Scores by split, subset, fold and unit; see ``boards.compare.by_group``."""
         return compare.by_group(self.spec, self.sides, self.protocol, self.metric)
+
+    def samples(self) -> dict[str, SampleScores]:
+        """Outcome on the split by name, of those submissions that have predictions of it."""
+        outcomes = {side.name: sample_scores(side.entry, self.split) for side in self.sides}
+        return {name: scores for name, scores in outcomes.items() if scores is not None}
 
     def horizons(self) -> pd.DataFrame:
         """Error of every predicted frame; empty where no frames are predicted."""

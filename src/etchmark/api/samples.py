@@ -5,13 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from etchmark.api.content import stamp
+from etchmark.api.types import Estimate
 from etchmark.catalog import Catalog
 from etchmark.data.gallery import Gallery
 from etchmark.data.loading import read_config
 from etchmark.data.packaging import MANIFEST
+from etchmark.errors import UserError
+from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import SampleScores
-from etchmark.targets.frames.rollouts import Rollout, decode
+from etchmark.targets import Metric, kind_named
+from etchmark.targets.pictures import Pictures
 
 
 @lru_cache(maxsize=16)
@@ -33,7 +39,39 @@ def picture(catalog: Catalog, dataset: str, config: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def kept_rollout(scores: SampleScores) -> Rollout | None:
-    """The picture that was kept of one predicted sequence of frames; None if there is none."""
-    picture = scores.outcome.picture
-    return None if picture is None else decode(str(scores.ids[0]), picture)
+def kept_pictures(scores: SampleScores) -> Pictures | None:
+    """The pictures of predictions that are kept with a submission; None if there are none.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    content = scores.outcome.picture
+    if content is None:
+        return None
+    try:
+        return kind_named(scores.kind).pictures(content, scores.ids.tolist())
+    except ValueError as error:
+        raise UserError(
+            f"the pictures kept of split {scores.split!r} are damaged: {error}"
+        ) from None
+
+
+def ratio(scores: SampleScores, part: np.ndarray, whole: np.ndarray) -> Estimate:
+    """Σ part / Σ whole over the samples, mean over seeds, with its interval.
+
+    The interval is that of any score: it resamples the units of the benchmark.
+
+    Args:
+        scores: whose samples they are.
+        part: shape (seeds, samples).
+        whole: the same shape.
+    """
+    quotient = Metric(
+        "ratio", "Ratio", "1", True, lambda s: s["part"] / s["whole"], "", ("part", "whole")
+    )
+    sums = uncertainty.unit_sums({"part": part, "whole": whole}, scores.units)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(uncertainty.score(quotient, sums).mean())
+        resampled = uncertainty.bootstrap(quotient, sums)
+    low, high = uncertainty.interval(resampled) or (np.nan, np.nan)
+    return Estimate(value, low, high)

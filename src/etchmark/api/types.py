@@ -48,6 +48,14 @@ class Counts(NamedTuple):
     """Different names among them."""
 
 
+class Estimate(NamedTuple):
+    """A value with its 95 % interval; NaN where it is undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class RecentSubmission:
     """A submission that was scored lately."""

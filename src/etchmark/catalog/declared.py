@@ -14,7 +14,7 @@ from typing import Any
 
 from etchmark.catalog.names import unknown_in_card
 from etchmark.errors import UserError
-from etchmark.specs import BenchmarkSpec, DatasetSpec, Protocol, ReferenceLine, ScalarTarget
+from etchmark.specs import BenchmarkSpec, DatasetSpec, Protocol, ReferenceLine
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,11 @@ def _metrics(spec: BenchmarkSpec) -> Iterator[str]:
 
 def _units(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
     """Target and bounds are in the unit that the dataset states for their columns."""
-    columns = {"target.unit": spec.target.column}
-    if isinstance(spec.target, ScalarTarget) and (bounds := spec.target.bounds) is not None:
-        columns |= {"target.bounds.lower": bounds.lower, "target.bounds.upper": bounds.upper}
-    for where, column in columns.items():
+    for where, column in spec.target.in_unit().items():
         unit = dataset.unit_of(column)
         if unit is not None and unit != spec.target.unit:
             yield (
-                f"{where}: column {column!r} of {dataset.name} is in {unit!r}, the target in"
+                f"target.{where}: column {column!r} of {dataset.name} is in {unit!r}, the target in"
                 f" {spec.target.unit!r}"
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from etchmark.specs import Manifest
 MOST_VALUES = 20
 """Different texts up to which a column sorts the samples into groups."""
 ROUNDING = 1e-9
+FIRST_ROWS, MOST_CLASSES = 8, 16
+REAL = ("halffloat", "float", "double")
+"""Types of real numbers, as pyarrow names them."""
 HIDDEN = ("parameters",)
 """Columns of text for machines."""
 
@@ -57,6 +61,35 @@ class Gallery:
         self.splits = list(dict.fromkeys(file.split for file in manifest.files))
         self.kinds = _kinds(self.paths(self.splits[0])[0])
         self._columns: dict[str, Columns] = {}
+
+    @cached_property
+    def matrices(self) -> list[str]:
+        """Columns of small tables of real numbers, such as stiffness tensors."""
+        schema = pq.read_schema(self.paths(self.splits[0])[0])
+        return [
+            field.name
+            for field in schema
+            if nesting(field.type)[0] == 2 and str(nesting(field.type)[1]) in REAL
+        ]
+
+    @cached_property
+    def masks(self) -> dict[str, int]:
+        """Columns of pictures whose pixels are numbers of classes, with how many classes.
+
+        Such a column is no image of its own and its first samples hold few small numbers, more
+        than black and white.
+        """
+        split = self.splits[0]
+        schema = pq.read_schema(self.paths(split)[0])
+        rows = min(FIRST_ROWS, self.columns(split).height)
+        masks = {}
+        for name in self.kinds.pictures:
+            depth, kind = nesting(schema.field(name).type)
+            if depth == 2 and str(kind) == "uint8":
+                count = int(self.columns(split).rows(name, 0, rows).max(initial=0)) + 1
+                if 2 < count <= MOST_CLASSES:
+                    masks[name] = count
+        return masks
 
     def paths(self, split: str) -> list[Path]:
         """Files of a split."""
@@ -130,7 +163,7 @@ def _kinds(path: Path) -> Kinds:
     found = Kinds([], [], [], [])
     for field in schema:
         depth, kind = nesting(field.type)
-        real = str(kind) in {"halffloat", "float", "double"}
+        real = str(kind) in REAL
         if features.get(field.name, {}).get("_type") == "Image" or (depth == 2 and not real):
             found.pictures.append(field.name)
         elif depth == 3:

@@ -80,6 +80,10 @@ class BaseTarget(Record):
         """Stored columns that scoring reads."""
         return [self.column]
 
+    def in_unit(self) -> dict[str, str]:
+        """Stored columns that hold values in the target's unit, by the key that names each."""
+        return {"unit": self.column}
+
     def check_metrics(self, metrics: Sequence[str]) -> None:
         """Refuse metrics that need what is not declared.
 
@@ -106,6 +110,12 @@ class ScalarTarget(BaseTarget):
     def columns(self) -> list[str]:
         bounds = [] if self.bounds is None else [self.bounds.lower, self.bounds.upper]
         return [self.column, *bounds]
+
+    def in_unit(self) -> dict[str, str]:
+        if self.bounds is None:
+            return super().in_unit()
+        limits = {"bounds.lower": self.bounds.lower, "bounds.upper": self.bounds.upper}
+        return super().in_unit() | limits
 
 
 class Orientations(Record):

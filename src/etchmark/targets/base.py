@@ -24,6 +24,7 @@ from etchmark.predictions import Declared
 from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions
 from etchmark.targets.evidence import Evidence
+from etchmark.targets.pictures import Pictures
 
 Array = NDArray[np.float64]
 Sums = Mapping[str, Array]
@@ -220,7 +221,7 @@ class Outcome:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     picture: bytes | None = None
-    """Of the first sample under the first seed, as a PNG."""
+    """Of some predictions under the first seed, as a PNG that the kind can read."""
     evidence: Evidence | None = None
     trivial: Trivial | None = None
 
@@ -395,6 +396,18 @@ class TargetKind(ABC):
     def horizon(self, outcome: Outcome) -> np.ndarray | None:
         """Squared error of each step of a prediction, shape (seeds, samples, steps), if any."""
         return None
+
+    def pictures(self, content: bytes, ids: Sequence[str]) -> Pictures:
+        """What ``Outcome.picture`` shows.
+
+        Args:
+            content: the picture that was kept.
+            ids: of the samples of the split, in the order of the table.
+
+        Raises:
+            ValueError: it is no picture of this kind.
+        """
+        raise ValueError(f"predictions of kind {self.name} have no pictures")
 
 
 def numbers(returned: Any, rows: int, shape: Sequence[int]) -> np.ndarray:

@@ -16,7 +16,9 @@ from etchmark.predictions.streaming import StreamedPredictions, read_streamed
 from etchmark.predictions.writing import FRAMES_ROWS
 from etchmark.targets.base import Job, Outcome, Part, StoredArrays, TargetKind, Truth
 from etchmark.targets.frames.metrics import FRAME_METRICS, FRAME_TERMS
+from etchmark.targets.frames.rollouts import decode
 from etchmark.targets.frames.tally import FRAME, FrameTally, fill
+from etchmark.targets.pictures import Pictures
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS
 
 
@@ -82,6 +84,9 @@ class FramesKind(TargetKind):
 
     def horizon(self, outcome: Outcome) -> np.ndarray | None:
         return outcome.outputs.get(f"{FRAME}squared_error")
+
+    def pictures(self, content: bytes, ids: Sequence[str]) -> Pictures:
+        return decode(ids[0], content)
 
 
 def _blank(truths: Iterable[Truth]) -> Iterator[Part]:

@@ -15,7 +15,7 @@ from etchmark.predictions.streaming import StreamedPredictions
 from etchmark.targets.base import Job, Outcome, StoredArrays, Trivial
 from etchmark.targets.evidence import Evidence
 from etchmark.targets.frames.metrics import FRAME_TERMS, frame_terms
-from etchmark.targets.frames.rollouts import encode, rollout
+from etchmark.targets.frames.rollouts import encode
 from etchmark.targets.values import VALUE_TERMS, sample_terms
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FrameTally:
         self.terms = {name: np.full(shape, np.nan) for name in (*VALUE_TERMS, *FRAME_TERMS)}
         self.frames: dict[str, np.ndarray] = {}
         places = np.stack(np.unravel_index(np.arange(job.order.size), shape), axis=1)
-        self.pictured, self.names = job.pictured, job.truth.ids
+        self.pictured = job.pictured
         self.picture: bytes | None = None
         self.evidence = Evidence(*shape, uniform="uniform frames")
         self._repeated = {name: np.zeros(shape[1]) for name in PERSISTENCE_TERMS}
@@ -70,7 +70,7 @@ class FrameTally:
         target, last = self.target[sample][None], self.context[sample][-1:]
         given = values.reshape(target.shape)
         if self.pictured and seed == 0 and sample == 0:
-            self.picture = encode(rollout(str(self.names[0]), target[0], given[0]))
+            self.picture = encode(target[0], given[0])
         self.evidence.add(seed, slice(sample, sample + 1), target, given)
         if seed == 0:
             for name, value in persistence_terms(target[0], last[0]).items():

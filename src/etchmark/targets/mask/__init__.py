@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from etchmark import predictions
 from etchmark.columns import Columns
@@ -40,13 +39,25 @@ from etchmark.targets.mask.metrics import (
     SIZE_PREDICTED,
     SIZE_TRUE,
     TRUE,
+    confusion,
     iou_metric,
     mask_terms,
+    mean_iou,
 )
+from etchmark.targets.pictures import Pictures, from_png, pairs, to_png
 
 BLANK = 255
 """What a template holds: the number of no class."""
 ROWS_AT_ONCE = 10
+CONFUSION = "confusion"
+"""Column of the per-sample table: pixels by true class and by predicted class, flattened."""
+MAX_CONFUSED = 16
+"""Classes up to which it is kept."""
+SAMPLES = "samples"
+"""Key of the text in the kept PNG: ids of the images from the worst to the best, as JSON."""
+PICTURED = {1: ("the only image",), 2: ("worst", "best"), 3: ("worst", "median", "best")}
+MAX_SIDE = 512
+"""Pixels of an image that are kept along each axis, from its upper left corner."""
 
 
 class MaskKind(TargetKind):
@@ -143,9 +154,24 @@ class MaskKind(TargetKind):
                 f"{len(odd)} predictions hold numbers that are no class (ids {listing(odd)})",
                 f"the classes are 0 to {count - 1}; fill every pixel of the template",
             )
+        for split, pictured in _pictures(given, tallies).items():
+            tallies[split].picture = pictured
         return {split: tally.outcome() for split, tally in tallies.items()}
 
+    def pictures(self, content: bytes, ids: Sequence[str]) -> Pictures:
+        """Pixels of the pictures are numbers of classes."""
+        pixels, text = from_png(content, SAMPLES)
+        samples = json.loads(text)
+        if not isinstance(samples, list) or not set(samples) <= set(ids):
+            raise ValueError("no picture of predictions (of other samples)")
+        truth, predicted = pairs(pixels, len(samples))
+        if len(samples) not in PICTURED:
+            raise ValueError(f"no picture of predictions ({len(samples)} images)")
+        return Pictures(samples, list(PICTURED[len(samples)]), truth, predicted)
+
     def column_type(self, name: str) -> pa.DataType | None:
+        if name == CONFUSION:
+            return pa.list_(pa.int32())
         own = name in ("n", "images", "sum_boundary_f1")
         prefixes = (HIT, TRUE, PREDICTED, SIZE_TRUE, SIZE_PREDICTED)
         return pa.float64() if own or name.startswith(prefixes) else None
@@ -167,6 +193,9 @@ class _Tally:
         self.classes: list[str] = job.target.classes
         self.shape = (len(job.seeds), len(job.truth.ids))
         self.terms: dict[str, np.ndarray] = {}
+        self.confusion: np.ndarray | None = None
+        if len(self.classes) <= MAX_CONFUSED:
+            self.confusion = np.zeros((*self.shape, len(self.classes) ** 2), dtype=np.int32)
         self.picture: bytes | None = None
         uniform = "masks of one class"
         self.evidence = Evidence(*self.shape, measured=False, uniform=uniform)
@@ -194,8 +223,8 @@ class _Tally:
         terms = self._terms(truth, predicted, self.job.metrics)
         for name, value in terms.items():
             self.terms.setdefault(name, np.full(self.shape, np.nan))[seed, sample] = value
-        if self.job.pictured and (seed, sample) == (0, 0):
-            self.picture = picture(truth, predicted, len(self.classes))
+        if self.confusion is not None:
+            self.confusion[seed, sample] = confusion(truth, predicted, len(self.classes)).ravel()
 
     def _terms(
         self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8], wanted: Iterable[str]
@@ -205,6 +234,7 @@ class _Tally:
     def outcome(self) -> Outcome:
         return Outcome(
             terms=self.terms,
+            outputs={} if self.confusion is None else {CONFUSION: self.confusion},
             picture=self.picture,
             evidence=self.evidence,
             trivial=self._most_frequent(),
@@ -229,13 +259,36 @@ class _Tally:
         return Trivial(terms, "predicting the most frequent training class for every pixel")
 
 
-def picture(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> bytes:
-    """Label and prediction side by side as a grey PNG; classes from black to white."""
-    grey = (np.arange(classes) * 255 / max(1, classes - 1)).round().astype(np.uint8)
-    buffer = io.BytesIO()
-    both = np.concatenate([grey[truth], grey[predicted]], axis=1)
-    Image.fromarray(both).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+def _pictures(given: StreamedPredictions, tallies: Mapping[str, _Tally]) -> dict[str, bytes]:
+    """The worst, the median and the best image of each split that is to be pictured, as PNGs.
+
+    Which they are is only known once all are scored, so the file is read again for them.
+    """
+    kept: dict[int, NDArray[np.uint8]] = {}
+    wanted: dict[str, list[int]] = {}
+    for split, tally in tallies.items():
+        if tally.job.pictured:
+            first = mean_iou({name: values[0] for name, values in tally.terms.items()})
+            order = np.argsort(first, kind="stable")
+            places = sorted({0, len(order) // 2, len(order) - 1})
+            wanted[split] = order[places].tolist()
+    rows = {
+        int(tallies[split].job.order[0, sample]) for split in wanted for sample in wanted[split]
+    }
+    for row, values in given.values() if rows else ():
+        if row in rows:
+            kept[row] = values.astype(np.uint8)
+        if len(kept) == len(rows):
+            break
+    return {split: _picture(tallies[split], samples, kept) for split, samples in wanted.items()}
+
+
+def _picture(tally: _Tally, samples: list[int], kept: Mapping[int, NDArray[np.uint8]]) -> bytes:
+    corner = (slice(None), slice(MAX_SIDE), slice(MAX_SIDE))
+    truth = np.stack([tally.label(sample) for sample in samples])
+    predicted = np.stack([kept[int(tally.job.order[0, sample])] for sample in samples])
+    ids = [str(tally.job.truth.ids[sample]) for sample in samples]
+    return to_png(truth[corner], predicted.reshape(truth.shape)[corner], SAMPLES, json.dumps(ids))
 
 
 KIND = MaskKind()

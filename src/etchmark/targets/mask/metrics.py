@@ -34,7 +34,8 @@ def _ratio(part: Array, whole: Array) -> Array:
         return np.where(whole > 0, part / whole, np.nan)
 
 
-def _mean_iou(s: Sums) -> Array:
+def mean_iou(s: Sums) -> Array:
+    """Mean over the classes that occur, from sums of any shape."""
     hits, true, predicted = (_of_classes(s, prefix) for prefix in (HIT, TRUE, PREDICTED))
     shares = _ratio(hits, true + predicted - hits)
     defined = ~np.isnan(shares)
@@ -84,7 +85,7 @@ METRICS = (
         "Mean intersection over union",
         "1",
         True,
-        _mean_iou,
+        mean_iou,
         "mean of TP / (TP + FP + FN) over the classes that occur in labels or predictions",
         (f"{HIT}*", f"{TRUE}*", f"{PREDICTED}*"),
     ),
@@ -172,6 +173,14 @@ def _matched(some: NDArray[np.bool_], others: NDArray[np.bool_], tolerance: floa
 
     distance = cast(np.ndarray, ndimage.distance_transform_edt(~others))
     return float((distance[some] <= tolerance).mean())
+
+
+def confusion(
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int
+) -> NDArray[np.int64]:
+    """Pixels by true class and by predicted class, shape (classes, classes)."""
+    places = truth.ravel().astype(np.int64) * classes + predicted.ravel()
+    return np.bincount(places, minlength=classes**2).reshape(classes, classes)
 
 
 def particle_counts(member: NDArray[np.bool_]) -> Array:
