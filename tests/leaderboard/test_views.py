@@ -28,7 +28,7 @@ from etchmark.specs import ModelCard
 from etchmark.submission import submit as submissions
 
 
-def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) -> None:
+def test_elements_without_names_are_known_by_their_place(toy_content: Path, tmp_path: Path) -> None:
     benchmark = load_benchmark("toy-fields")
     labels = benchmark.truth("test", "holdout")
     flat = pa.array(
@@ -41,7 +41,11 @@ def test_array_targets_have_no_parity_plot(toy_content: Path, tmp_path: Path) ->
     )
     submissions.commit(Store(), prepared)
     app = fine(start(benchmark="toy-fields", model=prepared.record.submission[:12]))
-    assert "parity" not in [element.key for element in app.get("plotly_chart")]
+    (choice,) = [element for element in app.selectbox if element.label == "Component"]
+    assert choice.options == ["1, 1", "1, 2", "2, 1", "2, 2", "3, 1", "3, 2"]
+    table = table_with(app, "component")
+    assert table["component"].tolist() == choice.options
+    assert table.filter(like="mean error").iloc[:, 0].tolist() == pytest.approx([1.0] * 6)
 
 
 def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Path) -> None:
