@@ -122,7 +122,7 @@ def headline(spec: BenchmarkSpec) -> View:
 
 def contenders(hub: Hub, spec: BenchmarkSpec) -> str:
     """How many submissions there are, and how many are not told apart from the leader."""
-    return first_place(cached.standings(hub, spec, headline(spec)))
+    return first_place(cached.standings(hub, spec, headline(spec)).dropna(subset=["rank"]))
 
 
 def show_newest(hub: Hub) -> None:

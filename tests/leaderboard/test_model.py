@@ -13,9 +13,11 @@ pytest.importorskip("streamlit")
 
 from pages import (
     BENCHMARK,
+    captions,
     figures,
     fine,
     literal,
+    page,
     predictions,
     start,
     submit_volumes,
@@ -26,7 +28,7 @@ from pages import (
 )
 
 from etchmark.data.loading import load_benchmark
-from etchmark.registry.store import read_record
+from etchmark.registry.store import LOCAL, Store, read_record
 from etchmark.registry.tables import Entry
 from etchmark.specs.results import Cost
 
@@ -77,6 +79,53 @@ def test_a_model_without_claims_shows_none(board: dict[str, Entry]) -> None:
     app = fine(start(benchmark=BENCHMARK, model=board["good"].record.submission[:12]))
     assert not [element for element in app.markdown if "Claimed" in element.value]
     assert len([element for element in app.dataframe if "what" in element.value.columns]) == 1
+
+
+def test_role_doubts_and_interval_method_are_shown(board: dict[str, Entry]) -> None:
+    record = board["good"].record.model_copy(
+        update={
+            "submission": "e" * 64,
+            "name": "toy_mean",
+            "flags": ["constant: split 'test': every prediction is *3*", "worse_than_trivial: so"],
+        }
+    )
+    Store().add(Entry(record, board["good"].samples, LOCAL))
+    app = fine(start(benchmark=BENCHMARK, model="e" * 12))
+    said = values(app.markdown)
+    assert ":gray-badge[role: reference]" in said
+    flags = said[said.index("**Doubts of the hub**") + 1]
+    assert [line[:2] for line in flags.splitlines()] == ["- ", "- "]
+    assert literal("every prediction is *3*") in flags
+    assert "Intervals: percentile bootstrap, 2,000 resamples of the sources." in captions(app)
+
+
+def test_what_an_older_record_does_not_say_is_unknown_and_hides_nothing(
+    board: dict[str, Entry],
+) -> None:
+    older = {"schema_": 1, "role": None, "flags": None, "interval_method": None}
+    record = board["good"].record.model_copy(
+        update={"submission": "e" * 64, "name": "older", **older}
+    )
+    Store().add(Entry(record, board["good"].samples, LOCAL))
+    app = fine(start(benchmark=BENCHMARK, model="e" * 12))
+    roles = dict(zip(table(app)["model"], table(app)["role"], strict=True))
+    assert (roles["older"], roles["good"]) == ("unknown", "entry")
+    said = values(app.markdown)
+    assert ":gray-badge[role: unknown]" in said
+    assert any(text.startswith("**Doubts of the hub:** unknown") for text in said)
+    assert "Intervals: method unknown." in captions(app)
+
+
+def test_a_control_is_listed_apart(board: dict[str, Entry], toy_content: Path) -> None:
+    path = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    path.write_text(path.read_text().replace("role: reference", "role: control"))
+    record = board["good"].record.model_copy(update={"submission": "e" * 64, "name": "toy_mean"})
+    Store().add(Entry(record, board["good"].samples, LOCAL))
+    shown = table(fine(start(benchmark=BENCHMARK)))
+    assert shown["model"].tolist()[-1] == "toy_mean"
+    assert shown["rank"].isna().tolist()[-1]
+    assert shown["note"].tolist()[-1] == "listed apart: control"
+    fine(page("overview"))
 
 
 def test_failed_model_shows_its_reason_as_text(board: dict[str, Entry]) -> None:

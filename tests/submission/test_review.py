@@ -50,7 +50,7 @@ def test_a_good_export_is_accepted(exported, toy_content, command):
     path = toy_content / "leaderboard/results/toy-line@1/mine--features--holdout.json"
     assert said == [
         "ok: mine on toy-line@1, holdout",
-        "track features, status scored",
+        "track features, role entry, status scored",
         f"date: that of acceptance (the record says {record.created:%Y-%m-%d %H:%M} UTC)",
         "kept as claims, not measured here: environment",
         f"results add: writes {path}",
@@ -72,7 +72,7 @@ def test_a_baselines_export_is_scored_and_what_it_measured_elsewhere_is_claimed(
     assert "toy_mean' is a baseline" in command("results", "check", folder).refusal()
     said = command("results", "check", folder, "--baseline").fine().splitlines()
     assert said[0] == "ok: toy_mean on toy-line@1, folds"
-    assert said[1] == "track features, status scored (the record says run)"
+    assert said[1] == "track features, role reference, status scored (the record says run)"
     assert said[3].startswith("kept as claims, not measured here: cost (fit_seconds, ")
     stated = read_record(folder / "record.json")
     command("results", "add", folder, "--baseline").fine()

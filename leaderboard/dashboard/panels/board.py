@@ -15,7 +15,7 @@ from dashboard.state import Link
 from dashboard.text import shortened
 from dashboard.wording import metric_title
 from etchmark.api import Hub, MetricInfo, predicted_piece
-from etchmark.specs import BenchmarkSpec
+from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
 
 TALL = 24
@@ -70,6 +70,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "rank": frame["rank"],
             metric: frame["score"],
             "model": [shortened(name, 100) for name in frame["model"]],
+            "role": frame["role"].fillna("unknown"),
             BAR: interval_bars(frame),
             "range": spans.where(ranked, None),
             "track": frame["track"],
@@ -97,18 +98,22 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
     optional += ["high", BAR]
     empty = [name for name in optional if not any(table[name].notna().tolist())]
     # A column that holds the same word in every row says nothing.
-    return table.drop(columns=[*empty, *(["track"] if len(set(table["track"])) == 1 else [])])
+    same = [name for name in ("track", "role") if len(set(table[name])) == 1]
+    return table.drop(columns=[*empty, *same])
 
 
 def _notes(frame: pd.DataFrame) -> list[str | None]:
     """Why a row has no rank."""
-    columns = (frame[name].tolist() for name in ("outcome", "reason", "superseded"))
-    return [
-        "failed: " + shortened(str(reason), 200)
-        if outcome != "ok"
-        else ("superseded" if superseded else None)
-        for outcome, reason, superseded in zip(*columns, strict=True)
-    ]
+    columns = (frame[name].tolist() for name in ("outcome", "reason", "superseded", "role"))
+    notes: list[str | None] = []
+    for outcome, reason, superseded, role in zip(*columns, strict=True):
+        if outcome != "ok":
+            notes.append("failed: " + shortened(str(reason), 200))
+        elif superseded:
+            notes.append("superseded")
+        else:
+            notes.append(f"listed apart: {role}" if role in UNRANKED_ROLES else None)
+    return notes
 
 
 def _fold_texts(frame: pd.DataFrame) -> list[str | None]:
@@ -129,6 +134,7 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]
         "rank": config.NumberColumn(width=50, pinned=True),
         "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
         "model": config.TextColumn(width=310),
+        "role": config.TextColumn(help="only entries and references are ranked"),
         "track": config.TextColumn(width=130),
         metric.id: config.NumberColumn(metric_title(metric), format=real, width=90),
         "low": config.NumberColumn("95 % low", format=real),

@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard.panels import curves, errors
 from dashboard.text import literal, plain_lines, shortened, web_address
 from dashboard.wording import DISCLOSURE
-from etchmark.api import Entry, Hub, predicted_piece
+from etchmark.api import Entry, Hub, method_in_words, predicted_piece
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
 from etchmark.text import escape_json, number
@@ -22,7 +22,10 @@ LONG = 600
 
 def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
     record = entry.record
-    st.subheader(literal(shortened(record.name, 80)), anchor=False)
+    role = "unknown" if record.role is None else spec.role_of(record.name)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(literal(shortened(record.name, 80)), anchor=False)
+        st.badge(f"role: {role}", color="gray")
     left, right = st.columns([1, 1], gap="large")
     with left:
         _show_card(record.card)
@@ -32,10 +35,12 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
             st.error("This run failed and is not ranked. The reason:")
             st.text(shortened(record.reason or "none given", 2000))
         _show_facts(spec, record, entry.origin)
+        _show_flags(record)
         _show_claims(spec, record.claims)
     if record.scores:
         st.markdown("**Scores**")
         st.dataframe(scores_table(hub, spec, record), hide_index=True, key="model-scores")
+        st.caption(literal(f"Intervals: {_intervals(spec, record.interval_method)}."))
     if record.outcome == "ok":
         errors.show(hub, spec, entry)
         curves.show_one(hub, spec, record)
@@ -94,6 +99,22 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
     }
     _show_fact_table(facts, "model-facts")
     _show_packages(record.environment, "Package versions")
+
+
+def _show_flags(record: ResultRecord) -> None:
+    """Doubts that the hub found when it scored the predictions."""
+    if record.outcome == "ok" and record.flags is None:
+        st.markdown("**Doubts of the hub:** unknown; the record is older than this check.")
+    elif record.flags:
+        st.markdown("**Doubts of the hub**")
+        st.markdown("\n".join(f"- {literal(shortened(flag, 500))}" for flag in record.flags))
+    elif record.outcome == "ok":
+        st.markdown("**Doubts of the hub:** none.")
+
+
+def _intervals(spec: BenchmarkSpec, method: str | None) -> str:
+    """How the intervals were computed, in words."""
+    return "method unknown" if method is None else method_in_words(method, spec.unit_names)
 
 
 def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:

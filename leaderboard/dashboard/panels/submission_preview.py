@@ -93,7 +93,11 @@ def show_standing(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
     if rows.empty:
         st.info("A newer submission of the same name is on the board; this one is superseded.")
         return
+    frame = frame.dropna(subset=["rank"])
     row = rows.iloc[0]
+    if pd.isna(row["rank"]):
+        st.info(f"Listed apart and not ranked: its role here is {row['role']}.")
+        return
     st.markdown(
         f"Rank **{row['rank']}** of {len(frame)}, 95 % range {row['rank_low']}–{row['rank_high']}"
         f" ({literal(record.protocol)}, all tracks)."

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from etchmark.scoring.doubts import Doubt
     from etchmark.scoring.samples import SampleScores
     from etchmark.scoring.score import Scored
-    from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+    from etchmark.scoring.uncertainty import LEVEL, RESAMPLES, method_in_words
     from etchmark.submission.campaign import Campaign
     from etchmark.submission.statements import card_from_mapping, read_card
     from etchmark.submission.submit import Committed, Prepared
@@ -95,7 +95,7 @@ _WHERE = {
     "Doubt": "scoring.doubts",
     "SampleScores": "scoring.samples",
     "Scored": "scoring.score",
-    **dict.fromkeys(("LEVEL", "RESAMPLES"), "scoring.uncertainty"),
+    **dict.fromkeys(("LEVEL", "RESAMPLES", "method_in_words"), "scoring.uncertainty"),
     **dict.fromkeys(("card_from_mapping", "read_card"), "submission.statements"),
     **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
 }
@@ -149,6 +149,7 @@ __all__ = [
     "kept_pictures",
     "level_with_first",
     "load_benchmark",
+    "method_in_words",
     "named",
     "numbers",
     "open_hub",

@@ -22,6 +22,7 @@ from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.specs import BenchmarkSpec
+from etchmark.specs.base import UNRANKED_ROLES
 from etchmark.targets import Metric, kind_of
 from etchmark.targets import metric as metric_by_id
 
@@ -30,7 +31,8 @@ COLUMNS = (
     "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
     "split", "subset", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
     "predict_seconds", "seconds_each", "feature_seconds", "flops", "peak_memory_bytes", "hardware",
-    "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed",
+    "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed", "role",
+    "flags", "interval_method", "cpu_seconds", "total_parameters", "reference_seconds", "artefact",
 )  # fmt: skip
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
 
@@ -155,6 +157,11 @@ def _row(spec: BenchmarkSpec, one: Brief, split: str, metric: str, subset: str) 
         "benchmark": spec.key,
         # Beside the columns of cost, never in them: nobody measured it here.
         "claimed": one.content["claimed"],
+        # A record only says that its role was recorded; which one it is, the benchmark says.
+        "role": None if one.content["role"] is None else spec.role_of(one.name),
+        "flags": one.content["flags"],
+        "interval_method": one.content["interval_method"],
+        "artefact": (one.content["artefact"] or {}).get("sha256"),
     }
 
 
@@ -209,13 +216,14 @@ class Board:
         for row in rows:
             row["superseded"] = row["submission"] in old
         self._frame = _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-        self._ranked = np.array(
-            [
-                row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
-                for row in rows
-            ],
-            dtype=bool,
-        )
+        scored = [
+            row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
+            for row in rows
+        ]
+        # Records from before roles were recorded keep their ranks.
+        unranked = [row["role"] in UNRANKED_ROLES for row in rows]
+        self._apart = np.logical_and(scored, unranked)
+        self._ranked = np.logical_and(scored, np.logical_not(unranked))
 
     @cached_property
     def _ranges(self) -> uncertainty.RankRanges:
@@ -304,7 +312,7 @@ class Board:
     def standings(
         self, *, track: str | None = None, where: Where | None = None, everything: bool = False
     ) -> pd.DataFrame:
-        """The board, best first; see ``standings``."""
+        """The board: ranked rows, best first, then those listed apart; see ``standings``."""
         if track is not None:
             pick_track(self.spec, track)
         if self.subset:
@@ -313,10 +321,10 @@ class Board:
         if where is not None:
             kept = kept & where.keep(self._frame)
         ranked = np.flatnonzero(kept & self._ranked)
-        shown = np.flatnonzero(kept) if everything else ranked
+        shown = np.flatnonzero(kept if everything else kept & (self._ranked | self._apart))
         frame = self._frame.iloc[shown].copy()
+        sign = metric_by_id(self.metric).sign()
         if len(ranked):
-            sign = metric_by_id(self.metric).sign()
             scores = sign * self._frame["score"].iloc[ranked].to_numpy(dtype=float)
             found = self._ranges.among(scores, ranked)
             at = np.searchsorted(shown, ranked)
@@ -325,7 +333,11 @@ class Board:
                 column[at] = values
                 frame[name] = pd.array(column, dtype="Int64")
         order = frame["rank"].to_numpy(dtype=float, na_value=np.inf)
-        by = np.lexsort((frame["model"].to_numpy(dtype=str), order))
+        # Rows that are listed apart come next, best first, then those without a score.
+        apart = np.where(
+            self._apart[shown], sign * frame["score"].to_numpy(dtype=float, na_value=np.inf), np.inf
+        )
+        by = np.lexsort((frame["model"].to_numpy(dtype=str), apart, order))
         return frame.iloc[by].reset_index(drop=True)
 
     def _check_membership(self, track: str | None) -> None:
@@ -355,7 +367,8 @@ def standings(
 ) -> pd.DataFrame:
     """The board of one protocol, best first.
 
-    Ranks are computed among the rows that are shown, so filters change them.
+    Ranks are computed among the rows that are shown, so filters change them. Oracles, controls and
+    exploratory rows are listed after all others and have no rank.
 
     Args:
         spec: the benchmark.
@@ -399,28 +412,13 @@ def level_with_first(ranked: pd.DataFrame) -> int:
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     whole = (
-        "rank",
-        "rank_low",
-        "rank_high",
-        "n",
-        "units",
-        "seeds",
-        "parameters",
+        "rank", "rank_low", "rank_high", "n", "units", "seeds", "parameters", "total_parameters",
         "peak_memory_bytes",
-    )
+    )  # fmt: skip
     real = (
-        "score",
-        "ci_low",
-        "ci_high",
-        "seed_sd",
-        "fold_mean",
-        "fold_sd",
-        "fit_seconds",
-        "predict_seconds",
-        "seconds_each",
-        "feature_seconds",
-        "flops",
-    )
+        "score", *SCORE_COLUMNS, "fit_seconds", "predict_seconds", "seconds_each",
+        "feature_seconds", "cpu_seconds", "flops",
+    )  # fmt: skip
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
     return frame.astype(kinds)
 

@@ -13,7 +13,8 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from etchmark.registry.tables import Brief, moment_of, origin_of
-from etchmark.specs import Count, Identifier, ModelName, Status, TrainingData
+from etchmark.specs import Count, Identifier, ModelName, Role, Sha256, Status, TrainingData
+from etchmark.specs.base import LongLine
 
 
 class _Numbers(TypedDict):
@@ -39,17 +40,21 @@ class _Card(TypedDict):
 
 
 _Amount = Annotated[float, Field(ge=0)]
+_Pair = Annotated[list[_Amount], Field(min_length=2, max_length=2)]
 
 
 class _Cost(TypedDict):
-    parameters: Count | None
     fit_seconds: _Amount | None
     predict_seconds: _Amount | None
-    seconds_each: _Amount | None
-    feature_seconds: _Amount | None
-    flops: _Amount | None
     peak_memory_bytes: Count | None
+    parameters: Count | None
     hardware: str | None
+    feature_seconds: _Amount | None
+    seconds_each: _Amount | None
+    flops: _Amount | None
+    cpu_seconds: _Amount | None
+    total_parameters: Count | None
+    reference_seconds: _Pair | None
 
 
 class _Claimed(TypedDict, total=False):
@@ -64,7 +69,12 @@ class _Claimed(TypedDict, total=False):
     hardware: str
     cpu_seconds: _Amount
     total_parameters: Count
-    reference_seconds: tuple[_Amount, _Amount]
+    reference_seconds: _Pair
+
+
+class _Artefact(TypedDict):
+    sha256: Sha256
+    bytes: Count
 
 
 class _Content(TypedDict):
@@ -76,6 +86,10 @@ class _Content(TypedDict):
     cost: _Cost
     claimed: _Claimed | None
     reason: str | None
+    role: Role | None
+    flags: list[LongLine] | None
+    interval_method: Identifier | None
+    artefact: _Artefact | None
     scores: dict[str, dict[str, _Score]]
 
 

@@ -1,7 +1,7 @@
 """What a board needs of a submission, small enough to read a thousand of them at once.
 
-A record holds folds, curves and environments and its per-sample table every prediction; a board
-shows a score and resamples sums over units. Both are taken out once, when a submission is stored.
+A record holds folds, curves and environments, and its per-sample table every prediction. A board
+needs only scores and sums over units: both are extracted once, when a submission is stored.
 """
 
 from __future__ import annotations
@@ -16,59 +16,63 @@ import pyarrow.parquet as pq
 
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.uncertainty import UnitSums
-from etchmark.specs import ResultRecord
+from etchmark.specs import Cost, ResultRecord
 
-VERSION = 3
+VERSION = 4
 """Raised when digests would come out otherwise; stored ones of another version are recomputed."""
 CARD = ("title", "training_data", "tags")
-COST = (
-    "parameters", "fit_seconds", "predict_seconds", "seconds_each", "feature_seconds", "flops",
-    "peak_memory_bytes", "hardware",
-)  # fmt: skip
 
 
 def brief(record: ResultRecord) -> dict[str, Any]:
-    """The part of a record that stands on boards, as plain objects for JSON."""
-    dumped = record.model_dump(mode="json", include={"card", "cost", "scores"})
+    """The part of a record that boards show, as plain objects for JSON."""
+    dumped = record.model_dump(mode="json", include={"card", "cost", "scores", "artefact"})
     scores: dict[str, Any] = {}
     for split in dumped["scores"]:
-        scores[split["split"]] = {"": _score(split)} | {
-            one["subset"]: _score(one) | {"seeds": split["seeds"]} for one in split["subsets"]
+        scores[split["split"]] = {"": _counted(split)} | {
+            subset["subset"]: _counted(subset) | {"seeds": split["seeds"]}
+            for subset in split["subsets"]
         }
     return {
         "card": {name: dumped["card"][name] for name in CARD},
-        "cost": {name: dumped["cost"][name] for name in COST},
+        # Every key, also those that the JSON of an older record lacks.
+        "cost": {name: dumped["cost"].get(name) for name in Cost.model_fields},
         "claimed": _claimed(record),
         "reason": record.reason,
+        "role": record.role,
+        "flags": record.flags,
+        "interval_method": record.interval_method,
+        "artefact": dumped.get("artefact"),
         "scores": scores,
     }
 
 
 def _claimed(record: ResultRecord) -> dict[str, Any] | None:
     """What the submitter says it cost, which nobody measured here; None if nothing is said."""
-    cost = None if record.claims is None else record.claims.cost.model_dump(exclude_none=True)
-    return cost or None
+    if record.claims is None:
+        return None
+    return record.claims.cost.model_dump(mode="json", exclude_none=True) or None
 
 
-def _score(one: dict[str, Any]) -> dict[str, Any]:
-    return {name: one[name] for name in ("n", "units", "seeds", "metrics") if name in one}
+def _counted(part: dict[str, Any]) -> dict[str, Any]:
+    """Counts and metrics of a split or subset."""
+    return {name: part[name] for name in ("n", "units", "seeds", "metrics") if name in part}
 
 
 def unit_sums(samples: bytes) -> Iterator[UnitSums]:
     """Sums of every split and every subset that a per-sample table knows."""
-    for whole in from_table(pq.read_table(io.BytesIO(samples))):
-        yield _sums(whole, "")
-        for name in whole.subsets:
-            some = whole.subset(name)
-            if some is not None:
-                yield _sums(some, name)
+    for split in from_table(pq.read_table(io.BytesIO(samples))):
+        yield _sums(split, "")
+        for name in split.subsets:
+            subset = split.subset(name)
+            if subset is not None:
+                yield _sums(subset, name)
 
 
-def _sums(one: SampleScores, subset: str) -> UnitSums:
-    sums = {name: values for name, values in one.sums().items() if not np.isnan(values).all()}
-    labels = "\0".join(str(label) for label in np.unique(one.units))
+def _sums(scores: SampleScores, subset: str) -> UnitSums:
+    sums = {name: values for name, values in scores.sums().items() if not np.isnan(values).all()}
+    labels = "\0".join(str(label) for label in np.unique(scores.units))
     return UnitSums(
-        split=one.split,
+        split=scores.split,
         subset=subset,
         units=hashlib.sha256(labels.encode()).hexdigest(),
         terms=tuple(sums),

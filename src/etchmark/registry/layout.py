@@ -15,12 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from etchmark import files
+from etchmark.errors import UserError
 from etchmark.registry.records import read_record
 from etchmark.specs import ResultRecord
 
 INDEX = "SHA256SUMS"
 MAX_SLUG = 80
 _PLAIN = re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+)*(?:/[a-z0-9_]+(?:-[a-z0-9_]+)*)*")
+# A name that begins with a full stop is of a table that waits for its record, see ``replacing``.
+_LINE = re.compile(r"([0-9a-f]{64})  (\.?[a-z0-9_][a-z0-9._-]*\.parquet)")
 _MARKED = re.compile(r"-[0-9a-f]{8}$")
 
 
@@ -80,9 +83,35 @@ def records_in(folder: Path) -> list[Path]:
 # --- the index of a folder ----------------------------------------------------------------------
 
 
+def read_index(folder: Path) -> dict[str, str] | None:
+    """SHA-256 by file name, from a folder's index; None if it has none, as older content.
+
+    Raises:
+        UserError: it cannot be read, or a line is not of the form "digest, two spaces, name".
+    """
+    path = folder / INDEX
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); restore it") from None
+    index: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _LINE.fullmatch(line)
+        if match is None or match[2] in index:
+            raise UserError(
+                f"{path}, line {number}: is not one digest, two spaces and one table's name; make"
+                " the file again with `sha256sum *.parquet` in its folder"
+            )
+        index[match[2]] = match[1]
+    return index
+
+
 def digests(folder: Path) -> dict[str, str]:
     """The index that a folder without one would have."""
-    return {path.name: files.sha256_of(path) for path in sorted(folder.glob("*.parquet"))}
+    tables = (path for path in sorted(folder.glob("*.parquet")) if path.name[0] != ".")
+    return {path.name: files.sha256_of(path) for path in tables}
 
 
 def write_index(folder: Path, index: dict[str, str]) -> None:

@@ -9,7 +9,6 @@ it as well, and ``sha256sum *.parquet`` writes it. Content from before there was
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from etchmark import files, settings
+from etchmark import settings
 from etchmark.catalog import KINDS, Catalog, catalog, content_roots, results_of
 from etchmark.errors import UserError
 from etchmark.registry import layout
@@ -27,16 +26,18 @@ from etchmark.registry.layout import (
     digests,
     misplaced,
     path_of,
+    read_index,
     record_files,
     records_in,
     write_index,
 )
 from etchmark.registry.records import MAX_RECORD_BYTES, read_record
+from etchmark.registry.replacing import finish, remove_record, table_of, write_together
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
 from etchmark.specs import BenchmarkSpec, ResultRecord
+from etchmark.specs.results import SINCE_2
 
-_LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9_][a-z0-9._-]*\.parquet)")
 __all__ = [
     "HUB_RAN",
     "INDEX",
@@ -62,31 +63,6 @@ HUB_RAN = ("run", "verified")
 
 
 # --- reading -----------------------------------------------------------------------------------
-
-
-def read_index(folder: Path) -> dict[str, str] | None:
-    """SHA-256 by file name, from a folder's index; None if it has none, as older content.
-
-    Raises:
-        UserError: it cannot be read, or a line is not of the form "digest, two spaces, name".
-    """
-    path = folder / INDEX
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); restore it") from None
-    index: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        match = _LINE.fullmatch(line)
-        if match is None or match[2] in index:
-            raise UserError(
-                f"{path}, line {number}: is not one digest, two spaces and one table's name; make"
-                " the file again with `sha256sum *.parquet` in its folder"
-            )
-        index[match[2]] = match[1]
-    return index
 
 
 def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | UserError]:
@@ -186,10 +162,10 @@ def read_reviewed(
         raise UserError(f"{path}: {fault}")
     if record.outcome != "ok":
         return record, None
-    table = path.with_suffix(".parquet")
+    table, digest = table_of(path, index)
     content = _content(table)
-    if index is not None and index.get(table.name) != hashlib.sha256(content).hexdigest():
-        known = "not the one" if table.name in index else "missing"
+    if index is not None and digest != hashlib.sha256(content).hexdigest():
+        known = "missing" if digest is None else "not the one"
         raise UserError(
             f"{table}: its SHA-256 is {known} in {INDEX} beside it; restore the file, or have the"
             " submission reviewed again"
@@ -275,7 +251,7 @@ class Plan:
     path: Path
     """Where the record goes."""
     present: bool
-    """The very same record, whatever its date, is there already."""
+    """The very same record is there already, whatever its date and what older schemas lack."""
     older: list[Path]
     """Records of the same model on the same track and protocol, which it replaces."""
     obstacle: str | None
@@ -291,8 +267,7 @@ def plan(results: Path, record: ResultRecord) -> Plan:
     present = [
         other
         for other, old in older
-        if old.submission == record.submission
-        and old.model_copy(update={"created": record.created}) == record
+        if old.submission == record.submission and _same_content(old, record)
     ]
     return Plan(
         path=present[0] if present else path,
@@ -317,6 +292,13 @@ def _obstacle(
     return None
 
 
+def _same_content(old: ResultRecord, new: ResultRecord) -> bool:
+    """Whether a record says nothing that the stored one, of a date and schema of its own, lacks."""
+    unknown = [key for key in SINCE_2 if getattr(old, key) is None]
+    ignored = {"created": new.created, "schema_": new.schema_}
+    return old.model_copy(update=ignored | {key: getattr(new, key) for key in unknown}) == new
+
+
 def _same_place(old: ResultRecord, new: ResultRecord) -> bool:
     return (old.name, old.track, old.protocol, old.benchmark_version) == (
         new.name,
@@ -337,11 +319,14 @@ def alone(results: Path) -> AbstractContextManager[Any]:
 def write(results: Path, record: ResultRecord, samples: bytes | None, *, replacing: bool) -> Path:
     """Write a record, its per-sample table and the digest; the path of the record.
 
+    A process that is killed meanwhile leaves the old or the new record readable.
+
     Raises:
         UserError: a record of the same model is there and is not to be replaced.
     """
     # Runs of several models may end at the same time, and the digests share a file.
     with alone(results):
+        finish(layout.folder_of(results, record))
         planned = plan(results, record)
         if planned.present:
             return planned.path
@@ -353,34 +338,17 @@ def write(results: Path, record: ResultRecord, samples: bytes | None, *, replaci
                 " protocol; choose another name, or --replace if it is the same model"
             )
         path = planned.path
-        table = path.with_suffix(".parquet")
-        index = _index_of(path.parent)
-        if samples is not None:
-            files.write_bytes(table, samples)
-            index[table.name] = hashlib.sha256(samples).hexdigest()
-            write_index(path.parent, index)
-        files.write_text(path, record.model_dump_json(by_alias=True, indent=2) + "\n")
+        text = record.model_dump_json(by_alias=True, indent=2) + "\n"
+        write_together(path, text, samples)
         for other in planned.older:
             if other != path:
-                _remove(other)
+                remove_record(other)
     return path
 
 
 def migrate(results: Path) -> list[tuple[Path, Path]]:
     """See ``layout.migrate``; nobody else writes meanwhile."""
     with alone(results):
+        for folder in folders(results):
+            finish(folder)
         return layout.migrate(results)
-
-
-def _index_of(folder: Path) -> dict[str, str]:
-    index = read_index(folder)
-    return digests(folder) if index is None else index
-
-
-def _remove(path: Path) -> None:
-    """Remove a record, then its table, then the digest of that."""
-    table, index = path.with_suffix(".parquet"), _index_of(path.parent)
-    path.unlink()
-    table.unlink(missing_ok=True)
-    if index.pop(table.name, None) is not None:
-        write_index(path.parent, index)

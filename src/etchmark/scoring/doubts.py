@@ -7,15 +7,19 @@ All of them are found from what is scored anyway, so that no model is run and no
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Literal
 
 import numpy as np
 
 from etchmark.specs import BenchmarkSpec, SplitScore
+from etchmark.specs.results import MAX_FLAGS
 from etchmark.targets import metric
 from etchmark.targets.base import Trivial
 from etchmark.targets.evidence import Evidence
+from etchmark.text import one_line
 
 Kind = Literal["worse_than_trivial", "constant", "orders_of_magnitude", "equal_to_labels"]
 
@@ -30,6 +34,8 @@ MISTAKEN_UNITS = {
     "%": {0.01: "shares"},
 }
 """What one of a unit is in others that are in use for the same quantity; 1 HV is 1 kgf/mm²."""
+MAX_FLAG = 500
+"""Characters of a flag in a record."""
 UNIT_TOLERANCE = 1.1
 """Times by which a ratio may differ from that of two units to be explained by them."""
 
@@ -42,6 +48,16 @@ class Doubt:
     split: str
     message: str
     """One sentence that names the split."""
+
+    @property
+    def flag(self) -> str:
+        """The doubt as a record keeps it: one line that begins with its kind."""
+        return shorten(one_line(f"{self.kind}: {self.message}"), MAX_FLAG, placeholder="…")
+
+
+def flags_of(doubts: Iterable[Doubt]) -> list[str]:
+    """Doubts as a record keeps them; empty if there are none."""
+    return [doubt.flag for doubt in doubts][:MAX_FLAGS]
 
 
 def doubts_of(

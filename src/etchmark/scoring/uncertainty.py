@@ -9,6 +9,7 @@ between models are paired.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,8 @@ import numpy as np
 from etchmark.targets import Metric
 
 RESAMPLES = 2000
+METHOD = f"percentile-bootstrap-{RESAMPLES}"
+"""How the intervals of a record are computed: see ``interval`` and ``bootstrap``."""
 SEED = 0
 LEVEL = 0.95
 # Rounded, or 2.5 % of 2,000 resamples is a hair more than 50 and picks the 51st.
@@ -211,6 +214,19 @@ def interval(scores: np.ndarray) -> tuple[float, float] | None:
         return None
     low, high = np.quantile(scores, [TAIL, 1.0 - TAIL])
     return float(low), float(high)
+
+
+def method_in_words(method: str, units: str) -> str:
+    """What a record says of its intervals, for a reader.
+
+    Args:
+        method: ``interval_method`` of the record.
+        units: what is resampled, in the plural, such as ``papers``.
+    """
+    known = re.fullmatch(r"percentile-bootstrap-(\d+)", method)
+    if known is None:
+        return method
+    return f"percentile bootstrap, {int(known[1]):,} resamples of the {units}"
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:

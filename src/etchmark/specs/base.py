@@ -22,6 +22,8 @@ BaselineName = Annotated[
 """``<baseline>`` or ``<baseline>/<variant>``."""
 Role = Literal["entry", "reference", "oracle", "control", "exploratory"]
 """What a baseline or submission is on a board; see ``BaselineUse``."""
+UNRANKED_ROLES = frozenset({"oracle", "control", "exploratory"})
+"""Roles that are listed apart, without a rank."""
 SplitName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:_[a-z0-9]+)*$", max_length=64)]
 """Hugging Face ``datasets`` takes no hyphen in the name of a split."""
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
@@ -47,6 +49,7 @@ def _single_line(value: str) -> str:
 
 
 Line = Annotated[str, Field(max_length=200), AfterValidator(_single_line)]
+LongLine = Annotated[str, Field(max_length=500), AfterValidator(_single_line)]
 
 
 ModelName = Annotated[Line, Field(max_length=100)]

@@ -286,6 +286,15 @@ class BenchmarkSpec(Record):
         use = self.baselines.get(baseline)
         return None if use is None or variant in use.without else use
 
+    def role_of(self, model: str) -> Role:
+        """What a model is on the board: as declared beside its baseline, else an entry.
+
+        The role is that of the name, whatever the track: an oracle stays one on every track, and a
+        variant that the benchmark leaves out has the role of its baseline.
+        """
+        use = self.baselines.get(model) or self.baselines.get(model.partition("/")[0])
+        return "entry" if use is None else use.role
+
     @model_validator(mode="after")
     def _baselines(self) -> BenchmarkSpec:
         for name, use in self.baselines.items():

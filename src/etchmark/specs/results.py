@@ -17,6 +17,7 @@ from etchmark.specs.base import (
     Count,
     Identifier,
     Line,
+    LongLine,
     ModelName,
     Record,
     Role,
@@ -196,6 +197,7 @@ SINCE_2 = ("role", "flags", "interval_method", "artefact")
 """Keys that a record of schema 1 does not know."""
 ABSENT_IF_UNKNOWN = ("claims", *SINCE_2)
 """Keys that are left out of the JSON of a record that has no value for them."""
+MAX_FLAGS = 100
 
 
 class ResultRecord(Record):
@@ -228,11 +230,14 @@ class ResultRecord(Record):
     claims: Claims | None = None
     """What the submitter states beside the predictions; absent if nothing is claimed."""
     role: Role | None = None
-    """What the benchmark declared it to be when it ran; absent if it declared nothing."""
-    flags: Annotated[list[Line], Field(max_length=100)] | None = None
-    """Doubts that this hub found; empty if it looked and found none, absent if it did not look."""
+    """What the benchmark said that the model is when it was scored; absent if that is unknown. On a
+    board the benchmark's present word counts."""
+    flags: Annotated[list[LongLine], Field(max_length=MAX_FLAGS)] | None = None
+    """Doubts that this hub found, ``<kind>: <sentence>``; empty if it looked and found none, absent
+    if it did not look."""
     interval_method: Identifier | None = None
-    """How the intervals of the scores were computed; absent if that is unknown."""
+    """How the intervals of the scores were computed, such as ``percentile-bootstrap-2000``; absent
+    if there are none or that is unknown."""
     artefact: Artefact | None = None
     """The fitted model, where it was kept."""
     created: datetime

@@ -20,6 +20,7 @@ from etchmark.registry import reviewed
 from etchmark.registry.identity import id_of
 from etchmark.registry.layout import record_files
 from etchmark.registry.records import read_record
+from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import SampleScores, from_table, table_bytes
 from etchmark.scoring.score import score_samples
 from etchmark.scoring.stored import read_table
@@ -109,6 +110,8 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
         update={
             "schema_": 2,
             "benchmark_version": new.version,
+            "role": new.role_of(record.name),
+            "interval_method": uncertainty.METHOD,
             "scores": [score_samples(new, record.protocol, split) for split in samples],
         }
     )

@@ -24,10 +24,12 @@ from etchmark.errors import UserError
 from etchmark.names import shapes
 from etchmark.registry import reviewed
 from etchmark.registry.identity import submission_id
+from etchmark.scoring import uncertainty
+from etchmark.scoring.doubts import flags_of
 from etchmark.scoring.samples import PICTURE, to_table
 from etchmark.scoring.score import Scored
 from etchmark.scoring.stored import MAX_FILE_BYTES, read_table
-from etchmark.specs import Claims, Cost, ResultRecord
+from etchmark.specs import BenchmarkSpec, Claims, Cost, ResultRecord
 from etchmark.submission.export import EXPORTED, PREDICTIONS, RECORD, TABLE
 from etchmark.submission.scoring import score_file, table_of
 from etchmark.submission.statements import check_baselines, check_name, check_stored
@@ -58,9 +60,10 @@ class Checked:
         lines = [
             f"ok: {record.name} on {record.benchmark}@{record.benchmark_version},"
             f" {record.protocol}",
-            f"track {record.track}, status {record.status}{status}",
+            f"track {record.track}, role {record.role}, status {record.status}{status}",
             f"date: that of acceptance (the record says {stated.created:%Y-%m-%d %H:%M} UTC)",
         ]
+        lines += [f"flag: {flag}" for flag in record.flags or ()]
         claims = claimed(record.claims)
         if claims:
             lines.append(f"kept as claims, not measured here: {', '.join(claims)}")
@@ -178,11 +181,13 @@ def check(
         benchmark, path, track=record.track, protocol=record.protocol, need_track=True
     )
     _check_scores(folder, record, scored)
+    _check_role(folder, record, benchmark.spec)
     _check_table(folder / TABLE, to_table(scored.samples))
     # Predictions could be another file by now, if they were replaced while they were scored.
     if files.sha256_of(path) != record.fingerprints.predictions[0]:
         raise UserError(f"{path}: changed while it was checked; check it again")
-    return Checked(_accepted(record, scored), table_of(scored), record, results)
+    accepted = _accepted(record, scored, benchmark.spec)
+    return Checked(accepted, table_of(scored), record, results)
 
 
 def _check_identity(benchmark: Benchmark, folder: Path, record: ResultRecord, path: Path) -> None:
@@ -237,7 +242,22 @@ def _check_scores(folder: Path, record: ResultRecord, scored: Scored) -> None:
             )
 
 
-def _accepted(record: ResultRecord, scored: Scored) -> ResultRecord:
+def _check_role(folder: Path, record: ResultRecord, spec: BenchmarkSpec) -> None:
+    """What a record says of its role and its intervals holds here, or it says nothing."""
+    role, method = spec.role_of(record.name), uncertainty.METHOD
+    if record.role not in (None, role):
+        raise UserError(
+            f"{folder / RECORD}: role is said to be {record.role!r}, but on {spec.key}"
+            f" {record.name!a} is {role!r}; export it again"
+        )
+    if record.interval_method not in (None, method):
+        raise UserError(
+            f"{folder / RECORD}: interval_method is said to be {record.interval_method!r}, but the"
+            f" intervals are those of {method!r}; export it again"
+        )
+
+
+def _accepted(record: ResultRecord, scored: Scored, spec: BenchmarkSpec) -> ResultRecord:
     """The record as it goes to the board: what was computed here, and the rest as claims."""
     earlier = record.claims or Claims()
     claims = Claims(
@@ -249,6 +269,11 @@ def _accepted(record: ResultRecord, scored: Scored) -> ResultRecord:
     )
     return record.model_copy(
         update={
+            # An older version's export lacks what is found here.
+            "schema_": 2,
+            "role": spec.role_of(record.name),
+            "flags": flags_of(scored.doubts),
+            "interval_method": uncertainty.METHOD,
             "status": "scored",
             "scores": scored.scores,
             "params": {},

@@ -16,7 +16,8 @@ from etchmark.errors import UserError
 from etchmark.registry.identity import submission_id
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
-from etchmark.scoring.doubts import Doubt
+from etchmark.scoring import uncertainty
+from etchmark.scoring.doubts import Doubt, flags_of
 from etchmark.scoring.score import Scored
 from etchmark.specs import Cost, Curve, Fingerprints, ModelCard, ResultRecord
 from etchmark.specs.results import Artefact
@@ -34,7 +35,7 @@ class Prepared:
     """Parquet bytes of the per-sample table; None if the run failed."""
     predictions: list[Path]
     doubts: Sequence[Doubt] = ()
-    """What about the predictions looks like a mistake; shown and not stored."""
+    """What about the predictions looks like a mistake: shown, and kept as flags of the record."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,9 @@ def make_record(
         scores=[] if outcome.scored is None else outcome.scored.scores,
         curves=list(facts.curves),
         cost=facts.cost,
+        role=spec.role_of(name),
+        flags=None if outcome.scored is None else flags_of(outcome.scored.doubts),
+        interval_method=None if outcome.scored is None else uncertainty.METHOD,
         artefact=facts.artefact,
         environment=environment.current(),
         created=_now(),

@@ -45,8 +45,13 @@ def show(
         f" 95 % interval and rank range over {first['units']} {spec.unit_names}"
     )
     head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
-    rows = [[*head, "note"] if everything else head]
-    rows += [_row(row, with_note=everything) for row in frame.to_dict(orient="records")]
+    # Only where there is something to say: records from before roles were recorded have none.
+    with_role = bool(frame["role"].notna().any())
+    with_note = everything or bool(frame["rank"].isna().any())
+    rows = [[*head, *["role"] * with_role, *["note"] * with_note]]
+    for row in frame.to_dict(orient="records"):
+        role = "unknown" if pd.isna(row["role"]) else str(row["role"])
+        rows.append([*_row(row), *[role] * with_role, *[_unranked(row)] * with_note])
     print(table(rows))
     shown = View(first["protocol"], first["split"], first["metric"])
     if view.subset is None:
@@ -58,7 +63,7 @@ def show(
         print("(--all also shows failed, incomplete and superseded submissions)")
 
 
-def _row(row: Mapping[Hashable, Any], *, with_note: bool) -> list[str]:
+def _row(row: Mapping[Hashable, Any]) -> list[str]:
     ranked = not pd.isna(row["rank"])
     return [
         str(row["rank"]) if ranked else "–",
@@ -69,7 +74,6 @@ def _row(row: Mapping[Hashable, Any], *, with_note: bool) -> list[str]:
         f"{number(row['ci_low'])} … {number(row['ci_high'])}",
         row["status"] if row["outcome"] == "ok" else "failed",
         _fit_seconds(row),
-        *([_unranked(row)] if with_note else []),
     ]
 
 
@@ -93,7 +97,9 @@ def _unranked(row: Mapping[Hashable, Any]) -> str:
         return f"failed: {shorten(plain(str(row['reason'])), 60, placeholder='…')}"
     if row["superseded"]:
         return "superseded by a newer submission of the same name"
-    return "no score here" if pd.isna(row["score"]) else ""
+    if pd.isna(row["score"]):
+        return "no score here"
+    return f"listed apart: {row['role']}" if pd.isna(row["rank"]) else ""
 
 
 def _show_references(hub: Hub, spec: BenchmarkSpec, view: View) -> None:

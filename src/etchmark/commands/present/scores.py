@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from etchmark.api import Doubt, Hub, Scored, Submitted, View
+from etchmark.api import Doubt, Hub, Scored, Submitted, View, to_records
 from etchmark.specs import (
     BenchmarkSpec,
     MetricScore,
@@ -101,12 +101,15 @@ def interval(score: MetricScore) -> str:
 def standing(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> str:
     """Where a stored submission stands, to be appended to a line; empty if it is not ranked."""
     frame = hub.standings(spec, View(record.protocol))
-    rows = frame[frame["submission"] == record.submission]
-    if rows.empty:
+    row = next((row for row in to_records(frame) if row["submission"] == record.submission), None)
+    if row is None:
         return ""
-    row = rows.iloc[0]
     earlier = hub.earlier(record)
-    place = f"rank {row['rank']} of {len(frame)} (95 % range {row['rank_low']}–{row['rank_high']})"
+    if row["rank"] is None:
+        place = f"listed apart, not ranked (role {row['role']})"
+    else:
+        ranked = len(frame.dropna(subset=["rank"]))
+        place = f"rank {row['rank']} of {ranked} (95 % range {row['rank_low']}–{row['rank_high']})"
     return f": {place}" + (f", in the place of {earlier[-1].submission[:12]}" if earlier else "")
 
 
