@@ -38,12 +38,21 @@ def refusal(error: OSError, path: Path | None = None) -> NotAllowed | None:
 
 NO_ROOM = {errno.ENOSPC, errno.EROFS, *([errno.EDQUOT] if hasattr(errno, "EDQUOT") else [])}
 """Error numbers for a disk that is full or read-only, or a quota that is used up."""
-_REMEDY = "free space, or set TMPDIR to a folder that can be written and has room"
+_REMEDY = (
+    "free space, or set TMPDIR (temporary files) or ETCHMARK_HOME (the hub folder) to a folder that"
+    " can be written and has room"
+)
 
 
-def no_room(error: OSError, folder: Path) -> str:
-    """The message for an error of ``NO_ROOM`` that writing into a folder raised."""
-    return f"{error.filename or folder.parent}: cannot be written ({error.strerror}); {_REMEDY}"
+def no_room(error: OSError, folder: Path | None = None) -> str:
+    """The message for an error of ``NO_ROOM``.
+
+    Args:
+        error: raised by the system.
+        folder: in which something was written, if the error names no file.
+    """
+    where = error.filename or (folder.parent if folder is not None else "the disk")
+    return f"{where}: cannot be written ({error.strerror or error}); {_REMEDY}"
 
 
 @contextmanager

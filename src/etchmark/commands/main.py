@@ -68,17 +68,6 @@ def _complain_of_output(error: streams.OutputError) -> int:
     return 1
 
 
-def _complain_of_room(error: OSError) -> int:
-    """A disk that is full, wherever it was met."""
-    what = f"{error.filename}: " if error.filename is not None else ""
-    say(
-        "error",
-        f"{what}cannot be written ({error.strerror or error}); free space where the output goes, in"
-        " the hub folder (ETCHMARK_HOME) and in the folder for temporary files (TMPDIR)",
-    )
-    return 2
-
-
 def _run(arguments: list[str] | None) -> int:
     """Run a command; its exit status."""
     try:
@@ -104,7 +93,8 @@ def _run(arguments: list[str] | None) -> int:
         if os.environ.get("ETCHMARK_DEBUG"):
             raise
         if isinstance(error, OSError) and error.errno in files.NO_ROOM:
-            return _complain_of_room(error)
+            say("error", files.no_room(error))
+            return 2
         say("error", f"{type(error).__name__}: {error} (ETCHMARK_DEBUG=1 shows the traceback)")
         return 1
 

@@ -37,16 +37,16 @@ def check_name(name: str) -> str:
 def check_baselines(catalog: Catalog, name: str) -> None:
     """Refuse a name that is a baseline's, or that a reader could take for one."""
     baselines = [*catalog.model_names(), *catalog.baseline_names()]
-    family = name.partition("/")[0]
-    if family != name and family in baselines:
-        raise UserError(
-            f"name {name!a} reads as a variant of {family!r}, a baseline of this hub; give another"
-            " name"
-        )
     other = name if name in baselines else first_alike(name, baselines)
     if other is not None:
         looks = "is" if other == name else f"looks like {other!r}, which is"
         raise UserError(f"name {name!a} {looks} a baseline of this hub; give another name")
+    family = name.partition("/")[0]
+    if family in baselines:
+        raise UserError(
+            f"name {name!a} reads as a variant of {family!r}, a baseline of this hub; give another"
+            " name"
+        )
 
 
 def check_stored(name: str, stored: Iterable[str]) -> None:
