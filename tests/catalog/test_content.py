@@ -10,6 +10,7 @@ import yaml
 
 from etchmark.catalog import Catalog, catalog, pick_protocol, pick_track, use_of
 from etchmark.errors import UserError
+from etchmark.specs import BenchmarkSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +31,18 @@ def test_everything_declared_in_this_checkout_is_valid() -> None:
         assert model.code.is_file()
         assert not model.uses, "benchmarks name their baselines"
         assert content.boards_of(model), "no benchmark runs it"
+
+
+def test_every_benchmark_names_the_kind_of_its_target() -> None:
+    """A card without a kind means what it meant before kinds had names."""
+    root = Path(__file__).resolve().parents[2] / "benchmarks"
+    cards = sorted(root.rglob("*.yaml"))
+    assert cards
+    for path in cards:
+        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+        spec = BenchmarkSpec.model_validate(card)
+        assert card["target"].pop("kind") == spec.target.kind, path.name
+        assert BenchmarkSpec.model_validate(card) == spec, path.name
 
 
 def test_names_that_do_not_exist(toy_content: Path) -> None:
