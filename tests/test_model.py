@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression, RidgeCV
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 import etchmark
@@ -64,6 +64,26 @@ def test_sklearn_model_hands_over_the_groups(inputs):
     assert fitted.predict(inputs).shape == (4,)
     with pytest.raises(ValueError, match="groups"):
         SklearnModel(search, columns=["a"]).fit(train)
+
+
+def test_sklearn_model_predicts_probabilities_in_the_order_asked_for(
+    inputs: dict[str, np.ndarray],
+) -> None:
+    target = np.array(["low", "low", "high", "high"], dtype=object)
+    train = Samples(np.array(list("wxyz")), inputs, target, classes=("low", "middle", "high"))
+    model = SklearnModel(LogisticRegression(C=100), columns=["a"]).fit(train)
+    shares = model.predict(inputs)
+    assert shares.shape == (4, 3)
+    assert shares.argmax(axis=1).tolist() == [0, 0, 2, 2]
+    assert (shares[:, 1] == 0).all(), "no training sample is in the middle"
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    without = SklearnModel(RidgeCV(), columns=["a"])
+    without.classes = train.classes
+    with pytest.raises(ValueError, match="RidgeCV has no predict_proba, but probabilities are"):
+        without.predict(inputs)
+    # As it was saved before there were probabilities.
+    model.restore({"estimator": model.estimator})
+    assert model.predict(inputs).tolist() == target.tolist()
 
 
 def test_public_names_are_the_same_objects():

@@ -129,7 +129,7 @@ def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: 
         ({"protocols": {}}, "at least 1"),
         ({"primary_metric": "r2"}, "not among metrics"),
         ({"metrics": ["mae", "mae"]}, "named twice"),
-        ({"metrics": ["mae", "bound_violations"]}, "needs bounds"),
+        ({"metrics": ["mae", "bound_violations"]}, "needs target.bounds"),
         ({"bounds": BOUNDS, "target": {**TARGET, "shape": [2]}}, "target.array.bounds"),
         ({"target": {**TARGET, "kind": "smell"}}, "does not match any of the expected tags"),
         ({"target": {**TARGET, "shape": [40, 40]}}, "at most 1,024 elements, not 1,600"),

@@ -46,12 +46,15 @@ class Samples:
         target: shape (samples, ...), in the benchmark's unit.
         groups: group label of each sample, shape (samples,), or None; choices made inside the
             training data (hyper-parameters) are to be made with whole groups left out.
+        classes: names of the classes in the order in which ``predict`` returns their
+            probabilities; None unless probabilities are to be predicted.
     """
 
     ids: np.ndarray
     inputs: Inputs
     target: np.ndarray
     groups: np.ndarray | None = None
+    classes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,7 +120,10 @@ def stack(inputs: Inputs, columns: Sequence[str] | None = None) -> np.ndarray:
 
 
 class SklearnModel(Savable):
-    """A scikit-learn regressor on stacked numeric columns.
+    """A scikit-learn estimator on stacked numeric columns.
+
+    Where a benchmark asks for probabilities, they are those of the estimator's ``predict_proba``,
+    and 0 for a class that no training sample has.
 
     It can be saved if the estimator is scikit-learn's own or ``etchmark.saving.Savable``.
 
@@ -128,7 +134,7 @@ class SklearnModel(Savable):
             hyper-parameters by grouped cross-validation.
     """
 
-    saved = ("estimator",)
+    saved = ("estimator", "classes")
 
     def __init__(
         self, estimator: Any, columns: Sequence[str] | None = None, *, groups: bool = False
@@ -136,9 +142,15 @@ class SklearnModel(Savable):
         self.estimator = estimator
         self.columns = columns
         self.groups = groups
+        self.classes: Sequence[str] | None = None
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        # Models that were saved before there were probabilities name no classes.
+        super().restore({"classes": None, **state})
 
     def fit(self, train: Samples, validation: Samples | None = None) -> SklearnModel:
         features = stack(train.inputs, self.columns)
+        self.classes = train.classes
         if self.groups:
             self.estimator.fit(features, train.target, groups=train.groups)
         else:
@@ -146,7 +158,17 @@ class SklearnModel(Savable):
         return self
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        return np.asarray(self.estimator.predict(stack(inputs, self.columns)))
+        features = stack(inputs, self.columns)
+        if self.classes is None:
+            return np.asarray(self.estimator.predict(features))
+        if not hasattr(self.estimator, "predict_proba"):
+            name = type(self.estimator).__name__
+            raise ValueError(f"{name} has no predict_proba, but probabilities are asked for")
+        place = {name: number for number, name in enumerate(self.classes)}
+        shares = np.zeros((len(features), len(self.classes)))
+        known = [place[str(name)] for name in self.estimator.classes_]
+        shares[:, known] = self.estimator.predict_proba(features)
+        return shares
 
     def parameter_count(self) -> int | None:
         """What the estimator says of itself, else the size of its linear coefficients."""

@@ -113,7 +113,9 @@ class Savable:
             ValueError: ``build`` does not keep its arguments, or a part is of no known kind.
         """
         if self.arguments is None:
-            raise ValueError("build() keeps no arguments; decorate it with @keeps_arguments")
+            raise ValueError(
+                "build() keeps no arguments; decorate it with @keeps_arguments of etchmark.saving"
+            )
         write_state(folder, {"arguments": self.arguments, "fitted": self.state()})
 
 

@@ -62,6 +62,17 @@ def set_at(*keys: str | int, value: Any) -> Change:
     return change
 
 
+def all_of(*changes: Change) -> Change:
+    def change(spec: dict[str, Any]) -> None:
+        for each in changes:
+            each(spec)
+
+    return change
+
+
+QUANTITY = {"quantity": "height", "symbol": "y", "unit": "mm"}
+PAIR = {"shape": [2], "components": ["a", "b"]}
+CLASSES = {"kind": "label", "classes": ["a", "b"]}
 SUBSET = {"title": "large", "column": "aa", "above": 1}
 BOUNDS = {"title": "bounds", "lower": "fold", "upper": "b"}
 UNCERTAINTY = {"metric": "mae", "value": 1.0, "split": "train", "description": "A guess."}
@@ -124,6 +135,31 @@ CASES: dict[str, tuple[Change, str]] = {
         "metrics: unknown metric 'dicee' of a target of kind scalar, known are: mae, rmse, mape,"
         " r2, bound_violations",
     ),
+    "metric of a component": (
+        all_of(
+            set_at("target", value={"column": "y", **QUANTITY, **PAIR}),
+            set_at("metrics", value=["mae", "component_error:c"]),
+        ),
+        "metrics: unknown metric 'component_error:c' of a target of kind array, known are:"
+        " relative_error, equivariance_error, mae, rmse, mape, r2, component_error:a,"
+        " component_error:b",
+    ),
+    "keys of a target": (
+        set_at("target", value={"kind": "label", "column": "y", "quantity": "y"}),
+        "target.symbol: is missing, target.classes: is missing",
+    ),
+    "kind of a target": (
+        set_at("target", value={"kind": "grade", "column": "y", **QUANTITY}),
+        "target: unknown kind 'grade', known are 'scalar', 'array', 'frames', 'label', 'mask'",
+    ),
+    "metric of probabilities": (
+        all_of(
+            set_at("target", value={"column": "y", **QUANTITY, **CLASSES}),
+            set_at("metrics", value=["log_loss"]),
+            set_at("primary_metric", value="log_loss"),
+        ),
+        "the metric log_loss needs target.probabilities: true",
+    ),
     "unit of a bound": (
         set_at("bounds", value={**BOUNDS, "upper": "a"}),
         "target.bounds.lower: column 'fold' of toy is in 's', the target in 'mm'",
@@ -150,7 +186,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "baseline's track": (
         set_at("baselines", value={"toy_mean": {"track": "kind"}}),
-        "the file: baseline 'toy_mean' names the unknown track 'kind'",
+        "baseline 'toy_mean' names the unknown track 'kind'",
     ),
     "baseline's role": (
         set_at("baselines", value={"toy_mean": {"track": "kinds", "role": "winner"}}),

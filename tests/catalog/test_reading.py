@@ -84,8 +84,10 @@ def test_the_line_says_where(card: Callable[[str | bytes], Path]) -> None:
         read_yaml(card("title: x\ntitle: y"))
     with pytest.raises(UserError, match=r"tittle: unknown key; correct the card"):
         read_record(card("tittle: x"), ModelCard)
-    with pytest.raises(UserError, match=r"a: unknown key \(and 1 more\)"):
+    with pytest.raises(UserError, match=r"a: unknown key, b: unknown key; correct"):
         read_record(card("a: 1\nb: 2"), ModelCard)
+    with pytest.raises(UserError, match=r"c: unknown key \(and 2 more\); correct"):
+        read_record(card("\n".join(f"{key}: 1" for key in "abcde")), ModelCard)
     with pytest.raises(UserError, match=r"title: is longer than 200 characters; correct"):
         read_record(card(f"title: {'x' * 201}"), ModelCard)
     with pytest.raises(UserError, match=r"training_data: must be 'none', 'declared' or 'unknown'"):

@@ -196,6 +196,8 @@ def test_what_a_submission_must_say(
     template = tmp_path / "template"
     command("template", "toy-line", "--out", template, "--protocol", "folds").fine()
     named = template / "predictions.parquet"
+    fields = command("template", "toy-fields", "--out", tmp_path / "fields").fine()
+    assert "\nA prediction is a list of 6 floats, the last axis of the shape" in fields
     assert (
         "the file says protocol 'folds' but"
         in command("submit", named, "toy-line", "--name", "x", *holdout).refusal()

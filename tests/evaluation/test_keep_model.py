@@ -79,6 +79,17 @@ print(repr(float(model.predict({{"a": np.array([0.5])}})[0])))
     assert float(done.stdout) == offset + slope * 0.5
 
 
+def test_a_model_that_saves_itself_finds_the_folder_it_is_given(hub) -> None:
+    text = code(
+        save='def save(self, folder): np.save(folder / "line.npy", [self.slope, self.offset])',
+        load='model = Line(); model.slope, model.offset = np.load(folder / "line.npy")\n'
+        "    return model",
+    ).replace("Line(Savable)", "Line")
+    record = record_of(hub, text, *KEEP, "holdout")
+    assert record["warned"] == ""
+    assert record["artefact"]["sha256"] == kept(hub)[0].name
+
+
 def test_the_same_run_is_kept_once(hub) -> None:
     first, again = (record_of(hub, code(), *KEEP, "holdout")["artefact"] for _ in range(2))
     assert first == again

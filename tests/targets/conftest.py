@@ -88,6 +88,8 @@ def _rescored(benchmark: Benchmark, record: ResultRecord) -> None:
     assert entry.samples is not None
     (samples,) = from_table(read_table(entry.samples, rows=9 * record.scores[0].seeds))
     assert samples.kind == benchmark.kind.name
+    # A page shows predictions beside labels, and never as terms.
+    assert "prediction" not in samples.terms
     assert score_samples(benchmark.spec, "holdout", samples) == record.scores[0]
     assert disagreement(record.scores, [samples]) is None
 

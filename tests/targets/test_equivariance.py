@@ -137,7 +137,7 @@ def test_only_a_target_with_rotations_has_the_metric() -> None:
     check_metrics(square, [ERROR, "relative_error"])
     assert square.columns() == ["y", "rotation", "source"]
     plain = ArrayTarget(**TARGET, shape=[6, 6])
-    with pytest.raises(ValueError, match="the metric equivariance_error needs rotation"):
+    with pytest.raises(ValueError, match=r"the metric equivariance_error needs target\.rotation"):
         plain.check_metrics([ERROR])
     with pytest.raises(UserError, match="unknown metric 'equivariance_error'"):
         check_metrics(plain, [ERROR])

@@ -112,7 +112,7 @@ def test_metrics_that_classes_have() -> None:
     terms = label_terms(*sample()[:2], CLASSES, sample()[2])
     assert sorted(terms) == sorted(KIND.term_names(NAMED))
     check_metrics(SHARES, [*ALL, "roc_auc"])
-    with pytest.raises(ValueError, match="log_loss needs probabilities"):
+    with pytest.raises(ValueError, match=r"log_loss needs target\.probabilities"):
         NAMED.check_metrics(["accuracy", "log_loss"])
     with pytest.raises(ValidationError, match="a class is named twice"):
         LabelTarget.model_validate({**COMMON, "classes": ["a", "a"]})
@@ -126,6 +126,11 @@ def test_probabilities_that_are_none() -> None:
         KIND.check_values(Path("p"), rows, SHARES)
     with pytest.raises(ValueError, match="2 rows that are no probabilities"):
         KIND.checked(shares, 3, (4,), SHARES.model_dump())
+    order = ", ".join(CLASSES)
+    for returned, what in ((shares[:, :3], r"shape \(3, 3\)"), (np.array(["a"] * 3), "<U1")):
+        message = f"predict returned {what}.*; return one probability per class: {order}$"
+        with pytest.raises(ValueError, match=message):
+            KIND.checked(returned, 3, (4,), SHARES.model_dump())
 
 
 def test_classes_that_are_none() -> None:
@@ -147,6 +152,7 @@ class Model:
     def fit(self, train, validation):
         self.classes, counts = np.unique(train.target.astype(str), return_counts=True)
         self.common = self.classes[counts.argmax()]
+        assert train.classes == ASKED, train.classes
 
     def predict(self, inputs):
         return RETURNED
@@ -159,6 +165,7 @@ def shifted(labels: np.ndarray) -> np.ndarray:
 
 def test_a_toy_of_classes(journey: Callable[..., None], toy_kind: Callable[..., Any]) -> None:
     model = MODEL.replace("RETURNED", 'np.full(len(inputs["x"]), self.common)')
+    model = model.replace("ASKED", "None")
     target = {"kind": "label", "classes": CLASSES}
     metrics = ["macro_f1", "balanced_accuracy", "accuracy"]
     journey(toy_kind(BUILD, model, target, metrics, shifted))
@@ -173,6 +180,7 @@ def probabilities(labels: np.ndarray, sure: float = 0.9) -> np.ndarray:
 
 def test_a_toy_of_probabilities(journey: Callable[..., None], toy_kind: Callable[..., Any]) -> None:
     model = MODEL.replace("RETURNED", 'np.full((len(inputs["x"]), 4), 0.25)')
+    model = model.replace("ASKED", repr(tuple(CLASSES)))
     target = {"kind": "label", "classes": CLASSES, "probabilities": True}
     worse = lambda labels: probabilities(shifted(labels))  # noqa: E731
     journey(

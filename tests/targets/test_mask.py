@@ -160,7 +160,7 @@ def test_metrics_that_masks_have() -> None:
     check_metrics(TARGET, ALL)
     with pytest.raises(UserError, match="unknown metric 'iou:grain' of a target of kind mask"):
         check_metrics(TARGET, ["iou:grain"])
-    with pytest.raises(ValueError, match="particle_size_ks needs particles"):
+    with pytest.raises(ValueError, match=r"particle_size_ks needs target\.particles"):
         MaskTarget.model_validate(COMMON).check_metrics(["particle_size_ks"])
     for change in ({"classes": ["a", "a"]}, {"particles": "grain"}, {"classes": ["a"]}):
         with pytest.raises(ValidationError):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from etchmark.errors import UserError
 
@@ -120,22 +121,34 @@ _IN_WORDS = {
     "greater_than_equal": "must be {ge} or more",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be {le} or less",
+    "union_tag_invalid": "unknown kind {tag!r}, known are {expected_tags}",
 }
 """What the validator says, as somebody who writes a card would."""
 
 
+MOST_PROBLEMS = 3
+"""That one line tells."""
+
+
 def explain(error: ValidationError) -> str:
-    """A validation error as one line: where, what, and how many more."""
+    """A validation error as one line: where and what, and how many more than a few there are."""
     problems = error.errors(include_url=False, include_input=False)
-    first = problems[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
-    what = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+    told = ", ".join(map(_told, problems[:MOST_PROBLEMS]))
+    more = len(problems) - MOST_PROBLEMS
+    return f"{told} (and {more} more)" if more > 0 else told
+
+
+def _told(problem: ErrorDetails) -> str:
+    place = list(problem["loc"])
+    # The validator names the kind of a target in between, which no card does.
+    if place[0:1] == ["target"] and len(place) > 2:
+        del place[1]
+    what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
         what = "unknown key"
-    elif first["type"] in _IN_WORDS:
-        what = _IN_WORDS[first["type"]].format(**first.get("ctx", {}))
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where}: {what}{more}"
+    elif problem["type"] in _IN_WORDS:
+        what = _IN_WORDS[problem["type"]].format(**problem.get("ctx", {}))
+    return f"{'.'.join(map(str, place))}: {what}" if place else what
 
 
 def read_yaml(path: Path) -> Any:

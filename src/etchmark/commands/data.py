@@ -147,6 +147,11 @@ def template(
     print(f"{written.spec.key}, track {written.track}, protocol {written.protocol}")
     for path in (*written.inputs, *written.predictions):
         print(f"wrote {plain(str(path))}")
+    # Imported here, or every command would pay for the records of content.
+    from etchmark.api import prediction_note
+
+    if note := prediction_note(written.spec):
+        print(plain(note.replace("`", "")))
     print(
         "fill one predictions file (of every id, from a model that has not seen its label), then:"
     )

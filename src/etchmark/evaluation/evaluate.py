@@ -162,6 +162,7 @@ def _laid_out(
         "resume": None if kept is None else str(kept),
         "inputs": task.inputs,
         "target": task.benchmark.target.model_dump(mode="json"),
+        "classes": benchmark.kind.shares_of(task.benchmark.target),
         "shapes": {split: list(benchmark.prediction_shape(split)) for split in order},
         "folds": folds,
         "share": options.share,

@@ -94,7 +94,7 @@ def _check_params(build: Callable[..., Any], params: Mapping[str, Any]) -> None:
             raise UserError(f"params in card.yaml: build() takes no {name!r}{hint}")
 
 
-def _labelled(path: Path, inputs: list[str]) -> Samples | None:
+def _labelled(path: Path, inputs: list[str], classes: list[str] | None) -> Samples | None:
     if not path.is_file():
         return None
     everything = Table(path)
@@ -103,6 +103,7 @@ def _labelled(path: Path, inputs: list[str]) -> Samples | None:
         inputs=Table(path, inputs),
         target=everything[TARGET],
         groups=everything[GROUP].astype(str) if GROUP in everything else None,
+        classes=None if classes is None else tuple(classes),
     )
 
 
@@ -121,8 +122,9 @@ def run_fold(
     """
     device = resolve_device(run["device"])
     seed_everything(seed + 1000 * fold)
-    train = _labelled(folder / TRAIN, run["inputs"])
-    validation = _labelled(folder / VALIDATION, run["inputs"])
+    train, validation = (
+        _labelled(folder / name, run["inputs"], run["classes"]) for name in (TRAIN, VALIDATION)
+    )
     _check_params(build, run["params"])
     model = build(seed=seed, device=device, **run["params"])
     if run["keep"] and not hasattr(model, "save"):
@@ -202,8 +204,10 @@ def lost_file(seed: int) -> str:
 
 def _save(model: Any, folder: Path, seed: int) -> None:
     """Save a fitted model; what it predicted stands, even if it cannot be saved."""
+    saved = folder / saved_folder(seed)
     try:
-        model.save(folder / saved_folder(seed))
+        saved.mkdir(parents=True, exist_ok=True)
+        model.save(saved)
     except Exception as error:
         lose(folder, seed, f"save() failed: {type(error).__name__}: {error}")
 

@@ -95,7 +95,7 @@ class BaseTarget(Record):
             for name in path.split("."):
                 value = None if value is None else getattr(value, name)
             if metric in metrics and value is None:
-                raise ValueError(f"the metric {metric} needs {path}")
+                raise ValueError(f"the metric {metric} needs target.{path}")
 
 
 class ScalarTarget(BaseTarget):
@@ -193,6 +193,7 @@ class LabelTarget(BaseTarget):
     """A class."""
 
     kind: Literal["label"] = "label"
+    unit: Line = "1"
     classes: list[Identifier] = Field(min_length=2)
     """Their names, as the labels hold them."""
     probabilities: bool = False
@@ -207,13 +208,14 @@ class LabelTarget(BaseTarget):
     def check_metrics(self, metrics: Sequence[str]) -> None:
         for metric in ("log_loss", "roc_auc", "calibration_error"):
             if metric in metrics and not self.probabilities:
-                raise ValueError(f"the metric {metric} needs probabilities: true")
+                raise ValueError(f"the metric {metric} needs target.probabilities: true")
 
 
 class MaskTarget(BaseTarget):
     """A class per pixel."""
 
     kind: Literal["mask"] = "mask"
+    unit: Line = "1"
     classes: list[Identifier] = Field(min_length=2, max_length=255)
     """Their names; the labels hold their numbers, from 0."""
     particles: Identifier | None = None

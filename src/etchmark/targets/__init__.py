@@ -86,7 +86,7 @@ def check_metrics(target: Target, names: Sequence[str]) -> None:
     for name in names:
         own, terms = kind.metric(name), kind.term_names(target)
         if own is None or not set(own.reads(terms)).issubset(terms):
-            known = ", ".join(metric.id for metric in kind.metrics)
+            known = ", ".join([*(metric.id for metric in kind.metrics), *kind.families(target)])
             raise UserError(
                 f"unknown metric {name!r} of a target of kind {kind.name}; known are: {known}"
             )

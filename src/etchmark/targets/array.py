@@ -180,6 +180,10 @@ class ArrayKind(TargetKind):
             return component_metric(component)
         return super().metric(name)
 
+    def families(self, target: Any) -> list[str]:
+        named = [f"{COMPONENT}:{name}" for name in target.components]
+        return named or [f"{COMPONENT}:NAME once components have names"]
+
     def term_names(self, target: Any) -> tuple[str, ...]:
         values = [name for name in VALUE_TERMS if name != "sum_outside"]
         turned = () if target.rotation is None else EQUIVARIANCE_TERMS
@@ -194,6 +198,11 @@ class ArrayKind(TargetKind):
             columns = f"{target.rotation.column} of the sample in {target.rotation.source}"
             facts.append(("rotations", columns))
         return facts
+
+    def prediction_note(self, target: Any) -> str | None:
+        named = ", ".join(f"`{name}`" for name in target.components)
+        order = f": {named}" if named else f", the last axis of the shape {target.shape} fastest"
+        return f"A prediction is a list of {math.prod(target.shape)} floats{order}."
 
     def read_predictions(
         self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any

@@ -244,6 +244,10 @@ class TargetKind(ABC):
         """A metric by its id; None if this kind has none of that name."""
         return next((metric for metric in self.metrics if metric.id == name), None)
 
+    def families(self, target: Any) -> list[str]:
+        """Ids of metrics that a target has beside ``metrics``, such as one per component."""
+        return []
+
     @abstractmethod
     def term_names(self, target: Any) -> tuple[str, ...]:
         """Names of the terms that samples of a target have."""
@@ -266,6 +270,10 @@ class TargetKind(ABC):
         """What a prediction is made of."""
         return "number"
 
+    def shares_of(self, target: Any) -> list[str] | None:
+        """Classes of which a prediction holds the probabilities, in this order; else None."""
+        return None
+
     def prediction_note(self, target: Any) -> str | None:
         """One paragraph of Markdown on how a prediction is written; None if that is plain."""
         return None
@@ -282,6 +290,12 @@ class TargetKind(ABC):
 
     def checked(self, returned: Any, rows: int, shape: Sequence[int], target: Any) -> np.ndarray:
         """What a model's ``predict`` returned, as it goes into a predictions file.
+
+        Args:
+            returned: what ``predict`` returned.
+            rows: number of samples.
+            shape: of one prediction.
+            target: the declared fields as a dict, since a model's process reads no records.
 
         Raises:
             ValueError: it is not what is asked for.
@@ -385,7 +399,7 @@ class TargetKind(ABC):
 
     def is_term(self, name: str) -> bool:
         """Whether a column of a per-sample table that is no label holds a term."""
-        return self.column_type(name) == pa.float64()
+        return name != "prediction" and self.column_type(name) == pa.float64()
 
     def terms_of(
         self, labels: dict[str, np.ndarray], outputs: dict[str, np.ndarray]

@@ -248,6 +248,9 @@ class LabelKind(TargetKind):
     def prediction_shape(self, labels: Labels, target: Any) -> tuple[int, ...]:
         return (len(target.classes),) if target.probabilities else ()
 
+    def shares_of(self, target: Any) -> list[str] | None:
+        return list(target.classes) if target.probabilities else None
+
     def prediction_note(self, target: Any) -> str | None:
         names = ", ".join(f"`{name}`" for name in target.classes)
         if target.probabilities:
@@ -256,10 +259,13 @@ class LabelKind(TargetKind):
 
     def checked(self, returned: Any, rows: int, shape: Sequence[int], target: Any) -> np.ndarray:
         if shape:
-            shares = numbers(returned, rows, shape)
+            shares = _numbers(returned, rows, target["classes"])
             bad = int((~_are_shares(shares)).sum())
             if bad:
-                raise ValueError(f"predict returned {bad} rows that are no probabilities")
+                raise ValueError(
+                    f"predict returned {bad} rows that are no probabilities, shares from 0 to 1"
+                    " that add up to 1"
+                )
             return shares
         values = np.asarray(returned)
         if values.dtype.kind not in "OU" or values.shape != (rows,):
@@ -325,6 +331,19 @@ class LabelKind(TargetKind):
             return pa.string()
         own = name in ("n", "correct", "sum_log_loss")
         return pa.float64() if own or name.startswith((HIT, TRUE, PREDICTED, SHARE, GAP)) else None
+
+
+def _numbers(returned: Any, rows: int, classes: Sequence[str]) -> np.ndarray:
+    """Numbers of shape (rows, classes), as a model returned them.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    try:
+        return numbers(returned, rows, (len(classes),))
+    except ValueError as error:
+        order = ", ".join(classes)
+        raise ValueError(f"{error}; return one probability per class: {order}") from None
 
 
 def _are_shares(values: np.ndarray) -> np.ndarray:

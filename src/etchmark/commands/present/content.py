@@ -63,7 +63,8 @@ def _row(label: str, text: str) -> None:
 def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
     target = spec.target
     _head(f"{spec.key}: {spec.title}", spec.summary)
-    _row("target", f"{target.quantity} {target.symbol}, {target.unit} (column {target.column})")
+    unit = "" if target.unit == "1" else f", {target.unit}"
+    _row("target", f"{target.quantity} {target.symbol}{unit} (column {target.column})")
     for position, (name, protocol) in enumerate(spec.protocols.items()):
         mark = " (headline)" if position == 0 else ""
         _row("protocol", f"{name}{mark}: {protocol.title}")

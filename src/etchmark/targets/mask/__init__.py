@@ -70,6 +70,9 @@ class MaskKind(TargetKind):
         family, _, of_class = name.partition(":")
         return iou_metric(of_class) if family == IOU and of_class else super().metric(name)
 
+    def families(self, target: Any) -> list[str]:
+        return [f"{IOU}:{name}" for name in target.classes]
+
     def term_names(self, target: Any) -> tuple[str, ...]:
         classes = [prefix + name for prefix in (HIT, TRUE, PREDICTED) for name in target.classes]
         sizes = [
