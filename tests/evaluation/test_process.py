@@ -69,6 +69,16 @@ def test_memory_of_a_child_of_the_child_counts(tmp_path: Path) -> None:
     assert _gone(pids, 0)
 
 
+@LINUX
+def test_memory_that_may_not_be_looked_at_closely_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: psutil.Process) -> None:
+        raise psutil.AccessDenied(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "memory_full_info", refuse)
+    outcome = _supervised(f"{EATS}; {SLEEPS}").run(Limits(60, 128 << 20))
+    assert outcome.ending is Ending.OUT_OF_MEMORY
+
+
 @POSIX
 def test_what_left_its_session_is_ended(tmp_path: Path) -> None:
     pids = tmp_path / "pids"

@@ -258,9 +258,11 @@ def resident_bytes(processes: Sequence[psutil.Process], *, shared_once: bool = F
     for process in processes:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if shared_once:
-                total += process.memory_full_info().pss
-            else:
-                total += process.memory_info().rss
+                # A process may forbid the closer look, but not the quick one.
+                with suppress(psutil.AccessDenied):
+                    total += process.memory_full_info().pss
+                    continue
+            total += process.memory_info().rss
     return total
 
 
