@@ -75,6 +75,18 @@ def _ends(pid: int, seconds: float = 15) -> bool:
     return True
 
 
+def _slow(started: Path, seconds: float) -> dict[str, str]:
+    """A request that leaves a file once it is being replied to."""
+    return {"do": f"open({str(started)!r}, 'w').close(); time.sleep({seconds})"}
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 # --- the channel -------------------------------------------------------------------------------
 
 
@@ -118,7 +130,7 @@ assert sys.stdin.read() == ""
         for number in range(3):
             reply = responder.ask({"do": loud, "echo": number}, LIMITS)
             assert reply["echo"] == number
-        assert "from a program" in responder.child.output.text()
+    assert "from a program" in responder.child.output.text()
     assert capfd.readouterr() == ("", "")
 
 
@@ -255,12 +267,12 @@ def test_a_process_that_was_killed_between_requests_is_replaced(make: Make) -> N
     assert kept.ask({}, LIMITS)["pid"] != first
 
 
-def test_a_process_that_is_killed_amid_a_request(make: Make) -> None:
+def test_a_process_that_is_killed_amid_a_request(make: Make, tmp_path: Path) -> None:
     kept = make()
     first = kept.ask({}, LIMITS)["pid"]
     with ThreadPoolExecutor(1) as pool:
-        request = pool.submit(kept.ask, SLEEP, LIMITS)
-        time.sleep(0.3)
+        request = pool.submit(kept.ask, _slow(tmp_path / "started", 300), LIMITS)
+        _wait_for(tmp_path / "started")
         psutil.Process(first).kill()
         with pytest.raises(Unanswered) as unanswered:
             request.result(30)
@@ -293,12 +305,12 @@ def test_threads_take_turns(make: Make) -> None:
     assert {reply["pid"] for reply in replies} == {begun}
 
 
-def test_a_request_does_not_wait_for_ever(make: Make) -> None:
+def test_a_request_does_not_wait_for_ever(make: Make, tmp_path: Path) -> None:
     kept = make(keeping=Keeping(wait_seconds=0.2))
     first = kept.ask({}, LIMITS)["pid"]
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(kept.ask, {"do": "time.sleep(2)"}, LIMITS)
-        time.sleep(0.3)
+        slow = pool.submit(kept.ask, _slow(tmp_path / "started", 2), LIMITS)
+        _wait_for(tmp_path / "started")
         with pytest.raises(Busy):
             kept.ask({}, LIMITS)
         assert slow.result(30)["pid"] == first

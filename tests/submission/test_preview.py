@@ -265,6 +265,7 @@ prepare_file = scorer.prepare_file
 def misbehave(*given, name, **more):
     open(tempfile.mkstemp()[1], "w").write("left")
     if name == "slow":
+        open(os.path.join(os.path.dirname(given[1]), "started"), "w").close()
         time.sleep(300)
     if name == "greedy":
         raise MemoryError
@@ -275,6 +276,13 @@ def misbehave(*given, name, **more):
     return prepare_file(*given, name=name, **more)
 scorer.prepare_file = misbehave
 """
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 REASONS = {
@@ -311,7 +319,12 @@ def test_a_scorer_that_is_killed_is_told_in_one_line(predictions: Path, warm: Wa
     ask(predictions, scorer=WARM)
     first = kept.pid
     assert first is not None
-    killer = threading.Timer(0.5, psutil.Process(first).kill)
+
+    def kill() -> None:
+        _wait_for(predictions.with_name("started"))
+        psutil.Process(first).kill()
+
+    killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(UserError, match=r"\(its process was killed by SIGKILL\); try again"):
         ask(predictions, name="slow", scorer=WARM)
@@ -329,7 +342,7 @@ def test_files_of_several_sessions_take_turns(
     names = [f"model {number}" for number in range(3)]
     with ThreadPoolExecutor(3) as pool:
         slow = pool.submit(ask, predictions, name="slow", scorer=Scorer(Limits(3.0), warm=True))
-        time.sleep(0.5)
+        _wait_for(predictions.with_name("started"))
         with pytest.raises(UserError, match=r"^other files are being scored, .* waited 0\.5 s"):
             ask(predictions, scorer=WARM)
         with pytest.raises(UserError, match="more than 3 s"):
