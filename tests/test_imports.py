@@ -32,7 +32,6 @@ UPWARD: set[tuple[str, str]] = set()
 # Modules that import each other, in circles; neither does this list grow.
 CIRCLES = {
     *("features.encoders", "features.extract", "features.spec"),
-    *("simulation.grain_boxes", "simulation.grain_growth"),
 }
 # Physics and statistics alone: nothing of the hub but its errors.
 APART = {"simulation", "descriptors"}

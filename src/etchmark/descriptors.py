@@ -43,9 +43,9 @@ def two_point_statistics(
     if max_lag is None:
         lags = tuple((size - 1) // 2 for size in shape)
     else:
-        given: Any = (max_lag,) * values.ndim if np.ndim(max_lag) == 0 else max_lag
+        per_axis: Any = (max_lag,) * values.ndim if np.ndim(max_lag) == 0 else max_lag
         try:
-            lags = tuple(operator.index(lag) for lag in given)
+            lags = tuple(operator.index(lag) for lag in per_axis)
         except TypeError:
             raise ValueError(f"max_lag {max_lag} must be whole numbers") from None
     for size, lag in zip(shape, lags, strict=True):
@@ -92,10 +92,10 @@ def _correlation(values: np.ndarray, padded: tuple[int, ...], lags: tuple[int, .
         power = fft.ifft(power, axis=axis)
         power = np.take(power, windows[axis], axis=axis)
     whole: Any = fft.irfft(power, padded[last], axis=last)
-    found = np.take(whole, windows[last], axis=last)
+    lagged = np.take(whole, windows[last], axis=last)
     if not last:
-        return found
-    return np.concatenate([np.flip(found[1:]), found])
+        return lagged
+    return np.concatenate([np.flip(lagged[1:]), lagged])
 
 
 # --- structure factor --------------------------------------------------------------------------
@@ -169,9 +169,9 @@ def structure_factor(power: np.ndarray) -> np.ndarray:
         Shape (fields, n // 2).
     """
     waves = _waves(power.shape[1])
-    chosen = power.reshape(len(power), -1)[:, waves.place]
-    chosen *= waves.share
-    return np.add.reduceat(chosen, waves.start, axis=1)
+    powers = power.reshape(len(power), -1)[:, waves.place]
+    powers *= waves.share
+    return np.add.reduceat(powers, waves.start, axis=1)
 
 
 def characteristic_length(factor: np.ndarray, n: int) -> np.ndarray:
@@ -228,8 +228,8 @@ def count_components(phase: np.ndarray, min_cells: int = 1) -> np.ndarray:
     # Connected within a field, not to the field before or after.
     cross = np.zeros((3, 3, 3), dtype=bool)
     cross[1] = ndimage.generate_binary_structure(2, 1)
-    found: Any = ndimage.label(phase, cross)
-    labels, number = found
+    labelled: Any = ndimage.label(phase, cross)
+    labels, number = labelled
     first = np.concatenate([labels[:, 0].ravel(), labels[:, :, 0].ravel()])
     other = np.concatenate([labels[:, -1].ravel(), labels[:, :, -1].ravel()])
     meet = (first > 0) & (other > 0)

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from etchmark.simulation import grain_boxes, grain_growth  # noqa: E402
+from etchmark.simulation import grain_boxes, grain_tensors  # noqa: E402
 from etchmark.simulation.grain_growth import GrainGrowth, Unstable, voronoi  # noqa: E402
 
 
@@ -63,7 +63,7 @@ def _torch_fields(
     solver: GrainGrowth, labels: np.ndarray, times: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Both order parameters on the whole cell at each time, shape (2, cells)."""
-    run = grain_growth._Run(solver, labels[None])
+    run = grain_tensors.Run(solver, labels[None], torch.device("cpu"))
     for moment in times:
         run.frame(float(moment))
         fields = torch.zeros(2, solver.n**2, dtype=torch.float64)

@@ -603,7 +603,7 @@ def test_what_round_off_forbids_is_not_claimed(dtype: torch.dtype | None) -> Non
 
 def test_single_precision_that_does_not_reach_the_tolerance_is_no_result() -> None:
     volume = white_noise(9, 3, 0.3)
-    with pytest.raises(NotConverged, match=r"round-off allows no more: .* leave dtype out"):
+    with pytest.raises(NotConverged, match=r"round-off prevents more: .* leave dtype out"):
         homogenize(volume, 1e8, tolerance=1e-9, dtype=torch.float32)
     assert homogenize(volume, 1e8, tolerance=1e-9).error.max() <= 1e-9
 

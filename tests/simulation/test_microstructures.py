@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from etchmark.descriptors import two_point_statistics
 from etchmark.simulation import microstructures as micro
+from etchmark.simulation import placement
 from etchmark.simulation.microstructures import generator_of
 
 Family = Callable[[Generator], np.ndarray]
@@ -234,23 +235,23 @@ def test_spheres_keep_apart_across_the_border() -> None:
 def test_disks_without_gap_share_no_pixel() -> None:
     for seed in range(5):
         generator = generator_of(11, seed)
-        radii = micro._radii(SQUARE, (3, 7), 0.45, generator)
-        centres = micro._place(SQUARE, radii, 0.0, generator)
+        radii = placement.draw_radii(SQUARE, (3, 7), 0.45, generator)
+        centres = placement.place(SQUARE, radii, 0.0, generator)
         assert centres is not None
         alone = [
-            micro._rasterise(SQUARE, centres[i : i + 1], radii[i : i + 1])
+            placement.rasterise(SQUARE, centres[i : i + 1], radii[i : i + 1])
             for i in range(len(radii))
         ]
         assert np.sum(alone, axis=0).max() == 1
         assert np.sum(radii**2) * math.pi == pytest.approx(0.45 * 64 * 64)
         np.testing.assert_array_equal(
-            np.max(alone, axis=0), micro._rasterise(SQUARE, centres, radii)
+            np.max(alone, axis=0), placement.rasterise(SQUARE, centres, radii)
         )
 
 
 def test_a_sphere_across_a_corner_comes_back_on_all_sides() -> None:
-    whole = micro._rasterise(CUBE, np.array([[12.3, 12.1, 11.8]]), np.array([5.0]))
-    split = micro._rasterise(CUBE, np.array([[0.3, 0.1, 23.8]]), np.array([5.0]))
+    whole = placement.rasterise(CUBE, np.array([[12.3, 12.1, 11.8]]), np.array([5.0]))
+    split = placement.rasterise(CUBE, np.array([[0.3, 0.1, 23.8]]), np.array([5.0]))
     assert whole.sum() == pytest.approx(4 / 3 * math.pi * 125, rel=0.03)
     np.testing.assert_array_equal(split, np.roll(whole, (-12, -12, 12), (0, 1, 2)))
 
@@ -272,7 +273,7 @@ def test_ellipses_are_ellipses_that_share_no_pixel() -> None:
     marked = np.zeros((40, 40), np.uint8)
     for count in range(1, 5):
         before = marked.sum()
-        assert micro._add_ellipse(marked, 9.0, 4.0, generator_of(13, count))
+        assert placement.add_ellipse(marked, 9.0, 4.0, generator_of(13, count))
         assert marked.sum() - before == pytest.approx(math.pi * 36, rel=0.1)
 
 
@@ -447,6 +448,6 @@ def test_a_cell_beyond_the_memory_is_refused_before_any_work(
     ],
 )
 def test_bad_input_is_refused(call: Family, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(micro, "TRIALS", 500)  # no room stays no room, sooner
+    monkeypatch.setattr(placement, "TRIALS", 500)  # no room stays no room, sooner
     with pytest.raises(ValueError, match=message):
         call(generator_of(19))

@@ -31,7 +31,7 @@ def lame_constants(modulus: float, poisson: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Goal:
-    """When an iteration ends."""
+    """When an iteration stops."""
 
     lowest: float
     """A lower limit of the eigenvalues of the operator."""
@@ -40,21 +40,21 @@ class Goal:
     limit: int
     """Largest number of iterations."""
     tolerance: float | None = None
-    """The bound of the error that is low enough, relative to the energy of the solution."""
+    """Bound of the error at which it stops, relative to the energy of the solution."""
     residual: float | None = None
-    """In its place: the relative residual that is low enough."""
+    """If set, the relative residual at which it stops instead."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What an iteration came to."""
+    """Result of an iteration."""
 
     correction: Tensor
-    """What it adds to w."""
+    """To be added to w."""
     residual: Tensor
-    """The residual that the recursion carries."""
+    """Residual by the recursion, which drifts from that of the field by round-off."""
     bound: float
-    """Upper bound of the energy of the error, as far as the recursion knows."""
+    """Upper bound of the energy of the error, by the residual of the recursion."""
     iterations: int
 
 
@@ -139,7 +139,7 @@ class Equilibrium:
     def start(self, modulus: Tensor, case: int) -> tuple[Tensor, float]:
         """Residual of the uniform field of a load case, and its energy.
 
-        The residual is zero where nothing but round-off is left of it.
+        A residual of the size of round-off is set to zero.
         """
         uniform = self.load(case).expand(len(self.pairs), *modulus.shape).clone()
         stress = self.stress(uniform, modulus)
@@ -175,7 +175,7 @@ class Equilibrium:
             energy -= step * square
             previous, square = square, dot(residual, residual)
             ratio, excess = square / previous, weight - step
-            # Never negative but for round-off; then the bound starts again.
+            # Negative only by round-off; then the bound starts from the beginning.
             weight = excess / (goal.lowest * excess + ratio) if excess > 0 else 1 / goal.lowest
             direction.mul_(ratio).add_(residual)
         bound = weight * square if math.isfinite(square) else math.inf
@@ -187,5 +187,5 @@ def _reached(goal: Goal, square: float, first: float, bound: float, energy: floa
         return True
     if goal.residual is not None:
         return square <= goal.residual**2 * first
-    # The energy of the solution is at least what the bound leaves of that of the field.
+    # The energy of the solution is at least that of the field less the bound.
     return bound <= (goal.tolerance or 0.0) * (energy - bound)

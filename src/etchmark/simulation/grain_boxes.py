@@ -1,8 +1,7 @@
 """Order parameters on boxes, compiled for the processor: what ``grain_growth`` runs on a CPU.
 
-Per step and box cell it does what the torch boxes of ``grain_growth`` do in some twenty passes over
-memory, in one. Boxes have sides of their own here and lie one behind the other in one array, each
-with a rim of one cell.
+One pass over memory per step does what takes the tensors of ``grain_tensors`` some twenty. Boxes
+have sides of their own here and lie one behind the other in one array, each with a rim of one cell.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from etchmark.simulation.grain_growth import MARGIN, WIDENING, GrainGrowth
+from etchmark.simulation.grain_model import MARGIN, GrainModel
+from etchmark.simulation.grain_tensors import NotFinite
 
 FIRST, ROW, ROWS, COLUMN, COLUMNS = range(5)
 """Of each box: place in the array, first row, number of rows, first column, number of columns."""
@@ -22,20 +22,16 @@ Values = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 
-class NotFinite(ArithmeticError):
-    """A value is no longer a number."""
-
-
 class Boxes:
     """One periodic cell and the boxes of all its grains.
 
     Args:
-        solver: size, parameters and tolerance.
+        model: the equation.
         labels: grain of each cell, shape (n, n).
     """
 
-    def __init__(self, solver: GrainGrowth, labels: np.ndarray) -> None:
-        self.solver, self.n, self.time, self.age = solver, solver.n, 0.0, 0
+    def __init__(self, model: GrainModel, labels: np.ndarray) -> None:
+        self.model, self.n, self.time, self.age = model, model.n, 0.0, 0
         self.total = np.zeros((self.n, self.n))
         known, places = np.unique(labels, return_inverse=True)
         grains = places.reshape(labels.shape)
@@ -46,7 +42,7 @@ class Boxes:
             alone = np.zeros((self.n + 2, self.n + 2))
             alone[1:-1, 1:-1] = grains == grain
             values, box = alone.ravel(), whole[:1]
-            if solver.tolerance:
+            if model.tolerance:
                 values, box = _fitted(values, box, self.n, 0.5, MARGIN + 1)
             box = box.copy()
             box[0, FIRST] = first
@@ -57,26 +53,27 @@ class Boxes:
 
     def until(self, moment: float) -> None:
         """Step to a moment, in equal steps."""
-        solver = self.solver
+        model = self.model
         span = moment - self.time
-        steps = max(0, math.ceil(span / solver.dt - 1e-9))
-        scale = solver.gradient_energy / (6 * solver.spacing**2)
+        steps = max(0, math.ceil(span / model.dt - 1e-9))
+        scale = model.gradient_energy / (6 * model.spacing**2)
         for _ in range(steps):
-            # Sharp boundaries widen at first.
-            if solver.tolerance and self.age % (2 if self.age < WIDENING else solver.rebox) == 0:
+            if model.tolerance and model.refits(self.age):
+                # Boxes are fitted by comparisons, and NaN fails every one: it would vanish unseen.
                 self._check()
-                given = (self.values, self.boxes, self.n, solver.tolerance, MARGIN)
-                self.values, self.boxes = _fitted(*given)
+                self.values, self.boxes = _fitted(
+                    self.values, self.boxes, self.n, model.tolerance, MARGIN
+                )
             self.age += 1
             _sum(self.values, self.boxes, self.total)
             _step(
                 self.values,
                 self.boxes,
                 self.total,
-                span / steps * solver.mobility,
+                span / steps * model.mobility,
                 scale,
-                solver.gamma,
-                solver.anisotropy,
+                model.gamma,
+                model.anisotropy,
             )
             self.time += span / steps
         self.time = moment
@@ -96,11 +93,11 @@ class Boxes:
 
     def energy(self) -> float:
         """Total free energy."""
-        solver = self.solver
-        local = 0.25 - 0.5 * self.total + 0.5 * solver.gamma * self.total**2
-        scale = solver.gradient_energy / (12 * solver.spacing**2)
-        part = _energy(self.values, self.boxes, self.n, scale, 0.25 - 0.5 * solver.gamma)
-        return solver.spacing**2 * (float(local.sum()) + part)
+        model = self.model
+        local = 0.25 - 0.5 * self.total + 0.5 * model.gamma * self.total**2
+        scale = model.gradient_energy / (12 * model.spacing**2)
+        part = _energy(self.values, self.boxes, self.n, scale, 0.25 - 0.5 * model.gamma)
+        return model.spacing**2 * (float(local.sum()) + part)
 
 
 @njit(cache=True)
@@ -147,18 +144,18 @@ def _rim(field: Values, box: Places, n: int) -> None:
 
 
 @njit(cache=True)
-def _others(total: Values, box: Places, made: Values) -> None:
+def _others(total: Values, box: Places, out: Values) -> None:
     """The sum over all grains at the cells of a box, laid out like the box with its rim."""
     n = len(total)
     straight = min(box[COLUMNS], n - box[COLUMN])
     for row in range(box[ROWS]):
-        line, target = total[(box[ROW] + row) % n], made[row + 1]
+        line, target = total[(box[ROW] + row) % n], out[row + 1]
         target[1 : straight + 1] = line[box[COLUMN] : box[COLUMN] + straight]
         target[straight + 1 : box[COLUMNS] + 1] = line[: box[COLUMNS] - straight]
 
 
 @njit(cache=True)
-def _laplace(flat: Values, width: int, made: Values) -> None:
+def _laplace(flat: Values, width: int, out: Values) -> None:
     """Laplacian times 6 h² by the isotropic stencil of nine points.
 
     A box is one line of numbers here, ``width`` to a row, so that one loop runs over all of it;
@@ -167,40 +164,40 @@ def _laplace(flat: Values, width: int, made: Values) -> None:
     Args:
         flat: the box with its rim.
         width: length of a row.
-        made: shape of ``flat`` less width + 1 at either end, overwritten.
+        out: shape of ``flat`` less width + 1 at either end, overwritten.
     """
     # Slices of their own: a loop that must check for negative indices is not vectorised.
-    size = len(made)
+    size = len(out)
     here = flat[width + 1 : width + 1 + size]
     west, east = flat[width : width + size], flat[width + 2 : width + 2 + size]
     north, south = flat[1 : 1 + size], flat[2 * width + 1 : 2 * width + 1 + size]
     for at in range(size):
-        made[at] = 4.0 * ((north[at] + south[at]) + (west[at] + east[at])) - 20.0 * here[at]
+        out[at] = 4.0 * ((north[at] + south[at]) + (west[at] + east[at])) - 20.0 * here[at]
     first, second = flat[:size], flat[2 : 2 + size]
     third, fourth = flat[2 * width : 2 * width + size], flat[2 * width + 2 : 2 * width + 2 + size]
     for at in range(size):
-        made[at] += (first[at] + second[at]) + (third[at] + fourth[at])
+        out[at] += (first[at] + second[at]) + (third[at] + fourth[at])
 
 
 @njit(cache=True)
-def _direct(flat: Values, width: int, delta: float, made: Values) -> None:
-    """made *= 1 + delta cos 2 theta, theta being the angle of the gradient to the first axis."""
-    size = len(made)
+def _direct(flat: Values, width: int, delta: float, out: Values) -> None:
+    """out *= 1 + delta cos 2 theta, theta being the angle of the gradient to the first axis."""
+    size = len(out)
     west, east = flat[width : width + size], flat[width + 2 : width + 2 + size]
     north, south = flat[1 : 1 + size], flat[2 * width + 1 : 2 * width + 1 + size]
     for at in range(size):
         first, second = (south[at] - north[at]) ** 2, (east[at] - west[at]) ** 2
         # Where there is no gradient the mean mobility holds.
-        made[at] *= 1.0 + delta * ((first - second) / (first + second + 1e-12))
+        out[at] *= 1.0 + delta * ((first - second) / (first + second + 1e-12))
 
 
 @njit(cache=True)
-def _drive(line: Values, others: Values, gamma: float, scale: float, made: Values) -> None:
-    """made = -f' + scale made, with -f' = eta (1 + (2 gamma - 1) eta² - 2 gamma sum eta²)."""
+def _drive(line: Values, others: Values, gamma: float, scale: float, out: Values) -> None:
+    """out = -f' + scale out, with -f' = eta (1 + (2 gamma - 1) eta² - 2 gamma sum eta²)."""
     own, twice = 2.0 * gamma - 1.0, 2.0 * gamma
-    for at in range(len(made)):
+    for at in range(len(out)):
         eta = line[at]
-        made[at] = eta * (1.0 + own * eta * eta - twice * others[at]) + scale * made[at]
+        out[at] = eta * (1.0 + own * eta * eta - twice * others[at]) + scale * out[at]
 
 
 @njit(cache=True)
@@ -227,22 +224,22 @@ def _step(
         flat = field.reshape(field.size)
         around = others[: field.size]
         _others(total, box, around.reshape(field.shape))
-        made = change[: field.size - 2 * width - 2]
-        inner = flat[width + 1 : width + 1 + len(made)]
-        _laplace(flat, width, made)
-        _drive(inner, around[width + 1 : width + 1 + len(made)], gamma, scale, made)
+        moved = change[: field.size - 2 * width - 2]
+        inner = flat[width + 1 : width + 1 + len(moved)]
+        _laplace(flat, width, moved)
+        _drive(inner, around[width + 1 : width + 1 + len(moved)], gamma, scale, moved)
         if anisotropy != 0.0:
-            _direct(flat, width, anisotropy, made)
-        for cell in range(len(made)):
-            inner[cell] += rate * made[cell]
+            _direct(flat, width, anisotropy, moved)
+        for cell in range(len(moved)):
+            inner[cell] += rate * moved[cell]
 
 
 @njit(cache=True)
 def _largest(values: Values, boxes: Places) -> Values:
-    found = np.empty(len(boxes))
+    largest = np.empty(len(boxes))
     for at in range(len(boxes)):
-        found[at] = _inner(values, boxes[at])[1:-1, 1:-1].max()
-    return found
+        largest[at] = _inner(values, boxes[at])[1:-1, 1:-1].max()
+    return largest
 
 
 @njit(cache=True)

@@ -12,9 +12,9 @@ diagonal component is the energy of the error of its field, and that of any othe
 most the geometric mean of two such energies (Cauchy and Schwarz). The solver bounds these energies
 from above (see `equilibrium`) and iterates until the bound is below the tolerance.
 
-Fields are solved for in single precision where it carries so far, and checked in double precision:
-the stiffness, the residual and the bound belong to the fields that were found, and iterations
-go on in double precision where single precision was not enough.
+Fields are solved in single precision where that suffices, and checked in double precision: the
+stiffness, the residual and the bound are computed from the final field, and the iteration continues
+in double precision where single precision does not reach the tolerance.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from etchmark.simulation.equilibrium import Equilibrium, Goal, Run, lame_constan
 from etchmark.simulation.spectral import VOIGT
 
 BYTES_PER_CELL = {2: 440, 3: 960}
-"""Memory that all load cases need at most, in any precision: the energy is summed in double."""
+"""Most memory that all load cases need, in any precision: the energy is summed in double."""
 TABLE_BYTES_PER_CELL = {2: 120, 3: 255}
-"""The part of it that a solver takes up before its first solution."""
+"""The part of it that a solver allocates before its first solution."""
 CONTRASTS = (1e-8, 1e8)
 """Range in which the bound of the error has been tested against direct solutions."""
 LOWEST_TOLERANCE = 1e-12
-"""Below it the round-off of the energy, which no bound sees, would decide."""
+"""Below it the round-off of the energy, which the bound does not cover, would dominate."""
 SINGLE_CONTRAST, SINGLE_ERROR = 1e5, 1e-9
-"""Single precision is tried up to this contrast, and where the contrast times this, about what its
-round-off costs, is below the tolerance."""
+"""Single precision is tried up to this contrast, and only where its round-off, about the contrast
+times SINGLE_ERROR, is below the tolerance."""
 MARGIN = 0.9
-"""Share of the tolerance that is left to the iteration; the rest is for its round-off."""
+"""Share of the tolerance that the iteration may use; the rest is for its round-off."""
 
 
 class NotConverged(RuntimeError):
@@ -56,7 +56,7 @@ class NotConverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Homogenized:
-    """Outcome of a homogenization."""
+    """Effective stiffness of a microstructure, with its error."""
 
     stiffness: np.ndarray
     """Voigt matrix in units of the soft phase's Young's modulus, shape (6, 6), in 2D (3, 3); rows
@@ -84,7 +84,7 @@ def isotropic(modulus: float, poisson: float, ndim: int = 3) -> np.ndarray:
 
 
 class _Rule(NamedTuple):
-    """When a load case ends."""
+    """When the iteration of a load case stops."""
 
     tolerance: float
     """Largest relative error of the stiffness."""
@@ -104,7 +104,7 @@ def _rule(tolerance: float, residual: float | None, max_iterations: int) -> _Rul
 
 
 class _Problem(NamedTuple):
-    """What a solution needs to know, once it is valid."""
+    """Validated arguments of a solution."""
 
     stiff: np.ndarray
     """True in the stiff phase."""
@@ -130,7 +130,7 @@ def _problem(
         raise ValueError("the microstructure has one cell per side; at least 2 are needed")
     contrast = number(contrast, "contrast", *CONTRASTS, ends=True)
     cases = _cases(loads, len(VOIGT[cells.ndim]))
-    # Before the values are looked at, which takes time in a huge array.
+    # Before the values are checked, which takes long in a huge array.
     memory(cells.shape, cells.size * BYTES_PER_CELL[cells.ndim])
     if cells.dtype.kind not in "buif" or not np.isin(cells, (0, 1)).all():
         raise ValueError("the microstructure has values other than 0 (soft) and 1 (stiff)")
@@ -159,15 +159,15 @@ def _cases(loads: Sequence[int] | None, count: int) -> list[int]:
 
 
 def _medium(poisson: float, dtype: torch.dtype | None) -> float:
-    """Poisson's ratio, or a ValueError if it or the precision is none that can be solved for."""
-    # Half precision loses the iterations to round-off and returns Voigt's bound.
+    """Poisson's ratio, or a ValueError if it or the precision is out of range."""
+    # In half precision round-off stops the iteration at once: it would return Voigt's bound.
     if dtype not in (None, torch.float32, torch.float64):
         raise ValueError(f"dtype {dtype} must be torch.float32, torch.float64 or None")
     return number(poisson, "Poisson's ratio", -1, 0.5)
 
 
 class _Settled(NamedTuple):
-    """The field of a load case."""
+    """The converged field of a load case."""
 
     strain: Tensor
     iterations: int
@@ -178,14 +178,14 @@ class _Settled(NamedTuple):
 class Homogenizer:
     """Solver for cells of one size; keeps its tables and work space between solutions.
 
-    Threads may share one: it solves for one at a time.
+    Threads may share a solver; it solves one problem at a time.
 
     Args:
         n: cells per side.
         ndim: 2 (plane strain) or 3.
         poisson: Poisson's ratio of both phases.
         dtype: precision of the iterations, float32 or float64; if None, single precision where it
-            carries far enough, double beyond. What is returned is computed in double precision.
+            suffices, else double. Results are computed in double precision.
         device: ``cpu`` or ``cuda``.
 
     Raises:
@@ -269,12 +269,12 @@ class Homogenizer:
     def _settle(
         self, case: int, media: dict[torch.dtype, Tensor], softest: float, rule: _Rule
     ) -> _Settled:
-        """Iterate until the field is good enough as double precision sees it."""
+        """Iterate until the field meets the rule, as evaluated in double precision."""
         double, modulus = self.double, media[torch.float64]
         work = self.double if len(media) == 1 else self.single or self.double
         residual, energy = work.start(media[work.dtype], case)
         scale = _norm(work, residual)
-        # A little less than the smallest modulus, which single precision rounds.
+        # Slightly below the smallest modulus, which single precision may have rounded up.
         goal = Goal(
             lowest=double.shear * softest * (1 - 1e-6),
             energy=energy,
@@ -326,8 +326,8 @@ def _norm(work: Equilibrium, spectrum: Tensor) -> float:
 def _bound(run: Run, drift: float, lowest: float) -> float:
     """Upper bound of the energy of the error.
 
-    The iteration bounds what its own residual stands for; ``drift`` is how far that has gone from
-    the residual of the field, by round-off.
+    The iteration bounds the error by its own residual; ``drift`` is how far round-off has moved
+    that from the residual of the field.
     """
     return (math.sqrt(run.bound) + drift / math.sqrt(lowest)) ** 2
 
@@ -335,22 +335,22 @@ def _bound(run: Run, drift: float, lowest: float) -> float:
 def _enough(settled: _Settled, rule: _Rule) -> bool:
     if rule.residual is None:
         return settled.error <= rule.tolerance
-    # That of the recursion ended the iteration; single precision is off it by up to some 1e-3.
+    # The iteration stopped at its own residual; in single precision that is off by some 1e-3.
     return settled.residual <= 1.05 * rule.residual
 
 
 def _failure(case: int, settled: _Settled, rule: _Rule) -> str:
-    reached, wanted = ("error of the stiffness up to", settled.error), rule.tolerance
+    reached, limit = ("error of the stiffness up to", settled.error), rule.tolerance
     if rule.residual is not None:
-        reached, wanted = ("relative residual", settled.residual), rule.residual
+        reached, limit = ("relative residual", settled.residual), rule.residual
     remedy = (
-        "raise max_iterations or ask for less"
+        "raise max_iterations or the tolerance"
         if settled.iterations >= rule.limit
-        else "round-off allows no more: ask for less, or leave dtype out"
+        else "round-off prevents more: raise the tolerance, or leave dtype out"
     )
     return (
         f"load case {case + 1}: {reached[0]} {reached[1]:.2g} after {settled.iterations} iterations"
-        f" (max_iterations {rule.limit}), {wanted:.2g} was asked for; {remedy}"
+        f" (max_iterations {rule.limit}), {limit:.2g} was required; {remedy}"
     )
 
 
@@ -384,16 +384,16 @@ def homogenize(
         tolerance: largest error of the stiffness, from 1e-12 to 1: of a diagonal component
             relative to itself, of C_IJ relative to sqrt(C_II C_JJ). It is that of the iteration,
             not of the voxels.
-        residual: if a number, a load case ends at this relative residual, from 1e-12 to 1,
-            whatever the error then is (the released labels were made with 1e-4).
+        residual: if a number, a load case stops at this relative residual, from 1e-12 to 1,
+            whatever its error (the released labels were computed with 1e-4).
         max_iterations: of each load case.
         dtype: precision of the iterations, float32 or float64; if None, single precision where it
-            carries far enough, double beyond. What is returned is computed in double precision.
+            suffices, else double. Results are computed in double precision.
         device: ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: an argument is out of its range, or the cell is beyond the free memory;
-            nothing has been computed then.
+        ValueError: an argument is out of its range, or the cell needs more than the free memory;
+            raised before anything is computed.
         NotConverged: the tolerance was not reached.
 
     Source: Willot, C. R. Mécanique 343 (2015) 232, DOI 10.1016/j.crme.2014.12.005; bound of the

@@ -22,12 +22,17 @@ from numpy.random import PCG64, Generator, SeedSequence
 from scipy import fft
 
 from etchmark.simulation.checks import memory, number, reals, whole
+from etchmark.simulation.placement import (
+    Interval,
+    add_ellipse,
+    draw_radii,
+    first_success,
+    interval,
+    place,
+    rasterise,
+    separation,
+)
 
-TOLERANCE = 0.01  # largest |volume fraction - target| of a family of inclusions
-RESTARTS = 10  # placements tried from scratch before giving up
-TRIALS = 20_000  # rejected positions in a row after which a placement counts as jammed
-
-Interval = float | tuple[float, float]
 Widths = float | Sequence[float]
 
 
@@ -57,7 +62,7 @@ def check(
 
     Raises ValueError for another number of axes than `dimensions` allows, an axis of less than 2
     or not whole voxels, a fraction outside (0, 1) or that rounds to no or all voxels, or a cell
-    for which `bytes_per_voxel`, the most that its making takes up, are more than the free memory.
+    that needs more than the free memory at `bytes_per_voxel`.
     """
     if np.ndim(shape) != 1 or len(shape) not in dimensions:
         axes = " or ".join(str(count) for count in dimensions)
@@ -154,8 +159,8 @@ def spheres(
 ) -> np.ndarray:
     """Spheres (3D) or disks (2D) that do not overlap, by random sequential addition.
 
-    Radii are drawn uniformly, as many as bring their total volume nearest to the target; one common
-    factor, close to 1 if there are many, then makes it equal. The largest are placed first, at any
+    Radii are drawn uniformly until their total volume is nearest to the target; one common factor,
+    close to 1 if there are many, makes it equal. The largest are placed first, at any
     point; a voxel is marked if its centre lies inside. `radius`: in voxels, or (smallest, largest),
     at least 1 and less than half the cell; `gap`: least distance between two surfaces. The volume
     fraction is met within 0.01; equal radii without gap reach about 0.34 in 3D, 0.5 in 2D. Raises
@@ -167,11 +172,11 @@ def spheres(
     number(gap, "gap", 0, math.inf, ends=True)
 
     def attempt() -> np.ndarray | None:
-        radii = _radii(shape, radius, fraction, generator)
-        centres = _place(shape, radii, gap, generator)
-        return None if centres is None else _rasterise(shape, centres, radii)
+        radii = draw_radii(shape, radius, fraction, generator)
+        centres = place(shape, radii, gap, generator)
+        return None if centres is None else rasterise(shape, centres, radii)
 
-    return _retried(attempt, fraction, f"spheres of radius {radius}, gap {gap} in {shape}")
+    return first_success(attempt, fraction, f"spheres of radius {radius}, gap {gap} in {shape}")
 
 
 def fibres(
@@ -207,23 +212,25 @@ def ellipses(
     Source: Viot, Tarjus, Ricci & Talbot, J. Chem. Phys. 97 (1992) 5212, DOI 10.1063/1.463820.
     """
     shape = check(shape, fraction, dimensions=(2,))
-    lowest, highest = _interval(aspect, "aspect")
-    largest = _interval(radius, "radius")[1]
+    lowest, highest = interval(aspect, "aspect")
+    largest = interval(radius, "radius")[1]
     if largest * math.sqrt(highest) >= min(shape) / 2:
         raise ValueError(f"radius {radius} with aspect {aspect} is too long for the cell {shape}")
     # The pixels of an ellipse are looked up at 64 places at once.
     memory(shape, 40 * math.prod(shape) + math.ceil(1800 * math.pi * largest**2))
 
     def attempt() -> np.ndarray | None:
-        radii = _radii(shape, radius, fraction, generator)
+        radii = draw_radii(shape, radius, fraction, generator)
         ratios = generator.uniform(lowest, highest, radii.size)
         marked = np.zeros(shape, np.uint8)
         for major, minor in zip(radii * np.sqrt(ratios), radii / np.sqrt(ratios), strict=True):
-            if major >= min(shape) / 2 or not _add_ellipse(marked, major, minor, generator):
+            if major >= min(shape) / 2 or not add_ellipse(marked, major, minor, generator):
                 return None
         return marked
 
-    return _retried(attempt, fraction, f"ellipses of radius {radius}, aspect {aspect} in {shape}")
+    return first_success(
+        attempt, fraction, f"ellipses of radius {radius}, aspect {aspect} in {shape}"
+    )
 
 
 def nearest_points(
@@ -240,7 +247,7 @@ def nearest_points(
         function that gives the squared distances to one point.
     """
     squares = [
-        _separation(np.arange(size), points[:, axis, None], size) ** 2
+        separation(np.arange(size), points[:, axis, None], size) ** 2
         for axis, size in enumerate(shape)
     ]
 
@@ -250,19 +257,19 @@ def nearest_points(
 
     nearest, owner = np.full(shape, np.inf), np.zeros(shape, np.int32)
     for point in range(len(points)):
-        found = distance(point)
-        np.copyto(owner, point, where=found < nearest)
-        np.minimum(nearest, found, out=nearest)
+        squared = distance(point)
+        np.copyto(owner, point, where=squared < nearest)
+        np.minimum(nearest, squared, out=nearest)
     return nearest, owner, distance
 
 
 def voronoi(shape: Sequence[int], cells: int, fraction: float, generator: Generator) -> np.ndarray:
     """Voronoi cells of random points, each cell given to one of two phases.
 
-    As many cells are marked, in random order, as bring their volume nearest to the target; what is
-    missing is met by moving all boundaries between the phases: the marked points get one common
-    weight, which makes it a power diagram. The volume fraction is exact to one voxel. `cells`:
-    number of points, from 2 to the number of voxels.
+    Cells are marked in random order until their volume is nearest to the target; the difference is
+    made up by moving all boundaries between the phases: the marked points get one common weight,
+    which makes it a power diagram. The volume fraction is exact to one voxel. `cells`: number of
+    points, from 2 to the number of voxels.
 
     Source: Gilbert, Ann. Math. Stat. 33 (1962) 958, DOI 10.1214/aoms/1177704464; Aurenhammer,
     SIAM J. Comput. 16 (1987) 78, DOI 10.1137/0216006.
@@ -332,110 +339,3 @@ def _filtered(shape: tuple[int, ...], response: np.ndarray, generator: Generator
     spectrum = np.asarray(fft.rfftn(generator.standard_normal(shape), workers=1)) * response
     spectrum.flat[0] = 0
     return np.asarray(fft.irfftn(spectrum, shape, overwrite_x=True, workers=1))
-
-
-def _interval(value: Interval, name: str) -> tuple[float, float]:
-    """Both ends of a range, a single value being both."""
-    ends = np.atleast_1d(reals(value, name))
-    if ends.shape not in ((1,), (2,)) or not 1 <= ends[0] <= ends[-1] < math.inf:
-        raise ValueError(f"{name} {value} must be a number of at least 1 or an ascending pair")
-    return float(ends[0]), float(ends[-1])
-
-
-def _separation(first: np.ndarray, second: np.ndarray, size: float) -> np.ndarray:
-    """Distance along one axis to the nearest periodic image."""
-    direct = np.abs(first - second)
-    return np.minimum(direct, size - direct)
-
-
-def _distances(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Minimum-image distances between two sets of points, shape (first, second)."""
-    total = np.zeros((len(first), len(second)))
-    for axis, size in enumerate(shape):
-        total += _separation(first[:, axis, None], second[:, axis], size) ** 2
-    return np.sqrt(total)
-
-
-def _radii(
-    shape: tuple[int, ...], radius: Interval, fraction: float, generator: Generator
-) -> np.ndarray:
-    """Descending radii whose disks or balls fill the fraction exactly, by one common factor."""
-    low, high = _interval(radius, "radius")
-    axes, unit = len(shape), math.pi if len(shape) == 2 else 4 * math.pi / 3
-    target = fraction * math.prod(shape) / unit
-    if 2 * high >= min(shape):
-        raise ValueError(f"radius {radius} must be less than half of the cell {shape}")
-    if low**axes > 2 * target:
-        raise ValueError(f"one inclusion of radius {low} exceeds fraction {fraction} of {shape}")
-    powers = generator.uniform(low, high, math.ceil(target / low**axes)) ** axes
-    total = np.cumsum(powers)
-    count = 1 + int(np.abs(total - target).argmin())
-    return np.sort((powers[:count] * (target / total[count - 1])) ** (1 / axes))[::-1]
-
-
-def _place(
-    shape: tuple[int, ...], radii: np.ndarray, gap: float, generator: Generator
-) -> np.ndarray | None:
-    """Centres of shape (n, axes) that keep inclusions apart, None if they jam."""
-    if 2 * radii[0] + gap > min(shape):  # the largest would meet its own image
-        return None
-    centres = np.empty((radii.size, len(shape)))
-    batch = max(16, min(256, 20_000 // radii.size))  # distances stay in the cache
-    placed = rejected = 0
-    while placed < radii.size and rejected < TRIALS:
-        trial = generator.random((batch, len(shape))) * shape
-        room = (_distances(trial, centres[:placed], shape) - radii[:placed]).min(1, initial=np.inf)
-        start = 0
-        while placed < radii.size:
-            free = np.flatnonzero(room[start:] >= radii[placed] + gap)
-            if not free.size:
-                rejected += batch - start
-                break
-            centres[placed] = trial[start + free[0]]
-            # The rest of the batch must keep clear of the newcomer as well.
-            start, rejected = start + int(free[0]) + 1, 0
-            newcomer = _distances(trial[start:], centres[placed : placed + 1], shape)[:, 0]
-            np.minimum(room[start:], newcomer - radii[placed], out=room[start:])
-            placed += 1
-    return centres if placed == radii.size else None
-
-
-def _rasterise(shape: tuple[int, ...], centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Mark the voxels whose centre lies within a radius of a periodic centre."""
-    marked = np.zeros(shape, np.uint8)
-    for centre, radius in zip(centres, radii, strict=True):
-        spans = [np.arange(math.ceil(c - radius), math.floor(c + radius) + 1) for c in centre]
-        squares = [(span - c) ** 2 for span, c in zip(spans, centre, strict=True)]
-        window = np.ix_(*[span % size for span, size in zip(spans, shape, strict=True)])
-        marked[window] |= reduce(np.add.outer, squares) <= radius**2
-    return marked
-
-
-def _add_ellipse(marked: np.ndarray, major: float, minor: float, generator: Generator) -> bool:
-    """Mark one ellipse of given semi-axes where no pixel is taken; False if no place is found."""
-    flat, (height, width), reach = marked.reshape(-1), marked.shape, math.ceil(major) + 1
-    steps = np.arange(-reach, reach + 1.0)
-    batch = rejected = 0
-    while rejected < TRIALS:
-        batch = min(2 * batch + 8, 64)  # the first ellipses need few trials
-        angle, (y, x) = generator.uniform(0, np.pi), generator.random(2)
-        cos, sin, y, x = math.cos(angle), math.sin(angle), steps[:, None] - y, steps - x
-        inside = ((x * cos + y * sin) / major) ** 2 + ((y * cos - x * sin) / minor) ** 2 <= 1
-        rows, columns = np.nonzero(inside)
-        corner = generator.integers(0, marked.shape, (batch, 2))
-        pixels = (corner[:, :1] + rows) % height * width + (corner[:, 1:] + columns) % width
-        free = np.flatnonzero(~flat[pixels].any(1))
-        if free.size:
-            flat[pixels[free[0]]] = 1
-            return True
-        rejected += batch
-    return False
-
-
-def _retried(attempt: Callable[[], np.ndarray | None], fraction: float, what: str) -> np.ndarray:
-    """The first attempt that succeeds with the volume fraction within the tolerance."""
-    for _ in range(RESTARTS):
-        marked = attempt()
-        if marked is not None and abs(marked.mean() - fraction) <= TOLERANCE:
-            return marked
-    raise ValueError(f"no room for {what} at fraction {fraction}: lower it or the radius")

@@ -5,26 +5,31 @@
 The field is periodic, or without flux through the walls. Time integration is the exponential
 two-step method of second order (ETD-AB2; Cox & Matthews, J. Comput. Phys. 176 (2002) 430,
 DOI 10.1006/jcph.2002.6995): what is linear is integrated exactly, the rest is extrapolated from two
-steps, so that a step costs one transform to and fro. Everything is in double precision.
+steps, so that a step costs one transform and its inverse. Everything is in double precision.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from etchmark.simulation import checks
+from etchmark.simulation.free_energy import FreeEnergy, Polynomial, RegularSolution
+
+__all__ = [
+    "CahnHilliard", "Evolution", "FreeEnergy", "Polynomial", "RegularSolution", "Unstable",
+    "moments", "noise",
+]  # fmt: skip
 
 BOUNDARIES = ("periodic", "no-flux")
 MAX_CELLS = 8192
 ROUNDING = 1e-10
-"""Relative rise of the free energy between frames that is put down to rounding."""
+"""Relative rise of the free energy between two frames that rounding explains."""
 RESIDUE = 1e-14
 """Rounding of the free energy per area, in units of its curvature."""
 COPIES = 12
@@ -52,96 +57,6 @@ class Unstable(ArithmeticError):
     """Values left the range of numbers: the step is too long or the field not admissible."""
 
 
-# --- free energies -----------------------------------------------------------------------------
-
-
-@runtime_checkable
-class FreeEnergy(Protocol):
-    """A homogeneous free energy per area as a function of composition."""
-
-    def density(self, composition: Tensor) -> Tensor: ...
-
-    def derivative(self, composition: Tensor) -> Tensor: ...
-
-    def curvature(self, composition: float) -> float:
-        """Second derivative."""
-        ...
-
-
-class Polynomial:
-    """Free energy sum of a_k c^k.
-
-    Args:
-        coefficients: a_0, a_1, ...; at least quadratic.
-    """
-
-    def __init__(self, coefficients: Sequence[float]) -> None:
-        found = checks.reals(coefficients, "coefficients")
-        if found.ndim != 1 or len(found) < 3 or not np.isfinite(found).all():
-            raise ValueError("coefficients must be three or more finite numbers, a_0 first")
-        self.coefficients = [float(one) for one in found]
-        powers = np.polynomial.Polynomial(self.coefficients)
-        self._slopes = [float(one) for one in powers.deriv().coef]
-        self._bends = powers.deriv(2)
-
-    @classmethod
-    def double_well(cls, height: float = 0.25, low: float = -1.0, high: float = 1.0) -> Polynomial:
-        """``height`` (c - low)² (high - c)²; by default (c² - 1)² / 4."""
-        if not math.isfinite(height) or height <= 0 or not low < high:
-            raise ValueError("a double well needs height > 0 and low < high")
-        root = np.polynomial.Polynomial.fromroots([low, high])
-        return cls((height * root**2).coef.tolist())
-
-    def density(self, composition: Tensor) -> Tensor:
-        return _horner(self.coefficients, composition)
-
-    def derivative(self, composition: Tensor) -> Tensor:
-        return _horner(self._slopes, composition)
-
-    def curvature(self, composition: float) -> float:
-        return float(self._bends(composition))
-
-
-def _horner(coefficients: Sequence[float], at: Tensor) -> Tensor:
-    *rest, value = coefficients
-    # A factor of one or a term of zero would be a pass over the field for nothing.
-    found = at * value if value != 1.0 else at.clone()
-    for place, coefficient in enumerate(reversed(rest)):
-        if coefficient:
-            found += coefficient
-        if place < len(rest) - 1:
-            found *= at
-    return found
-
-
-class RegularSolution:
-    """Free energy theta (c ln c + (1 - c) ln(1 - c)) + omega c (1 - c), for 0 < c < 1.
-
-    Its slope is infinite at 0 and 1, so that deep quenches (omega far above 2 theta) want a
-    stabiliser, or steps ten times smaller than the default ones.
-
-    Args:
-        theta: thermal energy.
-        omega: interaction; phases separate where it exceeds 2 theta.
-    """
-
-    def __init__(self, theta: float, omega: float) -> None:
-        self.theta = checks.number(theta, "theta", 0.0, math.inf)
-        self.omega = checks.number(omega, "omega", -math.inf, math.inf)
-
-    def density(self, composition: Tensor) -> Tensor:
-        other = 1 - composition
-        mixing = torch.xlogy(composition, composition) + torch.xlogy(other, other)
-        return self.theta * mixing + self.omega * composition * other
-
-    def derivative(self, composition: Tensor) -> Tensor:
-        # Outside (0, 1) this is no number, which the solver tells of at once.
-        return self.theta * torch.logit(composition) + self.omega * (1 - 2 * composition)
-
-    def curvature(self, composition: float) -> float:
-        return self.theta / (composition * (1 - composition)) - 2 * self.omega
-
-
 # --- transforms --------------------------------------------------------------------------------
 
 
@@ -154,7 +69,7 @@ class _Periodic:
         whole = 2 * math.pi * torch.fft.fftfreq(n, spacing, **double)
         half = 2 * math.pi * torch.fft.rfftfreq(n, spacing, **double)
         self.squares = whole[:, None] ** 2 + half[None] ** 2
-        # Of two conjugate coefficients one is stored; the sums count both.
+        # Only one of two conjugate coefficients is stored; the sums count both.
         self.weights = torch.full((len(half),), 2.0, **double)
         self.weights[0] = 1.0
         if n % 2 == 0:
@@ -192,6 +107,7 @@ class _NoFlux:
 # --- the solver --------------------------------------------------------------------------------
 
 
+@dataclass(eq=False)
 class CahnHilliard:
     """Solver of the Cahn–Hilliard equation on n x n nodes.
 
@@ -201,50 +117,53 @@ class CahnHilliard:
         spacing: distance of the nodes.
         gradient_energy: kappa.
         mobility: M.
-        dt: the longest time step, or a function of time that gives it.
+        dt: the longest time step, or a function that gives it at each time.
         boundary: ``periodic`` or ``no-flux`` (nodes half a spacing from the walls).
         stabiliser: S >= 0, a curvature of the free energy that is integrated with the linear part.
             It allows longer steps and makes them less exact.
         device: of torch.
+
+    Raises:
+        ValueError: a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        n: int,
-        energy: FreeEnergy,
-        *,
-        spacing: float = 1.0,
-        gradient_energy: float = 1.0,
-        mobility: float = 1.0,
-        dt: float | Callable[[float], float] = 0.05,
-        boundary: str = "periodic",
-        stabiliser: float = 0.0,
-        device: str = "cpu",
-    ) -> None:
-        self.n = checks.whole(n, "n", 4, MAX_CELLS)
-        if not isinstance(energy, FreeEnergy):
-            raise ValueError(f"energy {energy!r} must have a density, a derivative and a curvature")
-        self.energy = energy
-        self.spacing = checks.number(spacing, "spacing", 0.0, math.inf)
-        self.gradient_energy = checks.number(gradient_energy, "gradient_energy", 0.0, math.inf)
-        self.mobility = checks.number(mobility, "mobility", 0.0, math.inf)
-        self.stabiliser = checks.number(stabiliser, "stabiliser", 0.0, 1e12, ends=True)
-        self._longest = dt if callable(dt) else None
-        self._dt = 0.0 if callable(dt) else checks.number(dt, "dt", 0.0, math.inf)
-        if boundary not in BOUNDARIES:
-            raise ValueError(f"boundary {boundary!r} must be one of {', '.join(BOUNDARIES)}")
-        self.device = checks.device(device)
-        kind = _Periodic if boundary == "periodic" else _NoFlux
-        self.basis = kind(self.n, self.spacing, self.device)
+    n: int
+    energy: FreeEnergy
+    _: KW_ONLY
+    spacing: float = 1.0
+    gradient_energy: float = 1.0
+    mobility: float = 1.0
+    dt: float | Callable[[float], float] = 0.05
+    boundary: str = "periodic"
+    stabiliser: float = 0.0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.n = checks.whole(self.n, "n", 4, MAX_CELLS)
+        if not isinstance(self.energy, FreeEnergy):
+            raise ValueError(
+                f"energy {self.energy!r} must have a density, a derivative and a curvature"
+            )
+        self.spacing = checks.number(self.spacing, "spacing", 0.0, math.inf)
+        self.gradient_energy = checks.number(self.gradient_energy, "gradient_energy", 0.0, math.inf)
+        self.mobility = checks.number(self.mobility, "mobility", 0.0, math.inf)
+        self.stabiliser = checks.number(self.stabiliser, "stabiliser", 0.0, 1e12, ends=True)
+        if not callable(self.dt):
+            self.dt = checks.number(self.dt, "dt", 0.0, math.inf)
+        if self.boundary not in BOUNDARIES:
+            raise ValueError(f"boundary {self.boundary!r} must be one of {', '.join(BOUNDARIES)}")
+        self._device = checks.device(self.device)
+        basis = _Periodic if self.boundary == "periodic" else _NoFlux
+        self.basis = basis(self.n, self.spacing, self._device)
         squares = self.basis.squares
         self._linear = -self.mobility * squares * (self.gradient_energy * squares + self.stabiliser)
         self._factor = -self.mobility * squares
 
     def step_at(self, time: float) -> float:
-        """The longest step at a time."""
-        if self._longest is None:
-            return self._dt
-        return checks.number(self._longest(time), f"dt at t = {time:g}", 0.0, math.inf)
+        """The longest step that may be taken at a time."""
+        if callable(self.dt):
+            return checks.number(self.dt(time), f"dt at t = {time:g}", 0.0, math.inf)
+        return self.dt
 
     def free_energy(self, field: Tensor, spectrum: Tensor) -> Tensor:
         """Total free energy, shape (batch,)."""
@@ -266,20 +185,20 @@ class CahnHilliard:
                 than at the one before; says when. That it falls does not prove that ``dt`` is short
                 enough: half of it does, if the frames stay the same.
         """
-        wanted = moments(times)
-        values = self._start(field, len(wanted))
+        instants = moments(times)
+        values = self._start(field, len(instants))
         run = _Run(self, values)
         frames, energies = [], []
         highest = self.free_energy(run.values, run.spectrum)
-        # Near equilibrium all that is left of the energy is the rounding of its terms.
-        area, middle = (self.n * self.spacing) ** 2, values.mean((1, 2)).tolist()
-        scales = [abs(self.energy.curvature(one)) * max(1.0, one * one) for one in middle]
+        # Near equilibrium the energy changes by the rounding of its terms alone, up or down.
+        area, means = (self.n * self.spacing) ** 2, values.mean((1, 2)).tolist()
+        scales = [abs(self.energy.curvature(mean)) * max(1.0, mean * mean) for mean in means]
         floor = area * RESIDUE * torch.tensor(scales, device=highest.device)
-        for moment in wanted:
+        for moment in instants:
             run.until(moment)
             energy = self.free_energy(run.values, run.spectrum)
             if bool((energy > highest + ROUNDING * highest.abs() + floor).any()):
-                # Too long a step can be wrong without ever leaving the range of numbers.
+                # Too long a step can give a wrong field whose values all stay finite.
                 raise Unstable(
                     f"Cahn–Hilliard: the free energy rose before t = {moment:g}; take a smaller dt"
                 )
@@ -288,47 +207,48 @@ class CahnHilliard:
             energies.append(energy.cpu().numpy())
         stacked = np.stack(frames, axis=1)
         return Evolution(
-            np.array(wanted), stacked, np.stack(energies, axis=1), stacked.mean(axis=(2, 3))
+            np.array(instants), stacked, np.stack(energies, axis=1), stacked.mean(axis=(2, 3))
         )
 
     def _start(self, field: np.ndarray | Tensor, count: int) -> Tensor:
-        given = field.detach().cpu().numpy() if isinstance(field, Tensor) else field
-        values = checks.reals(given, "field")
+        array = field.detach().cpu().numpy() if isinstance(field, Tensor) else field
+        values = checks.reals(array, "field")
         values = values[None] if values.ndim == 2 else values
         if values.ndim != 3 or values.shape[1:] != (self.n, self.n) or not len(values):
             raise ValueError(
-                f"field of shape {np.shape(given)} must be (batch, {self.n}, {self.n}) or"
+                f"field of shape {np.shape(array)} must be (batch, {self.n}, {self.n}) or"
                 f" ({self.n}, {self.n})"
             )
         if not np.isfinite(values).all():
             raise ValueError("field holds values that are not finite")
         checks.memory(values.shape, values.nbytes * (COPIES + 2 * count))
-        start = torch.tensor(values, dtype=torch.float64, device=self.device)
+        start = torch.tensor(values, dtype=torch.float64, device=self._device)
         if not bool(torch.isfinite(self.energy.derivative(start)).all()):
             raise ValueError("field holds values that its free energy is not defined for")
         return start
 
 
 def moments(times: Sequence[float]) -> list[float]:
-    found = checks.reals(times, "times")
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+    """Times at which frames are taken, as floats; ValueError unless they rise from 0 or later."""
+    values = checks.reals(times, "times")
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError("times must be one or more finite numbers")
-    if found[0] < 0 or (np.diff(found) <= 0).any():
+    if values[0] < 0 or (np.diff(values) <= 0).any():
         raise ValueError("times must rise and not be negative")
-    return [float(one) for one in found]
+    return [float(value) for value in values]
 
 
 class _Run:
-    """One integration: the state and what the two-step method remembers."""
+    """One integration: the state, and the previous step, from which the method extrapolates."""
 
     def __init__(self, solver: CahnHilliard, values: Tensor) -> None:
         self.solver, self.values, self.time = solver, values, 0.0
         self.spectrum = solver.basis.forward(values)
-        # The mean changes by nothing, not even by rounding.
+        # Mass is conserved exactly: the mean is put back after every step.
         self.mean = self.spectrum[:, 0, 0].clone()
         self.before: Tensor | None = None
         self.last_step = 0.0
-        self._made: tuple[float, float] = (0.0, 0.0)
+        self._steps: tuple[float, float] = (0.0, 0.0)
         self._factors: tuple[Tensor, Tensor, Tensor] | None = None
 
     def until(self, moment: float) -> None:
@@ -337,10 +257,10 @@ class _Run:
             span, longest = moment - self.time, self.solver.step_at(self.time)
             count = max(1, math.ceil(span / longest - 1e-9))
             step = span / count
-            if self.solver._longest is None:
+            if not callable(self.solver.dt):
                 for _ in range(count):
                     self._step(step)
-                    # For the message of a step that fails; what it sums to is not relied upon.
+                    # Only for the message of a step that fails: its rounding adds up.
                     self.time += step
                 self.time = moment
             else:
@@ -354,7 +274,7 @@ class _Run:
         if solver.stabiliser:
             derivative.sub_(values, alpha=solver.stabiliser)
         rest = solver.basis.forward(derivative)
-        # One value that is not finite spreads to every coefficient.
+        # One value that is not finite spreads to every coefficient, so the first one tells.
         if not bool(torch.isfinite(rest[:, 0, 0].real).all()):
             raise Unstable(
                 f"Cahn–Hilliard: values are not finite at t = {self.time:g}; take a smaller dt or"
@@ -365,7 +285,7 @@ class _Run:
     def _coefficients(self, step: float) -> tuple[Tensor, Tensor, Tensor]:
         """Factors of the state, of the rest now, and of the rest one step before."""
         key = (step, self.last_step)
-        if self._factors is None or key != self._made:
+        if self._factors is None or key != self._steps:
             exponent = self.solver._linear * step
             first, second = _phi(exponent)
             ratio = step / self.last_step
@@ -373,7 +293,7 @@ class _Run:
             self._factors = (
                 torch.exp(exponent), shape * (first + ratio * second), -shape * ratio * second,
             )  # fmt: skip
-            self._made = key
+            self._steps = key
         return self._factors
 
     def _step(self, step: float) -> None:
@@ -384,8 +304,8 @@ class _Run:
             first, second = _phi(exponent)
             shape = solver._factor * step
             new = torch.exp(exponent) * self.spectrum + shape * first * now
-            guessed = solver.basis.inverse(new)
-            new += shape * second * (self._rest(guessed) - now)
+            predicted = solver.basis.inverse(new)
+            new += shape * second * (self._rest(predicted) - now)
         else:
             keep, present, past = self._coefficients(step)
             new = keep * self.spectrum

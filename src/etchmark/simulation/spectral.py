@@ -1,9 +1,9 @@
 """Fourier transforms of strain and stress fields on small periodic cells.
 
-Two ways with one interface. Library FFTs are slow for sizes with a large prime factor (51 = 3 x 17)
-and not faster than matrix products for small ones, so those sizes are transformed by products with
-real orthogonal matrices of cosines and sines, one per axis. Everything that multiplies spectra is
-real either way, so spectra are real arrays: coefficients of cosines and sines, or interleaved real
+Two implementations of one interface. Library FFTs are slow for sizes with a large prime factor
+(51 = 3 x 17) and no faster than matrix products for small sizes; those are transformed by products
+with real orthogonal matrices of cosines and sines, one per axis. Whatever multiplies a spectrum is
+real in both, so spectra are real arrays: coefficients of cosines and sines, or interleaved real
 and imaginary parts of a half spectrum.
 """
 
@@ -25,7 +25,7 @@ MATRIX_LIMIT = 160
 
 
 class Transform(Protocol):
-    """Transforms symmetric tensor fields to and fro, orthonormally.
+    """Orthonormal transform of symmetric tensor fields, and its inverse.
 
     A tensor field has shape (components, n, ..., n), its spectrum (components, *spectrum_shape);
     that of a displacement has ``ndim`` components.
@@ -38,7 +38,7 @@ class Transform(Protocol):
         ...
 
     def inverse(self, spectrum: Tensor) -> Tensor:
-        """Tensor field of a spectrum, which is not kept."""
+        """Tensor field of a spectrum; the spectrum may be overwritten."""
         ...
 
     def waves(self) -> Tensor:
@@ -56,15 +56,15 @@ class Transform(Protocol):
 
 def largest_prime(n: int) -> int:
     """Largest prime factor of ``n`` >= 2."""
-    found, rest = 1, n
+    largest, rest = 1, n
     for factor in range(2, math.isqrt(n) + 1):
         while rest % factor == 0:
-            found, rest = factor, rest // factor
-    return max(found, rest)
+            largest, rest = factor, rest // factor
+    return max(largest, rest)
 
 
 def transform_for(n: int, ndim: int, dtype: torch.dtype, device: torch.device) -> Transform:
-    """The faster way for cells with ``n`` voxels per side."""
+    """The faster transform for cells with ``n`` voxels per side."""
     awkward = n <= MATRIX_LIMIT and largest_prime(n) > 7
     if device.type == "cpu" and (n <= MATRIX_ALWAYS[ndim] or awkward):
         return MatrixTransform(n, ndim, dtype, device)
@@ -88,7 +88,8 @@ def _unit(sines: Tensor, cosines: Tensor, last: tuple[Tensor, Tensor], ndim: int
 def _half_angles(index: Tensor, n: int) -> tuple[Tensor, Tensor]:
     angle = (math.pi / n) * index.double()
     cosine = torch.cos(angle)
-    # Exactly: two or more components at the highest frequency make the wave vector vanish.
+    # Exactly zero, not rounded: two or more components at the highest frequency make the wave
+    # vector vanish.
     cosine[2 * index.abs() == n] = 0.0
     return torch.sin(angle), cosine
 
@@ -117,7 +118,7 @@ class FourierTransform:
         return torch.fft.irfftn(part, s=(self.n,) * self.ndim, dim=axes, norm="ortho")
 
     def waves(self) -> Tensor:
-        # The factor i of a derivative is left to the displacement, whose spectrum then is odd.
+        # The factor i of a derivative goes with the displacement, so the waves stay real.
         index = torch.fft.fftfreq(self.n, d=1 / self.n, dtype=torch.float64).round().long()
         last = _half_angles(index[: self.half].abs(), self.n)
         unit = _unit(*_half_angles(index, self.n), last, self.ndim)
@@ -138,17 +139,18 @@ class MatrixTransform:
     def __init__(self, n: int, ndim: int, dtype: torch.dtype, device: torch.device) -> None:
         self.n, self.ndim, self.dtype, self.device = n, ndim, dtype, device
         self.spectrum_shape = (n,) * ndim
-        plain, swapped = (one.to(device, dtype) for one in self._functions())
+        plain, swapped = (matrix.to(device, dtype) for matrix in self._functions())
         pairs = VOIGT[ndim]
         self.axes = []
         for axis in range(ndim):
-            chosen = [swapped if i != j and axis in (i, j) else plain for i, j in pairs]
+            matrices = [swapped if i != j and axis in (i, j) else plain for i, j in pairs]
             if axis == 0:
                 # D takes u_i back to plain functions with the opposite sign.
-                chosen = [
-                    -one if i != j else one for one, (i, j) in zip(chosen, pairs, strict=True)
+                matrices = [
+                    -matrix if i != j else matrix
+                    for matrix, (i, j) in zip(matrices, pairs, strict=True)
                 ]
-            self.axes.append(torch.stack(chosen))
+            self.axes.append(torch.stack(matrices))
         self.turned = [matrices.transpose(1, 2).contiguous() for matrices in self.axes]
         shape = (len(pairs), *self.spectrum_shape)
         self.spare = torch.empty(shape, dtype=dtype, device=device)
@@ -176,8 +178,8 @@ class MatrixTransform:
         result = torch.empty_like(source)
         torch.bmm(source.view(count, -1, n), turned[-1], out=result.view(count, -1, n))
         if self.ndim == 3:
-            for one, matrix, out in zip(result, matrices[1], self.spare, strict=True):
-                torch.matmul(matrix, one, out=out)
+            for part, matrix, out in zip(result, matrices[1], self.spare, strict=True):
+                torch.matmul(matrix, part, out=out)
             torch.bmm(matrices[0], self.spare.view(count, n, -1), out=result.view(count, n, -1))
             return result
         torch.bmm(matrices[0], result, out=self.spare)
