@@ -298,7 +298,9 @@ def write_toy(root: Path, scratch: Path) -> None:
     write_yaml(model / "card.yaml", card)
     prints: dict[str, tuple[str, str]] = {}
     for config in ("scalar-mini", "fields-mini"):
-        made = building.build(Catalog(root), "toy", config, out=scratch / config)
+        made = building.build(
+            Catalog(root), "toy", config, building.BuildOptions(out=scratch / config)
+        )
         splits = [Columns([made.folder / file.path]) for file in made.manifest.files]
         target = packaging.target_fingerprint(
             [columns["id"] for columns in splits], [columns["y"] for columns in splits]
@@ -537,7 +539,9 @@ def write_volumes(root: Path, scratch: Path) -> None:
     }
     write_yaml(dataset / "dataset.yaml", spec)
     (dataset / "build.py").write_text(VOLUMES_BUILD, encoding="utf-8")
-    made = building.build(Catalog(root), "voxels", "cells-full", out=scratch / "cells-full")
+    made = building.build(
+        Catalog(root), "voxels", "cells-full", building.BuildOptions(out=scratch / "cells-full")
+    )
     model = root / "baselines" / "between"
     model.mkdir(parents=True)
     (model / "model.py").write_text(VOLUMES_MODEL, encoding="utf-8")
@@ -708,7 +712,9 @@ def write_frames(root: Path, scratch: Path) -> None:
     names = ("toy-waves", "toy-waves-2")
     card = {"schema": 1, "name": "toy_last", "title": "Last", "training_data": "none"}
     write_yaml(model / "card.yaml", card)
-    made = building.build(Catalog(root), "waves", "waves-full", out=scratch / "waves")
+    made = building.build(
+        Catalog(root), "waves", "waves-full", building.BuildOptions(out=scratch / "waves")
+    )
     splits = {
         file.split: Columns([made.folder / file.path], ["id", "next"])
         for file in made.manifest.files

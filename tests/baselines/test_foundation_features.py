@@ -162,8 +162,8 @@ def test_what_it_was_made_with(build: Any) -> None:
         ({"views": {"shifts": 1.5}}, "shifts 1.5"),
         ({"views": "all"}, "views 'all': give turns, flips and shifts"),
         ({"layers": [True]}, "layer True"),
-        ({"options": {"num_classes": 0}}, "'num_classes' is not for a card to set"),
-        ({"options": {"pretrained_strict": False}}, "'pretrained_strict' is not for a card"),
+        ({"options": {"num_classes": 0}}, "a card cannot set 'num_classes'"),
+        ({"options": {"pretrained_strict": False}}, "a card cannot set 'pretrained_strict'"),
         ({"size": 20.5}, "size 20.5"),
     ],
 )
@@ -205,7 +205,7 @@ def test_random_weights_are_named_so_and_nothing_else_is() -> None:
 def test_every_encoder_exists_with_its_tag() -> None:
     import timm
 
-    from etchmark.features.encoders import OWN
+    from etchmark.features.networks import OWN
 
     card = yaml.safe_load((FOLDER / "card.yaml").read_text(encoding="utf-8"))
     for name, variant in card["variants"].items():

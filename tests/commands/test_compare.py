@@ -154,7 +154,7 @@ def test_refusals_of_compare(submit: Callable[..., str], command: Command) -> No
     assert "are the same submission" in command("compare", "toy-line", "near", one[:9]).refusal()
     assert "unknown metric" in command("compare", "toy-line", "a", "b", "--metric", "x").refusal()
     assert "unknown track" in command("compare", "toy-line", "a", "b", "--track", "x").refusal()
-    assert "there is none at all" in command("compare", "toy-fields", "a", "b").refusal()
+    assert "it has no submissions yet" in command("compare", "toy-fields", "a", "b").refusal()
     entry = Store().get(one)
     assert entry is not None
     failed = {"submission": "f" * 64, "name": "broken", "outcome": "failed", "reason": "it fell"}

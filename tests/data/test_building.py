@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from etchmark.catalog import catalog
-from etchmark.data import building
+from etchmark.data import building, release
 from etchmark.errors import UserError
 
 Change = Callable[[str, str], None]
@@ -31,7 +31,9 @@ def change(toy_content: Path) -> Change:
 def test_the_same_build_twice(toy_content: Path, home: Path, tmp_path: Path) -> None:
     first = building.build(catalog(), "toy")
     assert first.folder == home / "datasets" / "toy" / "scalar-mini"
-    again = building.build(catalog(), "toy", "scalar-mini", out=tmp_path / "out")
+    again = building.build(
+        catalog(), "toy", "scalar-mini", building.BuildOptions(out=tmp_path / "out")
+    )
     assert again.manifest == first.manifest
     assert first.difference is None
 
@@ -49,35 +51,39 @@ def test_names_that_do_not_exist(toy_content: Path) -> None:
 def test_where_a_build_may_go(toy_content: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is not a folder"):
-        building.build(catalog(), "toy", out=tmp_path / "file")
+        building.build(catalog(), "toy", None, building.BuildOptions(out=tmp_path / "file"))
     with pytest.raises(UserError, match="cannot be written"):
-        building.build(catalog(), "toy", out=tmp_path / "file" / "below")
+        building.build(
+            catalog(), "toy", None, building.BuildOptions(out=tmp_path / "file" / "below")
+        )
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.tex").touch()
     with pytest.raises(UserError, match="holds no earlier build"):
-        building.build(catalog(), "toy", out=mine)
+        building.build(catalog(), "toy", None, building.BuildOptions(out=mine))
     # Many things have a manifest.json.
     (mine / "manifest.json").write_text('{"name": "my extension", "version": 1}')
     with pytest.raises(UserError, match="holds no earlier build"):
-        building.build(catalog(), "toy", out=mine)
+        building.build(catalog(), "toy", None, building.BuildOptions(out=mine))
     assert (mine / "thesis.tex").exists()
     (tmp_path / "empty").mkdir()
-    building.build(catalog(), "toy", out=tmp_path / "empty")
-    building.build(catalog(), "toy", out=tmp_path / "empty")
+    building.build(catalog(), "toy", None, building.BuildOptions(out=tmp_path / "empty"))
+    building.build(catalog(), "toy", None, building.BuildOptions(out=tmp_path / "empty"))
 
 
 def test_a_build_that_differs_says_where(toy_content: Path, change: Change, tmp_path: Path) -> None:
     made = building.build(catalog(), "toy")
     source = toy_content / "datasets" / "toy"
-    path = building.freeze(source, made.folder, made.manifest, ["y"])
+    path = release.freeze(source, made.folder, made.manifest, ["y"])
     assert path == source / "frozen" / "scalar-mini.parquet"
-    assert building.frozen_fingerprint(source, "scalar-mini") == made.manifest.fingerprint
-    assert building.frozen_fingerprint(source, "fields-mini") is None
+    assert release.frozen_fingerprint(source, "scalar-mini") == made.manifest.fingerprint
+    assert release.frozen_fingerprint(source, "fields-mini") is None
     assert building.build(catalog(), "toy").difference is None
     line = 'columns["y"] = 100 + 10 * a + noise[:, 0]\n'
     change(line, f"{line}            columns['y'][2] += 0.25 * (split == 'test')\n")
-    difference = building.build(catalog(), "toy", out=tmp_path / "other").difference
+    difference = building.build(
+        catalog(), "toy", None, building.BuildOptions(out=tmp_path / "other")
+    ).difference
     assert difference is not None
     assert difference.rows == ["test-02"]
     assert difference.largest == pytest.approx({"y": 0.25})
@@ -103,7 +109,7 @@ def test_a_damaged_release_is_named(toy_content: Path, command: Callable, how: s
 
 def test_other_inputs_and_ids_are_told_too(toy_content: Path, change: Change) -> None:
     made = building.build(catalog(), "toy")
-    building.freeze(toy_content / "datasets" / "toy", made.folder, made.manifest, ["y"])
+    release.freeze(toy_content / "datasets" / "toy", made.folder, made.manifest, ["y"])
     change('f"k{row % 2}"', 'f"k{row % 3}"')
     change('f"{split}-{row:02d}"', 'f"{split}-{row:02d}" + "x" * (row == 0)')
     difference = building.build(catalog(), "toy").difference

@@ -42,7 +42,7 @@ class Remote:
 def remote(toy_content: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
     """Serves a build of the toy; the hub folder is empty."""
     folder = tmp_path / "remote"
-    building.build(catalog(), "toy", CONFIG, out=folder / "toy" / CONFIG)
+    building.build(catalog(), "toy", CONFIG, building.BuildOptions(out=folder / "toy" / CONFIG))
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -95,7 +95,7 @@ def test_splits_that_do_not_exist(remote: Remote) -> None:
     assert remote.asked == []
 
 
-def test_damage_is_noticed_and_mended_by_trying_again(remote: Remote) -> None:
+def test_damage_is_noticed_and_repaired_by_downloading_again(remote: Remote) -> None:
     shard = remote.shard("test")
     good = shard.read_bytes()
     shard.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
@@ -131,7 +131,7 @@ def test_a_remote_whose_manifest_is_not_its_content(remote: Remote) -> None:
     path = remote.config / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"fingerprint": "0" * 64}))
-    with pytest.raises(UserError, match="not the content that the fingerprint"):
+    with pytest.raises(UserError, match="does not match the fingerprint"):
         download(catalog(), "toy")
     path.write_text(json.dumps(manifest | {"config": "fields-mini"}))
     with pytest.raises(UserError, match=r"serves toy:fields-mini; check ETCHMARK_REMOTE"):
@@ -152,7 +152,7 @@ def test_remotes_that_cannot_be_reached(remote: Remote, monkeypatch: pytest.Monk
 
 def test_offline(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETCHMARK_OFFLINE", "1")
-    with pytest.raises(UserError, match="the network is switched off"):
+    with pytest.raises(UserError, match="ETCHMARK_OFFLINE is set"):
         download(catalog(), "toy")
     assert remote.asked == []
 

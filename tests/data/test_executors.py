@@ -50,7 +50,9 @@ def test_a_process_that_dies_is_replaced(costly: Any, tmp_path: Path) -> None:
     from etchmark.catalog import catalog
     from etchmark.data import building
 
-    serial = building.build(catalog(), "costly", out=tmp_path / "serial")
+    serial = building.build(
+        catalog(), "costly", None, building.BuildOptions(out=tmp_path / "serial")
+    )
     trap = tmp_path / "trap"
     trap.touch()
     run = costly.start("--recompute", "--executor", "processes", "--workers", "2", TOY_TRAP=trap)
@@ -103,7 +105,9 @@ def test_a_dask_cluster_that_loses_a_worker(
     from etchmark.catalog import catalog
     from etchmark.data import building
 
-    serial = building.build(catalog(), "costly", out=tmp_path / "serial")
+    serial = building.build(
+        catalog(), "costly", None, building.BuildOptions(out=tmp_path / "serial")
+    )
     monkeypatch.setenv("TOY_NAP", "1.5")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None

@@ -31,7 +31,7 @@ def test_what_needs_no_network_is_built_when_it_is_needed(toy_content: Path, hom
 
 def test_the_data_of_a_checkout_are_found(toy_content: Path) -> None:
     folder = toy_content / "datasets" / "toy" / "data" / "scalar-mini"
-    building.build(catalog(), "toy", out=folder)
+    building.build(catalog(), "toy", None, building.BuildOptions(out=folder))
     assert find_config(catalog(), "toy", "scalar-mini") == folder
     assert len(load_benchmark("toy-line").truth("test").ids) == 9
 
@@ -150,7 +150,7 @@ def test_a_folder_in_the_place_of_a_config(toy_content: Path, home: Path, comman
     folder.mkdir(parents=True)
     (folder / "thesis.tex").touch()
     said = command("download", "toy").refusal()
-    assert said == f"{folder}: is not empty and holds no earlier build; move it away"
+    assert said == f"{folder}: is not empty and holds no earlier build; move it"
     assert (folder / "thesis.tex").exists()
 
 

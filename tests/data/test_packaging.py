@@ -184,7 +184,7 @@ def test_arrays_are_stored_so_that_they_are_read_quickly(tmp_path: Path) -> None
 
 def test_a_label_that_is_an_array_is_frozen_and_compared(toy_content: Path, tmp_path: Path) -> None:
     source = toy_content / "datasets" / "toy"
-    made = building.build(catalog(), "toy", "fields-mini", freezing=True)
+    made = building.build(catalog(), "toy", "fields-mini", building.BuildOptions(freezing=True))
     assert made.frozen == source / "frozen" / "fields-mini.parquet"
     build = source / "build.py"
     line = "values = (a[:, None] + noise).astype(np.float32).reshape(rows, 3, 2)"

@@ -24,7 +24,14 @@ from urllib.parse import unquote
 import pytest
 
 from etchmark.data import sources
-from etchmark.data.sources import SourceFile, SourcesUnavailable, fetch, missing, read_listing
+from etchmark.data.sources import (
+    SourceFile,
+    SourcesUnavailable,
+    Transfer,
+    fetch,
+    missing,
+    read_listing,
+)
 from etchmark.errors import UserError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -275,7 +282,9 @@ def get(server: Server, cache: Path):
 
     def run(*files: SourceFile, **options) -> dict[SourceFile, Path]:
         options = {"base_url": server.url, "cache": cache, "backoff_s": 0.005} | options
-        return fetch(files, **options)
+        names = ("base_url", "workers", "backoff_s")
+        transfer = Transfer(**{name: options.pop(name) for name in names if name in options})
+        return fetch(files, transfer=transfer, **options)
 
     return run
 
@@ -650,12 +659,12 @@ def test_many_local_files_are_checked_quickly(cache, get):
 CHILD = """
 import sys
 from pathlib import Path
-from etchmark.data.sources import SourceFile, fetch
+from etchmark.data.sources import SourceFile, Transfer, fetch
 cache, base_url, workers, *pins = sys.argv[1:]
 files = [SourceFile("github.com", "owner", "repo", "{commit}", *pin.split("|")[:2],
                     int(pin.split("|")[2])) for pin in pins]
 print("started", flush=True)
-fetch(files, cache=Path(cache), base_url=base_url, workers=int(workers), backoff_s=0.005)
+fetch(files, cache=Path(cache), transfer=Transfer(base_url, int(workers), 0.005))
 """.replace("{commit}", COMMIT)
 
 

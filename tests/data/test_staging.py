@@ -52,10 +52,14 @@ def test_what_is_built(costly: Any, command: Command, tmp_path: Path) -> None:
 
 
 def test_processes_make_the_same(costly: Any, command: Command, tmp_path: Path) -> None:
-    first = building.build(catalog(), "costly", out=tmp_path / "serial")
+    first = building.build(
+        catalog(), "costly", None, building.BuildOptions(out=tmp_path / "serial")
+    )
     assert "8 of earlier work" in command("build", "costly").fine()
     both = building.Executors(Processes(2), Processes(2))
-    second = building.build(catalog(), "costly", executors=both, recompute=True)
+    second = building.build(
+        catalog(), "costly", None, building.BuildOptions(executors=both, recompute=True)
+    )
     assert second.labels == staging.LabelCounts(0, 0, 8)
     assert second.manifest == first.manifest
     assert costly.called() == dict.fromkeys(costly.called(), 2)
@@ -531,7 +535,7 @@ def test_how_long_it_takes_is_said_where_no_bar_is_shown(
     assert ran.rc == 0
     before, estimate = ran.stderr.splitlines()
     assert before == (
-        "costly:mini: making 24 samples in 8 shards in one process (`--executor processes` uses"
+        "costly:mini: computing 24 samples in 8 shards in one process (`--executor processes` uses"
         " every processor)"
     )
     pattern = r"costly:mini: labels of 3 samples took \d s, so the remaining 21 take about \d+ s"

@@ -15,7 +15,7 @@ import yaml
 
 from etchmark.catalog import Catalog
 from etchmark.columns import Columns
-from etchmark.data import building
+from etchmark.data import building, release
 from etchmark.data.labels import (
     FrozenLabels,
     frozen_table,
@@ -102,7 +102,7 @@ def test_frozen_labels_are_those_of_the_plan(module, config):
     path = frozen_table(FOLDER, config)
     if not path.exists():
         # Still being computed: each shard that is there is one of the plan.
-        assert building.frozen_fingerprint(FOLDER, config) is None
+        assert release.frozen_fingerprint(FOLDER, config) is None
         finished = {file.stem: file for file in unmerged_folder(FOLDER, config).iterdir()}
         assert finished
         for name, file in finished.items():
@@ -112,7 +112,7 @@ def test_frozen_labels_are_those_of_the_plan(module, config):
     own = [name for name in planned if name in stored]
     assert list(stored) == own
     assert all(stored[name].digest == planned[name].digest for name in own)
-    assert building.frozen_fingerprint(FOLDER, config) is not None
+    assert release.frozen_fingerprint(FOLDER, config) is not None
     for shard in planned.values():
         source = FrozenLabels(FOLDER).find(config, shard)
         assert source is not None
@@ -195,7 +195,7 @@ def test_frozen_tensors_of_every_morphology_are_within_bounds(module):
 
 def test_tensors_of_every_morphology_are_within_bounds_and_turn_with_the_volume(home):
     build = building.build(Catalog(ROOT), "composites", "3d-stiffness-mini")
-    assert build.manifest.fingerprint == building.frozen_fingerprint(FOLDER, "3d-stiffness-mini")
+    assert build.manifest.fingerprint == release.frozen_fingerprint(FOLDER, "3d-stiffness-mini")
     splits: dict[str, Columns] = {}
     for split in SPEC.configs["3d-stiffness-mini"].splits:
         paths = [build.folder / file.path for file in build.manifest.files if file.split == split]
@@ -218,7 +218,7 @@ def test_tensors_of_every_morphology_are_within_bounds_and_turn_with_the_volume(
 def test_build_equals_the_release(config, home):
     made = building.build(Catalog(ROOT), "composites", config)
     assert made.difference is None
-    assert made.manifest.fingerprint == building.frozen_fingerprint(FOLDER, config)
+    assert made.manifest.fingerprint == release.frozen_fingerprint(FOLDER, config)
     labels = frozen(config)
     for file in made.manifest.files:
         columns = Columns([made.folder / file.path])

@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 
 from etchmark.catalog import Catalog
 from etchmark.columns import Columns
-from etchmark.data import building
+from etchmark.data import building, release
 from etchmark.data.labels import FrozenLabels, frozen_table, shards_of
 from etchmark.data.shards import BuildContext, Shard
 from etchmark.errors import UserError
@@ -90,7 +90,7 @@ def test_frozen_labels_are_those_of_the_plan(module: Any, config: str) -> None:
     own = [name for name in planned if name in stored]
     assert list(stored) == own
     assert all(stored[name].digest == planned[name].digest for name in own)
-    assert building.frozen_fingerprint(FOLDER, config) is not None
+    assert release.frozen_fingerprint(FOLDER, config) is not None
     for shard in planned.values():
         source = FrozenLabels(FOLDER).find(config, shard)
         assert source is not None
@@ -105,7 +105,7 @@ def test_another_processor_builds_the_release(cli: Any, home: Path, config: str)
     cli("build", "evolution", "--config", config, env=other, timeout=280).fine()
     folder = building.hub_folder("evolution", config)
     fingerprint = json.loads((folder / "manifest.json").read_text())["fingerprint"]
-    assert fingerprint == building.frozen_fingerprint(FOLDER, config)
+    assert fingerprint == release.frozen_fingerprint(FOLDER, config)
     assert not list((home / "work").rglob("*.npy"))
 
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import KFold
 
 from etchmark.catalog import Catalog
 from etchmark.columns import Columns
-from etchmark.data import building
+from etchmark.data import building, release
 from etchmark.data.loading import load_benchmark
 from etchmark.data.sources import SourcesUnavailable, read_listing
 
@@ -149,7 +149,9 @@ def test_atomic_percent_by_hand(module: Any) -> None:
 
 
 def test_the_built_table(home: Path, module: Any, table: list[dict[str, str]]) -> None:
-    made = building.build(Catalog(ROOT), "superalloys", "composition", offline=True)
+    made = building.build(
+        Catalog(ROOT), "superalloys", "composition", building.BuildOptions(offline=True)
+    )
     assert made.difference is None
     columns = Columns([made.folder / made.manifest.files[0].path])
     atomic = np.stack([columns[f"{name}_at"] for name in module.ELEMENTS], axis=1)
@@ -165,7 +167,7 @@ def test_the_built_table(home: Path, module: Any, table: list[dict[str, str]]) -
 @pytest.mark.parametrize("config", CONFIGS)
 def test_what_is_frozen_is_what_the_benchmark_names(config: str) -> None:
     spec = Catalog(ROOT).benchmark("superalloy-hardness")
-    released = building.frozen_fingerprint(FOLDER, config)
+    released = release.frozen_fingerprint(FOLDER, config)
     tracks = [track for track in spec.tracks.values() if track.config == config]
     assert tracks
     assert {track.fingerprint for track in tracks} == {released}
@@ -203,7 +205,7 @@ def test_upstream_files_are_listed_and_not_kept(table: list[dict[str, str]]) -> 
 @pytest.mark.parametrize("config", CONFIGS[1:])
 def test_offline_without_a_mirror(home: Path, config: str) -> None:
     with pytest.raises(SourcesUnavailable, match="ETCHMARK_MIRROR"):
-        building.build(Catalog(ROOT), "superalloys", config, offline=True)
+        building.build(Catalog(ROOT), "superalloys", config, building.BuildOptions(offline=True))
     assert not (home / "datasets").exists()
 
 
@@ -212,6 +214,11 @@ def test_offline_without_a_mirror(home: Path, config: str) -> None:
 def test_a_rebuild_from_upstream_files_is_the_release(
     mirror: Path, tmp_path: Path, config: str
 ) -> None:
-    made = building.build(Catalog(ROOT), "superalloys", config, out=tmp_path / "out", offline=True)
+    made = building.build(
+        Catalog(ROOT),
+        "superalloys",
+        config,
+        building.BuildOptions(out=tmp_path / "out", offline=True),
+    )
     assert made.difference is None
-    assert made.manifest.fingerprint == building.frozen_fingerprint(FOLDER, config)
+    assert made.manifest.fingerprint == release.frozen_fingerprint(FOLDER, config)

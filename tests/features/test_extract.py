@@ -21,6 +21,7 @@ pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
 from etchmark.features import encoders
 from etchmark.features.extract import features
 from etchmark.features.images import Views, grey
+from etchmark.features.locating import locate
 from etchmark.features.spec import EncoderSpec, Output
 from etchmark.features.store import Shelf
 
@@ -126,7 +127,7 @@ def test_a_damaged_store_is_computed_again(
 ) -> None:
     given = pictures(4)
     first = features(given, SPEC, OUTPUTS, folder=tmp_path)
-    shelf = Shelf(tmp_path, SPEC.recipe(SPEC.locate(), OUTPUTS[0], "cpu"))
+    shelf = Shelf(tmp_path, SPEC.recipe(locate(SPEC), OUTPUTS[0], "cpu"))
     shelf.path.write_bytes(b"damage" * 2000)
     for rest in ("-wal", "-shm"):
         shelf.path.with_name(shelf.path.name + rest).unlink(missing_ok=True)
@@ -185,7 +186,7 @@ _work(Path({str(tmp_path)!r}))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        shelf = Shelf(tmp_path, SPEC.recipe(SPEC.locate(), OUTPUTS[0], "cpu"))
+        shelf = Shelf(tmp_path, SPEC.recipe(locate(SPEC), OUTPUTS[0], "cpu"))
         from etchmark.features.store import image_hash
 
         now = len(shelf.get([image_hash(one) for one in pictures(300)]))

@@ -28,7 +28,7 @@ def safetensors(path: Path, fill: int = 0) -> Path:
 
 
 def find(given: Path | None = None, local: str | None = None) -> weights.Weights:
-    return weights.locate(NAME, given=given, local=local, size=lambda: "about 23 MB")
+    return weights.locate(NAME, path=given, local=local, size=lambda: "about 23 MB")
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_hub_is_asked_once(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_hub_does_not_have_it(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "status", 404)
-    with pytest.raises(CannotRun, match=r"cannot be had from http://127.0.0.1:\d+ \(\w+\)"):
+    with pytest.raises(CannotRun, match=r"cannot be downloaded from http://127.0.0.1:\d+ \(\w+\)"):
         find()
 
 

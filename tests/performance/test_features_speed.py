@@ -20,6 +20,7 @@ timm = pytest.importorskip("timm", reason="timm (extra `features`) is not instal
 
 from etchmark.features.encoders import Encoder  # noqa: E402
 from etchmark.features.extract import features  # noqa: E402
+from etchmark.features.locating import locate  # noqa: E402
 from etchmark.features.spec import EncoderSpec, Output  # noqa: E402
 from etchmark.learning.training import multiplies_bfloat16  # noqa: E402
 
@@ -64,7 +65,7 @@ def in_batches(encoder: Encoder, given: list[np.ndarray]) -> tuple[float, np.nda
 def test_batches_beside_a_loop(name: str, count: int, report: Callable[..., None]) -> None:
     given = pictures(count)
     chosen = spec(name)
-    encoder = Encoder(chosen, chosen.locate())
+    encoder = Encoder(chosen, locate(chosen))
     rates, outputs = {"batches": 0.0, "loop": 0.0}, {}
     for _ in range(4):  # in turns, and the best of each counts: the first is a warm-up
         rate, outputs["batches"] = in_batches(encoder, given)
@@ -80,7 +81,7 @@ def test_batches_beside_a_loop(name: str, count: int, report: Callable[..., None
         ("largest difference", apart, ""),
     ]
     if multiplies_bfloat16("cpu"):
-        half = Encoder(spec(name, precision="bfloat16"), chosen.locate())
+        half = Encoder(spec(name, precision="bfloat16"), locate(chosen))
         for _ in range(2):
             rates["half"], made = in_batches(half, given)
         cosine = (made * outputs["loop"]).sum(1)
@@ -104,7 +105,7 @@ def test_a_small_input_is_much_faster(report: Callable[..., None]) -> None:
     given, rates = pictures(64), {}
     for size in (224, 64):
         chosen = spec(TINY, size=size, crop=1.0)
-        encoder = Encoder(chosen, chosen.locate())
+        encoder = Encoder(chosen, locate(chosen))
         encoder(given[:8], CLASS)
         started = time.perf_counter()
         encoder(given, CLASS)

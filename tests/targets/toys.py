@@ -102,7 +102,8 @@ def write(toy: Toy, root: Path, scratch: Path) -> Benchmark:
     (model / "model.py").write_text(MODEL.replace("CLASS", toy.model), "utf-8")
     card = {"schema": 1, "name": "toy_model", "title": "Model", "training_data": "none"}
     (model / "card.yaml").write_text(yaml.safe_dump(card), "utf-8")
-    built = building.build(Catalog(root), "kinds", "kinds-mini", out=scratch)
+    options = building.BuildOptions(out=scratch)
+    built = building.build(Catalog(root), "kinds", "kinds-mini", options)
     splits = {file.split: Columns([built.folder / file.path]) for file in built.manifest.files}
     if kind_named(toy.target["kind"]).streamed:
         paths = {file.split: built.folder / file.path for file in built.manifest.files}

@@ -10,7 +10,7 @@ from typing import Any
 
 from etchmark import __version__
 from etchmark.catalog import Catalog, installed_root, read_yaml, unknown
-from etchmark.data.building import frozen_fingerprint
+from etchmark.data.release import frozen_fingerprint
 from etchmark.specs import Citation
 
 FILE = "CITATION.cff"

@@ -66,16 +66,14 @@ class LocalHub(LocalReader):
         """Build a config from source on this machine; see ``data.building.build``."""
         from etchmark.data import building
 
-        return building.build(
-            self.catalog,
-            dataset,
-            config,
+        options = building.BuildOptions(
             out=out,
-            executors=executors,
+            executors=executors or building.Executors(),
             recompute=recompute,
             freezing=freeze,
             force=force,
         )
+        return building.build(self.catalog, dataset, config, options)
 
     def simulate_labels(
         self, dataset: str, config: str | None, executor: Executor

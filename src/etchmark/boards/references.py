@@ -1,4 +1,4 @@
-"""Reference lines with their values, as far as they hold for what is looked at."""
+"""Reference lines of a board with their values."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ def reference_values(
     """Lines to draw beside a board; one whose model has no score is left out.
 
     Args:
-        catalog: where other benchmarks are found.
+        catalog: declares other benchmarks, whose scores a line may show.
         spec: the benchmark whose board it is.
         store: the registry.
-        protocol: what the board shows.
-        metric: what the board shows.
-        split: what the board shows; the protocol's headline split if None.
+        protocol: of the board.
+        metric: of the board.
+        split: of the board; the protocol's headline split if None.
         frame: the ranked rows of all tracks, best first, if they are known already.
     """
-    chosen = spec.protocols[protocol]
-    split = split or chosen.split
-    found = []
+    declared = spec.protocols[protocol]
+    split = split or declared.split
+    lines = []
     for line in spec.reference_lines:
         shown = ((line.protocol, protocol), (line.metric, metric), (line.split, split))
-        if any(only not in {None, one} for only, one in shown):
+        if any(condition not in {None, value} for condition, value in shown):
             continue
         value = line.value
         if line.benchmark is not None:
-            value = _elsewhere(catalog, store, line, metric, _place(chosen, split))
+            value = _elsewhere(catalog, store, line, metric, _place(declared, split))
         elif line.model is not None:
             if frame is None:
                 board = Board(spec, store, protocol=protocol, split=split, metric=metric)
                 frame = board.leaders()
             value = _score(frame, line.model, _track(catalog, spec, line))
         if value is not None:
-            found.append((line, value))
-    return found
+            lines.append((line, value))
+    return lines
 
 
 def _place(protocol: Protocol, split: str) -> str | None:
-    """Name of an extra split; None for the headline split, which may be named otherwise."""
+    """Name of an extra split; None for the headline split, whose name may differ elsewhere."""
     return None if split == protocol.split else split
 
 
 def _track(catalog: Catalog, spec: BenchmarkSpec, line: ReferenceLine) -> str | None:
-    """The track on which a line's model stands; None where neither line nor benchmark says."""
+    """The track of a line's model; None if neither line nor benchmark names it."""
     if line.track is not None or line.model is None:
         return line.track
     try:
@@ -77,8 +77,8 @@ def _score(frame: pd.DataFrame, model: str | None, track: str | None) -> float |
     if track is not None:
         rows &= (frame["track"] == track).to_numpy(dtype=bool)
     if model is not None:
-        # Nobody becomes the line that others are compared with by taking a name: what is neither
-        # run here nor reviewed does not count.
+        # A reference line must not be taken over by a submission of the same name: only rows that
+        # this hub ran or somebody reviewed count.
         trusted = frame["status"].isin(HUB_RAN) | (frame["origin"] == REVIEWED)
         rows &= ((frame["model"] == model) & trusted).to_numpy(dtype=bool)
     scores = frame.loc[rows, "score"]
@@ -88,11 +88,11 @@ def _score(frame: pd.DataFrame, model: str | None, track: str | None) -> float |
 def _elsewhere(
     catalog: Catalog, store: Store, line: ReferenceLine, metric: str, split: str | None
 ) -> float | None:
-    """Score on another benchmark's headline protocol; None where it has none to compare with."""
+    """Score on another benchmark's headline protocol; None if it has none that compares."""
     try:
         other = catalog.benchmark(line.benchmark or "")
     except UserError:
-        # Another benchmark's broken or missing card is no reason to show nothing here.
+        # A broken or missing YAML of another benchmark must not break this board.
         return None
     headline = other.protocols[other.headline]
     if metric not in other.metrics or split not in {None, headline.split, *headline.extra_splits}:

@@ -1,4 +1,4 @@
-"""What a board is asked to show: a view of the scores, and filters that narrow its rows."""
+"""What a board shows: a view of the scores, and filters of its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from etchmark.errors import UserError
 
 @dataclass(frozen=True)
 class View:
-    """Which scores of a benchmark are looked at; what is None is chosen by the benchmark."""
+    """Which scores of a benchmark are shown; None takes the benchmark's default."""
 
     protocol: str | None = None
     """The headline protocol if None."""
@@ -54,7 +54,7 @@ class Where:
             kind = type(limit).__name__
             raise UserError(f"max_parameters must be a whole number, not {kind}; correct it")
         if self.max_parameters is not None and self.max_parameters < 0:
-            raise UserError(f"{self.max_parameters} parameters at most: give a number from 0 on")
+            raise UserError(f"max_parameters {self.max_parameters}: give a number of at least 0")
 
     @classmethod
     def of(

@@ -1,26 +1,14 @@
-"""Runs a dataset's ``build.py`` and compares the outcome with the frozen release.
-
-``datasets/<name>/frozen/<config>.parquet`` holds, for each released row, its id, split, labels and
-a row fingerprint, with the fingerprint of the whole config in its metadata. It is small, stands in
-git, and tells a rebuild that differs *where* it differs.
-"""
+"""Runs a dataset's ``build.py`` and compares the result with the frozen release."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from etchmark import files, settings
+from etchmark import settings
 from etchmark.catalog import Catalog, unknown
-from etchmark.columns import Columns, array_column, to_numpy
-from etchmark.data import fingerprint, jobs, packaging, progress, shards, staging
+from etchmark.data import packaging, progress, release, shards, staging
 from etchmark.data.executors import Executor, Local
 from etchmark.data.plan import Plan, alone, make_plan
 from etchmark.data.shards import BuildContext
@@ -29,65 +17,34 @@ from etchmark.errors import UserError
 from etchmark.specs import DataFile, DatasetSpec, Manifest
 
 LONG_ROWS = 500
-"""Rows of a simulated config from which on its build takes minutes."""
-
-_FINGERPRINT = b"etchmark.fingerprint"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a build differs from the frozen release."""
-
-    rows: list[str]
-    """Ids of rows that differ, are missing or are extra."""
-    largest: dict[str, float]
-    """Largest absolute difference per numeric label column."""
-
-    def describe(self) -> str:
-        """What differs, in words."""
-        shown = ", ".join(self.rows[:5]) + (", …" if len(self.rows) > 5 else "")
-        largest = ", ".join(f"{name} {value:.6g}" for name, value in self.largest.items())
-        said = f"{len(self.rows)} rows differ ({shown}); largest label difference: "
-        said += largest or "none"
-        # The release keeps the labels of boards; of other columns it knows a hash of each row.
-        alike = self.rows and not any(self.largest.values())
-        return f"{said}, so other columns differ" if alike else said
-
-    def advice(self) -> str:
-        """The one line about a build that is not the release: what differs, what may be done."""
-        return (
-            f"this build is not the released one: {self.describe()}; results on it need"
-            ' --unofficial; to release it, see "A new version" in CONTRIBUTING.md: raise `version`'
-            " in dataset.yaml, build with --freeze, and give the benchmark a new version with the"
-            " fingerprints that `etchmark show BENCHMARK --fingerprints` prints"
-        )
+"""A simulated config of more rows takes minutes to build."""
 
 
 @dataclass(frozen=True)
 class Build:
     folder: Path
     manifest: Manifest
-    difference: Difference | None
-    """None where the build equals the frozen release, or nothing is frozen yet."""
+    difference: release.Difference | None
+    """None if the build equals the frozen release, or nothing is frozen yet."""
     labels: LabelCounts | None = None
-    """Where costly labels came from; None where the dataset has none."""
+    """Where costly labels come from; None if the dataset has none."""
     frozen: Path | None = None
-    """The release this build was made, if it was."""
+    """File of the release that this build became, if it was frozen."""
     released: bool = False
     """Whether there is a frozen release to compare with."""
 
 
 @dataclass(frozen=True)
 class Executors:
-    """Where the shards of a dataset are worked on."""
+    """Where the shards of a dataset are computed."""
 
     labels: Executor = field(default_factory=Local)
     rows: Executor = field(default_factory=Local)
-    """On this machine, since the rows are large."""
+    """Always on this machine: rows are too large to send."""
 
 
 def hub_folder(dataset: str, config: str) -> Path:
-    """Where a build stands in the hub folder."""
+    """Where a build lies in the hub folder."""
     return settings.home() / "datasets" / dataset / config
 
 
@@ -110,19 +67,34 @@ def _context(
     )
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a config is built."""
+
+    out: Path | None = None
+    """Folder to write; the hub folder if None."""
+    offline: bool | None = None
+    """Never touch the network; the setting if None."""
+    progress: bool | None = None
+    """Show progress bars; if None, when the output is a terminal."""
+    executors: Executors = field(default_factory=Executors)
+    """Where costly labels and rows are computed; by default in this process."""
+    recompute: bool = False
+    """Simulate labels again instead of taking the frozen ones."""
+    freezing: bool = False
+    """Release the build: its labels, and the table that shows where later builds differ."""
+    wait: bool = False
+    """Wait until another build of the same config has ended, instead of raising."""
+    force: bool = False
+    """Build into ``out`` whatever is there: files of an earlier build are replaced, edited or not,
+    and others are kept."""
+
+
 def build(
     catalog: Catalog,
     dataset: str,
     config: str | None = None,
-    *,
-    out: Path | None = None,
-    offline: bool | None = None,
-    progress: bool | None = None,
-    executors: Executors | None = None,
-    recompute: bool = False,
-    freezing: bool = False,
-    wait: bool = False,
-    force: bool = False,
+    options: BuildOptions = BuildOptions(),
 ) -> Build:
     """Build one config of a dataset from source.
 
@@ -130,59 +102,64 @@ def build(
         catalog: where the dataset is declared.
         dataset: its name.
         config: its config; the default one if None.
-        out: folder to write; the hub folder if None.
-        offline: never touch the network; the setting if None.
-        progress: show progress bars; if None, when the output is a terminal.
-        executors: where costly labels and rows are made; in this process if None.
-        recompute: simulate labels again instead of taking the frozen ones.
-        freezing: release the build: its labels, and the table that tells where others differ.
-        wait: until another build of the same config has ended, instead of raising.
-        force: build into ``out`` whatever stands there: files of an earlier build are replaced,
-            edited or not, and others are kept.
+        options: where it is written, what is computed again, and by which processes.
 
     Raises:
-        UserError: unknown names, sources that cannot be had, or something else stands in ``out``.
+        UserError: unknown names, sources that are not available, or ``options.out`` holds
+            something else.
     """
     spec = catalog.dataset(dataset)
-    chosen = config_of(spec, config)
+    name = config_of(spec, config)
     source = catalog.dataset_folder(dataset)
-    target = (out or hub_folder(dataset, chosen)).absolute()
-    if out is None:
-        _check_hub_folder(target)
-    elif target.exists() and not target.is_dir():
-        raise UserError(f"{target}: is not a folder; give another --out")
-    elif target.exists() and not force:
-        _check_replaceable(target, spec, chosen)
-    context = _context(catalog, spec, chosen, offline, progress)
+    target = (options.out or hub_folder(dataset, name)).absolute()
+    _check_target(target, spec, name, options)
+    context = _context(catalog, spec, name, options.offline, options.progress)
     module = shards.load_builder(source)
     counts = None
     if shards.is_sharded(module):
         plan = make_plan(catalog, spec, module, context)
-        using = executors or Executors()
-        _announce(plan, using)
-        with alone(plan, wait=wait):
+        executors = options.executors
+        _announce(plan, executors)
+        with alone(plan, wait=options.wait):
             manifest, counts = staging.build(
-                plan, target, using.labels, using.rows, recompute=recompute, freezing=freezing
+                plan,
+                target,
+                executors.labels,
+                executors.rows,
+                recompute=options.recompute,
+                freezing=options.freezing,
             )
-    elif recompute:
+    elif options.recompute:
         raise UserError(f"{dataset} has no costly labels; drop --recompute")
     else:
-        manifest = packaging.write_config(target, spec, chosen, module.build(context))
-    frozen = freeze(source, target, manifest, spec.label_columns) if freezing else None
-    released = frozen_fingerprint(source, chosen) is not None
-    return Build(target, manifest, compare(source, target, manifest), counts, frozen, released)
+        manifest = packaging.write_config(target, spec, name, module.build(context))
+    frozen = (
+        release.freeze(source, target, manifest, spec.label_columns) if options.freezing else None
+    )
+    released = release.frozen_fingerprint(source, name) is not None
+    difference = release.compare(source, target, manifest)
+    return Build(target, manifest, difference, counts, frozen, released)
 
 
-def _announce(plan: Plan, using: Executors) -> None:
-    """One line before a long build, where no bar is shown."""
+def _check_target(target: Path, spec: DatasetSpec, config: str, options: BuildOptions) -> None:
+    if options.out is None:
+        _check_hub_folder(target)
+    elif target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is not a folder; give another --out")
+    elif target.exists() and not options.force:
+        _check_replaceable(target, spec, config)
+
+
+def _announce(plan: Plan, executors: Executors) -> None:
+    """One line before a long build, if no progress bar is shown."""
     rows = sum(shard.rows for shard in plan.shards)
     if rows <= LONG_ROWS or not progress.is_silent(plan.context.progress):
         return
-    workers = getattr(using.rows, "workers", 1)
+    workers = getattr(executors.rows, "workers", 1)
     where = f"in {workers} processes" if workers > 1 else "in one process"
     hint = "" if workers > 1 else " (`--executor processes` uses every processor)"
     print(
-        f"{plan.name}: making {rows:,} samples in {len(plan.shards)} shards {where}{hint}",
+        f"{plan.name}: computing {rows:,} samples in {len(plan.shards)} shards {where}{hint}",
         file=sys.stderr,
         flush=True,
     )
@@ -190,12 +167,12 @@ def _announce(plan: Plan, using: Executors) -> None:
 
 @dataclass(frozen=True)
 class SplitBuild:
-    """One split of a config, made without the others."""
+    """One split of a config, built without the others."""
 
     folder: Path
     files: list[DataFile]
     """Below ``folder``, named as in the whole config."""
-    difference: Difference | None
+    difference: release.Difference | None
     """None where the rows equal those of the frozen release, or nothing is frozen yet."""
     released: bool
     """Whether there is a frozen release to compare with."""
@@ -210,10 +187,10 @@ def build_split(
     progress: bool | None = None,
     executors: Executors | None = None,
 ) -> SplitBuild | None:
-    """Make one split of a config; None if its ``build.py`` makes all splits at once.
+    """Build one split of a config; None if its ``build.py`` makes all splits at once.
 
-    The files stand beside the config's folder in the hub folder, in ``<config>.<split>``; a later
-    build of the whole config does not make them again.
+    The files lie beside the config's folder in the hub folder, in ``<config>.<split>``; a later
+    build of the whole config takes them from there.
 
     Args:
         catalog: where the dataset is declared.
@@ -221,7 +198,7 @@ def build_split(
         config: which of its configs.
         split: which of the config's splits.
         progress: show progress bars; if None, when the output is a terminal.
-        executors: where costly labels and rows are made; in this process if None.
+        executors: where costly labels and rows are computed; in this process if None.
 
     Raises:
         UserError: unknown names, or a folder that cannot be written.
@@ -233,15 +210,19 @@ def build_split(
     if not shards.is_sharded(module):
         return None
     plan = make_plan(catalog, spec, module, context)
-    using = executors or Executors()
+    executors = executors or Executors()
     target = hub_folder(dataset, config).absolute()
     part = target.with_name(f"{config}.{split}")
-    _announce(replace(plan, shards=[shard for shard in plan.shards if shard.split == split]), using)
+    _announce(
+        replace(plan, shards=[shard for shard in plan.shards if shard.split == split]), executors
+    )
     with alone(plan, wait=True):
-        written, _ = staging.build_split(plan, split, target, part, using.labels, using.rows)
-    if frozen_fingerprint(source, config) is None:
+        written, _ = staging.build_split(
+            plan, split, target, part, executors.labels, executors.rows
+        )
+    if release.frozen_fingerprint(source, config) is None:
         return SplitBuild(part, written, None, released=False)
-    difference = _compare(source, config, part, written, split)
+    difference = release.differences(source, config, part, written, split)
     return SplitBuild(part, written, difference if difference.rows else None, released=True)
 
 
@@ -274,18 +255,18 @@ def label(
 
 
 def _check_hub_folder(folder: Path) -> None:
-    """A build may go to its place in the hub folder: nothing there is anybody else's."""
+    """Refuse to build into the hub folder over files that are no earlier build."""
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise UserError(f"{folder}: is not a folder; move it away")
-    # A damaged manifest is no reason to keep it.
+        raise UserError(f"{folder}: is not a folder; move it")
+    # Even with a damaged manifest it is an earlier build.
     if any(folder.iterdir()) and not (folder / packaging.MANIFEST).is_file():
-        raise UserError(f"{folder}: is not empty and holds no earlier build; move it away")
+        raise UserError(f"{folder}: is not empty and holds no earlier build; move it")
 
 
 def _check_replaceable(folder: Path, spec: DatasetSpec, config: str) -> None:
-    """Refuse a folder in which a build would replace anything but an earlier one, unedited."""
+    """Refuse a folder in which a build would replace anything but an unedited earlier build."""
     remedy = "give another --out, or --force"
     manifest = packaging.read_own(folder)
     if manifest is None:
@@ -311,110 +292,11 @@ def _check_replaceable(folder: Path, spec: DatasetSpec, config: str) -> None:
         )
 
 
-def _rows(folder: Path, written: Sequence[DataFile]) -> tuple[list[str], list[str], list[str]]:
-    ids: list[str] = []
-    splits: list[str] = []
-    prints: list[str] = []
-    for file in written:
-        columns = Columns([folder / file.path])
-        values = {name: columns[name] for name in columns}
-        ids += [str(value) for value in values["id"]]
-        splits += [file.split] * file.rows
-        prints += [
-            fingerprint.of_columns({name: array[row : row + 1] for name, array in values.items()})[
-                :16
-            ]
-            for row in range(file.rows)
-        ]
-    return ids, splits, prints
-
-
-def _labels(folder: Path, written: Sequence[DataFile], name: str) -> np.ndarray:
-    return np.concatenate([Columns([folder / file.path], [name])[name] for file in written])
-
-
-def freeze(source: Path, folder: Path, manifest: Manifest, labels: list[str]) -> Path:
-    """Write the frozen release of a built config into the dataset's content folder."""
-    ids, splits, prints = _rows(folder, manifest.files)
-    columns: dict[str, Any] = {"id": ids, "split": splits, "row": prints}
-    # A config that measures something else of the same samples has labels of its own.
-    stored = list(Columns([folder / manifest.files[0].path]))
-    for name in [one for one in labels if one in stored]:
-        values = _labels(folder, manifest.files, name)
-        columns[name] = array_column(values) if values.ndim > 1 else values
-    table = pa.table(columns).replace_schema_metadata({_FINGERPRINT: manifest.fingerprint.encode()})
-    path = source / "frozen" / f"{manifest.config}.parquet"
-    try:
-        with files.replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-    except OSError as error:
-        raise UserError(jobs.unwritable(error, path)) from None
-    return path
-
-
-def frozen_fingerprint(source: Path, config: str) -> str | None:
-    """Fingerprint of the released config, None if nothing is frozen."""
-    path = source / "frozen" / f"{config}.parquet"
-    if not path.is_file():
-        return None
-    try:
-        return (pq.read_schema(path).metadata or {})[_FINGERPRINT].decode()
-    except (OSError, ValueError, KeyError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    why = " ".join(str(error).split())[:100]
-    return UserError(f"{path}: the frozen release is damaged ({why}); restore it from git")
-
-
-def compare(source: Path, folder: Path, manifest: Manifest) -> Difference | None:
-    """How a build differs from the frozen release; None if it does not, or none exists."""
-    released = frozen_fingerprint(source, manifest.config)
-    if released is None or released == manifest.fingerprint:
-        return None
-    return _compare(source, manifest.config, folder, manifest.files)
-
-
-def _compare(
-    source: Path, config: str, folder: Path, written: Sequence[DataFile], split: str | None = None
-) -> Difference:
-    """How rows differ from those of the frozen release; of one split if ``split`` is given."""
-    path = source / "frozen" / f"{config}.parquet"
-    try:
-        frozen = pq.read_table(path)
-        if split is not None:
-            frozen = frozen.filter(pa.array(name == split for name in frozen["split"].to_pylist()))
-    except (OSError, ValueError, KeyError) as error:
-        raise _damaged(path, error) from None
-    labels = [name for name in frozen.column_names if name not in {"id", "split", "row"}]
-    ids, splits, prints = _rows(folder, written)
-    ours = {(split, key): row for row, (split, key) in enumerate(zip(splits, ids, strict=True))}
-    theirs = {
-        (split, key): row
-        for row, (split, key) in enumerate(
-            zip(frozen["split"].to_pylist(), frozen["id"].to_pylist(), strict=True)
-        )
-    }
-    theirs_prints = frozen["row"].to_pylist()
-    common = [key for key in theirs if key in ours]
-    differing = [key[1] for key in common if prints[ours[key]] != theirs_prints[theirs[key]]]
-    differing += [key[1] for key in theirs.keys() ^ ours.keys()]
-    largest: dict[str, float] = {}
-    for name in labels:
-        old = to_numpy(frozen[name])[[theirs[key] for key in common]]
-        new = _labels(folder, written, name)[[ours[key] for key in common]]
-        if len(common) and np.issubdtype(new.dtype, np.number) and old.size == new.size:
-            apart = np.abs(new.astype(float) - old.astype(float).reshape(new.shape))
-            largest[name] = float(np.max(apart))
-    return Difference(sorted(differing), largest)
-
-
 def main(path: str) -> None:
     """What ``python datasets/<name>/build.py`` does: the same as ``etchmark build <name>``."""
     import runpy
     import sys
 
-    # Started as a program, not imported: the command line stands on the floors above this one.
+    # Run as a program rather than imported: `commands` lies above this package.
     sys.argv = ["etchmark", "build", Path(path).resolve().parent.name, *sys.argv[1:]]
     runpy.run_module("etchmark", run_name="__main__")

@@ -1,4 +1,4 @@
-"""``etchmark download``: a config from a remote if one is set, else built; it says which."""
+"""``etchmark download``: a config from a remote if one is set, else built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog
-from etchmark.data import building, packaging
+from etchmark.data import building, packaging, release
 from etchmark.data.loading import find_config, read_config, read_manifest
 from etchmark.data.progress import describe_seconds
 from etchmark.errors import UserError
@@ -25,13 +25,13 @@ class Downloaded:
     folder: Path
     files: list[Path]
     manifest: Manifest | None
-    """Of the whole config; None where one split was built without the others."""
+    """Of the whole config; None if one split was built without the others."""
     origin: str
-    """Where it came from, in words."""
+    """Where the files came from, in words."""
     check: str = "SHA-256 verified"
-    """What it was compared with, in words."""
-    difference: building.Difference | None = None
-    """How it differs from the frozen release if it was built here and does."""
+    """What they were compared with, in words."""
+    difference: release.Difference | None = None
+    """How a build on this machine differs from the frozen release, if it does."""
 
 
 def _get(url: str, path: Path, limit: int) -> None:
@@ -40,7 +40,7 @@ def _get(url: str, path: Path, limit: int) -> None:
 
     if settings.offline():
         raise UserError(
-            f"{url}: the network is switched off (ETCHMARK_OFFLINE); unset it to download"
+            f"{url}: not downloaded, since ETCHMARK_OFFLINE is set; unset it to use the network"
         )
     try:
         with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
@@ -50,7 +50,10 @@ def _get(url: str, path: Path, limit: int) -> None:
                 for chunk in answer.iter_content(1 << 20):
                     size += len(chunk)
                     if size > limit:
-                        raise UserError(f"{url}: is longer than the {limit} bytes it should have")
+                        raise UserError(
+                            f"{url}: is longer than the {limit} bytes it should have; check"
+                            " ETCHMARK_REMOTE"
+                        )
                     handle.write(chunk)
     except requests.RequestException as error:
         reason = type(error).__name__
@@ -69,16 +72,15 @@ def _from_remote(base: str, dataset: str, config: str, split: str | None, folder
     except UserError as error:
         reason = str(error).removeprefix(f"{partial / packaging.MANIFEST}: ").partition("; ")[0]
         raise UserError(
-            f"{url}/{packaging.MANIFEST}: is no manifest of a built dataset ({reason}); check"
+            f"{url}/{packaging.MANIFEST}: is not a dataset manifest ({reason}); check"
             " ETCHMARK_REMOTE"
         ) from None
     if (manifest.name, manifest.config) != (dataset, config):
         raise UserError(f"{url}: serves {manifest.name}:{manifest.config}; check ETCHMARK_REMOTE")
-    wanted = [file for file in manifest.files if split is None or file.split == split]
     _check_split(manifest, split)
-    for file in wanted:
+    for file in (file for file in manifest.files if split in (None, file.split)):
         path = partial / file.path
-        # Whole files of an interrupted download are kept.
+        # An interrupted download goes on after its last whole file.
         if not path.is_file() or files.sha256_of(path) != file.sha256:
             _get(f"{url}/{file.path}", path, file.bytes)
         if files.sha256_of(path) != file.sha256:
@@ -87,8 +89,8 @@ def _from_remote(base: str, dataset: str, config: str, split: str | None, folder
     if split is None:
         if packaging.config_fingerprint(partial, manifest.files) != manifest.fingerprint:
             raise UserError(
-                f"{url}: the files are not the content that the fingerprint in its manifest stands"
-                " for; check ETCHMARK_REMOTE"
+                f"{url}: the content of the files does not match the fingerprint of its manifest;"
+                " check ETCHMARK_REMOTE"
             )
         packaging.swap(partial, folder)
     return manifest
@@ -110,28 +112,26 @@ def download(
     *,
     split: str | None = None,
     out: Path | None = None,
-    progress: bool | None = None,
     executors: building.Executors | None = None,
     force: bool = False,
 ) -> Downloaded:
-    """Have a config on this machine, verified.
+    """Make a verified config available on this machine.
 
-    Taken from this machine if it is here, from ``ETCHMARK_REMOTE`` if that is set, else built. Of
-    a config that is built only ``split`` is made, where its ``build.py`` plans shards.
+    Files already on this machine are used; else they are downloaded from ``ETCHMARK_REMOTE`` if
+    that is set, else built. Only ``split`` is built, if the dataset's ``build.py`` plans shards.
 
     Args:
         catalog: where the dataset is declared.
         dataset: its name.
         config: its config; the default one if None.
         split: only this split's files.
-        out: folder the files are copied to; they stay in the hub folder if None.
-        progress: show progress bars; if None, when the output is a terminal.
-        executors: where what is built is made; in this process if None.
-        force: replace files in ``out`` that have other content, such as edited ones.
+        out: folder to copy the files to; they stay in the hub folder if None.
+        executors: where a build is computed; in this process if None.
+        force: replace files in ``out`` whose content differs, such as edited ones.
 
     Raises:
-        UserError: unknown names, a remote or folder that cannot be used, damaged files, or files in
-            ``out`` that would be lost.
+        UserError: unknown names, an unusable remote or folder, damaged files, or files in ``out``
+            that would be lost.
     """
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is not a folder; give another --out")
@@ -143,21 +143,20 @@ def download(
     folder, remote = find_config(catalog, dataset, name), settings.remote()
     if folder is not None:
         manifest = read_config(folder, dataset, name)
-        got = _verified(folder, manifest, split, "already on this machine")
+        downloaded = _verified(folder, manifest, split, "already on this machine")
     elif remote is not None:
         folder = building.hub_folder(dataset, name)
         manifest = _from_remote(remote, dataset, name, split, folder)
         if split is not None:
             folder = folder.with_name(f".{folder.name}.part")
-        got = _verified(folder, manifest, split, f"downloaded from {remote}")
+        downloaded = _verified(folder, manifest, split, f"downloaded from {remote}")
     else:
-        got = _built(catalog, spec, name, split, progress, executors)
+        downloaded = _built(catalog, spec, name, split, executors or building.Executors())
     if out is not None:
-        copied = _copy(
-            got.folder, [path.relative_to(got.folder) for path in got.files], out, force=force
-        )
-        got = replace(got, folder=out, files=copied)
-    return got
+        names = [path.relative_to(downloaded.folder) for path in downloaded.files]
+        copied = _copy(downloaded.folder, names, out, force=force)
+        downloaded = replace(downloaded, folder=out, files=copied)
+    return downloaded
 
 
 def _built(
@@ -165,33 +164,29 @@ def _built(
     spec: DatasetSpec,
     config: str,
     split: str | None,
-    progress: bool | None,
-    executors: building.Executors | None,
+    executors: building.Executors,
 ) -> Downloaded:
     """A config or one split of it, built here and compared with the release."""
     started = time.monotonic()
     note = ""
     if split is not None and len(spec.configs[config].splits) > 1:
-        part = building.build_split(
-            catalog, spec.name, config, split, progress=progress, executors=executors
-        )
+        part = building.build_split(catalog, spec.name, config, split, executors=executors)
         if part is not None:
             paths = [part.folder / file.path for file in part.files]
             check = _compared(part.difference, part.released)
             origin = _origin(started)
             return Downloaded(config, part.folder, paths, None, origin, check, part.difference)
         note = ", all splits at once"
-    made = building.build(
-        catalog, spec.name, config, progress=progress, executors=executors, wait=True
-    )
-    wanted = [file for file in made.manifest.files if split in (None, file.split)]
-    paths = [made.folder / file.path for file in wanted]
-    check = _compared(made.difference, made.released)
+    options = building.BuildOptions(executors=executors, wait=True)
+    build = building.build(catalog, spec.name, config, options)
+    of_split = [file for file in build.manifest.files if split in (None, file.split)]
+    paths = [build.folder / file.path for file in of_split]
+    check = _compared(build.difference, build.released)
     origin = _origin(started, note)
-    return Downloaded(config, made.folder, paths, made.manifest, origin, check, made.difference)
+    return Downloaded(config, build.folder, paths, build.manifest, origin, check, build.difference)
 
 
-def _compared(difference: building.Difference | None, released: bool) -> str:
+def _compared(difference: release.Difference | None, released: bool) -> str:
     if not released:
         return "nothing is frozen to compare it with"
     return f"{'equal to' if difference is None else 'differs from'} the frozen release"
@@ -203,10 +198,10 @@ def _origin(started: float, note: str = "") -> str:
 
 
 def _verified(folder: Path, manifest: Manifest, split: str | None, origin: str) -> Downloaded:
-    """Files of a config as its manifest lists them, each compared with its SHA-256."""
-    wanted = [file for file in manifest.files if split in (None, file.split)]
-    paths = [folder / file.path for file in wanted]
-    for file, path in zip(wanted, paths, strict=True):
+    """Files of a config by its manifest, each compared with its SHA-256."""
+    of_split = [file for file in manifest.files if split in (None, file.split)]
+    paths = [folder / file.path for file in of_split]
+    for file, path in zip(of_split, paths, strict=True):
         if not path.is_file() or files.sha256_of(path) != file.sha256:
             raise UserError(
                 f"{path}: missing or damaged; rebuild with"

@@ -103,7 +103,9 @@ def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Ma
     folder = find_config(catalog, dataset, config)
     if folder is None:
         try:
-            made = building.build(catalog, dataset, config, offline=True, wait=True)
+            made = building.build(
+                catalog, dataset, config, building.BuildOptions(offline=True, wait=True)
+            )
         except SourcesUnavailable as error:
             raise SourcesUnavailable(
                 f"{dataset}:{config} is not on this machine; run `etchmark download"

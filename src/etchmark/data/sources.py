@@ -124,38 +124,58 @@ def missing(
     return [f for f in files if not any(there(d / f.location, f.size) for d in folders)]
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """How source files are downloaded."""
+
+    base_url: str | None = None
+    """Server of the files; the setting if None."""
+    workers: int = 8
+    """Files that are downloaded at once."""
+    backoff_s: float = 0.5
+    """First pause before another try, in seconds; it doubles with every try."""
+
+
 def fetch(
     files: Sequence[SourceFile],
     *,
     mirror: Path | None = None,
     cache: Path | None = None,
-    base_url: str | None = None,
     offline: bool | None = None,
-    workers: int = 8,
     progress: bool | None = None,
-    backoff_s: float = 0.5,
+    transfer: Transfer = Transfer(),
 ) -> dict[SourceFile, Path]:
     """Local path of every file, its hash checked; what is not on this machine is downloaded.
 
-    ``mirror``, ``cache``, ``base_url`` and ``offline`` default to the settings; ``progress`` None
-    shows a bar only on a terminal; ``backoff_s`` is the first pause before another try, in seconds.
-    Raises SourcesUnavailable when files cannot be had now, UserError for damaged or refused ones;
-    finished files are kept either way, and a rerun goes on from there.
+    Args:
+        files: pinned files.
+        mirror: folder that may hold them; the setting if None.
+        cache: folder to download into; that of the hub folder if None.
+        offline: never touch the network; the setting if None.
+        progress: show a progress bar; if None, when the output is a terminal.
+        transfer: how files are downloaded.
+
+    Raises:
+        SourcesUnavailable: files cannot be downloaded now.
+        UserError: a file is damaged, or the server refuses it.
+
+    Finished files are kept either way, and a rerun continues from there.
     """
     files = list(dict.fromkeys(files))
     if len({file.location for file in files}) < len(files):
         raise UserError("one source file is pinned twice, with different hashes or sizes")
     mirror, cache = _folders(mirror, cache)
-    base_url = (base_url or settings.sources_url()).rstrip("/")
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    base_url = (transfer.base_url or settings.sources_url()).rstrip("/")
+    workers = max(1, transfer.workers)
+    with ThreadPoolExecutor(workers) as pool:
         paths = pool.map(lambda file: _present(file, mirror, cache), files)
-        found = {file: path for file, path in zip(files, paths, strict=True) if path}
-    lacking = [file for file in files if file not in found]
+        present = {file: path for file, path in zip(files, paths, strict=True) if path}
+    lacking = [file for file in files if file not in present]
     try:
         if lacking and (settings.offline() if offline is None else offline):
             raise _TransientError("downloads are switched off (offline)")
         if lacking:
-            _Downloads(cache, base_url, backoff_s).run(lacking, max(1, workers), progress)
+            _Downloads(cache, base_url, transfer.backoff_s).run(lacking, workers, progress)
     except _TransientError as error:
         lacking = [file for file in lacking if not _present(file, None, cache)] or lacking
         total = sum(file.size for file in lacking)
@@ -166,7 +186,7 @@ def fetch(
         ) from error
     except OSError as error:
         raise UserError(f"cannot write below {cache}: {error}") from error
-    return {file: found.get(file, cache / file.location) for file in files}
+    return {file: present.get(file, cache / file.location) for file in files}
 
 
 def _folders(mirror: Path | None, cache: Path | None) -> tuple[Path | None, Path]:

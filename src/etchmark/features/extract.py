@@ -1,6 +1,6 @@
 """Features of many images, each computed once: from the store, else by the encoder, in batches.
 
-The encoder is not even imported while the store has everything.
+The encoder is imported only if the store lacks a feature.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etchmark.errors import CannotRun
+from etchmark.features.locating import locate
 from etchmark.features.spec import EncoderSpec, Output
 from etchmark.features.store import Damaged, Found, Shelf, image_hash
 from etchmark.features.weights import Weights
@@ -35,10 +36,10 @@ class Features:
 
     Attributes:
         values: shape (images, features), float32; the outputs side by side.
-        seconds: what computing them took, whenever that was; each image counts once.
-        spent: wall time of what was computed just now, with the loading of the encoder.
-        computed: number of images the encoder was run on just now.
-        recipe: everything but the images that decided them, of the first output.
+        seconds: time it took to compute them, now or earlier; each image counts once.
+        spent: wall time of this call, with the loading of the encoder.
+        computed: number of images encoded in this call.
+        recipe: everything but the images that determines them, of the first output.
         weights: where the weights come from, with their hash.
     """
 
@@ -68,12 +69,12 @@ def features(
         outputs: layers and poolings, put side by side.
         folder: the feature store; None keeps nothing.
         device: ``cpu`` or ``cuda``.
-        given: file of weights that the caller names.
-        say: is given a line every ten seconds while the encoder runs.
+        given: file of weights named by the caller.
+        say: called with a line of progress every ten seconds while the encoder runs.
 
     Raises:
-        CannotRun: weights or packages are not here and not to be had, or the store is unusable.
-        UserError: an option is wrong.
+        CannotRun: weights or packages are not available, or the store is unusable.
+        UserError: an option is invalid.
     """
     try:
         return _features(pictures, spec, outputs, folder, device, given, say or _say)
@@ -90,7 +91,7 @@ def parameter_count(spec: EncoderSpec) -> int:
         ModuleNotFoundError: torch or timm is not installed.
         UserError: there is no such encoder.
     """
-    from etchmark.features.encoders import parameter_count
+    from etchmark.features.networks import parameter_count
 
     return parameter_count(spec)
 
@@ -104,24 +105,24 @@ def _features(
     given: Path | None,
     say: Callable[[str], None],
 ) -> Features:
-    found = spec.locate(given)
-    recipes = [spec.recipe(found, one, device) for one in outputs]
-    hashes = [image_hash(one) for one in pictures]
-    first = {one: place for place, one in reversed(list(enumerate(hashes)))}
-    shelves = [None if folder is None else Shelf(folder, one) for one in recipes]
-    known = [{} if one is None else _known(one, list(first)) for one in shelves]
-    missing = [one for one in first if any(one not in part for part in known)]
+    weights = locate(spec, given)
+    recipes = [spec.recipe(weights, output, device) for output in outputs]
+    hashes = [image_hash(picture) for picture in pictures]
+    first = {key: place for place, key in reversed(list(enumerate(hashes)))}
+    shelves = [None if folder is None else Shelf(folder, recipe) for recipe in recipes]
+    known = [{} if shelf is None else _known(shelf, list(first)) for shelf in shelves]
+    missing = [key for key in first if any(key not in stored for stored in known)]
     started = time.perf_counter()
     if missing:
-        job = _Job(pictures, first, spec, found, outputs, shelves, known, device)
+        job = _Job(pictures, first, spec, weights, outputs, device, shelves, known)
         job.run(missing, say)
     spent = time.perf_counter() - started
     values = np.concatenate(
-        [np.stack([part[one].vector for one in hashes]) for part in known], axis=1
+        [np.stack([stored[key].vector for key in hashes]) for stored in known], axis=1
     )
     # All outputs of an image come from one pass and carry its time.
-    seconds = sum(known[0][one].seconds for one in first)
-    return Features(values, seconds, spent, len(missing), recipes[0], found.source)
+    seconds = sum(known[0][key].seconds for key in first)
+    return Features(values, seconds, spent, len(missing), recipes[0], weights.source)
 
 
 def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:
@@ -133,61 +134,64 @@ def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:
         return {}
 
 
-def _say(said: str) -> None:
-    print(one_line(said), file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(one_line(text), file=sys.stderr, flush=True)
 
 
+@dataclass(frozen=True)
 class _Job:
-    """What is left to encode."""
+    """Images to encode, and where their features go.
 
-    def __init__(
-        self,
-        pictures: Sequence[np.ndarray],
-        first: dict[bytes, int],
-        spec: EncoderSpec,
-        found: Weights,
-        outputs: Sequence[Output],
-        shelves: Sequence[Shelf | None],
-        known: list[dict[bytes, Found]],
-        device: str,
-    ) -> None:
-        self.pictures, self.first, self.spec = pictures, first, spec
-        self.found, self.outputs, self.device = found, outputs, device
-        self.shelves, self.known = shelves, known
+    Attributes:
+        pictures: all images, equal ones included.
+        first: place of the first of all equal images, by their hash.
+        shelves: where the features of each output are stored, None to store nothing.
+        known: features of each output by the hash of their image; grows while the job runs.
+    """
+
+    pictures: Sequence[np.ndarray]
+    first: Mapping[bytes, int]
+    spec: EncoderSpec
+    weights: Weights
+    outputs: Sequence[Output]
+    device: str
+    shelves: Sequence[Shelf | None]
+    known: list[dict[bytes, Found]]
 
     def run(self, missing: list[bytes], say: Callable[[str], None]) -> None:
         from etchmark.features.encoders import Encoder
 
-        encoder = Encoder(self.spec, self.found, self.device)
+        encoder = Encoder(self.spec, self.weights, self.device)
         size = max(1, encoder.at_once // len(self.spec.views))
-        # Two processes on the same images begin at different ones and take over from each other.
+        # Two processes on the same images start at different ones and share the work.
         batches = [missing[at : at + size] for at in range(0, len(missing), size)]
         random.Random(os.getpid()).shuffle(batches)  # noqa: S311
         say(f"{self.spec.name}: {len(missing)} images to encode")
-        started = told = time.perf_counter()
+        started = reported = time.perf_counter()
         for count, batch in enumerate(batches):
             self._batch(encoder, batch)
             now = time.perf_counter()
-            if now - told > STEP_S:
-                told, done = now, (count + 1) / len(batches)
+            if now - reported > STEP_S:
+                reported, done = now, (count + 1) / len(batches)
                 left = (now - started) * (1 - done) / done
                 say(f"{self.spec.name}: {done:.0%} of {len(missing)} images, {left:.0f} s left")
 
     def _batch(self, encoder: Encoder, batch: list[bytes]) -> None:
-        for shelf, part in zip(self.shelves, self.known, strict=True):
+        # Another process may have stored some of them since.
+        for shelf, known in zip(self.shelves, self.known, strict=True):
             if shelf is not None:
-                part.update(shelf.get(batch))
-        left = [one for one in batch if any(one not in part for part in self.known)]
+                known.update(shelf.get(batch))
+        left = [key for key in batch if any(key not in known for known in self.known)]
         if not left:
             return
         started = time.perf_counter()
-        views = [self.spec.views.of(self.pictures[self.first[one]]) for one in left]
-        made = encoder([one for part in views for one in part], self.outputs)
-        means = [one.reshape(len(left), -1, one.shape[1]).mean(axis=1) for one in made]
+        views = [self.spec.views.of(self.pictures[self.first[key]]) for key in left]
+        outputs = encoder([view for of_image in views for view in of_image], self.outputs)
+        means = [output.reshape(len(left), -1, output.shape[1]).mean(axis=1) for output in outputs]
         each = (time.perf_counter() - started) / len(left)
-        for shelf, part, vectors in zip(self.shelves, self.known, means, strict=True):
+        for shelf, known, vectors in zip(self.shelves, self.known, means, strict=True):
             if not np.isfinite(vectors).all():
                 raise FloatingPointError(f"{self.spec.name}: features are not finite")
             if shelf is not None:
                 shelf.put(left, vectors, each)
-            part.update({one: Found(row, each) for one, row in zip(left, vectors, strict=True)})
+            known.update({key: Found(row, each) for key, row in zip(left, vectors, strict=True)})

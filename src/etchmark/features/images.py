@@ -1,4 +1,4 @@
-"""Images as an encoder wants them: views of a sample, resizing, normalisation (numpy and torch)."""
+"""Images for an encoder: views of a sample, resizing, normalisation (numpy and torch)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Views:
 
     Attributes:
         turns: multiples of 90 degrees, 1 (none), 2 (0 and 180) or 4.
-        flips: also mirrored.
-        shifts: random periodic shifts, of images that are periodic; 0 for none.
+        flips: also mirrored views.
+        shifts: number of random periodic shifts, for periodic images; 0 for none.
     """
 
     turns: int = 1
@@ -43,16 +43,17 @@ class Views:
         """The views of one image, shape (height, width), the image itself first."""
         shifted = [image]
         # The same shifts for every image, as fractions of its sides.
-        drawn = np.random.default_rng(0).random((max(0, self.shifts - 1), 2))
+        shifts = np.random.default_rng(0).random((max(0, self.shifts - 1), 2))
         shifted += [
-            np.roll(image, np.round(one * image.shape).astype(int), axis=(0, 1)) for one in drawn
+            np.roll(image, np.round(shift * image.shape).astype(int), axis=(0, 1))
+            for shift in shifts
         ]
         turned = [
-            np.rot90(one, turn)
-            for one in shifted
+            np.rot90(view, turn)
+            for view in shifted
             for turn in ({1: (0,), 2: (0, 2), 4: (0, 1, 2, 3)}[self.turns])
         ]
-        return turned + [one[:, ::-1] for one in turned] if self.flips else turned
+        return turned + [view[:, ::-1] for view in turned] if self.flips else turned
 
 
 def grey(column: str, images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -63,8 +64,8 @@ def grey(column: str, images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndar
         images: uint8 arrays of shape (height, width).
     """
     if column == "micrograph":
-        return [np.asarray(one, dtype=np.uint8) for one in images]
-    return [np.asarray(one, dtype=np.uint8) * np.uint8(255) for one in images]
+        return [np.asarray(image, dtype=np.uint8) for image in images]
+    return [np.asarray(image, dtype=np.uint8) * np.uint8(255) for image in images]
 
 
 def as_published(size: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,21 +1,20 @@
-"""Which encoder, and how images come into it (no torch, no timm until weights are missing)."""
+"""Which encoder, and how images are prepared for it (no torch, no timm)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from etchmark.environment import cpu_multiplies_bfloat16
-from etchmark.errors import CannotRun, UserError
+from etchmark.errors import UserError
 from etchmark.features import images, weights
 
 LAST = "last"
 POOLINGS = ("class", "mean", "both", "pyramid")
 FULL, HALF = "float32", "bfloat16"
 LEAST_CROP = 0.1
-# What decides which weights are loaded and what comes out, and is not for a card to change.
+# These decide which weights are loaded and what comes out: a card cannot set them.
 OWN_OPTIONS = {
     "cache_dir", "checkpoint_path", "exportable", "features_only", "global_pool", "img_size",
     "in_chans", "num_classes", "scriptable",
@@ -41,19 +40,19 @@ class Output:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """An encoder and how images come into it.
+    """An encoder and how images are prepared for it.
 
     Attributes:
         name: a timm model with its tag (``vit_base_patch16_clip_224.openai``), ``squeezenet1_1`` or
             ``vgg19_16x``.
         weights: ``pretrained`` or ``random``.
-        seed: of random weights.
+        seed: of the random weights.
         size: side of the input in pixels; None for the model's own.
         preprocessing: ``timm``: the model's own resizing, cropping and normalisation;
             ``as-published``: resized to a square, scaled to 0..1, not normalised.
         crop: share of the resized image that is kept; None for the model's own.
         precision: ``float32``, ``bfloat16``, or ``auto``: bfloat16 where the hardware gains by it.
-        views: averaged over.
+        views: of an image, over which its features are averaged.
         local: file name of its weights in ``ETCHMARK_WEIGHTS``, if not ``<name>.safetensors``.
         options: further arguments of ``timm.create_model`` (embed_dim, depth, ...).
     """
@@ -86,27 +85,12 @@ class EncoderSpec:
             raise UserError(f"crop {crop}: give a share from {LEAST_CROP} to 1")
         if not isinstance(self.options, Mapping):
             raise UserError(f"options {self.options!r}: give names with values")
-        for one in self.options:
-            if one in OWN_OPTIONS or str(one).startswith("pretrained"):
-                raise UserError(f"options: {one!r} is not for a card to set")
-
-    def locate(self, given: Path | None = None) -> weights.Weights:
-        """The weights; ``given`` is a file that the caller names."""
-        if self.weights == weights.RANDOM:
-            if given is not None:
-                raise CannotRun(f"{self.name} is asked for with random weights; drop --weights")
-            return weights.random_weights(self.seed)
-        return weights.locate(self.name, given=given, local=self.local, size=self._size_in_words)
-
-    def _size_in_words(self) -> str:
-        """For the message where weights cannot be had; refuses a name that means none."""
-        from etchmark.features.encoders import check_tag, megabytes
-
-        check_tag(self)
-        return f"about {megabytes(self):.0f} MB"
+        for name in self.options:
+            if name in OWN_OPTIONS or str(name).startswith("pretrained"):
+                raise UserError(f"options: a card cannot set {name!r}; remove it")
 
     def precision_on(self, device: str) -> str:
-        """What ``auto`` means on a device."""
+        """The precision that is used on a device."""
         if self.precision != "auto":
             return self.precision
         if device == "cpu":
@@ -115,14 +99,14 @@ class EncoderSpec:
 
         return HALF if multiplies_bfloat16(device) else FULL
 
-    def recipe(self, found: weights.Weights, output: Output, device: str) -> dict[str, Any]:
+    def recipe(self, source: weights.Weights, output: Output, device: str) -> dict[str, Any]:
         """Everything but the image that decides a feature vector."""
         views = [self.views.turns, self.views.flips, self.views.shifts]
         return {
             "schema": 1,
             "encoder": self.name,
             "options": dict(self.options),
-            "weights": found.id,
+            "weights": source.id,
             "size": self.size,
             "preprocessing": self.preprocessing,
             "crop": self.crop,

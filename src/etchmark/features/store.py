@@ -1,9 +1,9 @@
-"""Features on disk, computed once: content-addressed by image and by how they were made.
+"""Features on disk, computed once: content-addressed by image and recipe.
 
 A recipe (encoder, hash of its weights, preprocessing, layer, pooling, precision) has a SQLite file
 of its own, named by its SHA-256, whose rows are keyed by the SHA-256 of the image. SQLite keeps it
-whole when a process is killed and apart when several write at once. It is a cache: what is damaged
-is computed again.
+consistent when a process is killed or several write at once. It is a cache: damaged features are
+computed again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def image_hash(image: np.ndarray) -> bytes:
 
 
 def recipe_key(recipe: Mapping[str, Any]) -> str:
-    """SHA-256 of everything but the image that decides a feature vector."""
+    """SHA-256 of everything but the image that determines a feature vector."""
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -57,7 +57,7 @@ class Found:
 
 
 def _checked(vector: object, checksum: object, seconds: object) -> Found | None:
-    """A row that is as it was written; SQLite does not see flipped bits of a value."""
+    """A row, None if it is not as it was written: SQLite does not notice flipped bits."""
     if not isinstance(vector, bytes) or not isinstance(seconds, float) or len(vector) % 4:
         return None
     if zlib.crc32(vector) != checksum:
@@ -70,8 +70,8 @@ class Shelf:
     """The stored features of one recipe.
 
     Args:
-        folder: of the store; made on first use.
-        recipe: what ``recipe_key`` is made from; kept in the file for the curious.
+        folder: of the store; created on first use.
+        recipe: what ``recipe_key`` hashes; stored in the file for readers.
 
     Raises:
         CannotRun: the store cannot be written.
@@ -83,7 +83,7 @@ class Shelf:
         self.recipe = dict(recipe)
 
     def get(self, hashes: Sequence[bytes]) -> dict[bytes, Found]:
-        """What is stored of the images of these hashes."""
+        """Stored features by the hash of their image."""
         try:
             if not self.path.is_file():
                 return {}
@@ -92,19 +92,20 @@ class Shelf:
                 f"feature store {self.path}: cannot be read ({error.strerror}); ask its owner to"
                 " allow it, or set ETCHMARK_FEATURES to another folder"
             ) from None
-        found: dict[bytes, Found] = {}
-        wanted = list(dict.fromkeys(hashes))
+        features: dict[bytes, Found] = {}
+        keys = list(dict.fromkeys(hashes))
         with self._guarded(), self._open() as connection:
-            for start in range(0, len(wanted), ASKED_AT_ONCE):
-                some = wanted[start : start + ASKED_AT_ONCE]
+            for start in range(0, len(keys), ASKED_AT_ONCE):
+                some = keys[start : start + ASKED_AT_ONCE]
                 marks = ",".join("?" * len(some))
                 query = f"SELECT image, vector, sum, seconds FROM features WHERE image IN ({marks})"  # noqa: S608 (marks are question marks)
                 for image, vector, checksum, seconds in connection.execute(query, some):
-                    one = _checked(vector, checksum, seconds)
-                    if one is not None:
-                        found[image] = one
-        # All vectors of a recipe are of one length; which is wrong cannot be told.
-        return found if len({len(one.vector) for one in found.values()}) < 2 else {}
+                    stored = _checked(vector, checksum, seconds)
+                    if stored is not None:
+                        features[image] = stored
+        # All vectors of a recipe have one length; of two lengths either may be the wrong one.
+        lengths = {len(stored.vector) for stored in features.values()}
+        return features if len(lengths) < 2 else {}
 
     def put(self, hashes: Sequence[bytes], vectors: np.ndarray, seconds: float) -> None:
         """Store vectors, shape (images, features), with the seconds each took; all or none."""
@@ -116,7 +117,7 @@ class Shelf:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CannotRun(
-                f"feature store {self.path.parent}: cannot be made ({error.strerror}); set"
+                f"feature store {self.path.parent}: cannot be created ({error.strerror}); set"
                 " ETCHMARK_FEATURES to a folder that can be written"
             ) from None
         with self._guarded(), self._open() as connection, connection:
@@ -124,11 +125,11 @@ class Shelf:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        # A connection of its own for every use: one must never be carried into a forked process.
+        # Connect for every use: a connection must never be carried into a forked process.
         if not all(os.access(each, os.W_OK) for each in (self.path.parent, self.path)
                    if each.exists()):  # fmt: skip
-            # Read as it is: SQLite could not make the files that it keeps beside a database. What
-            # somebody else is adding at this moment is not seen, and is computed again.
+            # Read-only and immutable: SQLite cannot create its files beside this database. Rows
+            # that another process is adding at this moment are missed, and computed again.
             name = f"file:{quote(str(self.path))}?mode=ro&immutable=1"
             with closing(sqlite3.connect(name, uri=True)) as connection:
                 yield connection
@@ -156,7 +157,7 @@ class Shelf:
             if str(error).startswith(("no such column", "table features has")):
                 raise Damaged(self.path, str(error)) from None
             raise CannotRun(
-                f"feature store {self.path}: {error}; make room or access, or set"
+                f"feature store {self.path}: {error}; free space or allow writing, or set"
                 " ETCHMARK_FEATURES to another folder"
             ) from None
         except sqlite3.DatabaseError as error:
@@ -167,14 +168,16 @@ class Damaged(CannotRun):
     """A file of the store that is no longer a database."""
 
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"feature store {path}: {why}; remove the file, it is computed again")
+        super().__init__(
+            f"feature store {path}: {why}; remove the file; its features are computed again"
+        )
         self.path = path
         self.file = _file_number(path)
 
     def set_aside(self) -> Path:
         """Rename the file, so that its features are recomputed; returns its new path."""
         aside = self.path.with_suffix(".damaged")
-        # Another process may have done so, and begun a new file, since the damage was seen.
+        # Another process may have done so already, and begun a new file.
         if self.file is not None and _file_number(self.path) == self.file:
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Where an encoder's weights come from, and what identifies them (no torch, no timm).
 
 In this order: a file that the caller names, a file in ``ETCHMARK_WEIGHTS``, the Hugging Face cache,
-the Hugging Face Hub. Random weights are asked for as such and are never a substitute.
+the Hugging Face Hub. Random weights are used only where a card says so, never as a substitute.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Weights:
-    """What an encoder is filled with.
+    """Identity and place of an encoder's weights.
 
     Attributes:
-        id: ``sha256:...`` of the file, or what makes random weights reproducible.
+        id: ``sha256:...`` of the file, or seed and versions of random weights.
         path: the file, None for random weights.
-        source: for people: where it came from, without paths of this machine.
+        source: where they come from, in words without a path of this machine.
     """
 
     id: str
@@ -49,7 +49,7 @@ def from_file(path: Path) -> Weights:
     """The weights of a safetensors file.
 
     Raises:
-        CannotRun: it is not there or is no safetensors file.
+        CannotRun: it does not exist or is no safetensors file.
     """
     if path.is_dir():
         raise CannotRun(f"{path}: is a folder; name the .safetensors file in it")
@@ -59,8 +59,8 @@ def from_file(path: Path) -> Weights:
             " convert it with safetensors.torch.save_file"
         )
     _check_header(path)
-    found = files.sha256_of(path)
-    return Weights(f"sha256:{found}", path.resolve(), f"{path.name}, SHA-256 {found}")
+    digest = files.sha256_of(path)
+    return Weights(f"sha256:{digest}", path.resolve(), f"{path.name}, SHA-256 {digest}")
 
 
 def _check_header(path: Path) -> None:
@@ -68,7 +68,7 @@ def _check_header(path: Path) -> None:
 
     try:
         with path.open("rb"), safe_open(path, framework="np") as content:
-            kinds = {content.get_slice(one).get_dtype() for one in content.keys()}  # noqa: SIM118 (no mapping)
+            kinds = {content.get_slice(name).get_dtype() for name in content.keys()}  # noqa: SIM118 (no mapping)
     except OSError as error:
         raise CannotRun(
             f"{path}: cannot be read ({error.strerror or error}); give a safetensors file"
@@ -84,29 +84,30 @@ def _check_header(path: Path) -> None:
         )
 
 
-def locate(name: str, *, given: Path | None, local: str | None, size: Callable[[], str]) -> Weights:
+def locate(name: str, *, path: Path | None, local: str | None, size: Callable[[], str]) -> Weights:
     """Pretrained weights of a timm model.
 
     Args:
         name: timm's name with its tag; on the Hub ``timm/<name>``.
-        given: a file named by the caller.
+        path: a file named by the caller.
         local: file name looked up in ``ETCHMARK_WEIGHTS`` before the Hub.
-        size: gives their size in words, for the message where they cannot be had.
+        size: returns their size in words, for the message if they are not available.
 
     Raises:
-        CannotRun: they are neither here nor to be had, or the file is no safetensors file.
+        CannotRun: they are not available, or the file is no safetensors file.
     """
-    if given is not None:
-        return from_file(given)
+    if path is not None:
+        return from_file(path)
     folder = settings.weights()
-    for one in (local, f"{name}.safetensors"):
-        if folder is not None and one and (folder / one).is_file():
-            return from_file(folder / one)
-    path = _from_hub(name, size)
+    for file in (local, f"{name}.safetensors"):
+        if folder is not None and file and (folder / file).is_file():
+            return from_file(folder / file)
+    cached = _from_hub(name, size)
     # The Hub's cache names a file by its SHA-256.
-    blob = path.resolve().name
-    found = blob if _SHA256.fullmatch(blob) else files.sha256_of(path)
-    return Weights(f"sha256:{found}", path, f"timm/{name} on the Hugging Face Hub, SHA-256 {found}")
+    blob = cached.resolve().name
+    digest = blob if _SHA256.fullmatch(blob) else files.sha256_of(cached)
+    source = f"timm/{name} on the Hugging Face Hub, SHA-256 {digest}"
+    return Weights(f"sha256:{digest}", cached, source)
 
 
 def _from_hub(name: str, size: Callable[[], str]) -> Path:
@@ -118,7 +119,7 @@ def _from_hub(name: str, size: Callable[[], str]) -> Path:
     if isinstance(cached, str):
         return Path(cached)
     remedy = (
-        "connect once so that they are downloaded and kept, put them as"
+        "connect once to download them, put them as"
         f" {name}.safetensors into the folder ETCHMARK_WEIGHTS, or name a file with --weights"
         " (a model sees no proxy and no token, unless ETCHMARK_PASS_ENV names the variable)"
     )
@@ -134,12 +135,16 @@ def _from_hub(name: str, size: Callable[[], str]) -> Path:
         return Path(hf_hub_download(repository, HUB_FILE))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError) as error:
         why = "no such host" if isinstance(error, socket.gaierror) else type(error).__name__
-        raise CannotRun(f"{what} ({size()}) cannot be had from {host} ({why}); {remedy}") from None
+        raise CannotRun(
+            f"{what} ({size()}) cannot be downloaded from {host} ({why}); {remedy}"
+        ) from None
 
 
 def _resolve(host: str) -> None:
-    """Raise at once where there is no network at all; the Hub's own client tries for long."""
-    if any(os.environ.get(one) for one in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+    """Raise at once if there is no network at all; the Hub's own client retries for long."""
+    if any(
+        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    ):
         return
     name = urlsplit(host).hostname
     if name:

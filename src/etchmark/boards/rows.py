@@ -1,0 +1,87 @@
+"""Rows of a board as a typed table, and as plain objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from etchmark.registry.tables import Brief
+from etchmark.specs import BenchmarkSpec
+from etchmark.targets import metric as metric_by_id
+
+COLUMNS = (
+    "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
+    "ci_high", "n", "units", "seeds", "seed_sd", "fold_mean", "fold_sd", "protocol", "track",
+    "split", "subset", "status", "outcome", "reason", "superseded", "parameters", "fit_seconds",
+    "predict_seconds", "seconds_each", "feature_seconds", "flops", "peak_memory_bytes", "hardware",
+    "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed", "role",
+    "flags", "interval_method", "cpu_seconds", "total_parameters", "reference_seconds", "artefact",
+)  # fmt: skip
+SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
+
+
+def row_of(
+    spec: BenchmarkSpec, brief: Brief, split: str, metric: str, subset: str
+) -> dict[str, Any]:
+    """The row of a submission, without ranks; an empty ``subset`` stands for all samples."""
+    scored = brief.content["scores"].get(split, {}).get(subset)
+    score = {} if scored is None else scored["metrics"].get(metric, {})
+    counts = scored or {"n": 0, "units": 0, "seeds": 0}
+    return {
+        "model": brief.name,
+        "title": brief.content["card"]["title"],
+        "metric": metric,
+        "unit": metric_by_id(metric).unit_for(spec.target.unit),
+        "score": score.get("value"),
+        **{name: score.get(name) for name in SCORE_COLUMNS},
+        **{name: counts[name] for name in ("n", "units", "seeds")},
+        "protocol": brief.protocol,
+        "track": brief.track,
+        "split": split,
+        "subset": subset or None,
+        "status": brief.status,
+        "outcome": brief.outcome,
+        "reason": brief.content["reason"],
+        **brief.content["cost"],
+        "training_data": brief.content["card"]["training_data"],
+        "tags": brief.content["card"]["tags"],
+        "origin": brief.origin,
+        "date": brief.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "submission": brief.submission,
+        "benchmark": spec.key,
+        # Beside the columns of cost, never in them: this hub did not measure it.
+        "claimed": brief.content["claimed"],
+        # The record only says whether roles were recorded; the benchmark says which role it is.
+        "role": None if brief.content["role"] is None else spec.role_of(brief.name),
+        "flags": brief.content["flags"],
+        "interval_method": brief.content["interval_method"],
+        "artefact": (brief.content["artefact"] or {}).get("sha256"),
+    }
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Number columns of types that have a missing value."""
+    whole = (
+        "rank", "rank_low", "rank_high", "n", "units", "seeds", "parameters", "total_parameters",
+        "peak_memory_bytes",
+    )  # fmt: skip
+    real = (
+        "score", *SCORE_COLUMNS, "fit_seconds", "predict_seconds", "seconds_each",
+        "feature_seconds", "cpu_seconds", "flops",
+    )  # fmt: skip
+    kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
+    return frame.astype(kinds)
+
+
+def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain objects, null for what is unknown, as ``leaderboard --json`` prints them."""
+    records = []
+    for row in frame.to_dict(orient="records"):
+        records.append(
+            {
+                str(name): None if not isinstance(value, list) and pd.isna(value) else value
+                for name, value in row.items()
+            }
+        )
+    return records
