@@ -54,7 +54,7 @@ def test_a_claim_that_the_records_do_not_support_is_refused(
 
     monkeypatch.setattr(findings.etchmark, "compare", undecided)
     with pytest.raises(
-        findings.UnsupportedClaimError, match=r"the trees are told apart.*; correct"
+        findings.UnsupportedClaimError, match=r"the trees are clearly ahead.*; correct"
     ):
         findings.page()
 

@@ -191,7 +191,7 @@ def test_an_export_over_another(
     (out / "notes.txt").write_text("mine", encoding="utf-8")
     before = content_of(out)
     said = command(*second, "--force").refusal()
-    assert said.startswith(f"{out / 'notes.txt'}: is no part of a submission")
+    assert said.startswith(f"{out / 'notes.txt'}: is not part of a submission")
     assert content_of(out) == before
     assert [path.name for path in tmp_path.glob(".export*")] == []
 

@@ -299,8 +299,8 @@ FAULTS = [
     ('{"train": 5, "test": 3}', '{"train": 5, "tset": 3}', "declares ['test', 'train']"),
     ('{"train": 5, "test": 3}', '{"train": 5, "test": 4}', "27 rows but declares 24"),
     ('f"{split}-{part}", split', '"one", split', "two shards are named 'one'"),
-    ('f"{split}-{part}", split', '"../one", split', "'../one' is no plain file name"),
-    ('{"seed": [split', '{"seed": (split', "does not fit into JSON"),
+    ('f"{split}-{part}", split', '"../one", split', "'../one' is not a plain file name"),
+    ('{"seed": [split', '{"seed": (split', "cannot be stored as JSON"),
     ("def table(", "def tables(", "defines shards, labels; define either build() or all of"),
     ("import numpy as np", "import numpy as np\nimport no_such_package",
      "needs the package 'no_such_package'"),
@@ -311,7 +311,7 @@ FAULTS = [
 def test_faults_of_build_py_get_one_line(
     costly: Any, command: Command, old: str, new: str, line: str
 ) -> None:
-    if line == "does not fit into JSON":
+    if line == "cannot be stored as JSON":
         costly.edit("part]}", "part)}")
     costly.edit(old, new)
     assert line in command("build", "costly").refusal()

@@ -112,7 +112,7 @@ def _splits(spec: BenchmarkSpec) -> Iterator[tuple[str, str]]:
 
 
 def _scored_splits(protocols: Collection[Protocol]) -> list[str]:
-    named = [split for one in protocols for split in (one.split, *one.extra_splits)]
+    named = [split for protocol in protocols for split in (protocol.split, *protocol.extra_splits)]
     return list(dict.fromkeys(named))
 
 

@@ -96,27 +96,29 @@ def whole_card(path: Path, value: Any) -> BaselineCard:
 
 
 def with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> ModelSource:
-    chosen: Variant | None = None
+    declared: Variant | None = None
     if variant:
         if variant not in card.variants:
             raise unknown(f"variant of {name}", variant, card.variants)
-        chosen = card.variants[variant]
+        declared = card.variants[variant]
     elif card.variants:
         listing = ", ".join(f"{name}/{known}" for known in card.variants)
         raise UserError(f"model {name!r} has variants; name one of: {listing}")
     own = {field: getattr(card, field) for field in ModelCard.model_fields}
     uses = card.benchmarks
-    if chosen is not None:
-        own["title"] = chosen.title
-        own["description"] = chosen.description or card.description
-        own["tags"] = [*card.tags, *(tag for tag in chosen.tags if tag not in card.tags)]
-        uses = chosen.benchmarks if chosen.benchmarks is not None else uses
+    if declared is not None:
+        own["title"] = declared.title
+        own["description"] = declared.description or card.description
+        own["tags"] = [*card.tags, *(tag for tag in declared.tags if tag not in card.tags)]
+        uses = declared.benchmarks if declared.benchmarks is not None else uses
     return ModelSource(
         name=f"{name}/{variant}" if variant else name,
         folder=folder,
         card=ModelCard.model_validate(own),
-        params=dict(chosen.params) if chosen else {},
+        params=dict(declared.params) if declared else {},
         uses={benchmark: use.track for benchmark, use in uses.items()},
         takes_weights=card.takes_weights,
-        curves={one: card.curves[one] for one in (chosen.curves if chosen else card.curves)},
+        curves={
+            curve: card.curves[curve] for curve in (declared.curves if declared else card.curves)
+        },
     )

@@ -37,8 +37,8 @@ def to_frame(
     """
     if not isinstance(source, str | Path | Sequence):
         return _of_dataset(source, columns)
-    given = [source] if isinstance(source, str | Path) else list(source)
-    paths = [path for item in given for path in _files(Path(item))]
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    paths = [path for item in sources for path in _files(Path(item))]
     if not paths:
         raise UserError("no file is given; name the parquet files of a built dataset")
     # Splits may differ in the shape of their arrays, which one frame may hold.

@@ -213,7 +213,9 @@ class Dask:
         known = [
             name for name in logging.root.manager.loggerDict if name.startswith("distributed.")
         ]
-        levels = {one: one.level for one in map(logging.getLogger, ["distributed", *known])}
+        levels = {
+            logger: logger.level for logger in map(logging.getLogger, ["distributed", *known])
+        }
         for log in levels:
             log.setLevel(logging.CRITICAL)  # what matters of it comes as one line of ours
         try:
@@ -241,8 +243,8 @@ class Dask:
         try:
             # In a thread of its own, since notebooks run a loop in theirs.
             with ThreadPoolExecutor(1) as thread:
-                found = thread.submit(asyncio.run, answer()).result()
-            if found.get("type") == "Scheduler":
+                identity = thread.submit(asyncio.run, answer()).result()
+            if identity.get("type") == "Scheduler":
                 return
         # Whatever a server that is no scheduler may provoke.
         except Exception as error:

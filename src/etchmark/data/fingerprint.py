@@ -96,16 +96,16 @@ def _streamed(digest: Any, columns: Columns, name: str) -> Any:
         if batch.dtype.kind in "OU":
             for part in _cells(batch):
                 digest.update(part)
-            found = (batch.dtype, ())
+            layout = (batch.dtype, ())
         else:
-            found = (batch.dtype, batch.shape[1:])
+            layout = (batch.dtype, batch.shape[1:])
             if kind is None:
                 digest.update(_head((columns.height, *batch.shape[1:])))
             for part in _content(batch):
                 digest.update(part)
-        if kind not in (None, found):
+        if kind not in (None, layout):
             return None
-        kind = found
+        kind = layout
     return None if kind is None else digest
 
 

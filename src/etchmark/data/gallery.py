@@ -93,10 +93,10 @@ class Gallery:
 
     def paths(self, split: str) -> list[Path]:
         """Files of a split."""
-        found = [self.folder / file.path for file in self.manifest.files if file.split == split]
-        if not found:
+        paths = [self.folder / file.path for file in self.manifest.files if file.split == split]
+        if not paths:
             raise UserError(f"unknown split {split!r}; known are: {', '.join(self.splits)}")
-        return found
+        return paths
 
     def size(self, split: str) -> int:
         """Bytes of the files of a split."""
@@ -160,17 +160,17 @@ class Gallery:
 def _kinds(path: Path) -> Kinds:
     schema = pq.read_schema(path)
     features = features_of(schema)
-    found = Kinds([], [], [], [])
+    kinds = Kinds([], [], [], [])
     for field in schema:
         depth, kind = nesting(field.type)
         real = str(kind) in REAL
         if features.get(field.name, {}).get("_type") == "Image" or (depth == 2 and not real):
-            found.pictures.append(field.name)
+            kinds.pictures.append(field.name)
         elif depth == 3:
-            (found.films if real else found.volumes).append(field.name)
+            (kinds.films if real else kinds.volumes).append(field.name)
         elif depth == 0 and field.name not in HIDDEN:
-            found.scalars.append(field.name)
-    return found
+            kinds.scalars.append(field.name)
+    return kinds
 
 
 def groups(table: pd.DataFrame) -> list[str]:
@@ -182,10 +182,10 @@ def groups(table: pd.DataFrame) -> list[str]:
 
 def numbers(table: pd.DataFrame) -> list[str]:
     """Columns of numbers that differ between samples by more than rounding, none infinite."""
-    found = []
+    varying = []
     for name, column in table.select_dtypes("number").items():
         values = column.dropna().to_numpy(dtype=float)
         if len(values) and np.isfinite(values).all():
             spread = values.max() - values.min()
-            found += [str(name)] if spread > ROUNDING * np.abs(values).max() else []
-    return found
+            varying += [str(name)] if spread > ROUNDING * np.abs(values).max() else []
+    return varying

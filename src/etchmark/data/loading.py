@@ -103,7 +103,7 @@ def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Ma
     folder = find_config(catalog, dataset, config)
     if folder is None:
         try:
-            made = building.build(
+            build = building.build(
                 catalog, dataset, config, building.BuildOptions(offline=True, wait=True)
             )
         except SourcesUnavailable as error:
@@ -111,7 +111,7 @@ def ensure_config(catalog: Catalog, dataset: str, config: str) -> tuple[Path, Ma
                 f"{dataset}:{config} is not on this machine; run `etchmark download"
                 f" {dataset}:{config}` ({error})"
             ) from None
-        return made.folder, made.manifest
+        return build.folder, build.manifest
     manifest = read_config(folder, dataset, config)
     _whole(folder, manifest)
     return folder, manifest
@@ -148,21 +148,21 @@ class Benchmark:
 
     def config_folder(self, track: str) -> tuple[Path, Manifest]:
         """Folder and manifest of the config a track reads, checked against the release."""
-        name, chosen = pick_track(self.spec, track)
+        name, declared = pick_track(self.spec, track)
         if name not in self._folders:
-            folder, manifest = ensure_config(self.catalog, self.spec.dataset, chosen.config)
+            folder, manifest = ensure_config(self.catalog, self.spec.dataset, declared.config)
             self._check_columns(name, folder / manifest.files[0].path)
-            if manifest.fingerprint != chosen.fingerprint and not self.unofficial:
-                if not chosen.fingerprint.strip("0"):
+            if manifest.fingerprint != declared.fingerprint and not self.unofficial:
+                if not declared.fingerprint.strip("0"):
                     raise UserError(
                         f"{self.spec.id}.yaml: track {name} has no fingerprint yet; paste what"
                         f" `etchmark show {self.spec.id} --fingerprints` prints"
                     )
                 raise UserError(
                     f"{folder}: fingerprint {manifest.fingerprint[:12]}… is not the released"
-                    f" {chosen.fingerprint[:12]}… of {self.spec.key}, track {name}; rebuild with"
-                    f" `etchmark build {self.spec.dataset} --config {chosen.config}` or score with"
-                    " --unofficial"
+                    f" {declared.fingerprint[:12]}… of {self.spec.key}, track {name}; rebuild with"
+                    f" `etchmark build {self.spec.dataset} --config {declared.config}` or score"
+                    " with --unofficial"
                 )
             self._folders[name] = (folder, manifest)
         return self._folders[name]
@@ -227,14 +227,14 @@ class Benchmark:
 
     def truth(self, split: str, protocol: str | None = None, track: str | None = None) -> Truth:
         """Ids, labels, independent units and folds of a split."""
-        chosen = self.spec.protocols[pick_protocol(self.spec, protocol, default=True)]
+        declared = self.spec.protocols[pick_protocol(self.spec, protocol, default=True)]
         columns = Columns(self.files(split, track or self.label_track()))
         return Truth(
             ids=columns["id"].astype(str),
             target=self.kind.read(columns, self.spec.target),
             units=columns[self.spec.unit_column].astype(str),
-            folds=columns[chosen.fold_column].astype(int) if chosen.fold_column else None,
-            groups=columns[chosen.group_column].astype(str) if chosen.group_column else None,
+            folds=columns[declared.fold_column].astype(int) if declared.fold_column else None,
+            groups=columns[declared.group_column].astype(str) if declared.group_column else None,
         )
 
     @property
@@ -278,9 +278,9 @@ class Benchmark:
 
     def scored_splits(self, protocol: str) -> dict[str, Truth]:
         """Truth of the headline split and of every extra test split, headline first."""
-        chosen = self.spec.protocols[protocol]
+        declared = self.spec.protocols[protocol]
         return {
-            split: self.truth(split, protocol) for split in (chosen.split, *chosen.extra_splits)
+            split: self.truth(split, protocol) for split in (declared.split, *declared.extra_splits)
         }
 
 

@@ -190,11 +190,11 @@ def complete(
         written: the files, in the order of the splits' rows.
         extra: further packages whose versions count, as far as they are installed.
     """
-    found = {package: metadata.version(package) for package in BUILT_WITH}
+    versions = {package: metadata.version(package) for package in BUILT_WITH}
     for package in extra:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    built_with = {"etchmark": __version__, "python": platform.python_version(), **found}
+            versions[package] = metadata.version(package)
+    built_with = {"etchmark": __version__, "python": platform.python_version(), **versions}
     manifest = Manifest(
         schema=1,
         name=spec.name,
@@ -252,16 +252,16 @@ def foreign(folder: Path) -> list[Path]:
             else [Path(file.path) for file in manifest.files]
         )
         own = {Path(MANIFEST), Path(README), *listed}
-    found = []
+    foreign_paths = []
     for where, names, others in os.walk(folder):
         links = [name for name in names if (Path(where) / name).is_symlink()]
-        found += [(Path(where) / name).relative_to(folder) for name in (*others, *links)]
-    return sorted(path for path in found if path not in own)
+        foreign_paths += [(Path(where) / name).relative_to(folder) for name in (*others, *links)]
+    return sorted(path for path in foreign_paths if path not in own)
 
 
 def edited(folder: Path, spec: DatasetSpec, manifest: Manifest) -> list[Path]:
     """Files of a build that are not as they were written, as relative paths."""
-    found = [
+    edited_paths = [
         Path(file.path)
         for file in manifest.files
         if (folder / file.path).is_file() and files.sha256_of(folder / file.path) != file.sha256
@@ -269,8 +269,8 @@ def edited(folder: Path, spec: DatasetSpec, manifest: Manifest) -> list[Path]:
     path = folder / README
     if path.is_file() and manifest.config in spec.configs:
         card = _card(spec, manifest.config, manifest).encode("utf-8")
-        found += [Path(README)] if path.read_bytes() != card else []
-    return found
+        edited_paths += [Path(README)] if path.read_bytes() != card else []
+    return edited_paths
 
 
 def _carry(folder: Path, new: Path) -> None:

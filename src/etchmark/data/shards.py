@@ -1,4 +1,4 @@
-"""Datasets whose labels are costly: what their ``build.py`` defines, and the work on one shard.
+"""Datasets with costly labels: what their ``build.py`` defines, and the work on one shard.
 
 Instead of ``build(context)``, such a ``build.py`` defines three functions::
 
@@ -6,11 +6,12 @@ Instead of ``build(context)``, such a ``build.py`` defines three functions::
     def labels(context: BuildContext, shard: Shard) -> pa.Table               # costly; small
     def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table
 
-``labels`` simulates and returns a small table: ``id``, a hash of what was simulated, the labels.
-``table`` makes the bulk again from its seeds and joins the labels (``match`` does, and compares the
-hashes). Either depends on nothing but its arguments: shards, not workers, fix the batches.
+``labels`` simulates and returns a small table: ``id``, a hash of the microstructure, the labels.
+``table`` regenerates the large columns from their seeds and joins the labels (by ``match``, which
+compares the hashes). Both depend on nothing but their arguments: shards, not workers, fix the
+batches.
 
-``etchmark.data.jobs`` runs them, wherever an executor does; ``etchmark.data.staging`` directs it.
+``etchmark.data.jobs`` runs them on any executor; ``etchmark.data.staging`` plans the jobs.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from etchmark.errors import UserError
 
 FUNCTIONS = ("shards", "labels", "table")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# What labels may be computed with, besides build.py: its sources count as code of the labels.
+# Code that labels may be computed with, besides build.py: a change of it makes stored shards stale.
 _ENGINE = ("simulation", "descriptors.py")
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What the functions of a dataset's ``build.py`` get."""
+    """Argument of the functions of a dataset's ``build.py``."""
 
     folder: Path
     """The dataset's content folder: parameters, tables and listings in git."""
@@ -52,25 +53,25 @@ class BuildContext:
     progress: bool | None = None
     """None: show progress bars if the output is a terminal."""
     scratch: Path | None = None
-    """Folder in which ``labels`` may leave what would cost ``table`` the same work again. It is
-    there only where both run on one machine, and gone once the config is built."""
+    """Folder in which ``labels`` may leave results that ``table`` would have to compute again. None
+    unless both run on one machine; removed once the config is built."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows that are simulated together and stored in one file."""
+    """Rows that are computed together and stored in one file."""
 
     name: str
     split: str
     rows: int
     payload: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever tells ``labels`` and ``table`` what to make: seeds, ranges; must fit into JSON."""
+    """What ``labels`` and ``table`` need, such as seeds and ranges; JSON values only."""
     labels_of: str | None = None
-    """Another config that plans the same shard: its frozen labels are used, not computed again."""
+    """Another config with the same shard, whose frozen labels are used."""
 
     @property
     def digest(self) -> str:
-        """Identifies the shard as it was planned."""
+        """Hash of the plan of the shard."""
         planned = [self.name, self.split, self.rows, dict(self.payload)]
         return hashlib.sha256(json.dumps(planned, sort_keys=True).encode()).hexdigest()
 
@@ -79,7 +80,7 @@ class Shard:
 
 
 class _Source(SourceFileLoader):
-    """Python's loader without its cache, which takes an edit within a second for no edit at all."""
+    """Python's loader without its bytecode cache, which misses edits within one second."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -110,34 +111,34 @@ def _module(path: Path, sha256: str) -> ModuleType:
 
 
 def load_builder(folder: Path) -> ModuleType:
-    """A dataset's ``build.py`` as a module; loaded again if it changed."""
+    """A dataset's ``build.py`` as a module; loaded again after an edit."""
     path = folder / "build.py"
     if not path.is_file():
-        raise UserError(f"{path}: is missing; a dataset needs a build.py that defines build()")
+        raise UserError(f"{path}: does not exist; a dataset needs a build.py that defines build()")
     return _module(path, files.sha256_of(path))
 
 
 def is_sharded(module: ModuleType) -> bool:
     """Whether it defines ``shards``, ``labels`` and ``table`` instead of ``build``."""
-    found = [name for name in FUNCTIONS if callable(getattr(module, name, None))]
-    if found and (len(found) < len(FUNCTIONS) or hasattr(module, "build")):
+    defined = [name for name in FUNCTIONS if callable(getattr(module, name, None))]
+    if defined and (len(defined) < len(FUNCTIONS) or hasattr(module, "build")):
         raise UserError(
-            f"{module.__file__}: defines {', '.join(found)}; define either build() or all of"
+            f"{module.__file__}: defines {', '.join(defined)}; define either build() or all of"
             f" {', '.join(FUNCTIONS)}"
         )
-    if not found and not callable(getattr(module, "build", None)):
+    if not defined and not callable(getattr(module, "build", None)):
         raise UserError(f"{module.__file__}: defines no build(); see CONTRIBUTING.md")
-    return bool(found)
+    return bool(defined)
 
 
 @cache
 def _engine_digest() -> str:
-    # Once per process: it stands for the code that is loaded, whatever the files say later.
+    # Once per process: files may be edited later, but the loaded code stays.
     return hashlib.sha256(f"{__version__}\n{files.digest_of_code(_ENGINE)}".encode()).hexdigest()
 
 
 def code_key(folder: Path, parameters: Mapping[str, Any]) -> str:
-    """Identifies what labels follow from: code of dataset and engine, parameters."""
+    """Hash of everything labels depend on: code of dataset and engine, parameters."""
     digest = hashlib.sha256(_engine_digest().encode())
     for path in sorted(folder.glob("*.py")):
         digest.update(f"\n{path.name}\n".encode() + path.read_bytes())
@@ -146,15 +147,15 @@ def code_key(folder: Path, parameters: Mapping[str, Any]) -> str:
 
 
 def plan_of(module: ModuleType, context: BuildContext) -> list[Shard]:
-    """The shards of a config; UserError if they cannot be told apart or stored."""
+    """The shards of a config; UserError if names repeat or a payload is not JSON."""
     where = f"{module.__file__}: shards()"
-    found = list(module.shards(context))
+    planned = list(module.shards(context))
     names: set[str] = set()
-    for shard in found:
+    for shard in planned:
         if not isinstance(shard, Shard):
             raise UserError(f"{where}: returned a {type(shard).__name__}; return Shard objects")
         if not _NAME.fullmatch(shard.name):
-            raise UserError(f"{where}: {shard.name!r} is no plain file name; rename the shard")
+            raise UserError(f"{where}: {shard.name!r} is not a plain file name; rename the shard")
         if shard.name.lower() in names:
             raise UserError(f"{where}: two shards are named {shard.name!r}; rename one")
         if shard.rows < 1:
@@ -164,18 +165,20 @@ def plan_of(module: ModuleType, context: BuildContext) -> list[Shard]:
         except (TypeError, ValueError):
             same = False
         if not same:
-            raise UserError(f"{where}: the payload of {shard.name!r} does not fit into JSON")
+            raise UserError(
+                f"{where}: the payload of {shard.name!r} cannot be stored as JSON; use plain values"
+            )
         names.add(shard.name.lower())
-    if not found:
+    if not planned:
         raise UserError(f"{where}: returned no shard; return at least one")
-    return found
+    return planned
 
 
 # --- joining labels ------------------------------------------------------------------------------
 
 
 def hash_of(values: np.ndarray) -> str:
-    """SHA-256 of an array's kind, shape and content: what was simulated."""
+    """SHA-256 of an array's type, shape and content: identifies a microstructure."""
     array = np.ascontiguousarray(values)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     head = f"{array.dtype.str.lstrip('<|')} {array.shape};".encode()
@@ -183,28 +186,31 @@ def hash_of(values: np.ndarray) -> str:
 
 
 def match(labels: pa.Table, ids: list[str], hashes: list[str], column: str = "hash") -> pa.Table:
-    """The labels in the order of ``ids``, each simulated on just what ``hashes`` says.
+    """The labels in the order of ``ids``, each checked against the hash of its microstructure.
 
     Args:
-        labels: one row per id, as ``labels`` of ``build.py`` made it.
-        ids: ids of the rows that are being made.
-        hashes: hash of each of their microstructures, as it was regenerated.
-        column: the column of ``labels`` that holds the hash of what was simulated.
+        labels: one row per id, from ``labels`` of ``build.py``.
+        ids: of the rows.
+        hashes: of their regenerated microstructures.
+        column: the column of ``labels`` with the hash of the simulated microstructure.
 
     Raises:
-        UserError: ids that differ, or a microstructure other than the one simulated.
+        UserError: ids differ, or a microstructure differs from the simulated one.
     """
     rows = {key: row for row, key in enumerate(labels.column("id").to_pylist())}
-    strange = sorted(rows.keys() ^ set(ids))
-    if strange or len(ids) != len(rows):
-        raise UserError(f"labels and rows have different ids ({', '.join(strange[:5])})")
+    unmatched = sorted(rows.keys() ^ set(ids))
+    if unmatched or len(ids) != len(rows):
+        raise UserError(
+            f"labels and rows have different ids ({', '.join(unmatched[:5])}); build again"
+            " with --recompute"
+        )
     ordered = labels.take([rows[key] for key in ids])
     pairs = zip(ids, hashes, ordered.column(column).to_pylist(), strict=True)
-    apart = [key for key, ours, theirs in pairs if ours != theirs]
-    if apart:
+    differing = [key for key, ours, theirs in pairs if ours != theirs]
+    if differing:
         raise UserError(
-            f"{len(apart)} rows differ from what was simulated ({', '.join(apart[:5])}): this"
-            " machine or this release makes other microstructures; use --recompute, whose results"
-            " need --unofficial"
+            f"{len(differing)} rows differ from what was simulated ({', '.join(differing[:5])}):"
+            " this machine or this release generates other microstructures; use --recompute, whose"
+            " results need --unofficial"
         )
     return ordered

@@ -64,10 +64,10 @@ def context_of(inputs: Inputs, at_least: int = 1) -> np.ndarray:
 
 def horizon_of(inputs: Inputs) -> int:
     """How many frames to forecast; ValueError unless it is the same positive number everywhere."""
-    found = np.unique(np.asarray(inputs["horizon"]))
-    if len(found) != 1 or found.dtype.kind not in "iu" or found[0] < 1:
-        raise ValueError(f"horizon must be one positive whole number, not {found[:5].tolist()}")
-    return int(found[0])
+    horizons = np.unique(np.asarray(inputs["horizon"]))
+    if len(horizons) != 1 or horizons.dtype.kind not in "iu" or horizons[0] < 1:
+        raise ValueError(f"horizon must be one positive whole number, not {horizons[:5].tolist()}")
+    return int(horizons[0])
 
 
 def trajectories(samples: Samples) -> np.ndarray:
@@ -157,12 +157,12 @@ def rollout(
     """
     state, shown, done = None, context, 0
     while done < frames:
-        state, found = network.step(state, shown)
-        found = found[:, : frames - done]
-        yield found
-        shown, here = found, slice(done, done + found.shape[1])
+        state, predicted = network.step(state, shown)
+        predicted = predicted[:, : frames - done]
+        yield predicted
+        shown, here = predicted, slice(done, done + predicted.shape[1])
         if truth is not None and forced is not None:
-            shown = torch.where(forced[:, here, None, None], truth[:, here], found)
+            shown = torch.where(forced[:, here, None, None], truth[:, here], predicted)
         done = here.stop
 
 

@@ -56,13 +56,17 @@ class KernelRidge(Savable):
 
     def _fit_rows(self, data: Data) -> np.ndarray:
         blocks = [data.features, data.scalars] if data.scalars.shape[1] else [data.features]
-        self.centres = [one.mean(axis=0, dtype=np.float64) for one in blocks]
-        self.scales = [float(np.sqrt(one.var(axis=0, dtype=np.float64).sum())) for one in blocks]
+        self.centres = [block.mean(axis=0, dtype=np.float64) for block in blocks]
+        self.scales = [
+            float(np.sqrt(block.var(axis=0, dtype=np.float64).sum())) for block in blocks
+        ]
         return self._rows(data.features, data.scalars)
 
     def _rows(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
         parts = zip((features, scalars), self.centres, self.scales, strict=False)
-        return np.concatenate([(one - mean) / (scale or 1.0) for one, mean, scale in parts], axis=1)
+        return np.concatenate(
+            [(block - mean) / (scale or 1.0) for block, mean, scale in parts], axis=1
+        )
 
     def _gram(self, left: np.ndarray, right: np.ndarray, length: float) -> np.ndarray:
         inner = left @ right.T
@@ -112,12 +116,12 @@ class KernelRidge(Savable):
 
     def predict(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
         rows = self._rows(features, scalars)
-        found = []
+        values = []
         for part in np.array_split(rows, max(1, len(rows) // 1000)):
             kernel = self._gram(part, self.train, self.length)
             kernel -= kernel.mean(axis=1, keepdims=True) + self.means - self.means.mean()
-            found.append(self.offset + kernel @ self.weights)
-        return self._back(np.concatenate(found))
+            values.append(self.offset + kernel @ self.weights)
+        return self._back(np.concatenate(values))
 
     def parameter_count(self) -> int:
         """What the regression fitted: slopes of a linear kernel, else one weight per sample."""
@@ -172,16 +176,16 @@ class Path:
         if blocks is None:
             hat = share + (self.axes**2) @ shrink
             return residuals / np.maximum(1.0 - hat, 1e-12)
-        found = np.empty_like(residuals)
+        left_out = np.empty_like(residuals)
         for number, rows in enumerate(blocks):
             if len(rows) <= len(shrink) + 1:
                 part = self.axes[rows]
                 hat = share + (part * shrink) @ part.T
                 left = np.eye(len(rows)) * (1 + 1e-12) - hat
-                found[rows] = np.linalg.solve(left, residuals[rows])
+                left_out[rows] = np.linalg.solve(left, residuals[rows])
             else:
-                found[rows] = self._without_many(number, rows, shrink, residuals[rows])
-        return found
+                left_out[rows] = self._without_many(number, rows, shrink, residuals[rows])
+        return left_out
 
     def _without_many(
         self, number: int, rows: np.ndarray, shrink: np.ndarray, residuals: np.ndarray
@@ -208,8 +212,8 @@ def left_out_blocks(rows: int, groups: np.ndarray | None) -> list[np.ndarray] | 
     if groups is None or len(np.unique(groups)) < 2:
         return None
     labels = np.unique(groups, return_inverse=True)[1]
-    found = []
+    blocks = []
     for label in range(labels.max() + 1):
         members = np.flatnonzero(labels == label)
-        found += np.array_split(members, -(-len(members) // LARGEST_BLOCK))
-    return found
+        blocks += np.array_split(members, -(-len(members) // LARGEST_BLOCK))
+    return blocks

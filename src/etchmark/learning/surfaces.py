@@ -180,8 +180,8 @@ class _Surface(Savable):
     def _candidates(self, rows: np.ndarray) -> list[int]:
         """Numbers of columns to try: the scalars and some components."""
         scalars = len(self.centre)
-        most = rows.shape[1] - scalars
-        return [scalars + count for count in self.choices if count <= most] or [rows.shape[1]]
+        limit = rows.shape[1] - scalars
+        return [scalars + count for count in self.choices if count <= limit] or [rows.shape[1]]
 
 
 class PolynomialRidge(_Surface):
@@ -213,7 +213,7 @@ class PolynomialRidge(_Surface):
         rows, target = self._prepare(data, validation)
         best = (np.inf, 0, 0.0)
         candidates = self._candidates(rows)
-        few = [one for one in candidates if comb(one + self.degree, one) <= MAX_TERMS]
+        few = [count for count in candidates if comb(count + self.degree, count) <= MAX_TERMS]
         for columns in few or candidates[:1]:
             terms = self._terms(rows[:, :columns])
             errors = np.zeros(len(PENALTIES))
@@ -225,9 +225,9 @@ class PolynomialRidge(_Surface):
             best = min(best, (float(errors[index]), columns, PENALTIES[index]))
         _, self.columns, self.penalty = best
         terms = self._terms(rows[: len(data), : self.columns])
-        chosen = PENALTIES.index(self.penalty)
+        index = PENALTIES.index(self.penalty)
         mean, scale, offset, slopes = self._paths(terms, self._forth(data.target))
-        self.fitted = (mean, scale, offset, slopes[chosen : chosen + 1])
+        self.fitted = (mean, scale, offset, slopes[index : index + 1])
         return self
 
     @staticmethod
@@ -283,10 +283,10 @@ class GaussianProcess(_Surface):
         kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
             3.0 * spread, (1e-3, 1e4)
         ) + WhiteKernel(1e-3, (1e-7, 1.0))
-        chosen = np.random.default_rng(self.seed).permutation(len(rows))[:GP_ROWS]
+        drawn = np.random.default_rng(self.seed).permutation(len(rows))[:GP_ROWS]
         offset, unit = float(values.mean()), float(values.std()) or 1.0
         small = GaussianProcessRegressor(kernel, n_restarts_optimizer=0, random_state=self.seed)
-        small.fit(rows[chosen], (values[chosen] - offset) / unit)
+        small.fit(rows[drawn], (values[drawn] - offset) / unit)
         fixed: dict[str, Any] = {"optimizer": None}
         whole: Any = GaussianProcessRegressor(small.kernel_, **fixed)
         whole.fit(rows, (values - offset) / unit)

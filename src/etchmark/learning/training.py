@@ -191,8 +191,8 @@ def keep_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False  # another C library
     # Never trimmed, grown by 256 MiB at a time, nothing mapped apart.
-    chosen = ((TRIM_THRESHOLD, -1), (TOP_PAD, 1 << 28), (MMAP_MAX, 0))
-    return all(settings(which, value) == 1 for which, value in chosen)
+    parameters = ((TRIM_THRESHOLD, -1), (TOP_PAD, 1 << 28), (MMAP_MAX, 0))
+    return all(settings(which, value) == 1 for which, value in parameters)
 
 
 # --- the loop ----------------------------------------------------------------------------------

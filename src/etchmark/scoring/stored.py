@@ -137,16 +137,16 @@ def _unfolded(table: pa.Table, coded: Iterable[str]) -> pa.Table:
 
 
 def disagreement(scores: Sequence[SplitScore], samples: Sequence[SampleScores]) -> str | None:
-    """What scores say and the per-sample table does not give; None if they follow from it.
+    """First disagreement between scores and their per-sample table; None if there is none.
 
     Compared are counts and point values of splits, subsets and folds, to a relative 1e-9.
-    Intervals are not: they depend on the method of their time.
+    Intervals are not: their method may have changed since.
     """
-    if [score.split for score in scores] != [one.split for one in samples]:
-        return "it has other splits than its table"
-    for score, one in zip(scores, samples, strict=True):
+    if [score.split for score in scores] != [table.split for table in samples]:
+        return "its splits differ from those of its table"
+    for score, table in zip(scores, samples, strict=True):
         try:
-            fault = _of_split(score, one)
+            fault = _of_split(score, table)
         except UserError as error:
             fault = str(error)
         if fault:
@@ -200,9 +200,12 @@ def _of_folds(score: SplitScore, samples: SampleScores) -> str | None:
             other = computed[fold.fold].get(name)
             if not _close(value, other):
                 return _differs(f"{name} of fold {fold.fold}", value, other)
-    for name, one in score.metrics.items():
+    for name, stored in score.metrics.items():
         mean, spread = fold_statistics(folds, name)
-        for part, value, other in (("mean", one.fold_mean, mean), ("sd", one.fold_sd, spread)):
+        for part, value, other in (
+            ("mean", stored.fold_mean, mean),
+            ("sd", stored.fold_sd, spread),
+        ):
             if value is not None and not _close(value, other):
                 return _differs(f"{name}.fold_{part}", value, other)
     return None

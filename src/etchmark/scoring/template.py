@@ -27,10 +27,10 @@ def inputs_table(benchmark: Benchmark, split: str, track: str, protocol: str) ->
     """Ids, declared inputs and, where there are folds, the fold of each sample; no labels."""
     import json
 
-    chosen = benchmark.spec.protocols[protocol]
+    declared = benchmark.spec.protocols[protocol]
     names = ["id", *benchmark.spec.tracks[track].inputs]
-    if chosen.fold_column and chosen.fold_column not in names:
-        names.append(chosen.fold_column)
+    if declared.fold_column and declared.fold_column not in names:
+        names.append(declared.fold_column)
     paths = benchmark.files(split, track)
     features = features_of(pq.read_schema(paths[0]))
     table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])

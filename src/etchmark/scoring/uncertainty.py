@@ -151,38 +151,38 @@ def bootstrap(metric: Metric, sums: SumsOfUnits, resamples: int = RESAMPLES) -> 
 
 
 def bootstrap_many(
-    metric: Metric, given: Sequence[UnitSums | None], resamples: int = RESAMPLES
+    metric: Metric, sums: Sequence[UnitSums | None], resamples: int = RESAMPLES
 ) -> np.ndarray:
     """Score of every resample of many models, averaged over seeds; shape (models, resamples).
 
-    One product of matrices for all models, in which equal sums are taken once, so that models with
-    equal predictions have equal scores to the last bit. NaN where a model has no sums.
+    One matrix product serves all models, and equal sums enter it once: models with equal
+    predictions have bitwise equal scores. NaN for a model without sums.
 
     Args:
-        metric: what is computed.
-        given: sums of each model; all over the same units.
+        metric: the score.
+        sums: sums over units of each model, all over the same units; None if it has none.
         resamples: number of resamples.
     """
-    found = np.full((len(given), resamples), np.nan)
+    scores = np.full((len(sums), resamples), np.nan)
     rows: dict[bytes, int] = {}
     where: list[dict[str, list[int]]] = []
-    for one in given:
+    for summed in sums:
         here: dict[str, list[int]] = {}
-        for name in () if one is None else metric.reads(one.terms):
-            if one is not None and name in one.terms:
-                values = one.values[one.terms.index(name)]
+        for name in () if summed is None else metric.reads(summed.terms):
+            if summed is not None and name in summed.terms:
+                values = summed.values[summed.terms.index(name)]
                 here[name] = [rows.setdefault(row.tobytes(), len(rows)) for row in values]
         where.append(here)
     if not rows:
-        return found
+        return scores
     stacked = np.stack([np.frombuffer(row) for row in rows])
     drawn = stacked @ resample_counts(stacked.shape[1], resamples).T
     with np.errstate(invalid="ignore", over="ignore"):
         for model, here in enumerate(where):
             if here:
                 used = {name: drawn[at] for name, at in here.items()}
-                found[model] = metric.of(used).mean(axis=0)
-    return found
+                scores[model] = metric.of(used).mean(axis=0)
+    return scores
 
 
 def over_horizon(
@@ -201,7 +201,7 @@ def over_horizon(
     _, index = np.unique(units, return_inverse=True)
     size = np.bincount(index).astype(np.float64)
     mean = squared_error.mean(axis=0, dtype=np.float64)
-    sums = np.stack([np.bincount(index, weights=one) for one in mean.T], axis=1)
+    sums = np.stack([np.bincount(index, weights=frame) for frame in mean.T], axis=1)
     counts = resample_counts(len(size), resamples)
     drawn = np.sqrt((counts @ sums) / (counts @ size)[:, None])
     low, high = np.quantile(drawn, [TAIL, 1.0 - TAIL], axis=0)
@@ -257,24 +257,24 @@ class RankRanges:
             np.cumsum(apart, axis=1, out=self.runs[:, 1:])
 
     def among(
-        self, scores: np.ndarray, chosen: np.ndarray | None = None
+        self, scores: np.ndarray, ranked: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rank of each model and the 2.5-97.5 % range of its ranks.
 
-        Among equals a model's lowest and highest rank are those that it could be given.
+        Among equal scores a model's range holds every rank that it could have.
 
         Args:
             scores: of the models that are ranked, smaller is better, shape (k,).
-            chosen: their places among all models, rising, shape (k,); all of them if None.
+            ranked: their places among all models, rising, shape (k,); all of them if None.
 
         Returns:
             rank, rank_low, rank_high, each of shape (k,).
         """
         rank = ranks(scores)
         order, runs, models = self.order, self.runs, len(scores)
-        if chosen is not None and models < self.models:
+        if ranked is not None and models < self.models:
             place = np.full(self.models, -1, dtype=self.kind)
-            place[chosen] = np.arange(models, dtype=self.kind)
+            place[ranked] = np.arange(models, dtype=self.kind)
             order = place[order]
             kept = order >= 0
             order = order[kept].reshape(self.resamples, models)
@@ -293,10 +293,10 @@ class RankRanges:
 
     def _by_model(self, order: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Rank of every model in every resample, shape (models, resamples)."""
-        given = np.empty(order.shape, dtype=self.kind)
+        rank_of = np.empty(order.shape, dtype=self.kind)
         rows = np.arange(len(order), dtype=np.int32)[:, None] * np.int32(order.shape[1])
-        given.ravel()[rows + order] = places + self.kind(1)
-        return given.T.copy()
+        rank_of.ravel()[rows + order] = places + self.kind(1)
+        return rank_of.T.copy()
 
 
 def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
-"""Runs the baselines that benchmarks name: how reviewed boards are made, and made again.
+"""Runs the baselines that benchmarks name, and writes their reviewed records.
 
 A row is one model on one protocol of one benchmark. Rows run one after another on this machine, or
-on the workers of a Dask cluster; whoever runs them, this process writes their records.
+on the workers of a Dask cluster; either way this process alone writes the records.
 """
 
 from __future__ import annotations
@@ -40,21 +40,20 @@ from etchmark.text import one_line
 
 @dataclass(frozen=True)
 class Campaign:
-    """Which rows are run, and where their records go."""
+    """Which rows to run, and where to write their records."""
 
     only: Sequence[str] = ("*",)
     """Names or patterns of models."""
     protocol: str | None = None
     """Only this protocol; all of them if None."""
     out: Path | None = None
-    """Write export folders here instead of reviewed results. What an export becomes on its way
-    through ``results add`` is ``scored``, as of anybody; only results that are written from here
-    have the status ``run`` and a measured cost."""
+    """Write export folders here instead of reviewed results. An export that goes through ``results
+    add`` becomes ``scored``, like anybody's; only results written directly have the status ``run``
+    and a measured cost."""
     into: Path | None = None
-    """Content folder whose reviewed results are written; the one that declares the benchmark if
-    None."""
+    """Content folder to write reviewed results into; the benchmark's own if None."""
     again: bool = False
-    """Also run what has a record."""
+    """Also run rows that have a record."""
     limits: Limits = field(default_factory=Limits)
     """Time and memory of each run."""
 
@@ -62,14 +61,14 @@ class Campaign:
 def models(
     catalog: Catalog, spec: BenchmarkSpec, only: Sequence[str]
 ) -> Iterator[tuple[ModelSource, BaselineUse]]:
-    """Baselines that a benchmark names (or whose older card names it), filtered by patterns."""
+    """Baselines that a benchmark names, or whose older card names it, filtered by patterns."""
     for name in catalog.model_names():
         if not any(fnmatch(name, pattern.strip()) for pattern in only):
             continue
         try:
             source = catalog.model(name)
         except UserError:
-            # A broken card concerns the benchmarks that name it.
+            # A broken card stops only the benchmarks that name it.
             if spec.use_of(name) is None:
                 continue
             raise
@@ -87,11 +86,11 @@ def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
 
 
 def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
-    """The rows of a benchmark that are to be run; those with a record are passed over.
+    """The rows of a benchmark to run; rows with a record are skipped.
 
     Raises:
         UserError: the benchmark or a baseline is broken, a protocol is unknown, or there is no
-            folder to write to, which is asked before hours of work.
+            folder to write to: found out before hours of work.
     """
     spec = catalog.benchmark(benchmark)
     protocols = list(spec.protocols)
@@ -118,18 +117,18 @@ def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
 
 
 def run(benchmark: str, campaign: Campaign = Campaign(), *, executor: Dask | None = None) -> None:
-    """Run the baselines of one benchmark, with their curves; those with a record are passed over.
+    """Run the baselines of one benchmark, with their curves; rows with a record are skipped.
 
-    An interrupted training goes on from the model's own checkpoints; what a model prints is in
-    ``logs/<model>.log`` of the hub folder of the machine that runs it.
+    An interrupted training resumes from the model's own checkpoints. Output of a model goes to
+    ``logs/<model>.log`` in the hub folder of the machine that runs it.
 
     Args:
         benchmark: its id.
-        campaign: which rows, and where their records go.
-        executor: a Dask cluster that runs the rows; this machine if None.
+        campaign: which rows to run, and where to write their records.
+        executor: Dask cluster that runs the rows; this machine if None.
 
     Raises:
-        UserError: none matches, or at least one failed (after all have run).
+        UserError: no baseline matches, or a row failed (raised after all have run).
     """
     catalog = installed()
     spec = catalog.benchmark(benchmark)
@@ -143,10 +142,10 @@ def run(benchmark: str, campaign: Campaign = Campaign(), *, executor: Dask | Non
 def run_all(campaign: Campaign = Campaign(), *, executor: Dask | None = None) -> None:
     """Run every missing row of every benchmark.
 
-    A benchmark that is broken, or whose results cannot be written here, is named and left out.
+    A benchmark that is broken, or whose results cannot be written here, is reported and skipped.
 
     Raises:
-        UserError: at least one row failed, or a benchmark was left out (after all others have run).
+        UserError: a row failed or a benchmark was skipped (raised after all others have run).
     """
     catalog = installed()
     rows: list[Row] = []
@@ -160,8 +159,8 @@ def run_all(campaign: Campaign = Campaign(), *, executor: Dask | None = None) ->
             print(f"{name}: left out: {one_line(error)}", file=sys.stderr)
             failures.append(name)
     counts = Counter(row.benchmark for row in rows)
-    said = ", ".join(f"{benchmark} {count}" for benchmark, count in counts.items())
-    print(f"rows missing: {len(rows)}{f' ({said})' if said else ''}", flush=True)
+    listing = ", ".join(f"{benchmark} {count}" for benchmark, count in counts.items())
+    print(f"rows missing: {len(rows)}{f' ({listing})' if listing else ''}", flush=True)
     _run(catalog, rows, campaign, executor, failures)
 
 
@@ -172,7 +171,7 @@ def _run(
     executor: Dask | None,
     failures: list[str],
 ) -> None:
-    """Run rows and keep their records as they come; UserError if any has none in the end."""
+    """Run rows and keep each record at once; UserError at the end if any row has none."""
     several = len({row.benchmark for row in rows}) > 1
 
     def label_of(row: Row) -> str:
@@ -184,23 +183,23 @@ def _run(
         if target is None or not target.exists():
             possible.append(row)
             continue
-        # Before hours are spent on what could not be kept.
+        # Refuse now rather than after hours of training whose result could not be kept.
         failures.append(label_of(row))
         print(f"{label_of(row)}: failed: {target}: exists; remove it or give another --out")
     work = _here(possible) if executor is None else executor.run(run_row_elsewhere, possible)
     with closing(work):
         for row, result in work:
             try:
-                said = _kept(catalog, campaign, row, result)
+                outcome = _kept(catalog, campaign, row, result)
             except UserError as error:
-                said = f"failed: {error}"
+                outcome = f"failed: {error}"
             if isinstance(result, NotRun) and result.lacking:
                 failures.append(label_of(row))
                 print(f"{label_of(row)}: left out: {one_line(result.reason)}", file=sys.stderr)
                 continue
-            if said.startswith("failed"):
+            if outcome.startswith("failed"):
                 failures.append(label_of(row))
-            print(f"{label_of(row)}: {one_line(said)}", flush=True)
+            print(f"{label_of(row)}: {one_line(outcome)}", flush=True)
     if failures:
         raise UserError(f"{len(failures)} runs have no result: {', '.join(failures[:5])}")
 
@@ -218,7 +217,7 @@ def _export_folder(campaign: Campaign, row: Row) -> Path | None:
 
 
 def _kept(catalog: Catalog, campaign: Campaign, row: Row, result: Finished | NotRun) -> str:
-    """Keep the outcome of a row, if it has one; what became of it, in a line."""
+    """Keep the result of a row, if there is one, and describe it in one line."""
     if isinstance(result, NotRun):
         return f"failed: {result.reason}"
     record = result.record

@@ -25,10 +25,10 @@ def check_export(folder: Path, *, force: bool = False) -> None:
         force: an earlier export there may be replaced; what is of none may not.
 
     Raises:
-        UserError: something stands there, or no folder can have this name.
+        UserError: the path exists, or no folder can have this name.
     """
     if "\0" in str(folder):
-        raise UserError(f"{str(folder)!r}: is no path; give another --export")
+        raise UserError(f"{str(folder)!r}: is not a path; give another --export")
     try:
         if not folder.exists():
             return
@@ -43,8 +43,7 @@ def check_export(folder: Path, *, force: bool = False) -> None:
     others = [name for name in present if name not in EXPORTED]
     if others:
         raise UserError(
-            f"{folder / others[0]}: is no part of a submission and is left alone; give another"
-            " --export"
+            f"{folder / others[0]}: is not part of a submission and is kept; give another --export"
         )
 
 
@@ -57,12 +56,12 @@ def export(prepared: Prepared, folder: Path, *, force: bool = False) -> None:
     """Write a submission as a folder that ``results check`` and ``results add`` take.
 
     Raises:
-        UserError: something stands there (see ``check_export``), or it cannot be written.
+        UserError: the path exists (see ``check_export``), or cannot be written.
     """
     check_export(folder, force=force)
     folder = folder.resolve()
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
-    # Not longer than the name of the folder may be.
+    # Cut, since the name of a folder has a limited length.
     staging = folder.with_name(f".{folder.name[:40]}.{token}.tmp")
     spare = folder.with_name(f".{folder.name[:40]}.{token}.old")
     try:

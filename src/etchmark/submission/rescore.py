@@ -106,7 +106,7 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
     samples = from_table(read_table(content, rows=rows))
     if old.unit_column != new.unit_column:
         samples = [_with_units(loaded, split) for split in samples]
-    made = record.model_copy(
+    rescored = record.model_copy(
         update={
             "schema_": 2,
             "benchmark_version": new.version,
@@ -115,8 +115,8 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
             "scores": [score_samples(new, record.protocol, split) for split in samples],
         }
     )
-    made = made.model_copy(update={"submission": id_of(made)})
-    return reviewed.write(results, made, table_bytes(samples), replacing=False)
+    rescored = rescored.model_copy(update={"submission": id_of(rescored)})
+    return reviewed.write(results, rescored, table_bytes(samples), replacing=False)
 
 
 def _check_unchanged(old: BenchmarkSpec, new: BenchmarkSpec, record: ResultRecord) -> None:

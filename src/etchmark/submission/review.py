@@ -54,7 +54,7 @@ class Checked:
     """The folder of reviewed results that it was checked against."""
 
     def report(self) -> list[str]:
-        """What is accepted, what is changed, and what ``results add`` does, a line each."""
+        """What is accepted, what is changed, and what ``results add`` writes, a line each."""
         record, stated = self.record, self.stated
         status = "" if stated.status == record.status else f" (the record says {stated.status})"
         lines = [
@@ -80,7 +80,7 @@ class Checked:
 
 
 def claimed(claims: Claims | None) -> list[str]:
-    """What is claimed, in words; empty if nothing is."""
+    """Names of what is claimed; empty if nothing is."""
     if claims is None:
         return []
     costs = [name for name, value in claims.cost.model_dump().items() if value is not None]
@@ -113,7 +113,7 @@ def _check_files(folder: Path) -> None:
         if path.is_symlink() or not path.is_file():
             raise UserError(f"{path}: is not a plain file; export the submission again")
         if path.name not in EXPORTED:
-            raise UserError(f"{path}: is no part of a submission; remove it or export again")
+            raise UserError(f"{path}: is not part of a submission; remove it or export again")
 
 
 def _texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
@@ -130,7 +130,7 @@ def _texts(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _check_texts(path: Path, record: ResultRecord) -> None:
-    """Refuse characters that steer a terminal, turn the direction of writing or are not seen."""
+    """Refuse characters that control a terminal, change the writing direction or are invisible."""
     for where, text in _texts(record.model_dump(mode="json", by_alias=True)):
         allowed = {"\n", "\r", "\t"} if where in _LONG_TEXTS else set()
         for char in text:
@@ -156,7 +156,7 @@ def _stated(folder: Path) -> ResultRecord:
 def check(
     catalog: Catalog, folder: Path, *, results: Path | None = None, baseline: bool = False
 ) -> Checked:
-    """Recompute everything an exported submission says of its scores.
+    """Recompute all scores of an exported submission and compare them with its record.
 
     Args:
         catalog: the content in use.
@@ -176,14 +176,14 @@ def check(
     path = _prediction_file(folder)
     _check_identity(benchmark, folder, record, path)
     _check_name(catalog, folder, record.name, results, baseline)
-    # A file made from a template says what it was made for: the record has to agree.
+    # A file from a template names its track and protocol: the record has to agree.
     _, scored = score_file(
         benchmark, path, track=record.track, protocol=record.protocol, need_track=True
     )
     _check_scores(folder, record, scored)
     _check_role(folder, record, benchmark.spec)
     _check_table(folder / TABLE, to_table(scored.samples))
-    # Predictions could be another file by now, if they were replaced while they were scored.
+    # The predictions file may have been replaced while it was scored.
     if files.sha256_of(path) != record.fingerprints.predictions[0]:
         raise UserError(f"{path}: changed while it was checked; check it again")
     accepted = _accepted(record, scored, benchmark.spec)
@@ -191,7 +191,7 @@ def check(
 
 
 def _check_identity(benchmark: Benchmark, folder: Path, record: ResultRecord, path: Path) -> None:
-    """The record is of this benchmark's data, and its id is that of its predictions."""
+    """Refuse a record of other data, or whose id is not that of its predictions."""
     spec = benchmark.spec
     for what, name, known in (
         ("track", record.track, spec.tracks),
@@ -281,7 +281,7 @@ def _accepted(record: ResultRecord, scored: Scored, spec: BenchmarkSpec) -> Resu
             "cost": Cost(),
             "environment": None,
             "curves": [],
-            # Another hub's artefacts are not here.
+            # The artefact lies on the hub that ran the model.
             "artefact": None,
             "claims": claims if claims != Claims() else None,
             "created": datetime.now(UTC),
@@ -327,7 +327,7 @@ def _alike(ours: Any, theirs: Any) -> bool:
 
 
 def _check_table(path: Path, ours: pa.Table) -> None:
-    """The per-sample table that was exported is the one that is computed here."""
+    """Refuse a per-sample table that differs from the one computed here."""
     remedy = "export the submission again"
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -339,7 +339,7 @@ def _check_table(path: Path, ours: pa.Table) -> None:
     except ValueError as error:
         raise UserError(f"{path}: is not what the predictions give ({error}); {remedy}") from None
     alike = theirs.schema.equals(ours.schema) and all(
-        # Other versions compress the same picture into other bytes; the one drawn here is kept.
+        # Other library versions compress the same picture into other bytes: keep our own.
         name == PICTURE or _alike(ours[name], theirs[name])
         for name in ours.column_names
     )

@@ -1,4 +1,4 @@
-"""One row of a board: a baseline run on one protocol of a benchmark, on whatever machine.
+"""One row of a board: a baseline run on one protocol of a benchmark, on any machine.
 
 What stands here runs here or on a worker of a cluster: arguments and results are plain values, and
 nothing is stored. ``etchmark.submission.campaign`` decides what is run and keeps the results.
@@ -25,17 +25,17 @@ from etchmark.text import one_line
 
 @dataclass(frozen=True)
 class Row:
-    """What is run."""
+    """A model and a protocol to run."""
 
     benchmark: str
     model: str
     track: str
     protocol: str
     digest: str
-    """``digest_of`` whoever asks: a worker with other content refuses."""
+    """``digest_of`` on the machine that plans the rows: a worker with other content refuses."""
     limits: Limits = field(default_factory=Limits)
     with_predictions: bool = False
-    """Whether the predictions file comes back as well, as an export needs it."""
+    """Whether to return the predictions file, which an export needs."""
 
     @property
     def label(self) -> str:
@@ -44,18 +44,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Finished:
-    """The outcome of a run, which may be that the model failed."""
+    """The record of a run; the model may have failed."""
 
     record: ResultRecord
     samples: bytes | None
     predictions: bytes | None = None
     checkpoints: Path | None = None
-    """What an interrupted run would go on from: to be removed once the record is kept."""
+    """Checkpoints of the run, to be removed once the record is kept."""
 
 
 @dataclass(frozen=True)
 class NotRun:
-    """Why a row has no outcome; a value, since not every exception travels."""
+    """Why a row has no record; a value, since not every exception can be pickled."""
 
     reason: str
     lacking: bool = False
@@ -63,7 +63,7 @@ class NotRun:
 
 
 def digest_of(spec: BenchmarkSpec, source: ModelSource) -> str:
-    """Identifies what a row follows from: engine, benchmark, and the files of the baseline."""
+    """Hash of everything a row depends on: engine, benchmark, and the files of the baseline."""
     digest = hashlib.sha256(f"{__version__}\n{spec.model_dump_json(by_alias=True)}".encode())
     for path in sorted(source.folder.rglob("*")):
         name = path.relative_to(source.folder)
@@ -92,7 +92,7 @@ def run_row(row: Row) -> Finished | NotRun:
                 track=row.track,
                 protocol=row.protocol,
                 options=Options(limits=row.limits, resume=True),
-                say=lambda said: print(f"{row.label}: {one_line(said)}", flush=True),
+                say=lambda text: print(f"{row.label}: {one_line(text)}", flush=True),
             )
             prepared = done.prepared
             keep = row.with_predictions and prepared.predictions
@@ -105,18 +105,18 @@ def run_row(row: Row) -> Finished | NotRun:
 
 
 def run_row_elsewhere(row: Row) -> Finished | NotRun:
-    """The same on a worker, where whatever goes wrong must not end all other rows."""
+    """The same on a worker, where no error may end the other rows."""
     try:
         result = run_row(row)
     except Exception as error:
         return NotRun(f"{type(error).__name__}: {error}")
     if isinstance(result, Finished):
-        # Nobody else can remove them where the workers have a disk of their own.
+        # Workers may have disks of their own, which only they can clean up.
         forget(result)
     return result
 
 
 def forget(result: Finished) -> None:
-    """Remove the checkpoints of a run whose outcome is kept elsewhere by now."""
+    """Remove the checkpoints of a run whose record is kept."""
     if result.checkpoints is not None and result.record.outcome == "ok":
         shutil.rmtree(result.checkpoints, ignore_errors=True)

@@ -32,7 +32,7 @@ class Evaluated:
     """The traceback of a failure."""
 
     def forget(self) -> None:
-        """Remove the checkpoints of a run whose outcome is kept elsewhere by now."""
+        """Remove the checkpoints of a run whose record is kept."""
         if self.checkpoints is not None and self.prepared.record.outcome == "ok":
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -71,7 +71,7 @@ def evaluate_model(
         try:
             _, scored = score_file(benchmark, path, track=task.track, protocol=task.protocol)
         except UserError as error:
-            # What the model predicted cannot be scored: its failure, not the caller's.
+            # Predictions that cannot be scored are the model's failure, not the caller's.
             failure = one_line(str(error).removeprefix(f"{path}: "))
     curves: list[Curve] = []
     if scored is not None and say is not None:

@@ -1,4 +1,4 @@
-"""The one way from a predictions file to scores, whoever made the file."""
+"""The one way from a predictions file to scores, whoever wrote the file."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def agree(
     protocol: str | None,
     need_track: bool,
 ) -> Stated:
-    """Settle track and protocol from what the file declares and what the caller asks for.
+    """Track and protocol, from what the file declares and what the caller asks for.
 
     Raises:
-        UserError: they contradict each other, or leave open what must be said.
+        UserError: they contradict each other, or neither names one that is needed.
     """
     if declared.benchmark and declared.benchmark != spec.key:
         raise UserError(
-            f"the file says it is for {declared.benchmark}, not {spec.key}; submit it there or make"
-            f" it again from `etchmark template {spec.id}`"
+            f"the file says it is for {declared.benchmark}, not {spec.key}; submit it there or fill"
+            f" a new one from `etchmark template {spec.id}`"
         )
     for what, in_file, asked in (
         ("track", declared.track, track),
@@ -46,8 +46,8 @@ def agree(
     ):
         if in_file and asked and in_file != asked:
             raise UserError(
-                f"the file says {what} {in_file!r} but {asked!r} was chosen; choose what the file"
-                " says or make it again from the template"
+                f"the file says {what} {in_file!r} but {asked!r} was asked for; ask for what the"
+                " file says or fill the template again"
             )
     protocol = (declared.protocol or None) if protocol is None else protocol
     protocol = pick_protocol(spec, protocol, default=False)
@@ -78,7 +78,7 @@ def score_file(
         UserError: the file contradicts the arguments, or is not what the benchmark asks for.
     """
     spec = benchmark.spec
-    # Until the file has said which protocol it follows, its size is bounded by the widest one.
+    # The protocol is not known yet: bound the file by the largest one.
     widest = max(spec.protocols, key=lambda name: len(spec.protocols[name].extra_splits))
     content = read_for(benchmark, protocol if protocol in spec.protocols else widest, path)
     stated = agree(spec, content.declared, track=track, protocol=protocol, need_track=need_track)

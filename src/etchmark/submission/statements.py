@@ -1,4 +1,4 @@
-"""What a submission says of itself: the model's name and its card."""
+"""What a submission says about itself: the model's name and its card."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from etchmark.specs import ModelCard, ModelName
 
 
 def check_name(name: str) -> str:
-    """A new model's name: one line of 1 to 100 characters, all of which a reader sees.
+    """A new model's name: one line of 1 to 100 visible characters.
 
     Raises:
-        UserError: it is none. Stored names, which older versions took in, are not held to this.
+        UserError: the name is invalid. Names that older versions stored are exempt.
     """
     try:
         TypeAdapter(ModelName).validate_python(name)

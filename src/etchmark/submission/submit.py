@@ -40,7 +40,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a submission: scores and the hashes of its files, or the reason of failure."""
+    """Result of a submission: scores and file hashes, or the reason of failure."""
 
     scored: Scored | None
     hashes: list[str]
@@ -49,7 +49,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What this hub knows of a submission because it ran the model itself."""
+    """What this hub measured because it ran the model itself."""
 
     params: dict[str, Any]
     cost: Cost
@@ -154,12 +154,12 @@ def earlier(store: Store, record: ResultRecord) -> list[ResultRecord]:
 
 
 def superseded(store: Store, record: ResultRecord) -> bool:
-    """Whether a newer submission of the same name, track and protocol is there."""
+    """Whether there is a newer submission of the same name, track and protocol."""
     return any(other.created > record.created for other in earlier(store, record))
 
 
 def same_predictions(store: Store, record: ResultRecord) -> list[ResultRecord]:
-    """Submissions under other names that were scored from the very same files."""
+    """Submissions under other names that were scored from identical files."""
     hashes = record.fingerprints.predictions
     place = (record.benchmark, record.benchmark_version, record.protocol)
     return [
@@ -177,17 +177,17 @@ def _official(benchmark: Benchmark) -> None:
 
 
 def _now() -> datetime:
-    # With fractions of a second: of two submissions of one name the later one stands.
+    # With fractions of a second: the later of two submissions of one name supersedes the other.
     return datetime.now(UTC)
 
 
 def dated_now(prepared: Prepared) -> Prepared:
-    """The same with the time of storing, which decides what supersedes what."""
+    """The same record with the time of storing, which decides which one supersedes."""
     return replace(prepared, record=prepared.record.model_copy(update={"created": _now()}))
 
 
 class Committed(Enum):
-    """What storing a submission came to; true if it is a new one."""
+    """Result of storing a submission; true if it is a new one."""
 
     NEW = "stored"
     CARD_CORRECTED = "card corrected; stored"
@@ -199,7 +199,7 @@ class Committed(Enum):
 
 
 def commit(store: Store, prepared: Prepared) -> Committed:
-    """Store a submission, or correct the card of the very same one.
+    """Store a submission, or update the card if it is stored already.
 
     Files come first and the row last, so whatever moment the process dies at, a row that is
     there is complete.
@@ -208,7 +208,7 @@ def commit(store: Store, prepared: Prepared) -> Committed:
         UserError: the name looks like a stored one, the predictions file has changed since it was
             scored, or the hub is read-only.
     """
-    # Of two names that look alike the second is refused, even if both arrive at the same time.
+    # Checked again inside the lock: two names that look alike may arrive at the same time.
     with store.alone():
         return _commit(store, prepared)
 

@@ -1,4 +1,4 @@
-"""How a submission leaves the registry."""
+"""Removes submissions from the registry."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Withdrawn:
 
     submission: Found
     restored: ResultRecord | None
-    """The submission that it superseded, which stands on the board again."""
+    """The submission that it had superseded, which is on the board again."""
     removed: int
-    """Number of predictions files that were removed: no other submission names them."""
+    """Number of predictions files removed, since no other submission names them."""
     kept: int
-    """Number of predictions files that were kept, or were missing: others may name them."""
+    """Number of predictions files kept, since others may name them, or missing already."""
 
 
 def to_withdraw(store: Store, text: str) -> Found:
@@ -35,7 +35,7 @@ def to_withdraw(store: Store, text: str) -> Found:
     if len(matches) > 1:
         listing = "; ".join(f"{match.short} {match.name} ({match.track})" for match in matches[:5])
         raise UserError(
-            f"submission {text!r}: {len(matches)} begin so ({listing}); give more of it"
+            f"submission {text!r}: {len(matches)} begin with it ({listing}); give more of it"
         )
     if not matches:
         raise UserError(

@@ -71,8 +71,8 @@ def metric(name: str) -> Metric:
         UserError: there is none.
     """
     for kind in kinds():
-        if (found := kind.metric(name)) is not None:
-            return found
+        if (metric := kind.metric(name)) is not None:
+            return metric
     raise UserError(f"unknown metric {name!r}; known are: {', '.join(metrics())}")
 
 

@@ -14,18 +14,18 @@ from etchmark.text import one_line, print_json
 def show(name: str, as_json: bool) -> None:
     """Whatever has this name: ``ID[@VERSION]``, a dataset, ``<baseline>[/<variant>]``."""
     hub = LocalHub()
-    found = hub.find(name)
-    if as_json and isinstance(found, BaselineCard):
-        shown = found.model_dump(mode="json", by_alias=True, exclude={"benchmarks"})
-        print_json({**shown, "runs_on": hub.boards_of(found.name)})
+    content = hub.find(name)
+    if as_json and isinstance(content, BaselineCard):
+        shown = content.model_dump(mode="json", by_alias=True, exclude={"benchmarks"})
+        print_json({**shown, "runs_on": hub.boards_of(content.name)})
     elif as_json:
-        print_json(found.model_dump(mode="json", by_alias=True))
-    elif isinstance(found, BenchmarkSpec):
-        _show_benchmark(hub, found)
-    elif isinstance(found, DatasetSpec):
-        _show_dataset(hub, found)
+        print_json(content.model_dump(mode="json", by_alias=True))
+    elif isinstance(content, BenchmarkSpec):
+        _show_benchmark(hub, content)
+    elif isinstance(content, DatasetSpec):
+        _show_dataset(hub, content)
     else:
-        _show_baseline(hub, found)
+        _show_baseline(hub, content)
 
 
 def show_fingerprints(name: str, as_json: bool) -> None:
