@@ -227,7 +227,7 @@ class Dask:
                 log.setLevel(level)
 
     def _probe(self) -> None:
-        # A client that cannot connect takes its time to go, and not in silence.
+        # A client that cannot connect closes slowly, and logs while it does.
         import asyncio
 
         from distributed.core import rpc
@@ -243,8 +243,8 @@ class Dask:
         try:
             # In a thread of its own, since notebooks run a loop in theirs.
             with ThreadPoolExecutor(1) as thread:
-                identity = thread.submit(asyncio.run, answer()).result()
-            if identity.get("type") == "Scheduler":
+                answered = thread.submit(asyncio.run, answer()).result()
+            if answered.get("type") == "Scheduler":
                 return
         # Whatever a server that is no scheduler may provoke.
         except Exception as error:
