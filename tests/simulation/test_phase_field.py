@@ -317,7 +317,7 @@ def test_what_is_no_argument_is_refused_at_once(arguments: dict[str, Any], said:
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="no CUDA device here; take cpu"):
+    with pytest.raises(ValueError, match="no CUDA device on this machine; use cpu"):
         CahnHilliard(8, WELL, device="cuda")
     with pytest.raises(ValueError, match="n -1 must be"):
         noise(-1, np.random.default_rng(0))
