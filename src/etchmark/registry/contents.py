@@ -1,7 +1,7 @@
 """What a brief holds, checked strictly when it is read.
 
-Another version of etchmark, another program or a bad disk may have written it, and one damaged row
-must not close a board.
+Another version of etchmark, another program or a bad disk may have written it. A damaged row is
+left out; the rest of the board is shown.
 """
 
 from __future__ import annotations

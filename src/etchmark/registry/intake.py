@@ -58,7 +58,7 @@ def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
     files: dict[str, str] = {}
     changed: set[str] = set()
     entries: dict[str, Entry] = {}
-    # The lowest layer first, so that a submission that two of them hold is the upper one's.
+    # The lowest layer first: where two layers hold a submission, the upper one counts.
     for number, (folder, listing) in reversed([*enumerate(listings)]):
         mark = f"{number}:" if number else ""
         here = {mark + path: state for path, state in states(folder, listing).items()}
@@ -95,7 +95,7 @@ def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
 
 
 def _retire(store: Writer, session: Session, submission: str) -> None:
-    """Remove a row whose file is gone; what was submitted here stays, as a local one."""
+    """Remove the row of a file that is gone; a submission to this hub stays as a local one."""
     this = SubmissionRow.id == submission
     row = session.execute(select(*STORED).where(this)).one()
     if _submitted_here(store, row):
@@ -106,7 +106,7 @@ def _retire(store: Writer, session: Session, submission: str) -> None:
 
 
 def recover_reviewed(store: Writer, folders: Sequence[Path]) -> None:
-    """Take damaged reviewed records in again from their files; tried once for the same ones."""
+    """Read damaged reviewed records from their files again; tried once for the same records."""
     query = select(SubmissionRow.id).where(
         SubmissionRow.origin == REVIEWED, SubmissionRow.id.in_(list(store.left_out))
     )
@@ -179,7 +179,9 @@ def _around(folder: Path) -> tuple[str, dict[str, str]]:
     except UserError as error:
         return str(error), {}
     declared = [] if spec is None else [spec.key, spec.target_fingerprint, list(spec.protocols)]
-    tracks = {} if spec is None else {name: one.fingerprint for name, one in spec.tracks.items()}
+    tracks = (
+        {} if spec is None else {name: track.fingerprint for name, track in spec.tracks.items()}
+    )
     return json.dumps([index is None, declared, tracks]), index or {}
 
 

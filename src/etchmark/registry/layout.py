@@ -53,12 +53,12 @@ def folder_of(results: Path, record: ResultRecord) -> Path:
 
 
 def path_of(results: Path, record: ResultRecord) -> Path:
-    """Where a record stands in a folder of reviewed results."""
+    """The file of a record in a folder of reviewed results."""
     return folder_of(results, record) / f"{stem(record)}.json"
 
 
 def misplaced(path: Path, record: ResultRecord) -> str | None:
-    """Why a record does not belong into the file it stands in; None if it does."""
+    """Why a record does not belong in its file; None if it does."""
     if "@" not in path.parent.name:
         if path.stem == record.submission:
             return None
@@ -126,7 +126,7 @@ def write_index(folder: Path, index: dict[str, str]) -> None:
 def migrate(results: Path) -> list[tuple[Path, Path]]:
     """Give every record of the older layout its readable name; no byte of it changes.
 
-    It can be interrupted and run again: a file leaves its old place only once the new one is whole.
+    It can be interrupted and run again: a file is removed only once its copy is complete.
 
     Args:
         results: a folder of reviewed results that nobody else writes to meanwhile.

@@ -67,15 +67,15 @@ def _is_hidden(home: Path) -> bool:
 
 def stamp(path: Path) -> Stamp:
     """Changes whenever something is written to a registry."""
-    found = []
-    for each in _files(path)[:3]:
+    stamps = []
+    for file in _files(path)[:3]:
         try:
-            known = each.stat()
+            status = file.stat()
         except FileNotFoundError:
-            found.append(None)
+            stamps.append(None)
         else:
-            found.append((known.st_ino, known.st_mtime_ns, known.st_size))
-    return tuple(found)
+            stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(stamps)
 
 
 class Snapshot:

@@ -276,9 +276,9 @@ class Reader:
         )
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
-        """The last submissions that were scored, newest first: what to tell of each.
+        """The last submissions that were scored, newest first, one mapping each.
 
-        ``superseded`` says whether a later one of its name stands in its place on the board.
+        ``superseded``: whether a later submission of the same name has replaced it on the board.
         """
         brief = BriefRow
         place = (brief.name, brief.benchmark, brief.version, brief.track, brief.protocol)
@@ -293,12 +293,12 @@ class Reader:
             rows = [dict(row._mapping) for row in session.execute(query)]
             same = (*self._scored(), brief.name.in_([row["name"] for row in rows]))
             order = brief.created, brief.id
-            found = session.execute(select(brief.id, *place).where(*same).order_by(*order))
-            # The last of each place is what is left.
-            standing = {tuple(places): one for one, *places in found}
+            submissions = session.execute(select(brief.id, *place).where(*same).order_by(*order))
+            # Of several in one place the last one remains.
+            standing = {tuple(places): submission for submission, *places in submissions}
         shown = []
         for row in rows:
-            row["superseded"] = row["id"] != standing[tuple(row[one.key] for one in place)]
+            row["superseded"] = row["id"] != standing[tuple(row[column.key] for column in place)]
             with suppress(*UNREADABLE):
                 shown.append(row | {"created": moment_of(row["created"])})
         return shown
@@ -362,9 +362,13 @@ def _sums(rows: Iterable[Any], split: str, subset: str) -> tuple[dict[str, UnitS
         else:
             count = sums[submission].values.shape[2]
             counts.setdefault(sums[submission].units, Counter())[count] += 1
-    # The same units are as many for every model: where they are not, something was cut off.
+    # All models have the same number of the same units; sums that are shorter were cut off.
     usual = {units: count.most_common(1)[0][0] for units, count in counts.items()}
-    short = [name for name, one in sums.items() if one.values.shape[2] != usual[one.units]]
+    short = [
+        submission
+        for submission, known in sums.items()
+        if known.values.shape[2] != usual[known.units]
+    ]
     for submission in short:
         del sums[submission]
     return sums, [*damaged, *short]

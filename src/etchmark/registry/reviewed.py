@@ -1,9 +1,9 @@
 """The folder of reviewed results: ``leaderboard/results`` of a checkout, or of a wheel.
 
-A folder per version of a benchmark holds a record and a table of each submission under readable
-names (``layout``), and a file ``SHA256SUMS`` with the digest of every table: one line each, in the
-order of names, so that changes to different records merge. ``sha256sum --check SHA256SUMS`` reads
-it as well, and ``sha256sum *.parquet`` writes it. Content from before there was an index has none.
+There is a folder for each version of a benchmark. It holds a record and a table of each submission
+under readable names (``layout``), and the file ``SHA256SUMS`` with the digest of every table: one
+line each, sorted by name, so that changes to different records merge. ``sha256sum *.parquet``
+writes such a file and ``sha256sum --check SHA256SUMS`` checks it. Older content has none.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def _content(path: Path) -> bytes:
 
 def names(all_results: Iterable[Path]) -> set[str]:
     """Names of all models with a reviewed record in one of several results folders."""
-    found = set()
+    known = set()
     for path in (
         path
         for results in all_results
@@ -200,11 +200,11 @@ def names(all_results: Iterable[Path]) -> set[str]:
         for path in records_in(folder)
     ):
         try:
-            found.add(read_record(path).name)
+            known.add(read_record(path).name)
         except UserError:
             # A damaged record is reported where records are taken in.
             continue
-    return found
+    return known
 
 
 # --- writing -----------------------------------------------------------------------------------

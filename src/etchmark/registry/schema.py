@@ -1,8 +1,9 @@
 """The tables in a database: made, taken over from older versions, repaired.
 
-A registry states its revision in the table ``alembic_version``. Where it is the present one,
-opening costs a look at the names of columns; Alembic is imported only where it is another one. A
-new registry gets all tables at once. ``migrations/`` holds the way from every older revision.
+A registry states its revision in the table ``alembic_version``. If that is the current one,
+opening a registry only reads the names of its columns; Alembic is imported only if it is another.
+A new registry gets all tables at once. ``migrations/`` leads from every older revision to the
+current one.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _Columns:
 
     names: dict[str, set[str]]
     needed: dict[str, set[str]]
-    """Those that a row cannot be written without."""
+    """Those that every row must have a value for."""
     keyed: set[str]
 
     def unfit(self, tables: MetaData) -> list[Table]:
@@ -70,16 +71,20 @@ class _Columns:
 
 def _columns(connection: Connection) -> _Columns:
     inspector = inspect(connection)
-    columns = {name: found for (_, name), found in inspector.get_multi_columns().items()}
+    by_table = {name: columns for (_, name), columns in inspector.get_multi_columns().items()}
     keys = inspector.get_multi_pk_constraint()
     return _Columns(
-        names={name: {one["name"] for one in found} for name, found in columns.items()},
+        names={name: {column["name"] for column in columns} for name, columns in by_table.items()},
         needed={
-            name: {one["name"] for one in found if not one["nullable"] and one["default"] is None}
-            for name, found in columns.items()
+            name: {
+                column["name"]
+                for column in columns
+                if not column["nullable"] and column["default"] is None
+            }
+            for name, columns in by_table.items()
         },
         keyed={name for (_, name), key in keys.items() if key["constrained_columns"]}
-        | _unique(connection, SUBMISSIONS, columns),
+        | _unique(connection, SUBMISSIONS, by_table),
     )
 
 
@@ -88,13 +93,12 @@ def _unique(connection: Connection, name: str, columns: Mapping[str, Any]) -> se
     if name not in columns:
         return set()
     indexes = inspect(connection).get_indexes(name)
-    return (
-        {name} if any(one["unique"] and one["column_names"] == ["id"] for one in indexes) else set()
-    )
+    by_id = (index["unique"] and index["column_names"] == ["id"] for index in indexes)
+    return {name} if any(by_id) else set()
 
 
 def revision(connection: Connection, columns: Mapping[str, set[str]]) -> str | None:
-    """What a registry states; None if it is older than such statements."""
+    """The revision that a registry states; None if it is from before there were revisions."""
     if "version_num" not in columns.get(_REVISION.name, set()):
         return None
     return connection.scalar(select(_REVISION.c.version_num))
@@ -114,19 +118,19 @@ def prepare(engine: Engine, where: object) -> str | None:
         UserError: it is another program's database, or holds no records.
     """
     with engine.connect() as connection:
-        found = _columns(connection)
-        stated = revision(connection, found.names)
-    others = set(found.names) - {_REVISION.name}
+        stored = _columns(connection)
+        stated = revision(connection, stored.names)
+    others = set(stored.names) - {_REVISION.name}
     if others and not others & set(TABLES.tables):
         remedy = ANOTHER if dialects.is_sqlite(engine) else "name another one in ETCHMARK_REGISTRY"
         raise UserError(f"{where}: is another program's database; move it or {remedy}")
-    lost = {"id", "record"} - found.names.get(SUBMISSIONS, {"id", "record"})
+    lost = {"id", "record"} - stored.names.get(SUBMISSIONS, {"id", "record"})
     if lost:
         raise UserError(
             f"{where}: the registry cannot be used (its submissions have no id or no record); move"
             f" that database, or {ANOTHER}"
         )
-    if stated != HEAD or found.unfit(TABLES):
+    if stated != HEAD or stored.unfit(TABLES):
         # Kept in the file; set only once it is known to be ours.
         dialects.use_write_ahead_log(engine)
         if not _bring_to_head(engine):
@@ -134,9 +138,9 @@ def prepare(engine: Engine, where: object) -> str | None:
                 f"it was written by a newer version of etchmark, revision {stated}; update etchmark"
             )
         with engine.connect() as connection:
-            found = _columns(connection)
+            stored = _columns(connection)
     for name, table in TABLES.tables.items():
-        for column in sorted(found.needed.get(name, set()) - set(table.columns.keys())):
+        for column in sorted(stored.needed.get(name, set()) - set(table.columns.keys())):
             return (
                 f"its table {name} has a column {column} that this version of etchmark does not"
                 " know; update etchmark"
@@ -149,9 +153,9 @@ def _bring_to_head(engine: Engine) -> bool:
     with engine.connect() as connection:
         # Another process may be doing the same at this moment: look again once it is over.
         dialects.begin_migration(connection)
-        found = _columns(connection)
-        stated = revision(connection, found.names)
-        if stated is None and not set(found.names) & set(TABLES.tables):
+        stored = _columns(connection)
+        stated = revision(connection, stored.names)
+        if stated is None and not set(stored.names) & set(TABLES.tables):
             TABLES.create_all(connection)
             stamp(connection)
         elif stated == HEAD:
@@ -189,7 +193,7 @@ def stamp(connection: Connection) -> None:
 
 
 def repair(connection: Connection, tables: MetaData) -> None:
-    """Fit what is there to some tables, whichever columns, keys or tables were lost or never made.
+    """Add whatever columns, keys or tables a database lacks.
 
     A missing column of the submissions is added and filled from the records; tables that are made
     from submissions are dropped, to be filled again.
@@ -198,19 +202,19 @@ def repair(connection: Connection, tables: MetaData) -> None:
         connection: in a transaction.
         tables: of this version or of a revision; ``submissions`` is among them.
     """
-    found = _columns(connection)
+    stored = _columns(connection)
     submissions = tables.tables[SUBMISSIONS]
-    for table in found.unfit(tables):
+    for table in stored.unfit(tables):
         if table.name != SUBMISSIONS:
             connection.execute(DropTable(table, if_exists=True))
-    if SUBMISSIONS in found.names:
-        there = found.names[SUBMISSIONS]
-        missing = [column for column in submissions.columns if column.name not in there]
+    if SUBMISSIONS in stored.names:
+        names = stored.names[SUBMISSIONS]
+        missing = [column for column in submissions.columns if column.name not in names]
         for column in missing:
             _add(connection, submissions, column)
         if missing:
             _fill(connection, submissions, [column.name for column in missing])
-        if SUBMISSIONS not in found.keyed:
+        if SUBMISSIONS not in stored.keyed:
             connection.execute(text(f"CREATE UNIQUE INDEX submissions_by_id ON {SUBMISSIONS} (id)"))
     for table in tables.tables.values():
         connection.execute(CreateTable(table, if_not_exists=True))

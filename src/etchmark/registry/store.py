@@ -80,7 +80,7 @@ class Store(Writer):
             patiently(lambda: intake.recover_reviewed(self, self.results))
 
     def _refresh(self) -> None:
-        """Copy a hub folder that cannot be written again where somebody else has written to it."""
+        """Copy a hub folder that cannot be written once more if its owner has changed it."""
         if self.read_only is None or self.where != str(self.path):
             return
         with self._refreshing:

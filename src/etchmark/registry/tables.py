@@ -1,7 +1,7 @@
 """Tables of the registry, and what goes into a row and comes out of it.
 
-Submissions are the only table that matters: all others are made from it and can be made again.
-Boards read briefs and sums. What comes out of a row is checked: another version of etchmark,
+Submissions are the only table that matters: all others are derived from it and can be recomputed.
+Boards read briefs and sums. What is read from a row is checked, since another version of etchmark,
 another program or a bad disk may have written it (``contents`` checks a brief).
 """
 
@@ -57,7 +57,7 @@ class SubmissionRow(Base):
 
 
 class BriefRow(Base):
-    """What boards show of a submission; made again when its form or the record changes."""
+    """What boards show of a submission; recomputed when its form or the record changes."""
 
     __tablename__ = "briefs"
     __table_args__ = (Index("briefs_of_board", "benchmark", "version", "protocol"),)

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def patiently(work: Callable[[], T]) -> T:
-    """Do something again for a while where another process holds the database."""
+    """Call a function, and again for a while as long as another process locks the database."""
     return _patiently(work, OperationalError, dialects.BUSY_TIMEOUT_S)
 
 
