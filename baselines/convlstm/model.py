@@ -99,8 +99,8 @@ def build(
         hidden: channels of each layer.
         kernel: side of the gates' convolutions.
         patch: pixels per side that become channels of one.
-        given: frames the memory begins with.
-        renewed: frames made after which it begins anew, with the last ones.
+        given: number of frames the memory starts from.
+        renewed: number of forecast frames after which it starts again from the last ones.
         periodic: opposite edges meet; else there are zeros beyond them.
         residual: changes are made, not frames.
     """

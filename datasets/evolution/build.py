@@ -142,7 +142,7 @@ def _grain_growth(payload: Mapping[str, Any], finer: int) -> Simulated:
     start = np.stack(
         [voronoi(coarse, payload["grains"], generator) for generator in _generators(payload)]
     )
-    # Refined, the very same grains are cut finer: a map drawn anew on finer cells is another start.
+    # A finer grid starts from the same grains: drawing them again would give other ones.
     start = start.repeat(finer, axis=1).repeat(finer, axis=2)
     n, cells = coarse * finer, payload["cells_per_pixel"] * finer
     solver = GrainGrowth(
