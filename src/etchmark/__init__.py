@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from etchmark._version import __version__ as __version__
 from etchmark.data import pandas_arrays
-
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from etchmark.api import compare, evaluate, load_benchmark, score, standings, submit

@@ -9,7 +9,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from etchmark import __version__
+from etchmark._version import __version__
 from etchmark.specs import Environment
 
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "datasets", "torch", "timm")

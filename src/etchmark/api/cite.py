@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from etchmark import __version__
+from etchmark._version import __version__
 from etchmark.catalog import Catalog, installed_root, read_yaml, unknown
 from etchmark.data.release import frozen_fingerprint
 from etchmark.specs import Citation

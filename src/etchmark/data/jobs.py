@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pyarrow as pa
 
-from etchmark import __version__, files
+from etchmark import files
+from etchmark._version import __version__
 from etchmark.catalog import Catalog
 from etchmark.catalog import catalog as installed
 from etchmark.data import packaging

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from etchmark import __version__, files
+from etchmark import files
+from etchmark._version import __version__
 from etchmark.columns import Columns, is_nested, nesting, to_numpy
 from etchmark.data import fingerprint
 from etchmark.errors import UserError

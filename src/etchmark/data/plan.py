@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from etchmark import __version__, settings
+from etchmark import settings
+from etchmark._version import __version__
 from etchmark.catalog import Catalog
 from etchmark.catalog import catalog as content_in_use
 from etchmark.data import jobs, labels, packaging, shards

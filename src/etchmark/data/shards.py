@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from etchmark import __version__, files
+from etchmark import files
+from etchmark._version import __version__
 from etchmark.errors import UserError
 
 FUNCTIONS = ("shards", "labels", "table")

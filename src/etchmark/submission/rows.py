@@ -12,7 +12,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from etchmark import __version__, files
+from etchmark import files
+from etchmark._version import __version__
 from etchmark.catalog import ModelSource, catalog
 from etchmark.data.loading import load_benchmark
 from etchmark.data.sources import SourcesUnavailable
