@@ -10,8 +10,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,17 +187,71 @@ def test_quickstarts(reader: Reader, page: str) -> None:
 
 
 def test_a_benchmark_from_the_quickstart_alone(reader: Reader, tmp_path: Path) -> None:
-    def fill_in(output: str) -> None:
-        path = tmp_path / "my-content" / "benchmarks" / "porosity-strength.yaml"
+    def fill_in(name: str, output: str) -> None:
+        path = tmp_path / "my-content" / "benchmarks" / f"{name}.yaml"
         spec = yaml.safe_load(path.read_text(encoding="utf-8"))
         printed = dict(re.findall(r"^([\w.-]+): ([0-9a-f]{64})$", output, re.M))
         spec["target_fingerprint"] = printed["target_fingerprint"]
         spec["tracks"]["porosity"]["fingerprint"] = printed["tracks.porosity.fingerprint"]
         path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
 
-    reader.after["etchmark show porosity-strength --fingerprints"] = fill_in
+    for name in ("porosity-strength", "porosity-quality"):
+        reader.after[f"etchmark show {name} --fingerprints"] = partial(fill_in, name)
     reader.follow("docs/quickstart/benchmark.md")
     assert "my_line" in reader.outputs["etchmark leaderboard porosity-strength"]
+    assert "my_classes" in reader.outputs["etchmark leaderboard porosity-quality"]
+    # The classes stand in the declared order, which is not that of the alphabet.
+    board = etchmark.standings("porosity-quality", metric="accuracy")
+    assert board["score"].tolist() == [1.0]
+
+
+PAGE = """
+    import etchmark
+    from pages import fine, start, table_with
+
+    (submission,) = etchmark.standings("toy-kind").query("model == 'perfect'")["submission"]
+    table = table_with(fine(start(benchmark="toy-kind", model=submission[:12])), "true grade")
+    assert [table[str(grade)][grade] > 0 for grade in range(3)] == [True] * 3
+    assert table[["0", "1", "2"]].to_numpy().sum() == 9
+"""
+
+
+@pytest.mark.slow
+def test_a_kind_of_target_from_the_quickstart_alone(tmp_path: Path) -> None:
+    pytest.importorskip("streamlit", reason="streamlit (extra `dashboard`) is not installed")
+    for name in ("src", "leaderboard", "tests"):
+        unneeded = shutil.ignore_patterns("results", "records-1", "__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=unneeded)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for block in all_blocks("docs/quickstart/kind.md"):
+        if block.language != "python":
+            continue
+        title, _, added = block.title.partition(" ")
+        path = tmp_path / title
+        assert path.exists() == bool(added), "nothing but the union of targets is edited"
+        if added:
+            text = path.read_text(encoding="utf-8")
+            assert text.count("\nKinds = ") == 1
+            union = f"\n{block.text}\n\nKinds = GradeTarget | "
+            path.write_text(text.replace("\nKinds = ", union), encoding="utf-8")
+        else:
+            path.write_text(block.text, encoding="utf-8")
+    with (tmp_path / "tests" / "targets" / "test_grade.py").open("a", encoding="utf-8") as test:
+        test.write(PAGE)
+    # An environment of its own, since a model's process sees none but what is installed there.
+    environment = tmp_path / "environment"
+    venv.create(environment, symlinks=True)
+    base = {"base": str(environment), "platbase": str(environment)}
+    packages = Path(sysconfig.get_path("purelib", "venv", base))
+    shared = [f"import site; site.addsitedir({p!r})" for p in sys.path if "-packages" in p]
+    (packages / "copy.pth").write_text("\n".join([str(tmp_path / "src"), *shared]) + "\n")
+    python = sysconfig.get_path("scripts", "venv", base) + "/python"
+    options = ("-q", "-p", "no:cacheprovider", "tests/targets/test_grade.py")
+    done = subprocess.run(
+        [python, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("... "), "three tests pass, none is skipped"
 
 
 def test_the_examples_of_the_solvers(reader: Reader) -> None:
