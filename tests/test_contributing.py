@@ -208,5 +208,5 @@ def test_the_option_that_hands_groups_on_is_explained(toy_content: Path, command
 
 def test_what_a_model_sees_of_the_environment_is_explained() -> None:
     assert "ETCHMARK_PASS_ENV" in TEXT
-    (path,) = re.findall(r"`(src/etchmark/[\w/]+/process\.py)` lists them", TEXT)
+    (path,) = re.findall(r"`(src/etchmark/[\w/]+\.py)` lists them", TEXT)
     assert "NAMES = frozenset" in (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
