@@ -35,10 +35,35 @@ def _families(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return settings["splits"] if "splits" in settings else settings["families"]
 
 
+def _rotated(wanted: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The split of rotated volumes, as a family; none if a config has no such split."""
+    if "rotated" not in wanted:
+        return {}
+    turns = wanted["rotated"]
+    family = families[turns["split"]]
+    samples = turns.get("samples", family["rows"])
+    return {"rotated": {**family, "turns": turns, "rows": samples * turns["orientations"]}}
+
+
 def _rows(wanted: Mapping[str, Any], name: str, all_rows: int) -> int:
     """Number of samples that a config takes of a split or family."""
     rows = wanted.get("rows", all_rows)
     return rows.get(name, all_rows) if isinstance(rows, Mapping) else rows
+
+
+def _pieces(
+    wanted: Mapping[str, Any], name: str, all_rows: int, size: int
+) -> list[tuple[str, int, int]]:
+    """Shards of a split or family: whose samples they are, the first of them and how many."""
+    parts = [(name, 0, _rows(wanted, name, all_rows))]
+    if name in wanted.get("more", {}):
+        more = wanted["more"][name]
+        parts.append((more["of"], more["start"], more["rows"]))
+    return [
+        (source, start, min(size, first + rows - start))
+        for source, first, rows in parts
+        for start in range(first, first + rows, size)
+    ]
 
 
 def shards(context: BuildContext) -> list[Shard]:
@@ -47,19 +72,18 @@ def shards(context: BuildContext) -> list[Shard]:
     settings = parameters[wanted.get("of", context.config)]
     families = _families(settings)
     size, planned = wanted["shard_rows"], []
-    rotated = wanted.get("rotated")
     # A config may also hold samples of a split turned by rotations of the cube.
-    named = [*families.items(), *([("rotated", families[rotated])] if rotated else [])]
-    for index, (name, family) in enumerate(named):
-        if name not in wanted.get("only", dict(named)):
+    named = families | _rotated(wanted, families)
+    for index, (name, family) in enumerate(named.items()):
+        if name not in wanted.get("only", named):
             continue
-        total = _rows(wanted, name, family["rows"])
-        for start in range(0, total, size):
-            count = min(size, total - start)
+        pieces = _pieces(wanted, name, family["rows"], size)
+        for number, (source, start, count) in enumerate(pieces):
+            family = named[source]
             payload = {
                 "seed": parameters["seed"],
                 "key": family["key"],
-                "name": name,
+                "name": source,
                 "start": start,
                 "rows": count,
                 "cells": settings["cells"],
@@ -74,12 +98,12 @@ def shards(context: BuildContext) -> list[Shard]:
             }
             if wanted.get("refined"):
                 payload["refined"] = True
-            if name == "rotated":
-                payload["rotated"] = rotated
+            if "turns" in family:
+                payload["turns"] = family["turns"]
             split = name
             if "families" in settings:
                 split = "test" if "of" in wanted else "samples"
-            shard = Shard(f"{name}-{start // size:03d}", split, count, payload)
+            shard = Shard(f"{name}-{number:03d}", split, count, payload)
             planned.append(replace(shard, labels_of=wanted.get("labels_of")))
     return planned
 
@@ -129,22 +153,37 @@ def _draw(
     return generate.polarity(made, stiff), drawn
 
 
+def _rotations(payload: Mapping[str, Any], number: int) -> np.ndarray:
+    """Rotations of a sample's orientations, all different, none the identity.
+
+    The first is the next one in turn, so that every rotation occurs; the others are drawn.
+    """
+    turns = payload["turns"]
+    generator = generate.generator_of(payload["seed"], turns["key"], number)
+    others = len(ROTATIONS) - 1
+    steps = 1 + generator.permutation(others - 1)[: turns["orientations"] - 1]
+    return ROTATIONS[1 + (number + np.array([0, *steps])) % others]
+
+
 def _samples(payload: Mapping[str, Any]) -> Iterator[Sample]:
     """Id, microstructure and parameters of each sample of a shard."""
     shape = (payload["cells"],) * payload["dimensions"]
-    for number in range(payload["start"], payload["start"] + payload["rows"]):
+    turns = payload.get("turns")
+    for row in range(payload["start"], payload["start"] + payload["rows"]):
+        # All orientations of a volume follow one another.
+        number, orientation = (row, 0) if turns is None else divmod(row, turns["orientations"])
         generator = generate.generator_of(payload["seed"], payload["key"], number)
         contrast = payload["contrast"]
         if isinstance(contrast, list):
             contrast = _log_uniform(generator, contrast)
         made, drawn = _draw(shape, payload["sample"], generator)
-        if "rotated" in payload:
-            # Every one but the identity, in turn.
-            rotation = ROTATIONS[1 + number % (len(ROTATIONS) - 1)]
+        if turns is not None:
+            rotation = _rotations(payload, number)[orientation]
             made = rotate_volume(made, rotation)
             drawn["rotation"] = rotation.tolist()
+            drawn["source"] = f"{turns['split']}-{number:05d}"
         drawn |= {"contrast": float(contrast), "seed": [payload["seed"], payload["key"], number]}
-        yield f"{payload['name']}-{number:05d}", made, drawn
+        yield f"{payload['name']}-{row:05d}", made, drawn
 
 
 # --- labels ------------------------------------------------------------------------------------
@@ -333,6 +372,12 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     if payload["loads"] is None:
         columns["stiffness"] = array_column(_tensor(found, size))
         features["stiffness"] = _array((size, size), "float64")
+    if "rotated" in wanted:
+        identity = ROTATIONS[0].tolist()
+        turned = [parameters.get("rotation", identity) for _, _, parameters in drawn]
+        columns["source"] = [parameters.get("source", name) for name, _, parameters in drawn]
+        columns["rotation"] = array_column(np.array(turned, dtype=np.int8))
+        features |= {"source": _value("string"), "rotation": _array((3, 3), "int8")}
     if payload["folds"]:
         numbers = np.arange(payload["start"], payload["start"] + payload["rows"])
         columns["fold_morphology"] = np.full(len(ids), payload["family"], dtype=np.int32)

@@ -26,6 +26,7 @@ from etchmark.data.labels import (
 from etchmark.data.shards import BuildContext
 from etchmark.simulation import microstructures
 from etchmark.simulation.rotations import rotate_stiffness, rotate_volume
+from etchmark.targets.array import equivariance_terms
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "datasets" / "composites"
@@ -63,10 +64,12 @@ def drawn(module: Any, config: str) -> dict[str, float]:
         payload = shard.payload
         if payload["sample"]["morphology"] != "gaussian" or isinstance(payload["contrast"], list):
             continue
-        for number in range(payload["start"], payload["start"] + payload["rows"]):
+        orientations = payload.get("turns", {"orientations": 1})["orientations"]
+        for row in range(payload["start"], payload["start"] + payload["rows"]):
+            number = row // orientations
             generator = microstructures.generator_of(payload["seed"], payload["key"], number)
             fraction = module._uniform(generator, payload["sample"]["fraction"])
-            found[f"{payload['name']}-{number:05d}"] = fraction
+            found[f"{payload['name']}-{row:05d}"] = fraction
     return found
 
 
@@ -203,15 +206,26 @@ def test_tensors_of_every_morphology_are_within_bounds_and_turn_with_the_volume(
         assert (rows["stiffness"][:, 0, 0] == rows["c1111"]).all()
         check_bounds(rows["stiffness"], rows["fraction"], 50.0)
     test, rotated = splits["test"], splits["rotated"]
-    assert [name.replace("rotated", "test") for name in rotated["id"]] == test["id"].tolist()
-    turns = [np.array(json.loads(text)["rotation"]) for text in rotated["parameters"]]
-    assert len({turn.tobytes() for turn in turns}) == 23
+    ids = test["id"].tolist()
+    assert rotated["source"].tolist() == [name for name in ids for _ in range(2)]
+    turns = rotated["rotation"]
+    assert turns.dtype == np.int8
+    for first, second in zip(turns[::2], turns[1::2], strict=True):
+        # Two different orientations, neither of them that of the test split.
+        assert len({turn.tobytes() for turn in (np.eye(3, dtype=np.int8), first, second)}) == 3
     for row, turn in enumerate(turns):
-        cells = rotate_volume(test["microstructure"][row], turn)
+        source = ids.index(rotated["source"][row])
+        cells = rotate_volume(test["microstructure"][source], turn)
         np.testing.assert_array_equal(rotated["microstructure"][row], cells)
         # Solved on its own, so that this tells of the solver, not of how labels were made.
-        expected = rotate_stiffness(test["stiffness"][row], turn)
+        expected = rotate_stiffness(test["stiffness"][source], turn)
         np.testing.assert_allclose(rotated["stiffness"][row], expected, atol=1e-5)
+    terms = equivariance_terms(rotated["stiffness"][None], turns, rotated["source"].astype(str))
+    assert terms["oriented"].all()
+    assert terms["sum_equivariance"].max() < 1e-5
+    for name in SPEC.configs["3d-stiffness-mini"].splits[:-1]:
+        assert (splits[name]["source"] == splits[name]["id"]).all()
+        assert (splits[name]["rotation"] == np.eye(3)).all()
 
 
 @pytest.mark.parametrize("config", ["3d-mini", "2d-mini"])

@@ -108,6 +108,29 @@ def test_migration_moves_every_byte_and_changes_none(old_results: Path, command:
     assert "moved 0 records" in command("results", "migrate").fine()
 
 
+def test_every_folder_of_the_older_layout_is_migrated(old_results: Path) -> None:
+    """Also where a benchmark has records of several versions, and some of them moved before."""
+    layout.migrate(old_results)
+    first = next((old_results / "toy-line@1").glob("mine*.json"))
+    record = json.loads(first.read_text("utf-8"))
+    expected = {first}
+    for benchmark, version in (("toy-line", 2), ("toy-line", 3), ("other", 1)):
+        other = record | {"benchmark": benchmark, "benchmark_version": version}
+        other["submission"] = hashlib.sha256(f"{benchmark}@{version}".encode()).hexdigest()
+        old = old_results / benchmark / f"{other['submission']}.json"
+        old.parent.mkdir(exist_ok=True)
+        old.write_text(json.dumps(other), "utf-8")
+        shutil.copyfile(first.with_suffix(".parquet"), old.with_suffix(".parquet"))
+        (old.parent / reviewed.INDEX).touch()
+        expected.add(old_results / f"{benchmark}@{version}" / first.name)
+    moved = layout.migrate(old_results)
+    assert {new for _, new in moved} == expected - {first}
+    for path in expected:
+        assert read_record(path).benchmark_version == int(path.parent.name[-1])
+        assert reviewed.read_index(path.parent) == reviewed.digests(path.parent)
+    assert all("@" in path.name for path in old_results.iterdir() if path.is_dir())
+
+
 def test_an_interrupted_migration_goes_on(
     old_results: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
