@@ -26,7 +26,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BROWSER := $(BIN)/python $(INSTALL) -e '.[browser]'
 CHECK_PYTHON := -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 
-.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser speed speed-dashboard findings docs results data clean
+.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser screenshots speed speed-dashboard findings docs results data clean
 
 help:
 	@echo "make demo       install into $(DEMO_VENV), build, score two baselines, submit a file, serve the board"
@@ -35,6 +35,7 @@ help:
 	@echo "make test       fast suite (make lint, make test-slow: the rest)"
 	@echo "make test-core  the fast suite without PyTorch and the other extras, on a newer Python"
 	@echo "make test-browser  the dashboard in headless Chromium; pictures in .cache/screenshots"
+	@echo "make screenshots   the pictures of the documentation; HUB=FOLDER to show a hub of your own"
 	@echo "make speed      solvers and statistics beside their peers; tables in docs/speed.md"
 	@echo "make findings   write docs/findings.md from the reviewed records"
 	@echo "make docs       the documentation as a site, in .cache/site; broken links end it"
@@ -110,6 +111,10 @@ docs: setup
 test-browser: setup
 	$(BROWSER)
 	$(PYTEST) -m browser tests/browser
+
+screenshots: setup
+	$(BROWSER)
+	$(BIN)/python tests/browser/screenshots.py $(HUB)
 
 # A registry of 10,000 submissions, made in some minutes, and how long its pages take in Chromium.
 speed-dashboard: setup

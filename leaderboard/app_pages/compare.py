@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from dashboard import cached, state
 from dashboard.charts.comparison import MAX_GROUPS, difference_plot, error_plot, group_plot
+from dashboard.charts.matrices import heat_map
 from dashboard.page import show_figure, show_table
+from dashboard.panels.errors import right_or_wrong
 from dashboard.text import literal, shortened
 from dashboard.views import view_of
 from dashboard.wording import metric_label, metric_title, row_names, with_unit
@@ -93,6 +96,9 @@ def show_samples(hub: Hub, comparison: Comparison) -> None:
         )
     errors = comparison.errors(pair)
     title = metric_title(hub.metric(comparison.spec, errors.metric))
+    if right_or_wrong(errors.frame[list(pair)].to_numpy(dtype=float).ravel()):
+        show_agreement(errors.frame, pair)
+        return
     show_figure(error_plot(errors.frame, *pair, title), "errors")
     closer, equal = errors.shares(*pair)
     st.caption(
@@ -103,6 +109,20 @@ def show_samples(hub: Hub, comparison: Comparison) -> None:
         )
     )
     show_table(errors.frame, "error-table")
+
+
+def show_agreement(frame: pd.DataFrame, pair: tuple[str, str]) -> None:
+    """How many samples both models, one of them or none predicts rightly."""
+    first, second = (frame[name].to_numpy(dtype=float) == 0 for name in pair)
+    counts = np.array([[np.sum((first == a) & (second == b)) for b in (1, 0)] for a in (1, 0)])
+    texts = [[f"{count:,}<br>{count / len(frame):.0%}" for count in row] for row in counts.tolist()]
+    answers = ("right", "wrong")
+    figure = heat_map(
+        counts / len(frame), texts, (answers, answers), (pair[0], pair[1]), limits=(0.0, 1.0)
+    )
+    show_figure(figure, "errors")
+    st.caption(literal(f"{len(frame):,} samples: rows are {pair[0]}, columns are {pair[1]}."))
+    show_table(frame, "error-table")
 
 
 def show_groups(hub: Hub, comparison: Comparison) -> None:

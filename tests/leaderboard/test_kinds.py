@@ -277,9 +277,13 @@ def test_confusion_and_scores_of_each_class(kind: str, toy_board: Callable[[str]
     assert len(wrong) == (truth != names).sum()
     assert (wrong["true class"] != wrong["predicted class"]).all()
     assert ("reliability" in keys(app)) == (kind == "probabilities")
+    if kind == "label":
+        share = figure(app, "residuals")["data"][0]
+        np.testing.assert_allclose(numbers_of(share["x"]), 1 - recall, atol=1e-12)
     shorts = ",".join(board.model(name) for name in ("near", "far"))
     app = fine(page("compare", benchmark=NAME, models=shorts))
     np.testing.assert_allclose(table_with(app, "group")["far"], recall)
+    assert set(figure(app, "errors")["data"][0]) >= {"z", "text"} or kind == "probabilities"
 
 
 def test_confidence_against_accuracy(toy_board: Callable[[str], Board]) -> None:
@@ -328,8 +332,8 @@ def test_overlap_of_classes_and_images(toy_board: Callable[[str], Board]) -> Non
         for at in (int(np.argmin(by_image)), int(np.argmax(by_image)))
     )
     (text,) = [text for text in captions(app) if text.startswith("Split test, first seed.")]
-    assert f"worst: {worst}, mean IoU" in text
-    assert f"best: {best}, mean IoU" in text
+    assert f"Worst: {worst}, mean IoU" in text
+    assert f"Best: {best}, mean IoU" in text
     shorts = ",".join(board.model(name) for name in ("near", "far"))
     app = fine(page("compare", benchmark=NAME, models=shorts))
     np.testing.assert_allclose(table_with(app, "group")["far"], table["IoU"])

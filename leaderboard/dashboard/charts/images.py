@@ -47,30 +47,35 @@ def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([framed(sized(pixels, GLANCE)) for pixels in pictures], axis=1)
 
 
-def grid(titles: Sequence[str], strips: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
+def grid(
+    titles: Sequence[str], strips: Sequence[tuple[str, np.ndarray]], cell_px: int = CELL
+) -> Image.Image:
     """Strips of pictures below each other, each under its name.
 
     Args:
         titles: of the columns.
         strips: name and pictures, shape (columns, height, width) or (columns, height, width, 3).
+        cell_px: width of a picture.
     """
     height, width = strips[0][1].shape[1:3]
-    tall = max(1, round(CELL * height / width))
+    tall = max(1, round(cell_px * height / width))
     step = LINE + tall + GAP
-    image = Image.new("RGBA", (len(titles) * (CELL + GAP) - GAP, LINE + len(strips) * step))
+    image = Image.new("RGBA", (len(titles) * (cell_px + GAP) - GAP, LINE + len(strips) * step))
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=17)
     for column, title in enumerate(titles):
-        centre = column * (CELL + GAP) + CELL // 2
+        centre = column * (cell_px + GAP) + cell_px // 2
         pen.text((centre, 2), title, GREY, font, anchor="ma")
     for row, (name, pictures) in enumerate(strips):
         top = LINE + row * step
         pen.text((0, top + 2), name, GREY, font)
         for column, pixels in enumerate(pictures):
-            cell = Image.fromarray(pixels).resize((CELL, tall), Image.Resampling.NEAREST)
-            left = column * (CELL + GAP)
+            cell = Image.fromarray(pixels).resize((cell_px, tall), Image.Resampling.NEAREST)
+            left = column * (cell_px + GAP)
             image.paste(cell.convert("RGBA"), (left, top + LINE))
             # The outline shows that a picture that is all white is there.
-            pen.rectangle((left, top + LINE, left + CELL - 1, top + LINE + tall - 1), outline=GREY)
+            pen.rectangle(
+                (left, top + LINE, left + cell_px - 1, top + LINE + tall - 1), outline=GREY
+            )
     return image
 
 

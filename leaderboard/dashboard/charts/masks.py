@@ -14,6 +14,8 @@ from etchmark.api import Pictures
 
 COLOURS = ("#303030", "#E8E8E8", ORANGE, SKY, GREEN, PURPLE, BLUE, "#F0E442")
 """Of the classes, in order; the colour of errors is not among them."""
+CELL = 280
+"""Pixels of a picture."""
 RIGHT = "#E8E8E8"
 """Colour of the pixels that are predicted rightly, where errors are shown."""
 
@@ -46,7 +48,7 @@ def picture(pictures: Pictures, count: int) -> bytes:
         ("wrong pixels", errors_shown(pictures.truth, pictures.predicted)),
     ]
     buffer = io.BytesIO()
-    grid(pictures.titles, strips).save(buffer, "PNG")
+    grid(pictures.titles, strips, CELL).save(buffer, "PNG")
     return buffer.getvalue()
 
 

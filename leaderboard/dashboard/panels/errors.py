@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cached
+from dashboard.charts.classes import class_plot
 from dashboard.charts.distributions import summary
 from dashboard.charts.errors import box_plot, medians, property_plot
 from dashboard.page import show_figure, show_table
@@ -25,6 +26,7 @@ from etchmark.api import (
     View,
     groups,
     numbers,
+    ratio,
 )
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
@@ -68,7 +70,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
     with left:
         view.show_against_truth(alone, scores)
     with right:
-        _show_groups(spec, table)
+        _show_groups(spec, table, scores)
     view.show_details(alone, scores)
     _show_properties(table)
     _show_ends(table, view)
@@ -113,8 +115,8 @@ def error_table(
     return ErrorTable(frame, hub.metric(alone.spec, measured.metric), gallery, scores.split)
 
 
-def _show_groups(spec: BenchmarkSpec, table: ErrorTable) -> None:
-    """Residuals where there are any, else errors, one box per group."""
+def _show_groups(spec: BenchmarkSpec, table: ErrorTable, scores: SampleScores) -> None:
+    """Residuals where there are any, else errors, one box per group; shares of right or wrong."""
     frame = table.frame
     columns = groups(frame)
     counts = {column: len(set(frame[column])) for column in {"unit", *columns}}
@@ -129,11 +131,40 @@ def _show_groups(spec: BenchmarkSpec, table: ErrorTable) -> None:
     if len(names) > 1:
         by = st.selectbox("Group by", names, index=1, key=f"errors-by-{'-'.join(names)}")
     signed = "residual" in frame.columns
+    if not signed and right_or_wrong(frame["error"].to_numpy(dtype=float)):
+        _show_means(spec, table, scores, choices[by])
+        return
     column = "residual" if signed else "error"
     title = with_unit("predicted minus measured", spec.target.unit) if signed else table.title
     show_figure(box_plot(frame, column, choices[by], title), "residuals")
     st.caption("Box: quartiles and median; whiskers reach 1.5 times the box; points lie beyond.")
     show_table(summary(frame, column, choices[by] or None), "residual-table")
+
+
+def right_or_wrong(errors: np.ndarray) -> bool:
+    """Whether samples are right or wrong, 0 or 1, so that boxes of their errors say nothing."""
+    return set(errors.tolist()) <= {0.0, 1.0}
+
+
+def _show_means(spec: BenchmarkSpec, table: ErrorTable, scores: SampleScores, column: str) -> None:
+    """The share of wrong samples by group."""
+    names = np.array([ALL] * len(table.frame), dtype=object)
+    if column:
+        names = table.frame[column].astype(str).to_numpy(dtype=object)
+    errors = table.frame["error"].to_numpy(dtype=float)
+    rows = []
+    for name in sorted(set(names.tolist())):
+        member = (names == name).astype(float)
+        rows.append((name, int(member.sum()), ratio(scores, errors * member, member)))
+    shown = [name for name, _, _ in rows]
+    title = f"{table.title} (lower is better)"
+    show_figure(class_plot(shown, {"error": [row[2] for row in rows]}, title), "residuals")
+    st.caption(f"Share of wrong samples; bars are 95 % intervals over {spec.unit_names}.")
+    frame = pd.DataFrame(
+        [(name, count, *estimate) for name, count, estimate in rows],
+        columns=["group", "samples", "mean", "ci_low", "ci_high"],
+    )
+    show_table(frame, "residual-table")
 
 
 def _show_properties(table: ErrorTable) -> None:

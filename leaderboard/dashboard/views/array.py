@@ -173,7 +173,7 @@ def _show_components(spec: BenchmarkSpec, scores: SampleScores, elements: Elemen
     st.caption(
         f"Mean absolute error of each component over {len(scores.ids):,} samples, in % of"
         f" {divided}."
-        + (" Components that are nearly zero have large shares." if relative_to == OWN else "")
+        + (" Predicting zero for all samples gives 100 %." if relative_to == OWN else "")
     )
     show_table(component_table(spec, scores, elements), "component-table")
 

@@ -12,7 +12,7 @@ from dashboard.charts.classes import class_plot
 from dashboard.charts.comparison import group_plot
 from dashboard.charts.distributions import histogram, summary
 from dashboard.charts.images import enlarged, framed
-from dashboard.charts.masks import coloured, legend, picture
+from dashboard.charts.masks import CELL, coloured, legend, picture
 from dashboard.charts.matrices import confusion_plot, row_shares
 from dashboard.page import show_figure, show_table
 from dashboard.text import literal, shortened
@@ -182,7 +182,7 @@ def _show_pictures(spec: BenchmarkSpec, scores: SampleScores) -> None:
     classes = _classes(spec)
     st.markdown("**Images from worst to best**")
     described = described_pictures(pictures, scores, classes)
-    st.image(picture(pictures, len(classes)), width=168 * len(pictures.titles), alt=described)
+    st.image(picture(pictures, len(classes)), width=CELL * len(pictures.titles), alt=described)
     st.image(legend(classes), width=600, alt="colours of the classes")
     st.caption(literal(described))
 
@@ -192,7 +192,7 @@ def described_pictures(pictures: Pictures, scores: SampleScores, classes: list[s
     values = image_overlap(scores, classes)[0]
     row = {str(name): at for at, name in enumerate(scores.ids)}
     parts = [
-        f"{title}: {shortened(sample, 40)}, mean IoU {number(values[row[sample]])}"
+        f"{title.capitalize()}: {shortened(sample, 40)}, mean IoU {number(values[row[sample]])}"
         for title, sample in zip(pictures.titles, pictures.samples, strict=True)
     ]
     return f"Split {scores.split}, first seed. {'; '.join(parts)}."

@@ -1,0 +1,103 @@
+"""Pictures of the dashboard for the documentation: ``make screenshots``.
+
+They show the hub folder that is named, or else one with the small datasets.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from chromium import Browser, dashboard
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs"
+BUILDS = (("superalloys", "composition"), ("composites", "3d-mini"))
+MODEL = "superalloy-hardness"
+# Page, the heading that is uppermost (the page's own if empty), and pixels below it.
+PAGES = {
+    "overview": ("", "", 1230),
+    "board": ("leaderboard?benchmark=superalloy-hardness", "", 1150),
+    "model": (f"leaderboard?benchmark={MODEL}&model={{model}}", "Errors", 1400),
+    "datasets": ("data?dataset=composites&config=3d-mini&split=test", "Samples", 1130),
+}
+WIDTH, COLOURS = 1280, 128
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "ETCHMARK_HOME": str(home), "ETCHMARK_OFFLINE": "1"}
+
+
+def etchmark(home: Path, *arguments: str) -> str:
+    """Run a command on the hub that is shown, and return what it prints."""
+    command = [sys.executable, "-m", "etchmark", *arguments]
+    return subprocess.run(
+        command, env=environment(home), check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def leader(home: Path, benchmark: str) -> str:
+    """Short id of the submission in the first place."""
+    return str(json.loads(etchmark(home, "leaderboard", benchmark, "--json"))[0]["submission"])[:12]
+
+
+def small(content: bytes, top: int, height: int) -> Image.Image:
+    """Some rows of a picture, in few colours."""
+    with Image.open(io.BytesIO(content)) as image:
+        bottom = min(top + height, image.height)
+        part = image.convert("RGB").crop((0, top, image.width, bottom))
+    return part.quantize(COLOURS, dither=Image.Dither.NONE)
+
+
+def top_of(browser: Browser, heading: str) -> int:
+    """Pixels above a heading of the page."""
+    return int(
+        browser.script(
+            "const all = [...document.querySelectorAll('h2, h3, strong')];"
+            "const one = all.find(element => element.innerText === arguments[0]);"
+            "return one.getBoundingClientRect().top - 16",
+            heading,
+        )
+    )
+
+
+def take(home: Path, scratch: Path) -> None:
+    """Write all pictures.
+
+    Args:
+        home: the hub folder that is shown.
+        scratch: for files that are thrown away.
+    """
+    model = leader(home, MODEL)
+    with dashboard(home) as address:
+        browser = Browser(scratch, WIDTH)
+        try:
+            for name, (page, heading, height) in PAGES.items():
+                browser.open(address + page.format(model=model))
+                path = scratch / f"{name}.png"
+                browser.shot(path)
+                top = top_of(browser, heading) if heading else 0
+                small(path.read_bytes(), top, height).save(FOLDER / path.name, optimize=True)
+                print(f"docs/{path.name}: {(FOLDER / path.name).stat().st_size:,} bytes")
+        finally:
+            browser.close()
+
+
+def main(home: Path | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        if home is None:
+            home = Path(folder) / "hub"
+            home.mkdir()
+            for dataset, config in BUILDS:
+                etchmark(home, "build", dataset, "--config", config)
+        take(home, Path(folder))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
