@@ -47,23 +47,19 @@ def leader(home: Path, benchmark: str) -> str:
     return str(json.loads(etchmark(home, "leaderboard", benchmark, "--json"))[0]["submission"])[:12]
 
 
-def small(content: bytes, top: int, height: int) -> Image.Image:
-    """Some rows of a picture, in few colours."""
+def small(content: bytes) -> Image.Image:
+    """A picture in few colours."""
     with Image.open(io.BytesIO(content)) as image:
-        bottom = min(top + height, image.height)
-        part = image.convert("RGB").crop((0, top, image.width, bottom))
-    return part.quantize(COLOURS, dither=Image.Dither.NONE)
+        return image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
 
 
-def top_of(browser: Browser, heading: str) -> int:
-    """Pixels above a heading of the page."""
-    return int(
-        browser.script(
-            "const all = [...document.querySelectorAll('h2, h3, strong')];"
-            "const one = all.find(element => element.innerText === arguments[0]);"
-            "return one.getBoundingClientRect().top - 16",
-            heading,
-        )
+def scroll_to(browser: Browser, heading: str) -> None:
+    """Bring a heading of the page to the top of the window, below the navigation."""
+    browser.script(
+        "const all = [...document.querySelectorAll('h2, h3, strong')];"
+        "const top = all.find(element => element.innerText === arguments[0]);"
+        "top.style.scrollMarginTop = '90px'; top.scrollIntoView()",
+        heading,
     )
 
 
@@ -80,11 +76,14 @@ def take(home: Path, scratch: Path) -> None:
         try:
             for name, (page, heading, height) in PAGES.items():
                 browser.open(address + page.format(model=model))
-                path = scratch / f"{name}.png"
-                browser.shot(path)
-                top = top_of(browser, heading) if heading else 0
-                small(path.read_bytes(), top, height).save(FOLDER / path.name, optimize=True)
-                print(f"docs/{path.name}: {(FOLDER / path.name).stat().st_size:,} bytes")
+                browser.resize(WIDTH, height)
+                browser.settle()
+                if heading:
+                    scroll_to(browser, heading)
+                    browser.settle()
+                path = FOLDER / f"{name}.png"
+                small(browser.driver.get_screenshot_as_png()).save(path, optimize=True)
+                print(f"docs/{path.name}: {path.stat().st_size:,} bytes")
         finally:
             browser.close()
 
