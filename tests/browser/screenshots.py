@@ -19,7 +19,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs"
 BUILDS = (("superalloys", "composition"), ("composites", "3d-mini"))
-MODEL = "superalloy-hardness"
+MODEL = "composite-stiffness-2d"
 # Page, the heading that is uppermost (the page's own if empty), and pixels below it.
 PAGES = {
     "overview": ("", "", 1230),

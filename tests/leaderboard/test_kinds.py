@@ -339,6 +339,19 @@ def test_overlap_of_classes_and_images(toy_board: Callable[[str], Board]) -> Non
     np.testing.assert_allclose(table_with(app, "group")["far"], table["IoU"])
 
 
+def test_samples_of_masks_in_greys_and_in_colours(toy_board: Callable[[str], Board]) -> None:
+    board = toy_board("mask")
+    app = fine(page("data", dataset="kinds", config="kinds-mini", split="test"))
+    assert "Classes from black to white." in captions(app)
+    assert len(app.get("image")) == 3, "thumbnails, the sample and its legend"
+    gallery = open_hub().gallery("kinds", "kinds-mini")
+    assert gallery is not None
+    assert gallery.masks == {"y": 3}
+    thumbnail = gallery.thumbnail("test", 0)
+    assert thumbnail is not None
+    assert (thumbnail == np.array([0, 128, 255])[board.labels[0]]).all()
+
+
 def test_damaged_pictures_of_masks_are_named_and_the_rest_is_shown(
     toy_board: Callable[[str], Board], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,10 @@ def choose(gallery: Gallery, split: str, table: pd.DataFrame) -> int | None:
         captions = [literal(sample) for sample in ids]
         alternatives = [f"sample {sample}" for sample in ids]
         st.image(pictures, caption=captions, width=THUMBNAIL_PX, alt=alternatives)
-        st.caption("0 is black; 1 (255 in micrographs) is white.")
+        if gallery.kinds.pictures and gallery.kinds.pictures[0] in gallery.masks:
+            st.caption("Classes from black to white.")
+        else:
+            st.caption("0 is black; 1 (255 in micrographs) is white.")
     sample = st.selectbox(
         "Sample",
         ids,

@@ -120,7 +120,11 @@ class Gallery:
         """A sample at a glance, shape (height, width): a picture, a last frame, a middle plane."""
         pictures, volumes, films = self.kinds[1:]
         if pictures:
-            return grey(self.cell(split, pictures[0], row))
+            pixels, classes = self.cell(split, pictures[0], row), self.masks.get(pictures[0])
+            if classes is None:
+                return grey(pixels)
+            # Classes from black to white: as numbers near 0 all of them would be black.
+            return grey(pixels.astype(float) / (classes - 1))
         if films:
             return grey(self.cell(split, films[-1], row)[-1])
         if volumes:
