@@ -54,7 +54,7 @@ class ErrorTable:
 
 
 def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
-    """All of it for a split that can be chosen; nothing where no per-sample table is kept."""
+    """Errors on a split that the reader picks; nothing where no per-sample table is kept."""
     splits = [scores.split for scores in entry.record.scores]
     if entry.samples is None or not splits:
         return

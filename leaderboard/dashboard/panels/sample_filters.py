@@ -1,7 +1,7 @@
 """Filters of a split's samples, kept in the link.
 
-What was chosen is kept beside the widgets, which differ from split to split: a limit or a group
-that another split lacks is not forgotten by a look at that split.
+What the reader picked is kept beside the widgets, because these differ from split to split: a limit
+or a group survives a visit to a split that lacks it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def show(gallery: Gallery, split: str, link: Link, asked: Mapping[str, str]) -> 
         gallery: the configuration.
         split: of it.
         link: the filters are added to it.
-        asked: what the link said before anything on the page was chosen.
+        asked: what the link said before the reader picked anything on the page.
     """
     table = cached.samples(gallery, split)
     text_columns, number_columns = groups(table), numbers(table)
@@ -171,7 +171,7 @@ def _by_group(
 def _by_range(
     table: pd.DataFrame, columns: Sequence[str], key: str, filters: Filters
 ) -> np.ndarray:
-    column = _choose_column("Between", "quantity", columns, key, filters)
+    column = _choose_column("Range of", "quantity", columns, key, filters)
     values = table[column].to_numpy(dtype=float, na_value=np.nan)
     least, greatest = float(np.nanmin(values)), float(np.nanmax(values))
     low, high = filters["low"], filters["high"]
