@@ -53,7 +53,7 @@ class CoarseSolver(Savable):
             Unstable: a step is too long for the mobility of a trajectory.
         """
         context, frames = context_of(inputs), horizon_of(inputs)
-        made = np.empty((len(context), frames, *context.shape[2:]), np.float16)
+        predicted = np.empty((len(context), frames, *context.shape[2:]), np.float16)
         for rows, (mobility, gradient_energy, spacing) in _alike(inputs, len(context)):
             solver = CahnHilliard(
                 context.shape[2],
@@ -68,10 +68,10 @@ class CoarseSolver(Savable):
             at_once = max(1, AT_ONCE["cpu"] // math.prod(context.shape[2:]))
             for part in batches(len(rows), at_once):
                 start = 2 * context[rows[part], -1].astype(np.float64) - 1
-                made[rows[part]] = (solver.evolve(start, times.tolist()).frames + 1) / 2
+                predicted[rows[part]] = (solver.evolve(start, times.tolist()).frames + 1) / 2
         if self._pixels is None:
             self._pixels = math.prod(context.shape[2:])
-        return made
+        return predicted
 
     def parameter_count(self) -> int:
         return 0

@@ -125,7 +125,7 @@ def random_intercept_mean(target: np.ndarray, groups: np.ndarray) -> float:
     count = np.bincount(codes)
     means = np.bincount(codes, target) / count
     within = float(((target - means[codes]) ** 2).sum())
-    best, chosen = -np.inf, float(target.mean())
+    best, best_mean = -np.inf, float(target.mean())
     for share in np.linspace(0.0, 0.98, 99):
         ratio = share / (1.0 - share)
         weight = count / (1.0 + count * ratio)
@@ -137,8 +137,8 @@ def random_intercept_mean(target: np.ndarray, groups: np.ndarray) -> float:
             + np.log(weight.sum())
         )
         if likelihood > best:
-            best, chosen = likelihood, mean
-    return chosen
+            best, best_mean = likelihood, mean
+    return best_mean
 
 
 def descriptors(inputs: Inputs) -> dict[str, np.ndarray]:

@@ -54,7 +54,7 @@ class GrainSolver(Savable):
         context, frames = context_of(inputs), horizon_of(inputs)
         rows, n, cells = len(context), context.shape[2], self.cells
         laws = _laws(inputs, rows)
-        made = np.empty((rows, frames, n, n), np.float16)
+        predicted = np.empty((rows, frames, n, n), np.float16)
         for row, (mobility, anisotropy, energy, spacing) in enumerate(laws.tolist()):
             law = {
                 "spacing": 1 / cells,
@@ -66,9 +66,9 @@ class GrainSolver(Savable):
             dt = min(self.dt, 0.98 * longest_step(**law))
             solver = GrainGrowth(n * cells, **law, dt=dt, device=self.device)
             labels = grains_of(context[row, -1], cells)
-            found = solver.evolve(labels, (spacing * np.arange(1, frames + 1)).tolist()).frames[0]
-            made[row] = found.reshape(frames, n, cells, n, cells).mean(axis=(2, 4))
-        return made
+            grown = solver.evolve(labels, (spacing * np.arange(1, frames + 1)).tolist()).frames[0]
+            predicted[row] = grown.reshape(frames, n, cells, n, cells).mean(axis=(2, 4))
+        return predicted
 
     def parameter_count(self) -> int:
         return 0

@@ -46,13 +46,13 @@ class Persistence(Savable):
             )
         rows, _, *side = context.shape
         self._pixels = side[0] * side[1]
-        made = np.empty((rows, int(horizons[0]), *side), np.float16)
-        ahead = np.arange(1, made.shape[1] + 1, dtype=np.float32)[:, None, None]
+        predicted = np.empty((rows, int(horizons[0]), *side), np.float16)
+        ahead = np.arange(1, predicted.shape[1] + 1, dtype=np.float32)[:, None, None]
         for row, frames in enumerate(context):
             last = frames[-1].astype(np.float32)
             change = last - frames[-2] if self.kind == "linear" else 0.0
-            made[row] = last + ahead * change
-        return made
+            predicted[row] = last + ahead * change
+        return predicted
 
     def parameter_count(self) -> int:
         return 0

@@ -122,14 +122,14 @@ class PeriodicTensor(Savable):
         self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
-            turned, wanted = [], []
+            turned, targets = [], []
             for row in rows:
                 rotation = ROTATIONS[generator.integers(len(ROTATIONS))]
                 moved = np.roll(volumes[row], generator.integers(0, volumes[row].shape), (0, 1, 2))
                 turned.append(rotate_volume(moved, rotation))
-                wanted.append(rotate_logarithm(difference[row], rotation)[UPPER] / self.spread)
+                targets.append(rotate_logarithm(difference[row], rotation)[UPPER] / self.spread)
             outputs = self.network(torch.from_numpy(np.stack(turned)).to(self.device)).float()
-            expected = torch.from_numpy(np.stack(wanted).astype(np.float32)).to(self.device)
+            expected = torch.from_numpy(np.stack(targets).astype(np.float32)).to(self.device)
             weight = torch.where(torch.from_numpy(UPPER[0] == UPPER[1]), 1.0, 2.0)
             error = functional.smooth_l1_loss(outputs, expected, beta=0.1, reduction="none")
             return (error * weight.to(error.device)).mean()

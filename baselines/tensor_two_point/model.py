@@ -85,7 +85,9 @@ class OrthotropicRegression(Savable):
             return self
         held_out = self._features(validation.inputs)
         fitted = [self._regressor(penalty).fit(*flat) for penalty in PENALTIES]
-        errors = [relative_error(validation.target, _stiffness(one, held_out)) for one in fitted]
+        errors = [
+            relative_error(validation.target, _stiffness(model, held_out)) for model in fitted
+        ]
         self.regressor = fitted[int(np.argmin(errors))]
         return self
 

@@ -79,7 +79,7 @@ class PeriodicRegression(Savable):
                 continue
             cells = inputs[name]
             lag = min(self.max_lag, (cells.shape[1] - 1) // 2)
-            rows = [_half(two_point_statistics(one, lag)).astype(np.float32) for one in cells]
+            rows = [_half(two_point_statistics(cell, lag)).astype(np.float32) for cell in cells]
             blocks.append(np.stack(rows))
         return np.concatenate(blocks, axis=1)
 
@@ -90,11 +90,11 @@ class PeriodicRegression(Savable):
             if name not in inputs:
                 continue
             rows = []
-            for one in inputs[name]:
-                found = two_point_statistics(one, max(lags))
-                centre = np.array(found.shape) // 2
-                steps = [step * axis for axis in np.eye(one.ndim, dtype=int) for step in lags]
-                rows.append([found[tuple(centre + step)] for step in [0 * centre, *steps]])
+            for cell in inputs[name]:
+                statistics = two_point_statistics(cell, max(lags))
+                centre = np.array(statistics.shape) // 2
+                steps = [step * axis for axis in np.eye(cell.ndim, dtype=int) for step in lags]
+                rows.append([statistics[tuple(centre + step)] for step in [0 * centre, *steps]])
             blocks.append(np.array(rows))
         return np.concatenate(blocks, axis=1)
 

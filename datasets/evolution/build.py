@@ -130,8 +130,8 @@ def _spinodal(payload: Mapping[str, Any], finer: int) -> Simulated:
         mobility=payload["mobility"],
         dt=payload["dt"] / finer,
     )
-    made = solver.evolve(_finer(start, finer) if finer > 1 else start, _times(payload))
-    return Simulated((made.frames[:, :, ::finer, ::finer] + 1) / 2, made.energy)
+    evolution = solver.evolve(_finer(start, finer) if finer > 1 else start, _times(payload))
+    return Simulated((evolution.frames[:, :, ::finer, ::finer] + 1) / 2, evolution.energy)
 
 
 def _grain_growth(payload: Mapping[str, Any], finer: int) -> Simulated:
@@ -156,10 +156,10 @@ def _grain_growth(payload: Mapping[str, Any], finer: int) -> Simulated:
         anisotropy=payload["anisotropy"],
         tolerance=payload["tolerance"],
     )
-    made = solver.evolve(start, _times(payload))
-    rows, frames = made.frames.shape[:2]
-    blocks = made.frames.reshape(rows, frames, n // cells, cells, n // cells, cells)
-    return Simulated(blocks.mean(axis=(3, 5)), made.energy, made.count)
+    evolution = solver.evolve(start, _times(payload))
+    rows, frames = evolution.frames.shape[:2]
+    blocks = evolution.frames.reshape(rows, frames, n // cells, cells, n // cells, cells)
+    return Simulated(blocks.mean(axis=(3, 5)), evolution.energy, evolution.count)
 
 
 _MODELS = {"spinodal": _spinodal, "grain-growth": _grain_growth}
@@ -182,13 +182,13 @@ def _rounded(frames: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
 
 def labels(context: BuildContext, shard: Shard) -> pa.Table:
     payload = shard.payload
-    made = _simulated(payload)
-    whole, near = _rounded(made.frames, payload["step"])
+    simulated = _simulated(payload)
+    whole, near = _rounded(simulated.frames, payload["step"])
     frames = _stored(whole, payload["step"])
     _leave(context, shard, whole)
     columns: dict[str, Any] = {
         "id": _ids(payload),
-        "hash": [hash_of(one) for one in frames],
+        "hash": [hash_of(frame) for frame in frames],
     }
     if "refined" in payload:
         fine = _simulated(payload, payload["refined"])
@@ -202,10 +202,12 @@ def labels(context: BuildContext, shard: Shard) -> pa.Table:
         "near": pa.array(places, pa.list_(pa.int32())),
         "near_value": pa.array(sides, pa.list_(pa.int16())),
         # Rounded, which costs nothing and packs better.
-        "energy": array_column(np.array([[_short(one) for one in row] for row in made.energy])),
+        "energy": array_column(
+            np.array([[_short(one) for one in row] for row in simulated.energy])
+        ),
     }
-    if made.grains is not None:
-        columns["grains"] = array_column(made.grains.astype(np.int32))
+    if simulated.grains is not None:
+        columns["grains"] = array_column(simulated.grains.astype(np.int32))
     return pa.table(columns)
 
 
@@ -234,18 +236,18 @@ def _left(context: BuildContext, shard: Shard, labels: pa.Table) -> np.ndarray |
     except (OSError, ValueError, EOFError):
         return None
     frames = _stored(whole, shard.payload["step"])
-    return frames if [hash_of(one) for one in frames] == labels["hash"].to_pylist() else None
+    return frames if [hash_of(frame) for frame in frames] == labels["hash"].to_pylist() else None
 
 
-def _settled(made: Simulated, found: pa.Table, ids: list[str], step: float) -> np.ndarray:
+def _settled(simulated: Simulated, labels: pa.Table, ids: list[str], step: float) -> np.ndarray:
     """Frames as the release has them; values near a rounding boundary are taken from the labels."""
-    whole, _ = _rounded(made.frames, step)
-    known = {key: row for row, key in enumerate(found.column("id").to_pylist())}
+    whole, _ = _rounded(simulated.frames, step)
+    known = {key: row for row, key in enumerate(labels.column("id").to_pylist())}
     for row, key in enumerate(ids):
         if key not in known:
             raise UserError(f"labels and rows have different ids ({key})")
-        places = found.column("near")[known[key]].values.to_numpy()
-        values = found.column("near_value")[known[key]].values.to_numpy()
+        places = labels.column("near")[known[key]].values.to_numpy()
+        values = labels.column("near_value")[known[key]].values.to_numpy()
         flat = whole[row].ravel()
         # A neighbour at most: anything else is another simulation, and its hash will tell.
         moved = np.abs(flat[places].astype(np.int32) - values) <= 1
@@ -273,7 +275,7 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     frames = _left(context, shard, labels)
     if frames is None:
         frames = _settled(_simulated(payload), labels, ids, payload["step"])
-    found = match(labels, ids, [hash_of(one) for one in frames])
+    labelled = match(labels, ids, [hash_of(frame) for frame in frames])
     seen, n, rows = payload["context"], payload["pixels"], len(ids)
     columns: dict[str, Any] = {
         "id": pa.array(ids),
@@ -283,8 +285,8 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
         "frame_spacing": np.full(rows, float(payload["every"])),
         "mobility": np.full(rows, float(payload["mobility"])),
         "gradient_energy": np.full(rows, float(payload["gradient_energy"])),
-        "energy": found.column("energy"),
-        "last_energy": [one[-1].as_py() for one in found.column("energy")],
+        "energy": labelled.column("energy"),
+        "last_energy": [one[-1].as_py() for one in labelled.column("energy")],
     }
     features: dict[str, Any] = {
         "context": {"shape": [seen, n, n], "dtype": "float16", "_type": "Array3D"},
@@ -295,8 +297,8 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     if payload["model"] == "spinodal":
         columns["composition"] = np.full(rows, float(payload["composition"]))
     else:
-        grains = found.column("grains")
-        area = [float(n * n) / one.values.to_numpy() for one in grains]
+        grains = labelled.column("grains")
+        area = [float(n * n) / counts.values.to_numpy() for counts in grains]
         columns |= {
             "anisotropy": np.full(rows, float(payload["anisotropy"])),
             "grains": grains,
@@ -311,12 +313,12 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     return with_features(pa.table(columns), features)
 
 
-def _refined_table(found: pa.Table) -> pa.Table:
-    errors = [one.values.to_numpy() for one in found.column("squared_error")]
+def _refined_table(labels: pa.Table) -> pa.Table:
+    errors = [one.values.to_numpy() for one in labels.column("squared_error")]
     columns: dict[str, Any] = {
-        "id": found.column("id"),
+        "id": labels.column("id"),
         "rmse": [float(np.sqrt(one.mean())) for one in errors],
-        "squared_error": found.column("squared_error"),
+        "squared_error": labels.column("squared_error"),
     }
     return with_features(pa.table(columns), {"squared_error": _list("float64")})
 

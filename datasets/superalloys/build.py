@@ -99,13 +99,13 @@ def _fetch(context: BuildContext, names: list[str]) -> dict[str, Path]:
     """Local paths of upstream files, by their name below the case study's folder."""
     listing = sources.read_listing(context.folder / "sources.csv", **context.parameters["sources"])
     prefix = context.parameters["folder"] + "/"
-    wanted = {file.path.removeprefix(prefix): file for file in listing}
-    absent = [name for name in names if name not in wanted]
+    pinned = {file.path.removeprefix(prefix): file for file in listing}
+    absent = [name for name in names if name not in pinned]
     if absent:
         raise UserError(f"{context.folder / 'sources.csv'}: does not list {absent[0]}; add it")
-    chosen = [wanted[name] for name in names]
-    paths = sources.fetch(chosen, offline=context.offline, progress=context.progress)
-    return {name: paths[file] for name, file in zip(names, chosen, strict=True)}
+    chosen_files = [pinned[name] for name in names]
+    paths = sources.fetch(chosen_files, offline=context.offline, progress=context.progress)
+    return {name: paths[file] for name, file in zip(names, chosen_files, strict=True)}
 
 
 def _mask(path: Path) -> np.ndarray:

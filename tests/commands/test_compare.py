@@ -295,7 +295,7 @@ def test_refusals_of_withdraw(submit: Callable[..., str], command: Command) -> N
     twin = entry.record.model_copy(update={"submission": one[:20] + "0" * 44, "name": "twin"})
     Store().add(Entry(twin, entry.samples, LOCAL))
     line = command("withdraw", one[:8]).refusal()
-    assert "2 begin so" in line
+    assert "2 begin with it" in line
     assert "twin (features)" in line
     for text in ("", "abc", "%", "____", "0" * 64, "one"):
         assert "there is none" in command("withdraw", "--", text).refusal()

@@ -44,7 +44,7 @@ def test_names_that_do_not_exist(toy_content: Path) -> None:
     with pytest.raises(UserError, match="unknown config of toy 'scalar'; did you mean"):
         building.build(catalog(), "toy", "scalar")
     (toy_content / "datasets" / "toy" / "build.py").unlink()
-    with pytest.raises(UserError, match=r"build.py: is missing"):
+    with pytest.raises(UserError, match=r"build.py: does not exist"):
         building.build(catalog(), "toy")
 
 

@@ -47,7 +47,7 @@ _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
 
 class Executor(Protocol):
     def run(self, work: Callable[[T], R], tasks: Sequence[T]) -> Generator[tuple[T, R], None, None]:
-        """Each task with what ``work`` made of it, as they are finished.
+        """Each task with its result, in the order they finish.
 
         Close the iterator (``contextlib.closing``) to end what is still running.
         """
@@ -55,14 +55,14 @@ class Executor(Protocol):
 
 
 def default_workers() -> int:
-    """The processors this process may use, within reason."""
+    """Number of processors this process may use, up to a limit."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(usable or 1, MAX_DEFAULT_WORKERS)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Numerical libraries use one thread inside, and as many as before afterwards."""
+    """Limit numerical libraries to one thread inside the block."""
     from threadpoolctl import threadpool_limits
 
     torch: Any = sys.modules.get("torch")
@@ -78,7 +78,7 @@ def one_thread() -> Iterator[None]:
 
 
 class Local:
-    """One task after the other, in this process."""
+    """Runs one task after the other, in this process."""
 
     def run(self, work: Callable[[T], R], tasks: Sequence[T]) -> Generator[tuple[T, R], None, None]:
         for task in tasks:
@@ -92,8 +92,8 @@ class Local:
 
 @contextmanager
 def _thread_settings() -> Iterator[None]:
-    # Read by numerical libraries when they are loaded, which in a new process may be before any
-    # code of ours: so they are inherited.
+    # Numerical libraries read these when they are loaded, in a new process possibly before any of
+    # our code runs: so it has to inherit them.
     names = [f"{name}_NUM_THREADS" for name in _THREADS]
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -118,7 +118,7 @@ def _start_worker() -> None:
 
 
 def _end_with(sentinel: int) -> None:
-    # However the parent ends, kill -9 included, its workers end with it.
+    # Workers must end with their parent, even after kill -9.
     connection.wait([sentinel])
     os._exit(1)
 
@@ -131,7 +131,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
         pool.shutdown()
     except BaseException:
-        # A running task is not waited for: it may take hours.
+        # Do not wait for running tasks: they may take hours.
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
@@ -158,7 +158,7 @@ class Processes:
             try:
                 with _pool(min(self.workers, len(waiting))) as pool:
                     while waiting or running:
-                        # A short queue: a result that waits to be taken is held in memory.
+                        # Keep the queue short: finished results wait in memory.
                         with _thread_settings():  # a process starts when it is first needed
                             while waiting and len(running) < 2 * self.workers:
                                 running[pool.submit(work, waiting[0])] = waiting[0]
@@ -241,12 +241,12 @@ class Dask:
 
         reason = "something else does"
         try:
-            # In a thread of its own, since notebooks run a loop in theirs.
+            # In a new thread: a notebook's own thread already runs an event loop.
             with ThreadPoolExecutor(1) as thread:
                 answered = thread.submit(asyncio.run, answer()).result()
             if answered.get("type") == "Scheduler":
                 return
-        # Whatever a server that is no scheduler may provoke.
+        # A server that is no scheduler may raise anything.
         except Exception as error:
             reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
@@ -276,11 +276,11 @@ class Dask:
         if error is None:
             return future.result()
         if type(error).__name__ == "KilledWorker":
-            said = "a task outlived several of its workers (out of memory?)"
+            reason = "a task outlived several of its workers (out of memory?)"
         else:
-            said = f"a task could not run ({type(error).__name__}: {error})"
+            reason = f"a task could not run ({type(error).__name__}: {error})"
         raise UserError(
-            f"--scheduler {self.address}: {said}; the workers need this release of etchmark with"
+            f"--scheduler {self.address}: {reason}; the workers need this release of etchmark with"
             " what the dataset needs; what is finished is kept: run again"
         ) from error
 

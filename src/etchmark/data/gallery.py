@@ -1,4 +1,4 @@
-"""What a built config holds, for people to look at: its numbers, pictures, volumes and films."""
+"""Content of a built config for viewing: numbers, pictures, volumes and films."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIDDEN = ("parameters",)
 
 
 class Kinds(NamedTuple):
-    """Columns of a config by what can be shown of them."""
+    """Columns of a config by how they can be shown."""
 
     scalars: list[str]
     pictures: list[str]
@@ -49,7 +49,7 @@ def grey(values: np.ndarray) -> NDArray[np.uint8]:
 
 
 class Gallery:
-    """A built config, read as it is looked at.
+    """A built config, read on demand.
 
     Args:
         folder: where it stands.
@@ -141,11 +141,11 @@ class Gallery:
         return np.concatenate([part for part in parts if part.shape[1:] == parts[0].shape[1:]])
 
     def label(self, split: str) -> str:
-        """A name for the split by which it is known among all."""
+        """Name of the split, unique among all datasets."""
         return f"{self.manifest.name}-{self.manifest.config}-{split}"
 
     def file_name(self, split: str) -> str:
-        """What ``packed`` is to be called."""
+        """File name for ``packed``."""
         return f"{self.label(split)}.{'parquet' if len(self.paths(split)) == 1 else 'zip'}"
 
     def packed(self, split: str) -> bytes:

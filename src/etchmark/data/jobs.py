@@ -1,4 +1,4 @@
-"""Work on one shard, in whatever process or on whatever machine an executor runs it."""
+"""Work on one shard, in any process or on any machine an executor runs it on."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from etchmark.errors import UserError
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Work on one shard, wherever it is done."""
+    """The labels or the rows of one shard, to be computed anywhere."""
 
     dataset: str
     shard: Shard
     config: str
     key: str
-    """``code_key`` of whoever asks: a worker with other code refuses."""
+    """``code_key`` of the process that plans: a worker with other code refuses the job."""
     version: str
     offline: bool
     root: Path | None = None
@@ -84,7 +84,7 @@ def _failed(job: ShardJob, error: Exception) -> Failed:
 
 
 def unwritable(error: OSError, path: Path) -> str:
-    """The line for a file that cannot be written, most often since the disk is full."""
+    """Message for a file that cannot be written, most often because the disk is full."""
     reason = error.strerror or (str(error).splitlines() or ["unknown error"])[0]
     return (
         f"{path}: cannot be written ({reason}); make room or fix the folder and run again: what"
@@ -107,7 +107,7 @@ def compute_labels(job: ShardJob) -> bytes | Failed:
 
 
 def write_table(job: TableJob) -> int | Failed:
-    """Make a shard's rows and write them; returns their number."""
+    """Compute a shard's rows and write them; returns their number."""
     try:
         module, context = _prepare(job)
         table = module.table(context, job.shard, read_labels(job.source, job.shard))

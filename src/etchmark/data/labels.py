@@ -33,7 +33,7 @@ class StoredShard:
 
     name: str
     digest: str
-    """``Shard.digest`` of the plan the labels were made for."""
+    """``Shard.digest`` of the plan that the labels belong to."""
     rows: int
     key: str
     """``code_key`` of the code that computed the labels."""
@@ -41,7 +41,7 @@ class StoredShard:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where the frozen labels of a shard are."""
+    """Place of the frozen labels of a shard."""
 
     path: Path
     columns: frozenset[str]
@@ -66,14 +66,14 @@ def check_labels(shard: Shard, table: Any) -> None:
 
 
 def write_labels(path: Path, shard: Shard, key: str, table: pa.Table) -> None:
-    """Store the labels of one shard, whole or not at all."""
+    """Store the labels of one shard, completely or not at all."""
     meta = {**(table.schema.metadata or {}), _SHARD: shard.digest.encode(), _KEY: key.encode()}
     _write(path, table.replace_schema_metadata(meta))
 
 
 def _write(path: Path, table: pa.Table) -> None:
     with files.replacing(path) as temporary:
-        # With checksums, since labels are kept for years and used as they are.
+        # With checksums: labels are kept for years and never computed again.
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
@@ -158,7 +158,7 @@ def frozen_table(dataset: Path, config: str) -> Path:
 
 
 def unmerged_folder(dataset: Path, config: str) -> Path:
-    """Where finished shards of a config stand until all of them are there."""
+    """Folder of finished shards of a config until all are there."""
     return dataset / "labels" / config
 
 

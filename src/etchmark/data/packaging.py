@@ -1,4 +1,4 @@
-"""Writes one config of a dataset: parquet per split, manifest and card, whole or not at all."""
+"""Writes one config of a dataset: parquet per split, manifest and card, all or nothing."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ MANIFEST, README = "manifest.json", "README.md"
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.parquet$")
 SWAP_TRIES = 20
 ABANDONED_S = 3600.0
-"""Age after which the spare name of an old build is that of a process that was killed."""
+"""Age after which the set-aside folder of an old build must be from a killed process."""
 VALUES_PER_GROUP, MAX_ROWS_PER_GROUP = 1 << 23, 1 << 20
 """Size of a row group of arrays: 63 volumes of 51³."""
 
 
 def check_declared(spec: DatasetSpec, config: str, splits: Collection[str], rows: int) -> None:
-    """Splits and number of rows are those that dataset.yaml declares."""
+    """Refuse splits or numbers of rows that differ from dataset.yaml."""
     declared = spec.configs[config]
     if set(splits) != set(declared.splits):
         raise UserError(
@@ -53,7 +53,7 @@ def check_declared(spec: DatasetSpec, config: str, splits: Collection[str], rows
 
 
 def check_columns(spec: DatasetSpec, config: str, names: Collection[str]) -> None:
-    """The columns are those that dataset.yaml declares, where it declares any."""
+    """Refuse columns that differ from dataset.yaml, if it declares any."""
     declared = set(spec.configs[config].columns)
     if not declared or declared == set(names):
         return
@@ -67,7 +67,7 @@ def check_columns(spec: DatasetSpec, config: str, names: Collection[str]) -> Non
 
 
 def check_ids(tables: Iterable[tuple[str, pa.Table]]) -> None:
-    """Every row of every split has a non-empty string ``id`` of its own.
+    """Refuse rows without a unique, non-empty string ``id``.
 
     Args:
         tables: pairs of split and table; a split may come in several parts.
@@ -130,7 +130,7 @@ def describe(folder: Path, name: str, split: str, rows: int) -> DataFile:
 def write_config(
     folder: Path, spec: DatasetSpec, config: str, splits: Mapping[str, pa.Table]
 ) -> Manifest:
-    """Write ``folder`` again; an older build there is replaced only once the new one is whole.
+    """Write a build in place of ``folder``, which is replaced only once the new one is complete.
 
     Args:
         folder: where the config shall stand.
@@ -165,7 +165,7 @@ def write_config(
 
 
 def check_files(folder: Path, spec: DatasetSpec, config: str, written: Sequence[DataFile]) -> None:
-    """What ``write_config`` checks of tables, of files that are written already."""
+    """The checks of ``write_config``, for files that are already written."""
     schema = pq.read_schema(folder / written[0].path)
     for file in written:
         if not schema.equals(pq.read_schema(folder / file.path), check_metadata=True):
@@ -182,7 +182,7 @@ def check_files(folder: Path, spec: DatasetSpec, config: str, written: Sequence[
 def complete(
     folder: Path, spec: DatasetSpec, config: str, written: list[DataFile], *extra: str
 ) -> Manifest:
-    """Write manifest and card beside the files that are written.
+    """Write manifest and card beside the data files.
 
     Args:
         folder: where they stand.
@@ -216,7 +216,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def config_fingerprint(folder: Path, written: list[DataFile]) -> str:
-    """The fingerprint of what stands in the shards below ``folder``."""
+    """Fingerprint of the content of the shards below ``folder``."""
     splits: dict[str, list[Path]] = {}
     for file in written:
         splits.setdefault(file.split, []).append(folder / file.path)
@@ -231,8 +231,8 @@ def target_fingerprint(ids: list[np.ndarray], labels: list[np.ndarray]) -> str:
 
 
 def read_own(folder: Path) -> Manifest | None:
-    """The manifest of a build that stands in a folder; None if none does."""
-    # Others have a manifest.json too.
+    """Manifest of the build in a folder; None if there is none."""
+    # Other programs write a manifest.json too.
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError):
@@ -240,7 +240,7 @@ def read_own(folder: Path) -> Manifest | None:
 
 
 def foreign(folder: Path) -> list[Path]:
-    """Files and links below a folder that no build made, as relative paths."""
+    """Files and links below a folder that belong to no build, as relative paths."""
     manifest = read_own(folder)
     own = set()
     if (folder / MANIFEST).is_file():
@@ -261,7 +261,7 @@ def foreign(folder: Path) -> list[Path]:
 
 
 def edited(folder: Path, spec: DatasetSpec, manifest: Manifest) -> list[Path]:
-    """Files of a build that are not as they were written, as relative paths."""
+    """Files of a build that were changed since, as relative paths."""
     edited_paths = [
         Path(file.path)
         for file in manifest.files
@@ -275,7 +275,7 @@ def edited(folder: Path, spec: DatasetSpec, manifest: Manifest) -> list[Path]:
 
 
 def _carry(folder: Path, new: Path) -> None:
-    """Have everything in ``new`` that stands in ``folder`` and is of no build."""
+    """Copy to ``new`` everything in ``folder`` that belongs to no build."""
     for name in foreign(folder):
         source, target = folder / name, new / name
         if target.exists() or target.is_symlink():
@@ -289,7 +289,7 @@ def _carry(folder: Path, new: Path) -> None:
 
 
 def swap(new: Path, folder: Path) -> None:
-    """Put ``new`` in the place of ``folder``, which may exist; files of no build are kept."""
+    """Replace ``folder``, if it exists, by ``new``; files that belong to no build are kept."""
     # Two renames: a kill between them leaves the old build under its spare name, and a rerun.
     for left in folder.parent.glob(f".{folder.name}.*.old"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a sharded build of a config is about to do, and the lock that keeps other builds out."""
+"""The plan of a sharded build of a config, and the lock that keeps other builds out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from etchmark.specs import DatasetSpec
 
 @dataclass(frozen=True)
 class Plan:
-    """All there is to know before the first shard."""
+    """A build before its first shard."""
 
     catalog: Catalog
     spec: DatasetSpec
@@ -84,7 +84,7 @@ class Plan:
 def make_plan(
     catalog: Catalog, spec: DatasetSpec, module: ModuleType, context: BuildContext
 ) -> Plan:
-    """What is to be built; UserError where it is not what the dataset declares."""
+    """The plan of a build; UserError if it differs from what the dataset declares."""
     planned = shards.plan_of(module, context)
     packaging.check_declared(
         spec,
@@ -101,7 +101,7 @@ def make_plan(
 
 @contextmanager
 def alone(plan: Plan, *, wait: bool) -> Iterator[None]:
-    """No other build of this config in this hub folder meanwhile; a killed one frees the lock."""
+    """Keep other builds of this config out of the hub folder; a killed build frees the lock."""
     from filelock import FileLock, Timeout
 
     try:

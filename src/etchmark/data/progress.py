@@ -21,7 +21,7 @@ LONG_S = 10.0
 
 
 def is_silent(progress: bool | None) -> bool:
-    """Whether progress is neither refused nor shown as a bar, since the output is no terminal."""
+    """Whether to print lines: progress is wanted, and there is no terminal to show a bar."""
     return progress is None and not sys.stderr.isatty()
 
 
@@ -82,7 +82,7 @@ class Progress:
         title: str,
         done: Sequence[Shard],
     ) -> Generator[tuple[T, R], None, None]:
-        """What the executor makes of the jobs, with a bar that counts rows.
+        """Results of the jobs by the executor, with a bar that counts rows.
 
         Where the output is no terminal there is no bar, but one line after the first shards if the
         rest takes long.

@@ -43,7 +43,7 @@ _COMPLETE = "complete"
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Where the label shards of a config came from."""
+    """Number of label shards of a config, by where they come from."""
 
     frozen: int
     earlier: int
@@ -58,7 +58,7 @@ class LabelCounts:
 
 
 class _Done(Record):
-    """Beside a staged file: what it was made from, and what it must be."""
+    """Stored beside a staged file: what it was computed from, and its checksum."""
 
     stamp: str
     file: DataFile
@@ -93,7 +93,7 @@ def start_recompute(plan: Plan, *, keep: bool) -> None:
 
 
 def _earlier(path: Path, shard: Shard) -> bool:
-    """Whether earlier work left the whole labels of this shard; what is not whole is removed."""
+    """Whether earlier work left complete labels of this shard; incomplete ones are removed."""
     if not path.is_file():
         return False
     with suppress(UserError):
@@ -104,7 +104,7 @@ def _earlier(path: Path, shard: Shard) -> bool:
 
 
 def _check_columns(frozen: Sequence[LabelSource]) -> None:
-    """Frozen shards of a config all have the same columns."""
+    """Refuse frozen shards of a config whose columns differ."""
     if not frozen:
         return
     usual, _ = Counter(source.columns for source in frozen).most_common(1)[0]
@@ -120,7 +120,7 @@ def _check_columns(frozen: Sequence[LabelSource]) -> None:
 def gather_labels(
     plan: Plan, executor: Executor, *, recompute: bool = False, into_content: bool = False
 ) -> tuple[dict[str, Path], LabelCounts]:
-    """Labels of every shard, computed where there are none.
+    """Labels of every shard; those that are missing are computed.
 
     Args:
         plan: what is built.
@@ -186,7 +186,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def freeze_labels(plan: Plan, paths: dict[str, Path]) -> Path:
-    """Merge labels into the config's frozen table: part of the release from now on."""
+    """Merge labels into the config's frozen table, which makes them part of the release."""
     try:
         return labels.merge(plan.context.folder, plan.context.config, plan.shards, paths)
     except OSError as error:
@@ -210,7 +210,7 @@ def _file_names(planned: Sequence[Shard]) -> dict[str, str]:
 
 
 def _staged(folder: Path, name: str, stamp: str) -> DataFile | None:
-    """The staged file ``name`` if it is whole and was made from what ``stamp`` identifies."""
+    """The staged file ``name`` if it is complete and computed from what ``stamp`` identifies."""
     try:
         done = _Done.model_validate_json(_sidecar(folder, name).read_bytes())
     except (OSError, ValidationError):
@@ -230,12 +230,12 @@ def _sidecar(folder: Path, name: str) -> Path:
 
 
 def _staging(plan: Plan, target: Path) -> Path:
-    # Of this config alone: two that are built into one folder must not share files.
+    # One per config: two configs that are built into one folder must not share files.
     return target.with_name(f".{target.name}.{plan.context.config}.staging")
 
 
 def write_rows(plan: Plan, sources: dict[str, Path], target: Path, executor: Executor) -> Manifest:
-    """Make every shard's rows from its labels and put the config at ``target``."""
+    """Compute the rows of every shard from its labels and put the config at ``target``."""
     staged = _staging(plan, target)
     names = _file_names(plan.shards)
     try:
@@ -291,7 +291,7 @@ def build(
     recompute: bool,
     freezing: bool,
 ) -> tuple[Manifest, LabelCounts]:
-    """Labels, then rows; ``target`` is replaced once everything is whole.
+    """Compute labels, then rows; ``target`` is replaced once everything is complete.
 
     Args:
         plan: what is built.

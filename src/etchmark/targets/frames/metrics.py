@@ -139,18 +139,18 @@ def frame_terms(
     # What overflows is found below.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for part in _parts(samples, frames, n):
-            truth, given = _fields(target[part]), _fields(prediction[part])
-            for name, found in _of_block(truth, given, checks, names).items():
-                values[name][part] = found.reshape(values[name][part].shape)
+            truth, predicted = _fields(target[part]), _fields(prediction[part])
+            for name, term in _of_block(truth, predicted, checks, names).items():
+                values[name][part] = term.reshape(values[name][part].shape)
         if "drift" in names:
             values["drift"] = np.abs(values["drift"] - _of_each(last, _means)[:, None])
         if checks.energy is not None and "rises" in names:
             before = _of_each(last, partial(free_energy, energy=checks.energy))
             values["rises"] = _rises(values["rises"], before, checks.energy.tolerance)
-        for found in values.values():
+        for term in values.values():
             # NaN means not asked for; an error too large to have a value is infinite.
-            found[np.isnan(found)] = np.inf
-        sums = {f"sum_{name}": found.sum(axis=1) for name, found in values.items()}
+            term[np.isnan(term)] = np.inf
+        sums = {f"sum_{name}": term.sum(axis=1) for name, term in values.items()}
     sums["frames"] = np.full(samples, float(frames))
     terms = {name: sums.get(name, np.full(samples, np.nan)) for name in FRAME_TERMS}
     similarity = values.get("ssim", np.full((samples, frames), np.nan))
@@ -170,11 +170,11 @@ def _quantities(checks: FrameChecks, wanted: Collection[str]) -> set[str]:
 
 def _parts(samples: int, frames: int, n: int) -> Iterator[tuple[slice, slice]]:
     """Blocks of samples and frames: many samples of few frames, or some frames of one sample."""
-    most = max(1, BLOCK_CELLS // n**2)
-    rows = max(1, most // max(1, frames))
+    limit = max(1, BLOCK_CELLS // n**2)
+    rows = max(1, limit // max(1, frames))
     for row in range(0, samples, rows):
-        for frame in range(0, frames, most):
-            yield slice(row, row + rows), slice(frame, frame + most)
+        for frame in range(0, frames, limit):
+            yield slice(row, row + rows), slice(frame, frame + limit)
 
 
 def _fields(values: NDArray[Any]) -> Array:
@@ -185,52 +185,52 @@ def _fields(values: NDArray[Any]) -> Array:
 def _of_each(fields: NDArray[Any], quantity: Callable[[Array], Array]) -> Array:
     """A quantity of every field of shape (samples, n, n), block by block."""
     blocks = _parts(len(fields), 1, fields.shape[-1])
-    found = [quantity(_fields(fields[rows])) for rows, _ in blocks]
-    return np.concatenate([np.empty(0), *found])
+    parts = [quantity(_fields(fields[rows])) for rows, _ in blocks]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _of_block(
-    truth: Array, given: Array, checks: FrameChecks, names: Collection[str]
+    truth: Array, predicted: Array, checks: FrameChecks, names: Collection[str]
 ) -> dict[str, Array]:
     """Values of each frame, shape (frames,): mean for ``drift`` and free energy for ``rises``."""
     from etchmark import descriptors
 
-    error = given - truth
+    error = predicted - truth
     error *= error
-    found = {"squared_error": _means(error)}
+    values = {"squared_error": _means(error)}
     if "ssim" in names:
-        found["ssim"] = ssim(truth, given)
+        values["ssim"] = ssim(truth, predicted)
     if "drift" in names:
-        found["drift"] = _means(given)
+        values["drift"] = _means(predicted)
     if "beyond" in names:
-        beyond = (given < checks.low) | (given > checks.high)
-        found["beyond"] = np.count_nonzero(beyond, axis=(1, 2)).astype(np.float64)
+        beyond = (predicted < checks.low) | (predicted > checks.high)
+        values["beyond"] = np.count_nonzero(beyond, axis=(1, 2)).astype(np.float64)
     power = None
     if {"structure", "length"} & {*names}:
-        spectra = [descriptors.power_spectrum(one) for one in (truth, given)]
+        spectra = [descriptors.power_spectrum(one) for one in (truth, predicted)]
         power, n = spectra[1], truth.shape[-1]
         shells = [descriptors.structure_factor(one) for one in spectra]
         lengths = [descriptors.characteristic_length(one, n) for one in shells]
-        found["structure"] = structure_error(*shells)
-        found["length"] = _percentage(*lengths)
+        values["structure"] = structure_error(*shells)
+        values["length"] = _percentage(*lengths)
     if checks.energy is not None and "rises" in names:
-        found["rises"] = free_energy(given, checks.energy, power)
+        values["rises"] = free_energy(predicted, checks.energy, power)
     if checks.grains is not None and {"grain_count", "grain_area"} & {*names}:
         rule = checks.grains
-        grains = (truth > rule.above, given > rule.above)
+        grains = (truth > rule.above, predicted > rule.above)
         counts = [descriptors.count_components(one, rule.min_pixels) for one in grains]
-        found["grain_count"] = np.abs(counts[1] - counts[0])
-        found["grain_area"] = _percentage(*map(_grain_area, counts))
-    return {name: value for name, value in found.items() if name in names}
+        values["grain_count"] = np.abs(counts[1] - counts[0])
+        values["grain_area"] = _percentage(*map(_grain_area, counts))
+    return {name: value for name, value in values.items() if name in names}
 
 
 def _means(fields: Array) -> Array:
     return fields.reshape(len(fields), -1).mean(axis=1)
 
 
-def _percentage(true: Array, found: Array) -> Array:
+def _percentage(true: Array, predicted: Array) -> Array:
     """Absolute error in % of the true value."""
-    return 100.0 * np.abs(found - true) / true
+    return 100.0 * np.abs(predicted - true) / true
 
 
 def _rises(energy: Array, before: Array, tolerance: float) -> Array:
@@ -244,7 +244,7 @@ def _rises(energy: Array, before: Array, tolerance: float) -> Array:
 # --- structural similarity ---------------------------------------------------------------------
 
 
-def ssim(truth: Array, given: Array) -> Array:
+def ssim(truth: Array, predicted: Array) -> Array:
     """Mean structural similarity of pairs of frames whose values range over 1; shape (frames,).
 
     Windows of 7 x 7 equal weights that lie inside the frame, sample covariances, K1 = 0.01 and
@@ -254,16 +254,16 @@ def ssim(truth: Array, given: Array) -> Array:
     Source: Wang, Bovik, Sheikh & Simoncelli, IEEE Trans. Image Process. 13 (2004) 600,
     DOI 10.1109/TIP.2003.819861.
     """
-    most = max(1, SSIM_CELLS // truth[0].size)
-    parts = [slice(at, at + most) for at in range(0, len(truth), most)]
-    return np.concatenate([_ssim(truth[part], given[part]) for part in parts])
+    limit = max(1, SSIM_CELLS // truth[0].size)
+    parts = [slice(at, at + limit) for at in range(0, len(truth), limit)]
+    return np.concatenate([_ssim(truth[part], predicted[part]) for part in parts])
 
 
-def _ssim(truth: Array, given: Array) -> Array:
+def _ssim(truth: Array, predicted: Array) -> Array:
     count, n, _ = truth.shape
     fields = np.empty((4, truth.size))
     x, y, squares, product = fields
-    x[:], y[:] = truth.ravel(), given.ravel()
+    x[:], y[:] = truth.ravel(), predicted.ravel()
     np.multiply(x, y, out=product)
     np.multiply(x, x, out=squares)
     squares += y * y
@@ -315,15 +315,15 @@ def _window_sums(fields: Array, n: int) -> Array:
 # --- spectra and grains -------------------------------------------------------------------------
 
 
-def structure_error(true: Array, found: Array) -> Array:
+def structure_error(true: Array, predicted: Array) -> Array:
     """100 sum of |S^ - S| / sum of S over shells, shape (frames,), in %.
 
     Where the true frame is uniform, its structure factor is zero: the error is then 100 % unless
     the predicted frame is uniform too.
     """
     total = true.sum(axis=1)
-    total = np.where(total > 0, total, found.sum(axis=1))
-    difference = np.abs(found - true).sum(axis=1)
+    total = np.where(total > 0, total, predicted.sum(axis=1))
+    difference = np.abs(predicted - true).sum(axis=1)
     return np.where(total == 0, 0.0, 100.0 * difference / total)
 
 

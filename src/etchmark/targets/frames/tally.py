@@ -68,16 +68,16 @@ class FrameTally:
         """Take the prediction in a row of the file."""
         seed, sample = self.places[row]
         target, last = self.target[sample][None], self.context[sample][-1:]
-        given = values.reshape(target.shape)
+        predicted = values.reshape(target.shape)
         if self.pictured and seed == 0 and sample == 0:
-            self.picture = encode(target[0], given[0])
-        self.evidence.add(seed, slice(sample, sample + 1), target, given)
+            self.picture = encode(target[0], predicted[0])
+        self.evidence.add(seed, slice(sample, sample + 1), target, predicted)
         if seed == 0:
             for name, value in persistence_terms(target[0], last[0]).items():
                 self._repeated[name][sample] = value
-        found, errors = frame_terms(target, given, last, self.checks, self.wanted)
-        found |= sample_terms(target, given, CENTRE)
-        for name, value in found.items():
+        terms, errors = frame_terms(target, predicted, last, self.checks, self.wanted)
+        terms |= sample_terms(target, predicted, CENTRE)
+        for name, value in terms.items():
             self.terms[name][seed, sample] = value[0]
         for name, error in errors.items():
             if not np.isnan(error).all():
