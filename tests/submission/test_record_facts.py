@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from etchmark.api import LocalHub
 from etchmark.registry import reviewed
 from etchmark.registry.store import Store, read_record
 from etchmark.scoring import uncertainty
@@ -174,6 +175,19 @@ def test_unranked_roles_are_listed_apart_and_never_lead(
     assert (
         "listed apart, not ranked (role oracle)" in command("evaluate", "solver", BENCHMARK).fine()
     )
+
+
+def test_a_reference_line_may_be_a_control(toy_content: Path, command: Command) -> None:
+    _set_roles(toy_content, toy_mean="control")
+    path = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    line = {"label": "what the leak is worth", "model": "toy_mean"}
+    value = yaml.safe_load(path.read_text()) | {"reference_lines": [line]}
+    path.write_text(yaml.safe_dump(value, sort_keys=False))
+    command("results", "run", BENCHMARK, "--protocol", "holdout").fine()
+    row = _board(command)["toy_mean"]
+    assert (row["rank"], row["role"]) == (None, "control")
+    ((declared, score),) = LocalHub().references(BENCHMARK)
+    assert (declared.label, score) == (line["label"], row["score"])
 
 
 def test_the_role_in_force_is_the_benchmarks(

@@ -47,7 +47,8 @@ def reference_values(
         elif line.model is not None:
             if frame is None:
                 board = Board(spec, store, protocol=protocol, split=split, metric=metric)
-                frame = board.leaders()
+                # A control or an oracle may be drawn as a line, though it is not ranked.
+                frame = board.leaders(apart=True)
             value = _score(frame, line.model, _track(catalog, spec, line))
         if value is not None:
             lines.append((line, value))
@@ -97,5 +98,7 @@ def _elsewhere(
     headline = other.protocols[other.headline]
     if metric not in other.metrics or split not in {None, headline.split, *headline.extra_splits}:
         return None
-    frame = Board(other, store, split=split, metric=metric).leaders()
+    # The best of another board is a ranked row; a model that is named may be listed apart.
+    board = Board(other, store, split=split, metric=metric)
+    frame = board.leaders(apart=line.model is not None)
     return _score(frame, line.model, _track(catalog, other, line))

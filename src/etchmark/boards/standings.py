@@ -263,13 +263,17 @@ class Board:
         scored = brief.content["scores"].get(split, {}).get("", {"metrics": {}})
         return scored["metrics"].get(self.metric, {}).get("value")
 
-    def leaders(self) -> pd.DataFrame:
-        """The ranked rows, best first, without rank ranges, which would need resampling."""
-        ranked = pd.DataFrame(self._frame[self._ranked])
-        sign = metric_by_id(self.metric).sign()
-        scores = sign * ranked["score"].to_numpy(dtype=float)
-        order = np.lexsort((ranked["model"].to_numpy(dtype=str), scores))
-        return ranked.iloc[order].reset_index(drop=True)
+    def leaders(self, *, apart: bool = False) -> pd.DataFrame:
+        """The ranked rows, best first, without rank ranges, which would need resampling.
+
+        Args:
+            apart: add the rows that are listed apart, best first, after all others.
+        """
+        shown = self._ranked | self._apart if apart else self._ranked
+        rows = pd.DataFrame(self._frame[shown])
+        scores = metric_by_id(self.metric).sign() * rows["score"].to_numpy(dtype=float)
+        order = np.lexsort((rows["model"].to_numpy(dtype=str), scores, self._apart[shown]))
+        return rows.iloc[order].reset_index(drop=True)
 
     def _on(self, track: str | None) -> np.ndarray:
         if track is None:
