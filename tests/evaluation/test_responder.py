@@ -153,7 +153,11 @@ def test_a_process_that_does_not_read_holds_nobody_up() -> None:
 
 def test_a_process_that_ends_says_what_it_printed() -> None:
     with Responder(COMMAND, os.environ, who="the test") as responder:
-        responder.ask({"do": "print('earlier', file=sys.stderr)"}, LIMITS)
+        responder.ask({"do": "print('earlier')"}, LIMITS)
+        deadline = time.monotonic() + 30
+        while "earlier" not in responder.child.output.text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         with pytest.raises(Unanswered) as unanswered:
             responder.ask({"do": "raise ValueError('the reason')"}, LIMITS)
     outcome, output = unanswered.value.outcome, unanswered.value.output

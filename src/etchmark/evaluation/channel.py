@@ -117,6 +117,8 @@ def respond(answer: Callable[[Any], Reply]) -> None:
     threading.Thread(target=_listen, args=(requests, pending), daemon=True).start()
     while True:
         reply = answer(pending.get())
+        # What was printed belongs to this request, not to the next one.
+        sys.stdout.flush()
         send(replies, {"value": reply.value, "reusable": reply.reusable})
 
 
