@@ -166,6 +166,21 @@ def test_a_process_that_ends_says_what_it_printed() -> None:
     assert "earlier" not in output
 
 
+def test_a_process_that_ended_before_it_was_asked_says_why() -> None:
+    with Responder(
+        (sys.executable, "-c", "raise SystemExit('the reason')"), os.environ, who="the test"
+    ) as responder:
+        responder.child.process.wait(30)
+        deadline = time.monotonic() + 30
+        while not responder.child.output.text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(Unanswered) as unanswered:
+            responder.ask({}, LIMITS)
+    assert unanswered.value.outcome.exit_code == 1
+    assert unanswered.value.output == "the reason\n"
+
+
 def test_a_reply_that_is_no_message_ends_the_process() -> None:
     garbled = """
 import os, time

@@ -91,7 +91,9 @@ class Responder:
                 replies.append(self._replies.get(timeout=seconds))
             return bool(replies)
 
-        self.child.output.forget()
+        # What was printed before the first request says why a process could not start.
+        if self.answered:
+            self.child.output.forget()
         # In a thread of its own: a process that does not read would hold up whoever writes.
         threading.Thread(target=self._send, args=(request,), daemon=True).start()
         try:
