@@ -315,6 +315,11 @@ def test_overlap_of_classes_and_images(toy_board: Callable[[str], Board]) -> Non
         table["IoU"], peers.jaccard_score(truth.ravel(), guess.ravel(), average=None)
     )
     assert (table["ci_low"] < table["IoU"]).all()
+    entry = open_hub().entry(board.submissions["far"])
+    assert entry is not None
+    declared = entry.record.scores[0].metrics["iou:pore"]
+    shown = table[["IoU", "ci_low", "ci_high"]].iloc[PHASES.index("pore")]
+    assert shown.tolist() == [declared.value, declared.ci_low, declared.ci_high]
     assert table["images"].tolist() == [9, 9, 9]
     assert table["pixels / %"].sum() == pytest.approx(100)
     by_image = [
