@@ -214,16 +214,16 @@ def endless() -> pa.RecordBatchReader:
 
 
 NO_TABLES: list[tuple[Callable[[], object], str]] = [
-    (lambda: {"id": ["test-00"], "prediction": [1.0]}, "predictions of type dict: are no table"),
-    (lambda: np.zeros((9, 2)), "predictions of type numpy.ndarray: are no table"),
-    (lambda: [("test-00", 1.0)], "predictions of type list: are no table"),
-    (lambda: None, "predictions of type NoneType: are no table"),
-    (lambda: b"p.parquet", "predictions of type bytes: are no table"),
-    (lambda: (row for row in [1]), "predictions of type generator: are no table"),
+    (lambda: {"id": ["test-00"], "prediction": [1.0]}, "predictions of type dict: are not a table"),
+    (lambda: np.zeros((9, 2)), "predictions of type numpy.ndarray: are not a table"),
+    (lambda: [("test-00", 1.0)], "predictions of type list: are not a table"),
+    (lambda: None, "predictions of type NoneType: are not a table"),
+    (lambda: b"p.parquet", "predictions of type bytes: are not a table"),
+    (lambda: (row for row in [1]), "predictions of type generator: are not a table"),
     (lambda: pd.Series([1.0]), "type pandas.Series: cannot be read as a table"),
     (lambda: pa.chunked_array([[1.0]]), "type pyarrow.ChunkedArray: cannot be read as a table"),
     (Broken, "cannot be read as a table (the connection is closed)"),
-    (endless, "has more than 27 samples × 100 seeds rows"),
+    (endless, "has more rows than 27 samples × 100 seeds"),
     (lambda: "a\0b.parquet", "embedded null"),
     (lambda: "\ud800.parquet", "cannot be read ("),
 ]
@@ -260,10 +260,10 @@ ODD_NUMBERS: list[tuple[str, Any, str]] = [
     ("toy-line", 10**400, "holds an integer beyond double precision"),
     ("toy-line", np.longdouble("1e4000"), "is too large for float64"),
     ("toy-line", [100.0], "has shape (1,), not one number"),
-    ("toy-line", None, "has 1 empty cells (ids 'test-00')"),
-    ("toy-line", pd.NA, "has 1 empty cells (ids 'test-00')"),
-    ("toy-line", pd.NaT, "has 1 empty cells (ids 'test-00')"),
-    ("toy-line", np.ma.masked, "has 1 empty cells (ids 'test-00')"),
+    ("toy-line", None, "has 1 empty cell (ids 'test-00')"),
+    ("toy-line", pd.NA, "has 1 empty cell (ids 'test-00')"),
+    ("toy-line", pd.NaT, "has 1 empty cell (ids 'test-00')"),
+    ("toy-line", np.ma.masked, "has 1 empty cell (ids 'test-00')"),
     ("toy-line", math.nan, "1 prediction is not finite (ids 'test-00')"),
     ("toy-fields", np.ones((2, 3)), "has shape (2, 3), not (3, 2)"),
     ("toy-fields", np.ones((3, 2, 1)), "has shape (3, 2, 1), not (3, 2)"),
@@ -275,10 +275,10 @@ ODD_NUMBERS: list[tuple[str, Any, str]] = [
     ("toy-fields", [[True, 1.0], [1.0, 1.0], [1.0, 1.0]], "holds truth values"),
     ("toy-fields", [np.ones(2, bool), np.ones(2), np.ones(2)], "holds truth values"),
     ("toy-fields", [[1.0, 2.0], [3.0]], "holds lists of different lengths"),
-    ("toy-fields", [[1.0, None], [1.0, 1.0], [1.0, 1.0]], "1 empty cells (ids 'test-00')"),
+    ("toy-fields", [[1.0, None], [1.0, 1.0], [1.0, 1.0]], "1 empty cell (ids 'test-00')"),
     ("toy-fields", ENDLESS, "holds a list that cannot be an array"),
-    ("toy-fields", MASKED, "has 1 empty cells (ids 'test-00')"),
-    ("toy-fields", [*MASKED], "has 1 empty cells (ids 'test-00')"),
+    ("toy-fields", MASKED, "has 1 empty cell (ids 'test-00')"),
+    ("toy-fields", [*MASKED], "has 1 empty cell (ids 'test-00')"),
     ("toy-fields", np.full((3, 2), 1e39), "is too large for float32"),
     ("toy-fields", np.full((3, 2), np.inf, np.float16), "is not finite (ids 'test-00')"),
 ]
@@ -310,7 +310,7 @@ COLUMNS: list[tuple[Callable[[np.ndarray], Any], str]] = [
     (lambda values: values + 1j, "holds complex numbers"),
     (lambda values: values.astype(str), "holds text ('"),
     (lambda values: pd.array([True] * 9, dtype="boolean"), "holds truth values"),
-    (lambda values: pd.array([None, *values[1:]], dtype="Float64"), "has 1 empty cells"),
+    (lambda values: pd.array([None, *values[1:]], dtype="Float64"), "has 1 empty cell"),
     (lambda values: pd.Categorical(values), "holds category, not numbers"),
     (lambda values: pd.date_range("2020", periods=9), "holds a pandas.Timestamp"),
     (lambda values: pd.to_timedelta(values, unit="s"), "holds a pandas.Timedelta"),
@@ -333,7 +333,7 @@ ARROW_COLUMNS: list[tuple[str, Any, str]] = [
     ("toy-line", pa.array([decimal.Decimal("1.5")] * 9), "decimal128(2, 1), not numbers; convert"),
     ("toy-line", pa.array([datetime.date(2020, 1, 1)] * 9), "holds date32[day], not numbers"),
     ("toy-line", pa.array(["1.5"] * 9), "prediction holds string, not numbers"),
-    ("toy-line", pa.array([None, *[1.0] * 8]), "column 'prediction' has 1 empty cells"),
+    ("toy-line", pa.array([None, *[1.0] * 8]), "column 'prediction' has 1 empty cell"),
     ("toy-fields", pa.array([[[True] * 2] * 3] * 9), "holds lists of bool"),
     ("toy-fields", pa.array([[[1.0, None]] * 3] * 9), "has 9 empty cells"),
     ("toy-fields", pa.array([[[1.0], [1.0, 2.0]]] * 9), "holds lists of different lengths"),
@@ -353,8 +353,8 @@ def test_an_arrow_column_that_holds_no_numbers(
 # --- seeds and ids -----------------------------------------------------------------------------
 
 SEEDS: list[tuple[Any, str]] = [
-    ([math.nan] + [1.0] * 8, "column 'seed' has 1 empty cells"),
-    (pd.array([None] + [1] * 8, dtype="Int64"), "column 'seed' has 1 empty cells"),
+    ([math.nan] + [1.0] * 8, "column 'seed' has 1 empty cell"),
+    (pd.array([None] + [1] * 8, dtype="Int64"), "column 'seed' has 1 empty cell"),
     ([1.5] * 9, "seed holds float 1.5, not integers"),
     ([True] * 9, "seed holds bool True, not integers"),
     (["1"] * 9, "seed holds str 1, not integers"),
@@ -380,8 +380,8 @@ def test_seeds_of_any_width(line: Benchmark) -> None:
 
 
 IDS: list[tuple[Callable[[list[str]], Any], str]] = [
-    (lambda ids: [pd.NA, *ids[1:]], "column 'id' has 1 empty cells"),
-    (lambda ids: [math.nan, *ids[1:]], "column 'id' has 1 empty cells"),
+    (lambda ids: [pd.NA, *ids[1:]], "column 'id' has 1 empty cell"),
+    (lambda ids: [math.nan, *ids[1:]], "column 'id' has 1 empty cell"),
     (lambda ids: [name.encode() for name in ids], "id holds bytes, not text"),
     (lambda ids: range(9), "id holds int, not text"),
     (lambda ids: pd.Series([1, *ids[1:]], dtype=object), "id holds int, not text"),
@@ -406,7 +406,7 @@ def test_an_empty_cell_within_a_dictionary(line: Benchmark) -> None:
     ids, values = near(line)
     names = pa.DictionaryArray.from_arrays(pa.array(range(9)), pa.array([None, *ids[1:]]))
     table = pa.table({"id": names, "prediction": values})
-    assert "column 'id' has 1 empty cells" in refusal(table, line)
+    assert "column 'id' has 1 empty cell" in refusal(table, line)
 
 
 def test_columns(line: Benchmark) -> None:
@@ -607,7 +607,7 @@ def test_what_is_no_model(line: Benchmark, model: object) -> None:
         ({"export": b""}, "export must be text or a path, not bytes"),
         ({"export": 3}, "export must be text or a path, not int"),
         ({"export": ""}, "export is empty"),
-        ({"export": "a\0b"}, "'a\\x00b': is no path"),
+        ({"export": "a\0b"}, "'a\\x00b': is not a path"),
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -93,7 +93,7 @@ def test_role_doubts_and_interval_method_are_shown(board: dict[str, Entry]) -> N
     app = fine(start(benchmark=BENCHMARK, model="e" * 12))
     said = values(app.markdown)
     assert ":gray-badge[role: reference]" in said
-    flags = said[said.index("**Doubts of the hub**") + 1]
+    flags = said[said.index("**Warnings from scoring**") + 1]
     assert [line[:2] for line in flags.splitlines()] == ["- ", "- "]
     assert literal("every prediction is *3*") in flags
     assert "Intervals: percentile bootstrap, 2,000 resamples of the sources." in captions(app)
@@ -112,7 +112,7 @@ def test_what_an_older_record_does_not_say_is_unknown_and_hides_nothing(
     assert (roles["older"], roles["good"]) == ("unknown", "entry")
     said = values(app.markdown)
     assert ":gray-badge[role: unknown]" in said
-    assert any(text.startswith("**Doubts of the hub:** unknown") for text in said)
+    assert any(text.startswith("**Warnings from scoring:** unknown") for text in said)
     assert "Intervals: method unknown." in captions(app)
 
 
@@ -190,7 +190,7 @@ def test_costs_that_an_older_record_lacks_are_shown_as_unknown() -> None:
     )
     shown = model._measured_facts(known)
     assert shown["processor time"] == "2.500 s"
-    assert shown["all parameters"] == "5,700,000, those fitted elsewhere included"
+    assert shown["all parameters"] == "5,700,000, including those fitted elsewhere"
     assert str(shown["reference workload"]).startswith("1.000 s before, 1.500 s after")
     assert set(model._measured_facts(Cost(fit_seconds=1.0)).values()) == {"unknown"}
     # Of what was never run there is nothing to know.

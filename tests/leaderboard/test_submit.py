@@ -147,7 +147,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "missing": (lambda: _csv(predictions()[:-2]), "are missing"),
     "extra": (
         lambda: _csv(pd.concat([predictions(), pd.DataFrame({"id": ["no"], "prediction": [1]})])),
-        "not of this benchmark",
+        "not in this benchmark",
     ),
     "text": (lambda: b"id,prediction\ntest-00,<b>high</b>\n", "is not a number"),
     "nan": (lambda: _csv(predictions().assign(prediction=np.nan)), "finite"),

@@ -39,7 +39,7 @@ def test_text_as_others_store_it(tmp_path: Path, coded: bool) -> None:
     ("column", "message"),
     [
         (pa.array([1.0, 2.0, 3.0]), "prediction holds double, not text; write the name of a class"),
-        (pa.array(["x", None, "y"]), "column 'prediction' has 1 empty cells"),
+        (pa.array(["x", None, "y"]), "column 'prediction' has 1 empty cell"),
         (pa.array(["x", "y" * 300, "y"]), "holds a prediction of 300 characters"),
     ],
 )

@@ -204,7 +204,7 @@ def test_what_is_no_file(tmp_path: Path, at: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    assert "no ordinary file" in refused(tmp_path / "pipe.csv")
+    assert "not an ordinary file" in refused(tmp_path / "pipe.csv")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -404,7 +404,7 @@ def test_a_footer_that_reserves_too_much(at: Path, honest: dict[str, bytes]) -> 
     # num_values and num_rows of 12 become 2**40; the length of the footer is told anew.
     tail = content[footer:-8].replace(b"\x16" + _zigzag(12), b"\x16" + _zigzag(1 << 40))
     at.write_bytes(content[:footer] + tail + len(tail).to_bytes(4, "little") + b"PAR1")
-    assert "more than 12 samples" in refused(at)
+    assert "more rows than 12 samples" in refused(at)
     # One number alone is changed: the rows of the file, of its group, of a column.
     meta = content[footer:-8]
     places = [i for i in range(len(meta)) if meta.startswith(b"\x16" + _zigzag(12), i)]
@@ -423,7 +423,7 @@ def test_more_rows_than_there_can_be(at: Path) -> None:
     write(at, ["a"] * count, np.zeros(count), seeds=np.arange(count))
     assert len(read(at, rows=ROWS).ids) == count
     write(at, ["a"] * (count + 1), np.zeros(count + 1))
-    assert "more than 12 samples × 100 seeds rows" in refused(at)
+    assert "more rows than 12 samples × 100 seeds" in refused(at)
 
 
 # --- parquet with other columns than asked for -------------------------------------------------
@@ -444,8 +444,8 @@ ODD: list[tuple[dict[str, object], str]] = [
     ({"id": [b"a"] * 12, "prediction": VALUES}, "id holds binary, not text"),
     ({"id": [[name] for name in IDS], "prediction": VALUES}, "not text"),
     ({"id": [{"id": name} for name in IDS], "prediction": VALUES}, "not text"),
-    ({"id": [None, *IDS[1:]], "prediction": VALUES}, "column 'id' has 1 empty cells"),
-    ({"id": IDS, "prediction": [None, *VALUES[1:]]}, "column 'prediction' has 1 empty cells"),
+    ({"id": [None, *IDS[1:]], "prediction": VALUES}, "column 'id' has 1 empty cell"),
+    ({"id": IDS, "prediction": [None, *VALUES[1:]]}, "column 'prediction' has 1 empty cell"),
     ({"id": IDS, "prediction": VALUES, "seed": [0.0] * 12}, "seed holds double"),
     ({"id": IDS, "prediction": VALUES, "seed": ["0"] * 12}, "seed holds string"),
     ({"id": IDS, "prediction": VALUES, "seed": [None] + [0] * 11}, "column 'seed' has 1 empty"),
@@ -482,8 +482,8 @@ def test_text_that_is_not_utf8(at: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[1.0, 2.0], [3.0]] * 6, "6 predictions have the wrong length (row 1: 1)"),
-        ([[1.0, 2.0], []] * 6, "6 predictions have the wrong length (row 1: 0)"),
+        ([[1.0, 2.0], [3.0]] * 6, "6 predictions of the wrong length (row 1: 1)"),
+        ([[1.0, 2.0], []] * 6, "6 predictions of the wrong length (row 1: 0)"),
         ([[1.0, 2.0], [3.0, None]] * 6, "6 empty cells"),
         ([[1.0, 2.0], None] * 6, "6 empty cells"),
         ([[1, 2]] * 12, "not lists of floats"),
@@ -571,7 +571,7 @@ def test_csv_that_is_refused(
 
 
 def test_csv_with_too_many_rows(text: Callable[[str | bytes], Path]) -> None:
-    assert "more than 1 samples" in refused(text("id,prediction\n" + "a,1\n" * 101), rows=1)
+    assert "more rows than 1 samples" in refused(text("id,prediction\n" + "a,1\n" * 101), rows=1)
 
 
 @pytest.mark.timeout(20)
@@ -654,11 +654,11 @@ def test_missing_ids(kept: set[str]) -> None:
 def test_extra_and_repeated_ids() -> None:
     extra = [f"x{row}" for row in range(7)]
     message = complaint(given_rows(IDS + extra, [1.0] * 19))
-    assert "7 ids are not of this benchmark (ids 'x0', 'x1', 'x2', 'x3', 'x4')" in message
+    assert "7 ids are not in this benchmark (ids 'x0', 'x1', 'x2', 'x3', 'x4')" in message
     message = complaint(given_rows([*IDS, "s03", "s03", "s05"], [1.0] * 15))
     assert "3 rows repeat an id and seed (ids 's03', 's03', 's05')" in message
     for wrong in ("S00", " s00", "s00 ", "s0"):
-        assert "not of this benchmark" in complaint(given_rows([wrong, *IDS[1:8]], [1.0] * 8))
+        assert "not in this benchmark" in complaint(given_rows([wrong, *IDS[1:8]], [1.0] * 8))
 
 
 def test_a_long_or_hostile_id_is_quoted_safely() -> None:
@@ -698,7 +698,7 @@ def test_seeds() -> None:
     rows = given_rows([*IDS[:8], "s00"], [1.0] * 9, [0] * 8 + [1])
     assert "7 of 16 predictions of split 'test' are missing" in complaint(rows)
     rows = given_rows(["s00"] * 101, [1.0] * 101, list(range(101)))
-    assert "holds 101 seeds; at most 100" in complaint(rows)
+    assert "holds 101 seeds; keep 100 at most" in complaint(rows)
 
 
 def test_the_limit_of_a_file_leaves_room_for_honest_ones(tmp_path: Path) -> None:

@@ -61,14 +61,14 @@ def test_a_line_of_separators_among_the_rows(
     pd.DataFrame({"id": ids, "prediction": values}).to_csv(path, index=False)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:3], ",", *lines[3:]]))
-    assert "line 4 is empty but for separators; fill or remove" in score(path).refusal()
+    assert "line 4 holds nothing but separators; fill or remove" in score(path).refusal()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (" {}".format, "9 ids are not of this benchmark (ids ' test-00', ' test-01', ' test-02',"
+        (" {}".format, "9 ids are not in this benchmark (ids ' test-00', ' test-01', ' test-02',"
          " ' test-03', ' test-04'): 9 match without the spaces around them; strip the spaces"),
         ("{}\u00a0".format, "9 match without the spaces around them"),
         (str.upper, "9 match in another case; write upper and lower case as the template does"),
@@ -99,7 +99,7 @@ def test_ids_of_a_split_that_is_not_scored(
     frame = pd.DataFrame({"id": [*ids, *train], "prediction": [*values, *[1.0] * len(train)]})
     frame.to_csv(path, index=False)
     said = score(path).refusal()
-    assert "12 ids are not of a split that protocol 'holdout' scores but of 'train'" in said
+    assert "12 ids are not in a split that protocol 'holdout' scores but in 'train'" in said
     assert said.endswith("leave these rows out")
 
 
@@ -142,7 +142,7 @@ ODD_COLUMNS: list[tuple[str, Any, str]] = [
     ("prediction", pa.array([decimal.Decimal("1.5")] * 9), "not numbers; convert them to float64"),
     ("prediction", pa.array([datetime(2020, 1, 1)] * 9), "holds timestamp[us], not numbers"),
     ("prediction", pa.array(["1.5"] * 9), "prediction holds string, not numbers"),
-    ("prediction", pa.array([None, *[1.0] * 8]), "column 'prediction' has 1 empty cells"),
+    ("prediction", pa.array([None, *[1.0] * 8]), "column 'prediction' has 1 empty cell"),
     ("seed", pa.array([2**63] * 9, pa.uint64()), "seed 9223372036854775808 does not fit"),
     ("seed", pa.array([True] * 9), "seed holds bool, not integers"),
     ("seed", pa.array([1.0] * 9), "seed holds double, not integers"),
@@ -170,7 +170,7 @@ def test_columns_of_another_type(
         ([[1.0, 2.0, 3.0]] * 2, "not lists of floats; write each prediction flat"),
         ([[1.0, 2.0]] * 3, "not lists of floats; write each prediction flat"),
         ([1.0] * 5 + [None], "predictions hold 9 empty cells"),
-        ([1.0] * 5, "9 predictions have the wrong length (row 0: 5)"),
+        ([1.0] * 5, "9 predictions of the wrong length (row 0: 5)"),
     ],
 )
 def test_lists_of_another_shape(
@@ -211,7 +211,7 @@ def test_ids_that_share_their_beginnings(
     write([*ids[:8], "x" * 1_000_000])
     assert "holds an id of 1,000,000 characters" in score(path).refusal()
     write([*ids[:8], None])
-    assert "column 'id' has 1 empty cells" in score(path).refusal()
+    assert "column 'id' has 1 empty cell" in score(path).refusal()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no Unicode")

@@ -69,9 +69,9 @@ def test_splits_are_whole_or_left_out(line: Benchmark, score: Score) -> None:
         score(line, "holdout", ["test", "hard"], keep=lambda ids: ids != "hard-00")
     with pytest.raises(UserError, match=r"1 of 9 predictions of split 'test' is missing"):
         score(line, "holdout", ["test", "hard"], keep=lambda ids: ids != "test-08")
-    with pytest.raises(UserError, match=r"12 ids are not of a split .* 'holdout' .* of 'train'"):
+    with pytest.raises(UserError, match=r"12 ids are not in a split .* 'holdout' .* in 'train'"):
         score(line, "holdout", ["test", "train"])
-    with pytest.raises(UserError, match=r"9 ids are not of a split .* 'folds' .* but of 'test'"):
+    with pytest.raises(UserError, match=r"9 ids are not in a split .* 'folds' .* but in 'test'"):
         score(line, "folds", ["train", "test"])
 
 

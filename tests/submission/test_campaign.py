@@ -79,7 +79,7 @@ def test_one_that_fails_does_not_stop_the_others_and_leaves_no_record(
     ran = command(*RUN, "--protocol", "holdout")
     assert ran.rc == 2
     assert "broken holdout: failed: RuntimeError: no" in ran.stdout
-    assert ran.stderr == "error: 1 runs have no result: broken holdout\n"
+    assert ran.stderr == "error: 1 run has no result: broken holdout\n"
     assert _results(toy_content) == [("toy_mean", "holdout")]
 
 
@@ -161,7 +161,7 @@ def test_a_broken_benchmark_does_not_stop_the_others(toy_content, command):
     assert ran.rc == 2
     assert "toy-fields: left out: " in ran.stderr
     assert "unknown baseline 'toy_maen', did you mean 'toy_mean'?" in ran.stderr
-    assert ran.stderr.endswith("error: 1 runs have no result: toy-fields\n")
+    assert ran.stderr.endswith("error: 1 run has no result: toy-fields\n")
     assert _results(toy_content) == [("toy_mean", "folds"), ("toy_mean", "holdout")]
 
 

@@ -102,14 +102,14 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
 
 
 def _show_flags(record: ResultRecord) -> None:
-    """Doubts that the hub found when it scored the predictions."""
+    """What looked like a mistake when the hub scored the predictions."""
     if record.outcome == "ok" and record.flags is None:
-        st.markdown("**Doubts of the hub:** unknown; the record is older than this check.")
+        st.markdown("**Warnings from scoring:** unknown; the record is older than this check.")
     elif record.flags:
-        st.markdown("**Doubts of the hub**")
+        st.markdown("**Warnings from scoring**")
         st.markdown("\n".join(f"- {literal(shortened(flag, 500))}" for flag in record.flags))
     elif record.outcome == "ok":
-        st.markdown("**Doubts of the hub:** none.")
+        st.markdown("**Warnings from scoring:** none.")
 
 
 def _intervals(spec: BenchmarkSpec, method: str | None) -> str:
@@ -118,7 +118,7 @@ def _intervals(spec: BenchmarkSpec, method: str | None) -> str:
 
 
 def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:
-    """What the submitter states and nobody measured here, apart from what was measured."""
+    """What the submitter states and nobody measured here, kept apart from what was measured."""
     if claims is None:
         return
     st.markdown("**Claimed by the submitter, not measured here**")
@@ -159,14 +159,14 @@ def _cost_of_one(cost: Cost) -> str | None:
 
 
 def _measured_facts(cost: Cost) -> dict[str, str | None]:
-    """What records know since the hub measures it; older ones say so, and are not hidden."""
+    """Costs that newer records hold; for older ones they are shown as unknown, not hidden."""
     reference = cost.reference_seconds
     if cost.fit_seconds is None and cost.cpu_seconds is None:
         # Nothing was measured: a file of predictions, or a run that failed.
         return {}
     return {
         "processor time": f"{number(cost.cpu_seconds)} s" if cost.cpu_seconds else "unknown",
-        "all parameters": f"{cost.total_parameters:,}, those fitted elsewhere included"
+        "all parameters": f"{cost.total_parameters:,}, including those fitted elsewhere"
         if cost.total_parameters is not None
         else "unknown",
         "reference workload": f"{number(reference[0])} s before, {number(reference[1])} s after the"
@@ -236,7 +236,7 @@ def scores_table(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> pd.Data
 
 
 def _show_command(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> None:
-    """The command that makes the record again; nothing for a predictions file."""
+    """The command that recomputes the record; nothing for a predictions file."""
     if record.status not in {"run", "verified"}:
         return
     baseline = _is_baseline(hub, record.name)

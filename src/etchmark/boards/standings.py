@@ -34,7 +34,7 @@ __all__ = [
 
 
 def sample_scores(entry: Entry, split: str) -> SampleScores | None:
-    """Per-sample scores of a submission on one split, None if it has none.
+    """Per-sample scores of a submission on one split; None if it has none.
 
     Raises:
         UserError: the stored table is damaged.
@@ -53,7 +53,7 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
 
 
 def unit_sums(entry: Entry, split: str) -> tuple[uncertainty.SumsOfUnits, tuple[str, ...]] | None:
-    """Unit sums of a submission and the labels of its units, None if it has none."""
+    """Unit sums of a submission and the names of its units; None if it has none."""
     scores = sample_scores(entry, split)
     return None if scores is None else (scores.sums(), tuple(np.unique(scores.units)))
 
@@ -123,7 +123,7 @@ def _split_name(protocol: specs.Protocol, split: str | None) -> str:
 
 
 class Board:
-    """All submissions to one protocol with their resampled scores, to make standings from.
+    """All submissions to one protocol, with their resampled scores; makes standings.
 
     Resampling takes most of the time; all standings of one board share it, whatever their filters.
 

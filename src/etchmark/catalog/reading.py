@@ -105,11 +105,11 @@ def _parse(path: Path, content: str) -> Any:
 _IN_WORDS = {
     "missing": "is missing",
     "string_type": "must be text",
-    "string_pattern_mismatch": "not of the form {pattern}",
+    "string_pattern_mismatch": "is not of the form {pattern}",
     "string_too_long": "is longer than {max_length} characters",
     "string_too_short": "is shorter than {min_length} characters",
     "too_long": "has {actual_length} entries, more than {max_length}",
-    "too_short": "has {actual_length} entries, less than {min_length}",
+    "too_short": "has {actual_length} entries, fewer than {min_length}",
     "list_type": "must be a list",
     "dict_type": "must be a mapping of keys",
     "literal_error": "must be {expected}",

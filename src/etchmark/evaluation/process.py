@@ -1,10 +1,10 @@
 """Runs a process within limits, and ends it with everything that it started.
 
-Whatever may take too much is run here: a model that is evaluated, and the scoring of an uploaded
-file. All processes of a run carry its token in their environment, so that one that has left its
-parent, session and process group is still found. A process that is killed cannot end others: what
-is to end with its caller watches for that itself, as `evaluation.worker` (a signal) and
-`evaluation.channel` (the end of its input) do.
+Whatever may use too much time or memory runs here: a model that is evaluated, and the scoring of
+an uploaded file. All processes of a run carry its token in their environment, so that one that has
+left its parent, session and process group is still found. A process that is killed cannot end
+others, so one that must not outlive its caller watches for the caller's end itself, as
+`evaluation.worker` (by a signal) and `evaluation.channel` (by the end of its input) do.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from etchmark import settings
 from etchmark.evaluation.options import Limits
 
 END_SECONDS = 10.0
-"""How long it is tried to end what a process started."""
+"""How long to keep trying to end what a process started."""
 OUTPUT_BYTES = 64 * 1024
-"""How much is kept of the end of what a process prints."""
+"""How much of the end of a process's output is kept."""
 POLL_S = 0.05
 LONGEST_WAIT_S = 2.0
 WATCHING = 0.02
@@ -57,8 +57,8 @@ class Outcome:
 
     Attributes:
         ending: by itself, or stopped at a limit.
-        exit_code: negative if it was killed: the number of the signal.
-        not_ended: what it started and could not be ended, as ``PID (name)``.
+        exit_code: if it was killed, the number of the signal, negated.
+        not_ended: processes it started that could not be ended, as ``PID (name)``.
     """
 
     ending: Ending
@@ -81,11 +81,11 @@ class Supervised:
     Args:
         command: program and arguments.
         environment: all variables that it sees; its token is added.
-        who: is named in the warning about what could not be ended, as in "the model".
+        who: what the warning about processes that could not be ended calls it, as in "the model".
         token: marks its processes; a new one if None.
         folder: its working directory; that of the caller if None.
         channel: connect its standard input and output to ``process.stdin`` and ``process.stdout``
-            of this object. What it prints is then its standard error alone, else both.
+            of this object. What it prints is then its standard error alone; otherwise it is both.
         listener: is given each piece of what it prints as it comes, and ``b""`` at the end.
     """
 
@@ -150,8 +150,8 @@ class Supervised:
 
         Args:
             limits: wall time from now, and resident memory of the whole tree.
-            finished: waits so many seconds at most for what else may end the watch; whether it
-                came. The end of the process if None.
+            finished: waits at most so many seconds for an event that ends the watch early, and
+                returns whether it came; if None, waits for the end of the process.
             tick: called now and then.
             share: of a core that watching may take.
         """
@@ -234,7 +234,7 @@ class Output:
                 self._bytes -= len(self.pieces.popleft())
 
     def forget(self) -> None:
-        """Begin again with nothing."""
+        """Discard what was kept."""
         with self._lock:
             self.pieces.clear()
             self._bytes = 0
@@ -251,7 +251,7 @@ def resident_bytes(processes: Sequence[psutil.Process], *, shared_once: bool = F
     """Resident memory of some processes, in bytes.
 
     Args:
-        processes: those that have ended meanwhile count nothing.
+        processes: those that have ended meanwhile count as zero.
         shared_once: divide pages among the processes that share them, as forks do; Linux only.
     """
     total = 0
@@ -294,7 +294,7 @@ class Descendants:
         self._seen: set[psutil.Process] = set()
 
     def look(self) -> list[psutil.Process]:
-        """The root and everything below it; they are remembered should they lose their parent.
+        """The root and everything below it, remembered in case they lose their parent.
 
         Raises:
             psutil.NoSuchProcess: the root is gone.
@@ -305,17 +305,17 @@ class Descendants:
         return processes
 
     def end(self) -> list[str]:
-        """End all of them; those that cannot be ended, as ``PID (name)``."""
+        """End all of them; returns those that cannot be ended, as ``PID (name)``."""
         if self.root.poll() is None:
             with suppress(psutil.NoSuchProcess):
-                # Stopped, it starts nothing more, and one that adopts orphans still does.
+                # While suspended it starts nothing more, but still adopts orphans if it did before.
                 psutil.Process(self.root.pid).suspend()
                 _kill_until(self._below_root)
             self.root.kill()
         if os.name == "posix":
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.root.pid, signal.SIGKILL)
-        # The root may have been killed by what it started, and then adopts nobody.
+        # What the root started may have killed it, and then it adopts no orphans.
         return [_described(process) for process in _kill_until(self._left)]
 
     def _below_root(self) -> Iterator[psutil.Process]:
@@ -338,7 +338,7 @@ def marked(token: str) -> Iterator[psutil.Process]:
 
 
 def end_marked(token: str) -> list[str]:
-    """End the processes of a run whose caller is gone; those that cannot be ended."""
+    """End the processes of a run whose caller is gone; returns those that cannot be ended."""
     return [_described(process) for process in _kill_until(lambda: marked(token))]
 
 
@@ -352,7 +352,7 @@ def end_below() -> None:
 
 
 def _kill_until(find: Callable[[], Iterable[psutil.Process]]) -> list[psutil.Process]:
-    """Kill what ``find`` yields until it yields nothing more; what is left after a while."""
+    """Kill what ``find`` yields until it yields nothing more; returns what outlives that."""
     deadline = time.monotonic() + END_SECONDS
     while alive := [process for process in find() if _runs(process)]:
         if time.monotonic() > deadline:

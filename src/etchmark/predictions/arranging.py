@@ -62,7 +62,7 @@ def arrange(
         raise unknown_ids(path, extra, split_of)
     seeds = sorted({int(seed) for seed in numbers})
     if len(seeds) > MAX_SEEDS:
-        raise refuse(path, f"holds {len(seeds)} seeds", f"at most {MAX_SEEDS} are taken")
+        raise refuse(path, f"holds {len(seeds)} seeds", f"keep {MAX_SEEDS} at most")
     rows: dict[tuple[str, int], int] = {}
     doubled: list[str] = []
     for row, key in enumerate(zip(given, numbers.tolist(), strict=True)):
@@ -112,15 +112,15 @@ def check_scored(
         splits = listing(dict.fromkeys(unscored[name] for name in extra))
         raise refuse(
             path,
-            f"{counted(len(extra), 'id')} not of a split that protocol {protocol!r} scores"
-            f" but of {splits} (ids {listing(extra)})",
+            f"{counted(len(extra), 'id')} not in a split that protocol {protocol!r} scores"
+            f" but in {splits} (ids {listing(extra)})",
             "leave these rows out",
         )
 
 
 def unknown_ids(path: Source, extra: Sequence[str], known: Collection[str]) -> UserError:
     """Refuse ids that do not exist, and say so if they are nearly those of this benchmark."""
-    what = f"{counted(len(extra), 'id')} not of this benchmark (ids {listing(extra)})"
+    what = f"{counted(len(extra), 'id')} not in this benchmark (ids {listing(extra)})"
     for form, difference, remedy in (
         (str.strip, "without the spaces around them", "strip the spaces"),
         (str.casefold, "in another case", "write upper and lower case as the template does"),

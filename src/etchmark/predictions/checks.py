@@ -72,16 +72,22 @@ def named(path: Path, name: str) -> Iterator[None]:
         raise type(error)(str(error).replace(shown, name)) from None
 
 
+def number_of(count: int, what: str) -> str:
+    """A count with its noun, such as "1 row" or "2 rows"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def too_many_rows(source: Source, samples: int) -> UserError:
     return refuse(
         source,
-        f"has more than {samples:,} samples × {MAX_SEEDS} seeds rows",
+        f"has more rows than {samples:,} samples × {MAX_SEEDS} seeds",
         "keep only this benchmark's samples",
     )
 
 
 def empty_cells(source: Source, name: str, count: int) -> UserError:
-    return refuse(source, f"column {name!r} has {count} empty cells", "fill every row")
+    what = f"column {name!r} has {number_of(count, 'empty cell')}"
+    return refuse(source, what, "fill every row")
 
 
 # --- names -------------------------------------------------------------------------------------

@@ -113,8 +113,8 @@ def _read(given: object, request: Request) -> Table:
     elif callable(getattr(given, "to_pandas", None)):
         remedy = "give what its to_pandas() returns"
     elif isinstance(given, Mapping):
-        remedy = f"{GIVE} (pandas.DataFrame makes one of it)"
-    raise refuse(f"predictions of type {kind_of(given)}", "are no table", remedy)
+        remedy = f"{GIVE} (pandas.DataFrame makes one from it)"
+    raise refuse(f"predictions of type {kind_of(given)}", "are not a table", remedy)
 
 
 def _from_stream(given: Any, samples: int) -> pa.Table:
@@ -275,7 +275,7 @@ def _cells(
         else:
             cells.append(cell)
     if missing:
-        what = f"column 'prediction' has {len(missing)} empty cells"
+        what = f"column 'prediction' has {checks.number_of(len(missing), 'empty cell')}"
         raise refuse(NAME, f"{what} (ids {checks.listing(missing)})", "fill every value")
     if all(cell.ndim == 0 for cell in cells):
         return _doubles(ids, np.array(cells))

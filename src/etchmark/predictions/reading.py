@@ -96,7 +96,7 @@ def _magic(path: Path, rows: int, limit: int) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             # Reading a pipe or device might never end.
-            raise refuse(path, "is no ordinary file", "save the predictions to a file")
+            raise refuse(path, "is not an ordinary file", "save the predictions to a file")
         size = status.st_size
         with path.open("rb") as handle:
             magic = handle.read(4)
@@ -126,7 +126,7 @@ def read_bare(path: Path, *, rows: int, elements: int, cells: Cells = "number") 
         cells: what a prediction is made of.
 
     Raises:
-        UserError: it is no well-formed predictions file, or larger than an honest one.
+        UserError: it is not a well-formed predictions file, or is larger than an honest one.
     """
     limit = max_file_bytes(rows, (elements,))
     if _magic(path, rows, limit) != b"PAR1":
@@ -226,7 +226,7 @@ def _csv_rows(path: Path, reader: Any, width: int) -> Iterator[tuple[str, list[s
                 blank = blank or line
             continue
         if blank:
-            raise refuse(path, f"{blank} is empty but for separators", "fill or remove that line")
+            raise refuse(path, f"{blank} holds nothing but separators", "fill or remove that line")
         if len(cells) != width:
             raise refuse(path, f"{line} has {len(cells)} cells, not {width}", "correct that line")
         yield line, cells
@@ -352,7 +352,7 @@ def _check_sizes(
         allowed = most * (max(form.elements, 1) if name == "prediction" else 1)
         count = max(reserved[name], held[name])
         if count > allowed:
-            what = f"column {name!r} holds {count:,} values, more than the {allowed:,} plausible"
+            what = f"column {name!r} holds {count:,} values, more than {allowed:,} plausible ones"
             raise refuse(path, what, remedy)
         flat = name != "prediction" or not form.elements
         if reserved[name] != held[name] or (flat and count != footer.rows):
@@ -394,9 +394,11 @@ def _values(path: Path, column: pa.Array, shape: tuple[int, ...]) -> np.ndarray:
     if len(wrong):
         raise refuse(
             path,
-            f"{len(wrong)} predictions have the wrong length (row {wrong[0]}: {lengths[wrong[0]]})",
+            f"{checks.number_of(len(wrong), 'prediction')} of the wrong length"
+            f" (row {wrong[0]}: {lengths[wrong[0]]})",
             f"each is {expected} floats, shape {shape} flattened row by row",
         )
     if flat.null_count:
-        raise refuse(path, f"predictions hold {flat.null_count} empty cells", "fill every value")
+        empty = checks.number_of(flat.null_count, "empty cell")
+        raise refuse(path, f"predictions hold {empty}", "fill every value")
     return flat.to_numpy(zero_copy_only=False).reshape(len(column), *shape)

@@ -48,8 +48,8 @@ class Campaign:
     """Only this protocol; all of them if None."""
     out: Path | None = None
     """Write export folders here instead of reviewed results. An export that goes through ``results
-    add`` becomes ``scored``, like anybody's; only results written directly have the status ``run``
-    and a measured cost."""
+    add`` becomes ``scored``, like anyone else's; only results written directly have the
+    status ``run`` and a measured cost."""
     into: Path | None = None
     """Content folder to write reviewed results into; the benchmark's own if None."""
     again: bool = False
@@ -90,7 +90,7 @@ def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
 
     Raises:
         UserError: the benchmark or a baseline is broken, a protocol is unknown, or there is no
-            folder to write to: found out before hours of work.
+            folder to write to; raised before hours of work.
     """
     spec = catalog.benchmark(benchmark)
     protocols = list(spec.protocols)
@@ -201,7 +201,8 @@ def _run(
                 failures.append(label_of(row))
             print(f"{label_of(row)}: {one_line(outcome)}", flush=True)
     if failures:
-        raise UserError(f"{len(failures)} runs have no result: {', '.join(failures[:5])}")
+        runs = "run has" if len(failures) == 1 else "runs have"
+        raise UserError(f"{len(failures)} {runs} no result: {', '.join(failures[:5])}")
 
 
 def _here(rows: Sequence[Row]) -> Generator[tuple[Row, Finished | NotRun], None, None]:

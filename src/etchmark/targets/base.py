@@ -58,14 +58,14 @@ class Metric:
     """The metric from sums of terms over samples, each of any shape."""
     definition: str
     terms: tuple[str, ...]
-    """Those that it reads; one that ends in ``*`` stands for all that begin like it."""
+    """Names of the terms it reads; ``name*`` stands for all that begin with ``name``."""
     pool: Callable[[Mapping[str, Array], Array], Array] | None = None
-    """Of a metric that is no function of sums, such as an area under a curve: its values, shape
-    (seeds, resamples), from terms of all samples, shape (seeds, samples) each, and how often each
-    sample is drawn, shape (resamples, samples). ``finish`` is then never asked."""
+    """Computes a metric that is not a function of sums, such as an area under a curve: its values,
+    shape (seeds, resamples), from the terms of all samples, shape (seeds, samples) each, and how
+    often each sample is drawn, shape (resamples, samples). ``finish`` is then never called."""
     counted_by: str | None = None
-    """The term that counts the samples with a value, where not all have one. A split in which it
-    counts none has no score of this metric."""
+    """The term that counts the samples with a value, if some have none. A split without any such
+    sample has no score of this metric."""
 
     def unit_for(self, target_unit: str) -> str:
         return target_unit if self.unit is None else self.unit
@@ -81,7 +81,7 @@ class Metric:
         return self.counted_by in sums and bool(np.any(sums[self.counted_by]))
 
     def reads(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Names of the terms that ``finish`` reads, of those that a target has.
+        """Names of the terms that ``finish`` reads, among those that a target has.
 
         A term that is named in full is listed even where the target lacks it.
         """
@@ -95,7 +95,7 @@ class Metric:
         return tuple(dict.fromkeys(read))
 
     def of(self, sums: Sums) -> Array:
-        """The metric from sums of terms; NaN where a term is missing, or sums are not enough."""
+        """The metric from sums of terms; NaN where a term is missing, or the metric is pooled."""
         like = next(iter(sums.values()))
         if self.pool is not None:
             return np.full_like(like, np.nan, dtype=np.float64)
@@ -104,7 +104,7 @@ class Metric:
 
 
 class Labels(Protocol):
-    """Labels of a split, shape (samples, ...): an array, or what reads a sample at a time."""
+    """Labels of a split, shape (samples, ...): an array, or what reads one sample at a time."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -118,7 +118,7 @@ class StoredArrays:
     Args:
         columns: of the split.
         name: the column, of cells of shape (length, ...).
-        first: only so many entries of the first axis of each sample.
+        first: read only so many entries along the first axis of each sample.
     """
 
     def __init__(self, columns: Columns, name: str, first: int | None = None) -> None:
@@ -168,7 +168,7 @@ class Truth:
     target: Labels
     """In the target's unit."""
     units: np.ndarray
-    """Label of the independent unit of each sample."""
+    """Name of the independent unit of each sample."""
     folds: np.ndarray | None
     groups: np.ndarray | None
 
@@ -191,7 +191,7 @@ class Job:
     columns: Columns
     """Those that the target declares."""
     training: Callable[[], Iterator[tuple[np.ndarray | slice, Labels]]]
-    """Samples of the split, each time with the labels that a model of them may learn from."""
+    """Yields samples of the split with the labels that a model for them may learn from."""
     seeds: list[int]
     order: np.ndarray
     """Rows of the predictions file, shape (seeds, samples)."""
@@ -201,7 +201,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trivial:
-    """What predictions are held against: terms of a prediction that takes no model."""
+    """Terms of a prediction that needs no model, for comparison with submitted ones."""
 
     terms: Mapping[str, np.ndarray]
     """Shape (samples,) each."""
@@ -221,13 +221,13 @@ class Outcome:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     picture: bytes | None = None
-    """Of some predictions under the first seed, as a PNG that the kind can read."""
+    """A picture of some predictions of the first seed, as a PNG that the kind can read."""
     evidence: Evidence | None = None
     trivial: Trivial | None = None
 
 
 class TargetKind(ABC):
-    """Everything that the hub must know of one kind of target."""
+    """Everything that the hub must know about one kind of target."""
 
     name: str
     metrics: tuple[Metric, ...]
@@ -236,7 +236,7 @@ class TargetKind(ABC):
     streamed = False
     """Whether labels are too large to be held at once."""
     piece = "sample"
-    """What the seconds of a prediction are counted by."""
+    """What prediction times are given for: a sample, or a part of one such as a frame."""
 
     # --- what is declared ---
 
@@ -271,7 +271,7 @@ class TargetKind(ABC):
         return "number"
 
     def shares_of(self, target: Any) -> list[str] | None:
-        """Classes of which a prediction holds the probabilities, in this order; else None."""
+        """Classes whose probabilities a prediction holds, in this order; None if it holds none."""
         return None
 
     def prediction_note(self, target: Any) -> str | None:
@@ -279,7 +279,7 @@ class TargetKind(ABC):
         return None
 
     def input_limits(self, target: Any) -> dict[str, int]:
-        """Largest value that a model is given of some inputs, by column."""
+        """Largest value that some inputs of a model may have, by column."""
         return {}
 
     # --- predictions ---
@@ -298,7 +298,7 @@ class TargetKind(ABC):
             target: the declared fields as a dict, since a model's process reads no records.
 
         Raises:
-            ValueError: it is not what is asked for.
+            ValueError: it is not what was asked for.
         """
         return numbers(returned, rows, shape)
 
@@ -321,7 +321,7 @@ class TargetKind(ABC):
     def write_template(
         self, folder: Path, truths: Iterable[Truth], target: Any, declared: Declared
     ) -> list[Path]:
-        """Write ``predictions.parquet`` to fill, which is refused as long as it is not filled."""
+        """Write ``predictions.parquet`` to fill in; it is refused until it is filled."""
         truths = list(truths)
         ids = np.concatenate([truth.ids for truth in truths])
         shape = self.prediction_shape(truths[0].target, target)
@@ -353,7 +353,7 @@ class TargetKind(ABC):
         """
 
     def check_values(self, path: Path, given: Any, target: Any) -> None:
-        """Refuse predictions in memory that are no values of a target.
+        """Refuse predictions in memory that the target cannot have as values.
 
         Args:
             path: named in messages.
@@ -377,7 +377,7 @@ class TargetKind(ABC):
             jobs: by split.
 
         Raises:
-            UserError: a prediction is not what is asked for.
+            UserError: a prediction is not what was asked for.
         """
 
     def among(self, outcome: Outcome, member: np.ndarray) -> dict[str, np.ndarray]:
@@ -419,7 +419,7 @@ class TargetKind(ABC):
             ids: of the samples of the split, in the order of the table.
 
         Raises:
-            ValueError: it is no picture of this kind.
+            ValueError: it is not a picture of this kind.
         """
         raise ValueError(f"predictions of kind {self.name} have no pictures")
 
