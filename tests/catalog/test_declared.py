@@ -44,8 +44,8 @@ def declared(toy_content: Path) -> Callable[[Change], str]:
             catalog().benchmark("toy-line")
         line = str(refused.value)
         assert line.startswith(f"{path}: ")
-        assert line.endswith("; correct the card")
-        return line.removeprefix(f"{path}: ").removesuffix("; correct the card")
+        assert line.endswith("; correct this file")
+        return line.removeprefix(f"{path}: ").removesuffix("; correct this file")
 
     return refusal
 

@@ -82,7 +82,7 @@ def test_hostile_cards_get_one_line(card: Callable[[str | bytes], Path], text: s
 def test_the_line_says_where(card: Callable[[str | bytes], Path]) -> None:
     with pytest.raises(UserError, match=r"line 2: not valid YAML: duplicate key 'title'"):
         read_yaml(card("title: x\ntitle: y"))
-    with pytest.raises(UserError, match=r"tittle: unknown key; correct the card"):
+    with pytest.raises(UserError, match=r"tittle: unknown key; correct this file"):
         read_record(card("tittle: x"), ModelCard)
     with pytest.raises(UserError, match=r"a: unknown key, b: unknown key; correct"):
         read_record(card("a: 1\nb: 2"), ModelCard)

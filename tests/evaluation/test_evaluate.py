@@ -570,11 +570,13 @@ def test_cost_is_recorded_and_plausible(hub):
         predict="time.sleep(0.03)",
         extra="def parameter_count(self): return 7\n    def flops(self): return 1.5e3",
     )
+    started = time.monotonic()
     hub.fine(code, *FOLDS, "--seeds", "2")
+    elapsed = time.monotonic() - started
     (row,) = hub.board("folds")
     # Summed over the four folds, the mean over seeds.
-    assert 4 * 0.05 <= row["fit_seconds"] < 4
-    assert 4 * 0.03 <= row["predict_seconds"] < 4
+    assert 4 * 0.05 <= row["fit_seconds"] < elapsed
+    assert 4 * 0.03 <= row["predict_seconds"] < elapsed
     assert 80e6 < row["peak_memory_bytes"] < 1e9
     # Every sample is in one fold.
     assert row["seconds_each"] == pytest.approx(row["predict_seconds"] / row["n"])

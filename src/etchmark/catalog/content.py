@@ -136,7 +136,7 @@ class Catalog:
         spec = self._benchmark_alone(identifier)
         if wrong := list(dict.fromkeys(self._problems(spec))):
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise UserError(f"{path}: {wrong[0]}{more}; correct the card")
+            raise UserError(f"{path}: {wrong[0]}{more}; correct this file")
         if version and version != str(spec.version):
             return self._superseded(spec, version)
         return spec

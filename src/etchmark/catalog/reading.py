@@ -212,4 +212,4 @@ def as_record(path: Path, value: Any, record: type[R]) -> R:
     try:
         return record.model_validate(value)
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}; correct the card") from None
+        raise UserError(f"{path}: {explain(error)}; correct this file") from None

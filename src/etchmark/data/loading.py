@@ -176,7 +176,7 @@ class Benchmark:
         columns = pq.read_schema(path).names
         missing = next(missing_columns(self.spec, track, columns, config), None)
         if missing is not None:
-            raise UserError(f"{self.spec.id}.yaml: {missing}; correct the card")
+            raise UserError(f"{self.spec.id}.yaml: {missing}; correct this file")
 
     def label_track(self) -> str:
         """A track whose config is available: labels are the same in all of them."""
