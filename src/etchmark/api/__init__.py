@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from etchmark.data.gallery import Gallery, grey, groups, numbers
     from etchmark.data.loading import Benchmark, load_benchmark
     from etchmark.evaluation.options import Limits, Options
-    from etchmark.files import refusal, temporary_folder
+    from etchmark.files import NO_ROOM, no_room, refusal, temporary_folder, temporary_root
     from etchmark.predictions.checks import named
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
     from etchmark.scoring.doubts import Doubt
@@ -80,7 +80,9 @@ _WHERE = {
     **dict.fromkeys(("predicted_piece", "prediction_note"), "api.content"),
     "executors_of": "api.data",
     **dict.fromkeys(("kept_pictures", "ratio"), "api.samples"),
-    **dict.fromkeys(("refusal", "temporary_folder"), "files"),
+    **dict.fromkeys(
+        ("NO_ROOM", "no_room", "refusal", "temporary_folder", "temporary_root"), "files"
+    ),
     "named": "predictions.checks",
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
@@ -102,6 +104,7 @@ _WHERE = {
 __all__ = [
     "LEVEL",
     "LOCAL",
+    "NO_ROOM",
     "RESAMPLES",
     "REVIEWED",
     "Benchmark",
@@ -151,6 +154,7 @@ __all__ = [
     "load_benchmark",
     "method_in_words",
     "named",
+    "no_room",
     "numbers",
     "open_hub",
     "predicted_piece",
@@ -163,6 +167,7 @@ __all__ = [
     "standings",
     "submit",
     "temporary_folder",
+    "temporary_root",
     "to_records",
 ]
 

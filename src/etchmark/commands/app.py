@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from etchmark import files
+from etchmark import api
 from etchmark.errors import UserError
 from etchmark.text import one_line
 
@@ -34,7 +34,7 @@ class Working(TyperCommand):
     """A command that computes: it may need room for temporary files, so that is checked first."""
 
     def invoke(self, ctx: Any) -> Any:
-        files.temporary_root()
+        api.temporary_root()
         return super().invoke(ctx)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from etchmark import files
+from etchmark import api
 from etchmark.commands import (
     boards,
     content,
@@ -86,14 +86,14 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):
             return _complain_of_usage(error)
-        if isinstance(error, OSError) and (refusal := files.refusal(error)):
+        if isinstance(error, OSError) and (refusal := api.refusal(error)):
             # A file of the hub that belongs to another user, wherever it was met.
             say("error", str(refusal))
             return 2
         if os.environ.get("ETCHMARK_DEBUG"):
             raise
-        if isinstance(error, OSError) and error.errno in files.NO_ROOM:
-            say("error", files.no_room(error))
+        if isinstance(error, OSError) and error.errno in api.NO_ROOM:
+            say("error", api.no_room(error))
             return 2
         say("error", f"{type(error).__name__}: {error} (ETCHMARK_DEBUG=1 shows the traceback)")
         return 1
