@@ -49,7 +49,7 @@ def test_names_that_do_not_exist(toy_content: Path) -> None:
     content = catalog()
     with pytest.raises(UserError, match=r"unknown dataset 'toi'; did you mean: toy"):
         content.dataset("toi")
-    with pytest.raises(UserError, match=r"unknown benchmark 'zzz'; known are: toy-fields"):
+    with pytest.raises(UserError, match=r"unknown benchmark 'zzz'; choose from: toy-fields"):
         content.benchmark("zzz")
     with pytest.raises(UserError, match="is at version 1 here, not 2"):
         content.benchmark("toy-line@2")

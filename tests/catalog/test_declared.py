@@ -91,8 +91,8 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "target": (
         set_at("target", "column", value="z"),
-        "target.column: unknown column of toy:scalar-mini 'z', known are id, a, kind, source, fold,"
-        " y",
+        "target.column: unknown column of toy:scalar-mini 'z', choose from id, a, kind, source,"
+        " fold, y",
     ),
     "unit": (
         set_at("unit_column", value="sources"),
@@ -105,7 +105,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "group": (
         set_at("protocols", "holdout", "group_column", value="group"),
-        "protocols.holdout.group_column: unknown column of toy:scalar-mini 'group', known are id,"
+        "protocols.holdout.group_column: unknown column of toy:scalar-mini 'group', choose from id,"
         " a, kind, source, fold, y",
     ),
     "split": (
@@ -127,12 +127,12 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "column of a bound": (
         set_at("bounds", value={**BOUNDS, "lower": "a"}),
-        "target.bounds.upper: unknown column of toy:scalar-mini 'b', known are id, a, kind, source,"
-        " fold, y",
+        "target.bounds.upper: unknown column of toy:scalar-mini 'b', choose from id, a, kind,"
+        " source, fold, y",
     ),
     "metric": (
         set_at("metrics", value=["mae", "dicee"]),
-        "metrics: unknown metric 'dicee' of a target of kind scalar, known are: mae, rmse, mape,"
+        "metrics: unknown metric 'dicee' of a target of kind scalar, choose from: mae, rmse, mape,"
         " r2, bound_violations",
     ),
     "metric of a component": (
@@ -140,7 +140,7 @@ CASES: dict[str, tuple[Change, str]] = {
             set_at("target", value={"column": "y", **QUANTITY, **PAIR}),
             set_at("metrics", value=["mae", "component_error:c"]),
         ),
-        "metrics: unknown metric 'component_error:c' of a target of kind array, known are:"
+        "metrics: unknown metric 'component_error:c' of a target of kind array, choose from:"
         " relative_error, equivariance_error, mae, rmse, mape, r2, component_error:a,"
         " component_error:b",
     ),
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "kind of a target": (
         set_at("target", value={"kind": "grade", "column": "y", **QUANTITY}),
-        "target: unknown kind 'grade', known are 'scalar', 'array', 'frames', 'label', 'mask'",
+        "target: unknown kind 'grade', choose from 'scalar', 'array', 'frames', 'label', 'mask'",
     ),
     "metric of probabilities": (
         all_of(
@@ -174,7 +174,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "line's variant": (
         set_at("reference_lines", value=[{"label": "mean", "model": "toy_mean/one"}]),
-        "reference_lines.0.model: unknown variant of toy_mean 'one', known are none",
+        "reference_lines.0.model: unknown variant of toy_mean 'one', choose from none",
     ),
     "baseline": (
         set_at("baselines", value={"toy_maen": {"track": "kinds"}}),
@@ -182,7 +182,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "baseline's variant": (
         set_at("baselines", value={"toy_mean": {"track": "kinds", "without": ["one"]}}),
-        "baselines.toy_mean: unknown variant of toy_mean 'one', known are none",
+        "baselines.toy_mean: unknown variant of toy_mean 'one', choose from none",
     ),
     "baseline's track": (
         set_at("baselines", value={"toy_mean": {"track": "kind"}}),
@@ -205,7 +205,7 @@ CASES: dict[str, tuple[Change, str]] = {
             "reference_lines",
             value=[{"label": "mean", "model": "toy_mean", "protocol": "folds", "split": "hard"}],
         ),
-        "reference_lines.0.split: unknown scored split of toy-line 'hard', known are train",
+        "reference_lines.0.split: unknown scored split of toy-line 'hard', choose from train",
     ),
     "line's metric": (
         set_at("reference_lines", value=[{"label": "m", "model": "toy_mean", "metric": "r3"}]),
@@ -220,7 +220,7 @@ CASES: dict[str, tuple[Change, str]] = {
             "reference_lines",
             value=[{"label": "m", "best": True, "benchmark": "toy-fields", "track": "kinds"}],
         ),
-        "reference_lines.0.track: unknown track of toy-fields 'kinds', known are features",
+        "reference_lines.0.track: unknown track of toy-fields 'kinds', choose from features",
     ),
 }
 

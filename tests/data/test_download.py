@@ -87,7 +87,7 @@ def test_one_split(remote: Remote, tmp_path: Path) -> None:
 
 def test_splits_that_do_not_exist(remote: Remote) -> None:
     with pytest.raises(
-        UserError, match=r"unknown split 'tset' of toy:scalar-mini; known are: train"
+        UserError, match=r"unknown split 'tset' of toy:scalar-mini; choose from: train"
     ):
         download(catalog(), "toy", split="tset")
     with pytest.raises(UserError, match="unknown config of toy"):

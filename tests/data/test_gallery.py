@@ -31,7 +31,7 @@ def test_scalars_and_their_groups(toy_content: Path) -> None:
     assert (groups(table), numbers(table)) == (["kind", "source"], ["a", "fold", "y"])
     assert groups(table[:1]) == numbers(table[:1]) == []
     assert found.thumbnail("train", 0) is None
-    with pytest.raises(UserError, match=r"unknown split 'other'; known are: train, test, hard"):
+    with pytest.raises(UserError, match=r"unknown split 'other'; choose from: train, test, hard"):
         found.table("other")
 
 

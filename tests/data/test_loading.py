@@ -70,7 +70,7 @@ def test_a_split_as_users_read_it(toy_content: Path) -> None:
 
 def test_names_that_do_not_exist(toy_content: Path) -> None:
     line = load_benchmark("toy-line")
-    with pytest.raises(UserError, match="unknown split 'text' of toy-line; known are: train"):
+    with pytest.raises(UserError, match="unknown split 'text' of toy-line; choose from: train"):
         line.truth("text")
     with pytest.raises(UserError, match="unknown track of toy-line"):
         line.files("test", "other")

@@ -327,7 +327,7 @@ def test_other_failures_name_the_shard(costly: Any, command: Command) -> None:
 
 def test_options_that_do_not_go_together(toy_content: Path, command: Command) -> None:
     refused = [
-        (("--executor", "slurm"), "unknown executor 'slurm'; known are: local, processes, dask"),
+        (("--executor", "slurm"), "unknown executor 'slurm'; choose from: local, processes, dask"),
         (("--executor", "dask"), "--scheduler ADDRESS go together"),
         (("--scheduler", "tcp://x:1"), "--scheduler ADDRESS go together"),
         (("--workers", "2"), "--workers needs --executor"),

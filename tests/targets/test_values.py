@@ -120,7 +120,7 @@ def test_terms_are_additive() -> None:
 
 
 def test_names_units_and_directions() -> None:
-    with pytest.raises(UserError, match=r"unknown metric 'mse'; known are: mae, rmse"):
+    with pytest.raises(UserError, match=r"unknown metric 'mse'; choose from: mae, rmse"):
         metric("mse")
     assert metric("mae").unit_for("HV") == "HV"
     assert metric("mape").unit_for("HV") == "%"

@@ -16,7 +16,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     shown = near or names[:12]
-    hint = "did you mean" if near else "known are"
+    hint = "did you mean" if near else "choose from"
     listing = ", ".join(shown) if shown else "none"
     more = f" and {len(names) - len(shown)} more" if not near and len(names) > len(shown) else ""
     where = " (see `etchmark list`)" if kind in LISTED else ""
@@ -29,4 +29,4 @@ def unknown_in_card(kind: str, name: str, known: Collection[str]) -> str:
     if near:
         return f"unknown {kind} {name!r}, did you mean {near[0]!r}?"
     listing = ", ".join(list(known)[:12]) or "none"
-    return f"unknown {kind} {name!r}, known are {listing}"
+    return f"unknown {kind} {name!r}, choose from {listing}"

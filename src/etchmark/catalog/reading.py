@@ -121,7 +121,7 @@ _IN_WORDS = {
     "greater_than_equal": "must be {ge} or more",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be {le} or less",
-    "union_tag_invalid": "unknown kind {tag!r}, known are {expected_tags}",
+    "union_tag_invalid": "unknown kind {tag!r}, choose from {expected_tags}",
 }
 """What the validator says, as somebody who writes a card would."""
 

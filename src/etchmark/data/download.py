@@ -100,7 +100,7 @@ def _check_split(manifest: Manifest, split: str | None) -> None:
     known = list(dict.fromkeys(file.split for file in manifest.files))
     if split is not None and split not in known:
         raise UserError(
-            f"unknown split {split!r} of {manifest.name}:{manifest.config}; known are:"
+            f"unknown split {split!r} of {manifest.name}:{manifest.config}; choose from:"
             f" {', '.join(known)}"
         )
 
@@ -139,7 +139,7 @@ def download(
     name = building.config_of(spec, config)
     if split is not None and split not in spec.configs[name].splits:
         known = ", ".join(spec.configs[name].splits)
-        raise UserError(f"unknown split {split!r} of {dataset}:{name}; known are: {known}")
+        raise UserError(f"unknown split {split!r} of {dataset}:{name}; choose from: {known}")
     folder, remote = find_config(catalog, dataset, name), settings.remote()
     if folder is not None:
         manifest = read_config(folder, dataset, name)

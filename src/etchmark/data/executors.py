@@ -297,7 +297,7 @@ def executor_of(kind: str, *, scheduler: str | None = None, workers: int | None 
         UserError: an unknown kind, or an option that does not go with it.
     """
     if kind not in KINDS:
-        raise UserError(f"unknown executor {kind!r}; known are: {', '.join(KINDS)}")
+        raise UserError(f"unknown executor {kind!r}; choose from: {', '.join(KINDS)}")
     if (kind == "dask") != (scheduler is not None):
         raise UserError("--executor dask and --scheduler ADDRESS go together; give both or neither")
     if kind == "local" and workers is not None:

@@ -95,7 +95,7 @@ class Gallery:
         """Files of a split."""
         paths = [self.folder / file.path for file in self.manifest.files if file.split == split]
         if not paths:
-            raise UserError(f"unknown split {split!r}; known are: {', '.join(self.splits)}")
+            raise UserError(f"unknown split {split!r}; choose from: {', '.join(self.splits)}")
         return paths
 
     def size(self, split: str) -> int:

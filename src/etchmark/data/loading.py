@@ -193,7 +193,7 @@ class Benchmark:
         paths = [folder / file.path for file in manifest.files if file.split == split]
         if not paths:
             known = ", ".join(dict.fromkeys(file.split for file in manifest.files))
-            raise UserError(f"unknown split {split!r} of {self.spec.id}; known are: {known}")
+            raise UserError(f"unknown split {split!r} of {self.spec.id}; choose from: {known}")
         return paths
 
     def split(self, name: str, track: str | None = None) -> datasets.Dataset:

@@ -56,4 +56,4 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.device not in {"cpu", "auto"} and not self.device.startswith("cuda"):
-            raise UserError(f"unknown device {self.device!r}; known are: cpu, cuda, auto")
+            raise UserError(f"unknown device {self.device!r}; choose from: cpu, cuda, auto")

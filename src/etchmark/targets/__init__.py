@@ -73,7 +73,7 @@ def metric(name: str) -> Metric:
     for kind in kinds():
         if (metric := kind.metric(name)) is not None:
             return metric
-    raise UserError(f"unknown metric {name!r}; known are: {', '.join(metrics())}")
+    raise UserError(f"unknown metric {name!r}; choose from: {', '.join(metrics())}")
 
 
 def check_metrics(target: Target, names: Sequence[str]) -> None:
@@ -88,5 +88,5 @@ def check_metrics(target: Target, names: Sequence[str]) -> None:
         if own is None or not set(own.reads(terms)).issubset(terms):
             known = ", ".join([*(metric.id for metric in kind.metrics), *kind.families(target)])
             raise UserError(
-                f"unknown metric {name!r} of a target of kind {kind.name}; known are: {known}"
+                f"unknown metric {name!r} of a target of kind {kind.name}; choose from: {known}"
             )
