@@ -32,8 +32,8 @@ def two_point_statistics(
         is the volume fraction for an indicator. Pairs of cells of an indicator are counted exactly.
 
     Raises:
-        ValueError: a lag is no whole number, is negative or reaches beyond the sample; a value of
-            the phase is not in [0, 1].
+        ValueError: a lag is not a whole number, is negative or reaches beyond the sample; a value
+            of the phase is not in [0, 1].
 
     Source: Fullwood, Niezgoda & Kalidindi, Acta Mater. 56 (2008) 942,
     DOI 10.1016/j.actamat.2007.10.044.

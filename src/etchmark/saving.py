@@ -287,7 +287,7 @@ def _read(value: Any, folder: Path) -> Any:
 def _read_file(folder: Path, name: str) -> Any:
     path, suffix = folder / name, name.rpartition(".")[2]
     if not PLACE.fullmatch(name) or suffix not in SUFFIXES:
-        raise ValueError(f"{folder / STATE}: names {name!r}, which is no file of a saved state")
+        raise ValueError(f"{folder / STATE}: names {name!r}, which is not a file of a saved state")
     if suffix == ARRAY:
         return np.load(path, allow_pickle=False)
     if suffix == TENSORS:

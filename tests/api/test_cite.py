@@ -1,4 +1,4 @@
-"""BibTeX entries: whole, with year and version, and what a title holds is no command."""
+"""BibTeX entries: whole, with year and version, and what a title holds is not a command."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _laplacian(field: np.ndarray) -> np.ndarray:
 
 
 def sequences(baseline: str, rows: int, frames: int, side: int = 12, seed: int = 0) -> np.ndarray:
-    """Frames that the baseline can learn: the stepper's own are no straight line in time."""
+    """Frames that the baseline can learn: the stepper's own are not a straight line in time."""
     make = sharpening if baseline == "stepper" else spreading
     return make(rows, frames, side, seed)
 

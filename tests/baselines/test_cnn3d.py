@@ -227,7 +227,7 @@ def test_equal_seeds_give_equal_predictions_also_after_an_interruption(design, m
 @pytest.mark.parametrize("design", ["yang", "periodic"])
 @pytest.mark.filterwarnings("error")
 def test_what_the_harness_hands_out_is_enough(design):
-    """Arrays that cannot be written to, from a mapping that is no dictionary; no validation."""
+    """Arrays that cannot be written to, from a mapping that is not a dictionary; no validation."""
     samples = _samples(rows=4, cells=6)
     for array in samples.inputs.values():
         array.flags.writeable = False

@@ -202,4 +202,4 @@ def test_a_temporary_folder_that_is_full(
         assert "cannot be written (No space left on device)" in said
         assert "TMPDIR" in said
     rows = json.loads(command("leaderboard", "toy-line", "--all", "--json").fine())
-    assert [row["model"] for row in rows] == [NAME], "a run without room is no failure of the model"
+    assert [row["model"] for row in rows] == [NAME], "a full disk is not the model's failure"

@@ -53,7 +53,7 @@ def test_files(toy_content: Path, tmp_path: Path) -> None:
     files = [str(path) for path in sorted(folder.iterdir())]
     pd.testing.assert_frame_equal(etchmark.to_frame(files), both)
     for wrong in (folder, folder / "none.parquet", folder / "none-*.parquet", tmp_path / "*"):
-        with pytest.raises(UserError, match="is no file; name parquet files"):
+        with pytest.raises(UserError, match="is not a file; name parquet files"):
             etchmark.to_frame(wrong)
     with pytest.raises(UserError, match="no file is given"):
         etchmark.to_frame([])

@@ -78,7 +78,7 @@ def test_one_split(remote: Remote, tmp_path: Path) -> None:
     assert [path.name for path in got.files] == ["test-00000-of-00001.parquet"]
     assert got.files[0].is_relative_to(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["data", "manifest.json"]
-    # A part is no config: nothing takes it for one.
+    # A part is not a config: nothing takes it for one.
     assert find_config(catalog(), "toy", CONFIG) is None
     assert not any("train" in path for path in remote.asked)
     download(catalog(), "toy")

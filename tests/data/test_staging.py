@@ -466,7 +466,7 @@ def test_a_download_makes_only_the_split_that_is_asked_for(costly: Any, command:
     paths = [Path(line) for line in out.splitlines() if line.endswith(".parquet")]
     assert [path.name for path in paths] == [f"test-0000{n}-of-00003.parquet" for n in range(3)]
     assert "split test alone; scoring needs them all: `etchmark download costly:mini`" in out
-    # A part is no config, and what is made of it is not made again.
+    # A part is not a config, and what is made of it is not made again.
     assert find_config(catalog(), "costly", "mini") is None
     contents = [path.read_bytes() for path in paths]
     stamps = [path.stat().st_mtime_ns for path in paths]

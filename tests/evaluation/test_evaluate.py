@@ -101,7 +101,7 @@ FAILURES = {
         mean(extra="def parameter_count(self): return 10**30"),
         "not a number of parameters",
     ),
-    "a parameter count that is no number": (
+    "a parameter count that is not a number": (
         mean(extra="def parameter_count(self): return np.nan"),
         "parameter_count() is nan, not a finite number",
     ),
@@ -114,7 +114,7 @@ FAILURES = {
         "parameter_count() is '12' (str), not a number",
     ),
     "negative flops": (mean(extra="def flops(self): return -1"), "flops() is -1; return a number"),
-    "flops that are no number": (
+    "flops that are not a number": (
         mean(extra="def flops(self): return float('nan')"),
         "flops() is nan, not a finite number",
     ),
@@ -137,7 +137,7 @@ FAILURES = {
         ),
         "feature_seconds().ever is -1; give seconds",
     ),
-    "seconds of features that are no number": (
+    "seconds of features that are not a number": (
         mean(
             top="from etchmark.model import FeatureSeconds",
             extra="def feature_seconds(self): return FeatureSeconds(0.0, np.nan)",

@@ -42,7 +42,7 @@ def test_mini_of_another_protocol(toy_volumes: Path, command) -> None:
 
 def test_mini_is_no_submission(toy_volumes: Path, tmp_path: Path, command) -> None:
     line = command(*RUN, "--export", tmp_path / "out").refusal()
-    assert line == "a mini run is no submission; drop --mini or --export"
+    assert line == "a mini run is not a submission; drop --mini or --export"
 
 
 def test_in_python(toy_volumes: Path, home: Path) -> None:

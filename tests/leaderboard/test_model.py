@@ -68,10 +68,10 @@ def test_claims_are_shown_apart_from_what_was_measured(
         dict(zip(element["what"], element["value"], strict=True)) for element in tables
     )
     assert measured["status"] == "scored, reviewed"
-    assert not {"fit, predict", "hardware", "made with", "platform"} & set(measured)
+    assert not {"fit, predict", "hardware", "software", "platform"} & set(measured)
     assert claimed["fit, predict"] == "0.1250 s, – s"
     assert claimed["hardware"] == "a pocket calculator"
-    assert claimed["made with"].startswith("etchmark ")
+    assert claimed["software"].startswith("etchmark ")
     assert "pocket calculator" not in table(app).to_string()
 
 

@@ -67,7 +67,7 @@ def _sent(node: Any) -> Iterator[str]:
         text = proto.SerializeToString().decode("utf-8", "replace")
         if node.type == "plotly_chart":
             text = json.dumps(json.loads(proto.spec), ensure_ascii=False)
-        # Messages and tables hold bytes that are no text; what steers is three bytes of UTF-8.
+        # Messages and tables hold bytes that are not text; what steers is three bytes of UTF-8.
         yield f"{node.type}: {text}"
 
 

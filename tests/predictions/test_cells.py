@@ -55,7 +55,7 @@ def test_text_whose_size_cannot_be_seen_is_refused(tmp_path: Path) -> None:
     table = pa.table({"id": IDS, "prediction": ["x" * 200, "x" * 201, "x" * 202]})
     coding = {"prediction": "DELTA_BYTE_ARRAY"}
     pq.write_table(table, path, use_dictionary=False, column_encoding=coding)
-    with pytest.raises(UserError, match="whose size cannot be seen"):
+    with pytest.raises(UserError, match="which hides its size"):
         read(path, rows=3, cells="text")
 
 

@@ -160,7 +160,7 @@ def _foreign(path: Path, statement: str) -> None:
 
 
 TROUBLE = {
-    "no database": lambda path: path.write_bytes(b"this is no database at all" * 100),
+    "no database": lambda path: path.write_bytes(b"this is not a database at all" * 100),
     "a folder": lambda path: path.mkdir(),
     "another program's": lambda path: _foreign(path, "create table places (url text)"),
     "other columns": lambda path: _foreign(path, "create table submissions (url text)"),

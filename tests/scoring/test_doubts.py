@@ -114,7 +114,7 @@ def test_another_unit_is_named(
 def test_the_trivial_reference_is_the_mean_that_a_model_may_learn(
     write: Callable[..., Path], command: Command
 ) -> None:
-    """The very mean is no worse than itself; anything farther off is."""
+    """The mean itself is no worse than itself; anything farther off is."""
     line = load_benchmark("toy-line")
     mean = line.truth("train").target.mean()
     target = line.truth("test").target

@@ -122,9 +122,9 @@ def test_probabilities_that_are_none() -> None:
     ids = np.array(["a", "b", "c"], dtype=object)
     shares = np.array([[0.5, 0.5, 0, 0], [1.1, -0.1, 0, 0], [0.2, 0.2, 0.2, 0.2]])
     rows = Predictions(ids, np.zeros(3, dtype=int), shares)
-    with pytest.raises(UserError, match=r"p: 2 predictions are no probabilities \(ids 'b', 'c'\)"):
+    with pytest.raises(UserError, match=r"p: 2 predictions are not probabilities \(ids 'b', 'c'\)"):
         KIND.check_values(Path("p"), rows, SHARES)
-    with pytest.raises(ValueError, match="2 rows that are no probabilities"):
+    with pytest.raises(ValueError, match="2 rows that are not probabilities"):
         KIND.checked(shares, 3, (4,), SHARES.model_dump())
     order = ", ".join(CLASSES)
     for returned, what in ((shares[:, :3], r"shape \(3, 3\)"), (np.array(["a"] * 3), "<U1")):

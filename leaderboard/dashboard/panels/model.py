@@ -91,7 +91,7 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
         "date": record.created.strftime("%Y-%m-%d %H:%M UTC"),
         **_cost_facts(spec, record.cost),
         **_measured_facts(record.cost),
-        "made from": _listed(record.made_with),
+        "weights": _listed(record.made_with),
         "model settings": _listed(record.params),
         "submission": record.submission[:12],
         "data": record.fingerprints.data[:12],
@@ -125,7 +125,7 @@ def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:
     titles = ", ".join(curve.title for curve in claims.curves)
     facts = {
         **_cost_facts(spec, claims.cost),
-        "made from": _listed(claims.made_with),
+        "weights": _listed(claims.made_with),
         "model settings": _listed(claims.params),
         "curves": f"{titles} (in the result record, not drawn)" if titles else None,
         **_environment_facts(claims.environment),
@@ -180,7 +180,7 @@ def _environment_facts(environment: Environment | None) -> dict[str, str | None]
     if environment is None:
         return {}
     return {
-        "made with": f"etchmark {environment.etchmark}, Python {environment.python}",
+        "software": f"etchmark {environment.etchmark}, Python {environment.python}",
         "platform": environment.platform,
         "commit": environment.git_commit,
     }

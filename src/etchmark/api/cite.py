@@ -98,7 +98,7 @@ def _authors(cff: Mapping[str, Any]) -> str:
             parts = [author["family-names"], author.get("given-names")]
             names.append(escaped(", ".join(str(part) for part in parts if part)))
         elif "name" in author:
-            # In braces: the name of a group is no family name with given names before it.
+            # In braces: the name of a group is not a family name with given names before it.
             names.append(f"{{{escaped(str(author['name']))}}}")
     return " and ".join(names) or AUTHORS
 

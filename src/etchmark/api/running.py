@@ -70,7 +70,7 @@ def evaluate(
 def _small(benchmark: Benchmark, track: str, request: RunRequest) -> Benchmark:
     """The benchmark on its small config where there is one; said aloud, since scores differ."""
     if request.export is not None:
-        raise UserError("a mini run is no submission; drop --mini or --export")
+        raise UserError("a mini run is not a submission; drop --mini or --export")
     small = mini_of(benchmark, track)
     if small is None:
         return benchmark

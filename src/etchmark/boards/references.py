@@ -67,7 +67,7 @@ def _track(catalog: Catalog, spec: BenchmarkSpec, line: ReferenceLine) -> str | 
     try:
         use = use_of(spec, catalog.model(line.model))
     except UserError:
-        # A model that is no baseline here, or whose card is broken, is still found by its name.
+        # A model that is not a baseline here, or whose card is broken, is still found by its name.
         return None
     return use and use.track
 

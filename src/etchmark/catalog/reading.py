@@ -168,7 +168,7 @@ def content_of(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     if len(content) > MAX_CARD_BYTES:
-        raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; a card is a short text")
+        raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; shorten it")
     return content
 
 

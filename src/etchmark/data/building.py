@@ -255,7 +255,7 @@ def label(
 
 
 def _check_hub_folder(folder: Path) -> None:
-    """Refuse to build into the hub folder over files that are no earlier build."""
+    """Refuse to build into the hub folder over files that are not an earlier build."""
     if not folder.exists():
         return
     if not folder.is_dir():

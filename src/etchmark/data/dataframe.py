@@ -51,7 +51,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     matching = sorted(path.parent.glob(path.name)) if glob.has_magic(path.name) else []
     if not matching or any(match.is_dir() for match in matching):
-        raise UserError(f"{path}: is no file; name parquet files, such as data/test-*.parquet")
+        raise UserError(f"{path}: is not a file; name parquet files, such as data/test-*.parquet")
     return matching
 
 

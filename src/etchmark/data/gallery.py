@@ -76,7 +76,7 @@ class Gallery:
     def masks(self) -> dict[str, int]:
         """Columns of pictures whose pixels are numbers of classes, with how many classes.
 
-        Such a column is no image of its own and its first samples hold few small numbers, more
+        Such a column is not an image of its own and its first samples hold few small numbers, more
         than black and white.
         """
         split = self.splits[0]

@@ -84,8 +84,8 @@ class Progress:
     ) -> Generator[tuple[T, R], None, None]:
         """Results of the jobs by the executor, with a bar that counts rows.
 
-        Where the output is no terminal there is no bar, but one line after the first shards if the
-        rest takes long.
+        Where the output is not a terminal there is no bar, but one line after the first shards if
+        the rest takes long.
 
         Args:
             executor: what works on the jobs.

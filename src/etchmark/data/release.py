@@ -40,7 +40,7 @@ class Difference:
         largest = ", ".join(f"{name} {value:.6g}" for name, value in self.largest.items())
         text = f"{len(self.rows)} rows differ ({shown}); largest label difference: "
         text += largest or "none"
-        # Of columns that are no labels the release keeps a hash per row, not the values.
+        # Of columns that are not labels the release keeps a hash per row, not the values.
         labels_agree = self.rows and not any(self.largest.values())
         return f"{text}, so other columns differ" if labels_agree else text
 

@@ -52,7 +52,7 @@ def receive(stream: IO[bytes]) -> Any:
 
     Raises:
         EOFError: there is none, or it breaks off.
-        ValueError: what was sent is no message.
+        ValueError: what was sent is not a message.
     """
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     if length > LONGEST_BYTES:

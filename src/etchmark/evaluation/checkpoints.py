@@ -104,7 +104,7 @@ class Checkpoint:
 
         Args:
             folder: of the fold.
-            needed: names of which the outcome has at least one; if it has none, it is no outcome.
+            needed: names of which the outcome has at least one; with none of them it is not one.
         """
         if needed and not any((self.result / name).exists() for name in needed):
             return False

@@ -30,7 +30,7 @@ def total_parameters(model: Any, fitted: int | None) -> int | None:
         At least ``fitted``; None if nothing is known.
 
     Raises:
-        TypeError, ValueError: the model says what is no number of parameters.
+        TypeError, ValueError: the model says what is not a number of parameters.
     """
     count = stated.total_parameter_count(model)
     if count is not None:
@@ -40,7 +40,7 @@ def total_parameters(model: Any, fitted: int | None) -> int | None:
         return fitted
     total = sum(part.numel() for part in unique.values())
     trained = sum(part.numel() for part in unique.values() if part.requires_grad)
-    # A regression beside a network, whose fitted parameters are no tensors.
+    # A regression beside a network, whose fitted parameters are not tensors.
     return total + max(0, (fitted or 0) - trained)
 
 
@@ -82,6 +82,6 @@ def flops(model: Any, row: Mapping[str, np.ndarray], pieces: int) -> float | Non
         with FlopCounterMode(display=False) as counter:
             model.predict(row)
     except Exception:
-        # It has predicted all samples together: that it cannot do so one by one is no failure.
+        # It has predicted all samples together: that it cannot do so one by one is not a failure.
         return None
     return counter.get_total_flops() / pieces or None

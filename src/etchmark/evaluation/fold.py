@@ -81,7 +81,7 @@ def resolve_device(device: str) -> str:
 
 
 def _check_params(build: Callable[..., Any], params: Mapping[str, Any]) -> None:
-    """Refuse what ``build`` does not take: a card's mistake, which is no failure of the model."""
+    """Refuse what ``build`` does not take: a mistake of the card, not a failure of the model."""
     taken = inspect.signature(build).parameters
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
         return

@@ -71,7 +71,7 @@ def passed_on(environment: Mapping[str, str], *, features: bool = False) -> dict
         features: the model takes weights, and is told where they are.
 
     Raises:
-        UserError: ``ETCHMARK_PASS_ENV`` names a setting of etchmark, or something that is no name.
+        UserError: ``ETCHMARK_PASS_ENV`` names a setting of etchmark, or what is not a name.
     """
     own = OWN | (WITH_FEATURES if features else frozenset())
     asked = settings.pass_env()

@@ -18,7 +18,7 @@ def parameter_count(model: Any) -> int | None:
     """The number of fitted parameters; None where the model does not say.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is not whole, negative, or beyond what can be stored.
     """
     return _count(model, "parameter_count")
@@ -50,7 +50,7 @@ def flops(model: Any) -> float | None:
     """Floating-point operations of one prediction; None where the model does not say.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is negative or not finite.
     """
     count = model.flops() if hasattr(model, "flops") else None
@@ -66,7 +66,7 @@ def made_with(model: Any) -> dict[str, str]:
     """Names and values of what the model used beside its code and the data.
 
     Raises:
-        TypeError: it is no mapping.
+        TypeError: it is not a mapping.
     """
     used = model.made_with() if hasattr(model, "made_with") else None
     if used is None:
@@ -80,7 +80,7 @@ def feature_seconds(model: Any) -> FeatureSeconds:
     """What the features that a model has read so far took; nothing where it does not say.
 
     Raises:
-        TypeError: it is of another type, or holds what is no number.
+        TypeError: it is of another type, or holds what is not a number.
         ValueError: a part is negative or not finite.
     """
     spent = model.feature_seconds() if hasattr(model, "feature_seconds") else FeatureSeconds()

@@ -7,7 +7,7 @@ a fresh working directory (resumed: the one that this very fold left when it was
 process that the model's code never runs in. On Linux every fold runs in a fork of its own: what a
 model remembers of one fold cannot reach the next, what it left running is ended with it, and peak
 memory (of its largest process) is measured per fold. This keeps models from reading labels by
-accident or by a look around; it is no sandbox against a model that searches the machine.
+accident or by a look around; it is not a sandbox against a model that searches the machine.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def describe(error: BaseException, code: Path) -> str:
 
 
 def _fail(root: Path, code: Path, error: BaseException) -> None:
-    # What the caller can fix is no fault of the model's, and nothing to record.
+    # What the caller can fix is not a fault of the model's, and nothing to record.
     cannot, reason = isinstance(error, UserError), ""
     if isinstance(error, OSError) and error.errno in files.NO_ROOM:
         cannot, reason = True, files.no_room(error, root)

@@ -13,7 +13,7 @@ def locate(spec: EncoderSpec, path: Path | None = None) -> weights.Weights:
     """The weights of an encoder; ``path`` is a file that the caller names.
 
     Raises:
-        CannotRun: weights are not available, or the file is no safetensors file.
+        CannotRun: weights are not available, or the file is not a safetensors file.
         UserError: the name does not say which weights are meant.
     """
     if spec.weights == weights.RANDOM:

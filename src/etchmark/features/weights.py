@@ -49,7 +49,7 @@ def from_file(path: Path) -> Weights:
     """The weights of a safetensors file.
 
     Raises:
-        CannotRun: it does not exist or is no safetensors file.
+        CannotRun: it does not exist or is not a safetensors file.
     """
     if path.is_dir():
         raise CannotRun(f"{path}: is a folder; name the .safetensors file in it")
@@ -94,7 +94,7 @@ def locate(name: str, *, path: Path | None, local: str | None, size: Callable[[]
         size: returns their size in words, for the message if they are not available.
 
     Raises:
-        CannotRun: they are not available, or the file is no safetensors file.
+        CannotRun: they are not available, or the file is not a safetensors file.
     """
     if path is not None:
         return from_file(path)

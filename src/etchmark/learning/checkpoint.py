@@ -1,7 +1,7 @@
 """The state of a training after an epoch, in one file: safetensors, with JSON in its header.
 
 Nothing in it can run code. safetensors has no checksum of its own, so the header carries one over
-everything else: a file with a damaged byte is no checkpoint.
+everything else: a file with a damaged byte is not a checkpoint.
 """
 
 from __future__ import annotations

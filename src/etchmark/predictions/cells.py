@@ -16,7 +16,7 @@ Cell = np.ndarray | None
 
 
 class OddCell(Exception):
-    """A prediction that is no number and no array of them; the message says what it is."""
+    """A prediction that is neither a number nor an array of them; the message says what it is."""
 
 
 def kind_of(value: object) -> str:

@@ -66,7 +66,7 @@ def write(given: object, request: Request, path: Path) -> None:
         path: where.
 
     Raises:
-        UserError: it is no table of predictions, or it cannot be written.
+        UserError: it is not a table of predictions, or it cannot be written.
     """
     table = _read(given, request)
     try:

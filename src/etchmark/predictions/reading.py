@@ -336,7 +336,7 @@ def _check_sizes(
             "prediction",
             pages.DELTA_BYTE_ARRAY,
         ):
-            what = "predictions are in the encoding DELTA_BYTE_ARRAY, whose size cannot be seen"
+            what = "predictions are in the encoding DELTA_BYTE_ARRAY, which hides its size"
             raise refuse(path, what, "write them with pandas' to_parquet(index=False)")
         if page.column == "id":
             coding = _Coding(

@@ -63,7 +63,7 @@ def connect(url: URL) -> Engine:
 
 
 def _configure_sqlite(connection: Any, _: Any) -> None:
-    # Bytes that are no text make one row unreadable instead of every query that meets it.
+    # Bytes that are not text make one row unreadable instead of every query that meets it.
     connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=FULL")

@@ -165,7 +165,7 @@ class Reader:
         query = (
             select(
                 *(getattr(BriefRow, name) for name in names),
-                # As text: what is no date would take all others down with it.
+                # As text: what is not a date would take all others down with it.
                 type_coerce(BriefRow.created, String).label("created"),
                 SubmissionRow.origin,
             )

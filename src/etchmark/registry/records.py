@@ -44,9 +44,9 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
             parse_float=_finite,
         )
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}; it is no valid result record") from None
+        raise UserError(f"{path}: {explain(error)}; it is not a valid result record") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {error}; it is no valid result record") from None
+        raise UserError(f"{path}: {error}; it is not a valid result record") from None
     for name, value, limit in _limited(record):
         if (value or 0) > limit:
             raise UserError(f"{path}: {name} is more than a board can hold; correct it")
@@ -83,4 +83,4 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
 
 def _finite(text: str) -> None:
     if not math.isfinite(float(text)):
-        raise ValueError(f"{text[:40]} is no finite number")
+        raise ValueError(f"{text[:40]} is not a finite number")

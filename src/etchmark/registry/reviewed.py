@@ -174,7 +174,7 @@ def read_reviewed(
         rows = sum(score.n * score.seeds for score in record.scores)
         samples = from_table(read_table(content, rows=rows))
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:
-        raise UserError(f"{table}: is no table of per-sample results ({error})") from None
+        raise UserError(f"{table}: is not a table of per-sample results ({error})") from None
     fault = disagreement(record.scores, samples)
     if fault is not None:
         raise UserError(f"{path}: {fault}; restore the file")
@@ -226,7 +226,7 @@ def results_to_write(catalog: Catalog, benchmark: str, into: Path | None = None)
 
     Raises:
         UserError: none was named and the benchmark belongs to installed content, or what was named
-            is no content folder.
+            is not a content folder.
     """
     if into is not None:
         if not any((into / kind).is_dir() for kind in KINDS):

@@ -242,7 +242,8 @@ def entry_of(row: Any) -> Entry:
     """A submission from a row with record, samples and origin.
 
     Raises:
-        ValueError: the record cannot be read (``why_unreadable`` says why), or a table is no bytes.
+        ValueError: the record cannot be read (``why_unreadable`` says why), or a table is not
+            bytes.
     """
     if not isinstance(row.samples, bytes | None):
         raise ValueError("its per-sample table is damaged")
@@ -283,7 +284,7 @@ def moment_of(stored: str | datetime) -> datetime:
     """A stored time, UTC without saying so: SQLite keeps it as text.
 
     Raises:
-        ValueError: it is no time, or it names a zone.
+        ValueError: it is not a time, or it names a zone.
         TypeError: it is neither a time nor text.
     """
     moment = stored if isinstance(stored, datetime) else datetime.fromisoformat(stored)

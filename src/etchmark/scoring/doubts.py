@@ -140,7 +140,7 @@ def _worse(spec: BenchmarkSpec, score: SplitScore, trivial: Trivial | None) -> D
         sums = {name: np.asarray(values.sum()) for name, values in trivial.terms.items()}
         reference = float(judged.of(sums))
     value = score.metrics[judged.id].value
-    # Rounding alone is no difference. Where the metric reads other terms there is no reference.
+    # Rounding alone is not a difference. Where the metric reads other terms there is no reference.
     if not judged.sign() * (value - reference) > 1e-6 * abs(reference) < math.inf:
         return None
     unit = judged.unit_for(spec.target.unit)

@@ -46,7 +46,7 @@ def read_table(content: bytes, *, rows: int, limit: int | None = None) -> pa.Tab
         limit: bytes that it may unpack to; ``max_bytes(rows)`` if None.
 
     Raises:
-        ValueError: it is no table of per-sample results, or larger than an honest one.
+        ValueError: it is not a table of per-sample results, or larger than a genuine one.
     """
     limit = max_bytes(rows) if limit is None else limit
     try:
@@ -104,7 +104,7 @@ def _check_sizes(
         else:
             held[page.column] += page.values
         if page.encoding == pages.DELTA_BYTE_ARRAY:
-            raise ValueError("it is in the encoding DELTA_BYTE_ARRAY, whose size cannot be seen")
+            raise ValueError("it is in the encoding DELTA_BYTE_ARRAY, which hides its size")
     size = max(footer.bytes, unpacked, 8 * max(reserved.total(), held.total()))
     if size > limit:
         raise ValueError(f"it unpacks to {size:,} bytes, more than the {limit:,} plausible")

@@ -327,7 +327,7 @@ class BenchmarkSpec(Record):
             if self.target.column in track.inputs:
                 raise ValueError(f"track {name!r} hands out the target {self.target.column!r}")
             if "id" in track.inputs:
-                raise ValueError(f"track {name!r} names 'id', which is no input")
+                raise ValueError(f"track {name!r} names 'id', which is not an input")
         return self
 
     @model_validator(mode="after")

@@ -216,7 +216,7 @@ def _check_identity(benchmark: Benchmark, folder: Path, record: ResultRecord, pa
 def _check_name(catalog: Catalog, folder: Path, name: str, results: Path, baseline: bool) -> None:
     if baseline:
         if name not in catalog.model_names():
-            raise UserError(f"{folder}: {name!r} is no baseline of this hub; drop --baseline")
+            raise UserError(f"{folder}: {name!r} is not a baseline of this hub; drop --baseline")
         return
     try:
         check_name(name)

@@ -113,7 +113,7 @@ def read_rotations(job: Job) -> tuple[np.ndarray, np.ndarray] | None:
     """Rotations and sources of a split's samples; None if the target declares none.
 
     Raises:
-        UserError: a stored matrix is no rotation.
+        UserError: a stored matrix is not a rotation.
     """
     declared = job.target.rotation
     if declared is None:

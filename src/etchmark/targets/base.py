@@ -398,7 +398,7 @@ class TargetKind(ABC):
         return name == "target"
 
     def is_term(self, name: str) -> bool:
-        """Whether a column of a per-sample table that is no label holds a term."""
+        """Whether a column of a per-sample table that is not a label holds a term."""
         return name != "prediction" and self.column_type(name) == pa.float64()
 
     def terms_of(

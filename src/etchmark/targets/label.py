@@ -263,7 +263,7 @@ class LabelKind(TargetKind):
             bad = int((~_are_shares(shares)).sum())
             if bad:
                 raise ValueError(
-                    f"predict returned {bad} rows that are no probabilities, shares from 0 to 1"
+                    f"predict returned {bad} rows that are not probabilities, shares from 0 to 1"
                     " that add up to 1"
                 )
             return shares
@@ -303,7 +303,7 @@ class LabelKind(TargetKind):
             if len(odd):
                 raise refuse(
                     path,
-                    f"{len(odd)} predictions are no probabilities (ids {listing(odd)})",
+                    f"{len(odd)} predictions are not probabilities (ids {listing(odd)})",
                     "write shares from 0 to 1 that add up to 1, in the order of the classes",
                 )
             return
@@ -362,7 +362,7 @@ def _labels(labels: np.ndarray, job: Job) -> np.ndarray:
     """Labels as text.
 
     Raises:
-        UserError: one is no declared class.
+        UserError: one is not a declared class.
     """
     names = labels.astype(str)
     unknown = sorted(set(names.tolist()) - set(job.target.classes))

@@ -154,7 +154,7 @@ class MaskKind(TargetKind):
             count = len(next(iter(tallies.values())).classes)
             raise refuse(
                 path,
-                f"{len(odd)} predictions hold numbers that are no class (ids {listing(odd)})",
+                f"{len(odd)} predictions hold numbers that are not a class (ids {listing(odd)})",
                 f"the classes are 0 to {count - 1}; fill every pixel of the template",
             )
         for split, pictured in _pictures(given, tallies).items():
@@ -209,7 +209,7 @@ class _Tally:
         """The mask of a sample.
 
         Raises:
-            UserError: it holds a number that is no class.
+            UserError: it holds a number that is not a class.
         """
         mask = self.labels[sample]
         if mask.min() < 0 or mask.max() >= len(self.classes):

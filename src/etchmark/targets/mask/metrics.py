@@ -163,7 +163,7 @@ def boundary_f1(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> float
 def _boundary(member: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
-    # Beyond the edge of the image nothing is known, so the edge is no boundary.
+    # Beyond the edge of the image nothing is known, so the edge is not a boundary.
     return member & ~ndimage.binary_erosion(member, border_value=1)
 
 
