@@ -110,7 +110,7 @@ def test_a_state_names_files_of_its_own_folder_alone(tmp_path: Path, name: str) 
     folder = tmp_path / "state"
     write_state(folder, {})
     (folder / "state.json").write_text(json.dumps({"schema": 1, "state": {"a": {"$file": name}}}))
-    with pytest.raises(ValueError, match="no file of a saved state"):
+    with pytest.raises(ValueError, match="not a file of a saved state"):
         read_state(folder)
 
 

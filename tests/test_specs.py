@@ -145,7 +145,7 @@ def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: 
         ({"target_fingerprint": "A" * 64}, "pattern"),
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "a"]}}}, "names an input twice"),
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "y"]}}}, "hands out the target"),
-        ({"tracks": {"f": {**TRACK, "inputs": ["id"]}}}, "no input"),
+        ({"tracks": {"f": {**TRACK, "inputs": ["id"]}}}, "not an input"),
         ({"tracks": {"f": {**TRACK, "inputs": []}}}, "at least 1"),
         ({"title": "two\nlines"}, "one non-empty line"),
         ({"title": "a\x9b31mb"}, "one non-empty line"),

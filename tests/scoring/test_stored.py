@@ -167,7 +167,7 @@ EDITS: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "more units": ((0, "units"), 900, "units is said"),
     "more seeds": ((0, "seeds"), 5, "seeds is said"),
     "no spread over seeds": ((0, "metrics", "mae", "seed_sd"), None, "mae.seed_sd"),
-    "another split": ((1, "split"), "other", "other splits"),
+    "another split": ((1, "split"), "other", "its splits differ"),
     "an unknown metric": (
         (0, "metrics"),
         lambda metrics: {**metrics, "charm": metrics["mae"]},

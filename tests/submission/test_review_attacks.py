@@ -265,8 +265,8 @@ def _declared(**change: str) -> Callable[[Path], None]:
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a duplicate key": (_twice, "duplicate key 'status'"),
-    "no number": (_replaced('"params": {}', '"params": {"x": NaN}'), "no finite number"),
-    "an infinite number": (_replaced('"params": {}', '"params": {"x": 1e999}'), "no finite number"),
+    "no number": (_replaced('"params": {}', '"params": {"x": NaN}'), "not a finite number"),
+    "an infinite number": (_replaced('"params": {}', '"params": {"x": 1e999}'), "not a finite number"),
     "a number of 9,000 digits": (
         _replaced('"params": {}', f'"params": {{"x": {"9" * 9000}}}'),
         "record.json",
@@ -288,8 +288,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda folder: edit(folder, benchmark_version=0),
         "version 1 here, not 0",
     ),
-    "names in capitals": (_renamed("samples.parquet", "SAMPLES.parquet"), "no part of"),
-    "a hidden file": (lambda folder: (folder / ".hidden").write_text(""), "no part of"),
+    "names in capitals": (_renamed("samples.parquet", "SAMPLES.parquet"), "not part of"),
+    "a hidden file": (lambda folder: (folder / ".hidden").write_text(""), "not part of"),
     "a pipe": (_pipe, "not a plain file"),
     "another table": (_other_table, "not what the predictions give"),
     "the rows in another order": (_other_order, "not what the predictions give"),

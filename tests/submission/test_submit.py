@@ -213,8 +213,8 @@ def test_the_track_must_be_said_where_several_exist(submit):
     [
         ({"benchmark": "other@1"}, "the file says it is for other@1, not toy-line@1"),
         ({"benchmark": "toy-line@2"}, "the file says it is for toy-line@2"),
-        ({"track": "kinds"}, "the file says track 'kinds' but 'features' was chosen"),
-        ({"protocol": "folds"}, "says protocol 'folds' but 'holdout' was chosen"),
+        ({"track": "kinds"}, "the file says track 'kinds' but 'features' was asked for"),
+        ({"protocol": "folds"}, "says protocol 'folds' but 'holdout' was asked for"),
     ],
 )
 def test_a_file_that_contradicts_the_options_is_refused(submit, declared, said, expected):
