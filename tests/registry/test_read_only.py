@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from etchmark.errors import UserError
+from etchmark.registry import opening
 from etchmark.registry.store import Store, read_record
 
 Command = Callable[..., Any]
@@ -351,3 +352,22 @@ def test_a_hub_on_a_read_only_disk_is_read(hub: Path, cli: Command, toy_content:
     )
     assert (done.returncode, done.stdout) == (0, "9\n"), done.stderr
     assert _files(hub) == before
+
+
+def test_a_log_that_is_removed_meanwhile_does_not_make_a_hub_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, log = tmp_path / "registry.sqlite", tmp_path / "registry.sqlite-wal"
+    registry.touch()
+    log.touch()
+    look = os.access
+
+    def removed_first(path: Path, mode: int) -> bool:
+        # Another process closes its connection between two looks.
+        if path == log:
+            log.unlink(missing_ok=True)
+        return look(path, mode)
+
+    monkeypatch.setattr(os, "access", removed_first)
+    assert opening.read_only_reason(registry) is None
+    assert not log.exists()

@@ -303,7 +303,8 @@ def test_concurrent_submits_to_a_fresh_hub_all_land(
     gate.touch()
     for one in started:
         _, err = one.communicate(timeout=120)
-        assert (one.returncode, err) == (0, "")
+        assert one.returncode == 0, err
+        assert err == ""
     names = sorted(entry.record.name for entry in Store().entries("toy-line", 1))
     expected = [f"model-{number}" for number in range(8)]
     assert names == sorted([*expected, "same", "mine"])

@@ -266,7 +266,10 @@ def _declared(**change: str) -> Callable[[Path], None]:
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a duplicate key": (_twice, "duplicate key 'status'"),
     "no number": (_replaced('"params": {}', '"params": {"x": NaN}'), "not a finite number"),
-    "an infinite number": (_replaced('"params": {}', '"params": {"x": 1e999}'), "not a finite number"),
+    "an infinite number": (
+        _replaced('"params": {}', '"params": {"x": 1e999}'),
+        "not a finite number",
+    ),
     "a number of 9,000 digits": (
         _replaced('"params": {}', f'"params": {{"x": {"9" * 9000}}}'),
         "record.json",

@@ -49,9 +49,15 @@ def read_only_reason(path: Path) -> str | None:
     if path in there and path.is_file() and not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, "it belongs to another user", str(path))
     for each in (home, *there):
-        if not os.access(each, os.W_OK):
+        if not _is_writable(each):
             return f"{each} cannot be written by this user"
     return None
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether a file can be written, or is gone: SQLite removes its log when a connection ends."""
+    # It may also be made again between the first two looks.
+    return os.access(path, os.W_OK) or not path.exists() or os.access(path, os.W_OK)
 
 
 def _is_hidden(home: Path) -> bool:
