@@ -170,6 +170,10 @@ def test_benchmarks_that_are_refused(change: dict[str, Any], message: str) -> No
         ({**HOLDOUT, "fold_column": "fold"}, "belong to kind folds"),
         ({**HOLDOUT, "fold_statistics": True}, "belong to kind folds"),
         ({**HOLDOUT, "kind": "random"}, "folds"),
+        ({**HOLDOUT, "train_split": HOLDOUT["split"]}, "name a split twice"),
+        ({**HOLDOUT, "validation_split": HOLDOUT["train_split"]}, "name a split twice"),
+        ({**HOLDOUT, "extra_splits": [HOLDOUT["split"]]}, "name a split twice"),
+        ({**HOLDOUT, "extra_splits": ["more", "more"]}, "name a split twice"),
     ],
 )
 def test_protocols_that_are_refused(protocol: dict[str, Any], message: str) -> None:

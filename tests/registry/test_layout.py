@@ -131,6 +131,20 @@ def test_every_folder_of_the_older_layout_is_migrated(old_results: Path) -> None
     assert all("@" in path.name for path in old_results.iterdir() if path.is_dir())
 
 
+def test_migration_replaces_nothing(old_results: Path, command: Command, tmp_path: Path) -> None:
+    new = old_results / "toy-line@1" / "mine--features--holdout.json"
+    new.parent.mkdir()
+    new.write_text('{"precious": 1}', "utf-8")
+    before = _contents(old_results)
+    line = command("results", "migrate").refusal()
+    assert line.startswith(f"{new}: is there with other content than ")
+    assert _contents(old_results) == before
+    # Nor is anything made where there are no results.
+    absent = tmp_path / "absent"
+    assert "is not a folder" in command("results", "migrate", "--into", absent).refusal()
+    assert not absent.exists()
+
+
 def test_an_interrupted_migration_goes_on(
     old_results: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,7 +198,11 @@ class LocalHub(LocalReader):
                 f"{roots[0]}: is installed content, not a checkout; name the checkout (or content"
                 " folder) to write to with --into DIR"
             )
-        return [pair for folder in folders for pair in reviewed.migrate(folder)]
+        if into is not None and not folders[0].is_dir():
+            raise UserError(
+                f"{folders[0]}: is not a folder; name a checkout or content folder that has it"
+            )
+        return [pair for folder in folders if folder.is_dir() for pair in reviewed.migrate(folder)]
 
     def rescore(
         self, benchmark: str, *, version: int | None = None, into: Path | None = None

@@ -135,7 +135,8 @@ def migrate(results: Path) -> list[tuple[Path, Path]]:
         Old and new path of each record.
 
     Raises:
-        UserError: a record cannot be read; those before it are moved.
+        UserError: a record cannot be read, or its new name belongs to a file with other content;
+            records before it are moved.
     """
     moved = []
     for old_folder in sorted(path for path in results.iterdir() if path.is_dir()):
@@ -146,6 +147,12 @@ def migrate(results: Path) -> list[tuple[Path, Path]]:
             new = path_of(results, read_record(old))
             index = indexes.setdefault(new.parent, digests(new.parent))
             table = old.with_suffix(".parquet")
+            # Equal content is what an interrupted run has left.
+            for source, target in ((old, new), (table, new.with_suffix(".parquet"))):
+                if source.is_file() and target.exists() and not files.same_content(target, source):
+                    raise UserError(
+                        f"{target}: is there with other content than {source}; remove one of them"
+                    )
             if table.is_file():
                 content = table.read_bytes()
                 new_table = new.with_suffix(".parquet")

@@ -162,6 +162,12 @@ class Protocol(Record):
                 raise ValueError("a protocol of kind holdout needs train_split")
             if self.fold_column is not None or self.fold_statistics:
                 raise ValueError("fold_column and fold_statistics belong to kind folds")
+        splits = [self.train_split, self.validation_split, self.split, *self.extra_splits]
+        named = [split for split in splits if split is not None]
+        if len(set(named)) != len(named):
+            raise ValueError(
+                "train_split, validation_split, split and extra_splits name a split twice"
+            )
         return self
 
 
