@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from dashboard.cached import content_key
+from dashboard.charts.comparison import group_plot
 from dashboard.charts.images import GLANCE, framed, sized
-from etchmark.api import Comparison, Gallery, Hub, SampleScores, View
+from dashboard.page import show_figure, show_table
+from etchmark.api import Comparison, Estimate, Gallery, Hub, SampleScores, View
 from etchmark.specs import BenchmarkSpec
 
 
@@ -85,3 +89,42 @@ def _thumbnails(
 def thumbnails(gallery: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
     """Samples as small pictures; none where the config has nothing to look at."""
     return _thumbnails(gallery, content_key(gallery), split, rows)
+
+
+# --- classes -----------------------------------------------------------------------------------
+
+
+def classes_of(spec: BenchmarkSpec) -> list[str]:
+    """The declared classes of a target that has some."""
+    return list(getattr(spec.target, "classes", ()))
+
+
+def show_by_class(
+    comparison: Comparison,
+    estimates: Callable[[SampleScores, list[str]], Sequence[Estimate]],
+    measure: str,
+    name: str,
+    caption: str | None = None,
+) -> None:
+    """A score of each class for several models, as bars and as a table.
+
+    Args:
+        comparison: of models on one split.
+        estimates: the score of every class from a model's outcome; higher is better.
+        measure: what the score is called, such as ``recall``.
+        name: of the figure, and with ``-table`` of the table.
+        caption: between the two.
+    """
+    classes = classes_of(comparison.spec)
+    columns = {
+        model: [estimate.value for estimate in estimates(scores, classes)]
+        for model, scores in comparison.samples().items()
+    }
+    if not columns:
+        return
+    st.subheader(f"{measure[0].upper()}{measure[1:]} by class", anchor=False)
+    frame = pd.DataFrame({"kind": "class", "group": classes, **columns})
+    show_figure(group_plot(frame, list(columns), f"{measure} (higher is better)"), name)
+    if caption:
+        st.caption(caption)
+    show_table(frame.drop(columns="kind"), f"{name}-table")

@@ -7,11 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.classes import class_plot, reliability_plot
-from dashboard.charts.comparison import group_plot
 from dashboard.charts.matrices import confusion_plot, row_shares
 from dashboard.page import show_figure, show_table
 from dashboard.text import shortened
-from dashboard.views.base import TargetView
+from dashboard.views.base import TargetView, classes_of, show_by_class
 from etchmark.api import Comparison, Estimate, SampleScores, ratio
 from etchmark.specs import BenchmarkSpec
 
@@ -21,7 +20,7 @@ SHOWN = 10
 
 class LabelView(TargetView):
     def show_against_truth(self, alone: Comparison, scores: SampleScores) -> None:
-        classes = _classes(alone.spec)
+        classes = classes_of(alone.spec)
         counts = confusion(scores, classes)
         show_figure(confusion_plot(counts, classes), "confusion")
         seeds = f" under each of {len(scores.seeds)} seeds" if len(scores.seeds) > 1 else ""
@@ -42,22 +41,13 @@ class LabelView(TargetView):
             _show_errors(alone.spec, scores)
 
     def show_side_by_side(self, comparison: Comparison) -> None:
-        classes = _classes(comparison.spec)
-        columns = {
-            name: [estimate.value for estimate in recall(scores, classes)]
-            for name, scores in comparison.samples().items()
-        }
-        if not columns:
-            return
-        st.subheader("Recall by class", anchor=False)
-        frame = pd.DataFrame({"kind": "class", "group": classes, **columns})
-        show_figure(group_plot(frame, list(columns), "recall (higher is better)"), "class-recall")
-        st.caption("The share of the samples of each class that is predicted rightly.")
-        show_table(frame.drop(columns="kind"), "class-recall-table")
-
-
-def _classes(spec: BenchmarkSpec) -> list[str]:
-    return list(getattr(spec.target, "classes", ()))
+        show_by_class(
+            comparison,
+            recall,
+            "recall",
+            "class-recall",
+            "The share of the samples of each class that is predicted rightly.",
+        )
 
 
 def confusion(scores: SampleScores, classes: list[str]) -> np.ndarray:
@@ -94,7 +84,7 @@ def precision(scores: SampleScores, classes: list[str]) -> list[Estimate]:
 
 
 def _show_classes(spec: BenchmarkSpec, scores: SampleScores) -> None:
-    classes = _classes(spec)
+    classes = classes_of(spec)
     series = {"recall": recall(scores, classes), "precision": precision(scores, classes)}
     st.markdown("**Recall and precision by class**")
     show_figure(class_plot(classes, series, "share (higher is better)"), "classes")

@@ -9,14 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.charts.classes import class_plot
-from dashboard.charts.comparison import group_plot
 from dashboard.charts.distributions import histogram, summary
 from dashboard.charts.images import enlarged, framed
 from dashboard.charts.masks import CELL, coloured, legend, picture
 from dashboard.charts.matrices import confusion_plot, row_shares
 from dashboard.page import show_figure, show_table
 from dashboard.text import literal, shortened
-from dashboard.views.base import TargetView
+from dashboard.views.base import TargetView, classes_of, show_by_class
 from etchmark.api import (
     Comparison,
     Estimate,
@@ -35,7 +34,7 @@ MEAN_IOU = "mean IoU"
 
 class MaskView(TargetView):
     def show_against_truth(self, alone: Comparison, scores: SampleScores) -> None:
-        spec, classes = alone.spec, _classes(alone.spec)
+        spec, classes = alone.spec, classes_of(alone.spec)
         estimates = overlap(scores, classes)
         st.markdown("**Overlap by class**")
         figure = class_plot(classes, {"IoU": estimates}, "IoU (higher is better)")
@@ -56,17 +55,7 @@ class MaskView(TargetView):
             _show_confusion(alone.spec, scores)
 
     def show_side_by_side(self, comparison: Comparison) -> None:
-        classes = _classes(comparison.spec)
-        columns = {
-            name: [estimate.value for estimate in overlap(scores, classes)]
-            for name, scores in comparison.samples().items()
-        }
-        if not columns:
-            return
-        st.subheader("Overlap by class", anchor=False)
-        frame = pd.DataFrame({"kind": "class", "group": classes, **columns})
-        show_figure(group_plot(frame, list(columns), "IoU (higher is better)"), "class-overlap")
-        show_table(frame.drop(columns="kind"), "class-overlap-table")
+        show_by_class(comparison, overlap, "IoU", "class-overlap")
 
     def draws(self, gallery: Gallery) -> bool:
         return bool(gallery.masks)
@@ -77,10 +66,6 @@ class MaskView(TargetView):
             image = framed(enlarged(coloured(pixels, count)))
             st.image(image, caption=literal(name), alt=f"{name} of the sample in colours")
             st.image(legend([str(at) for at in range(count)], wrong=False), alt="classes")
-
-
-def _classes(spec: BenchmarkSpec) -> list[str]:
-    return list(getattr(spec.target, "classes", ()))
 
 
 def _pixels(scores: SampleScores, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -154,7 +139,7 @@ def confusion(scores: SampleScores, count: int) -> np.ndarray | None:
 
 
 def _show_confusion(spec: BenchmarkSpec, scores: SampleScores) -> None:
-    classes = _classes(spec)
+    classes = classes_of(spec)
     counts = confusion(scores, len(classes))
     if counts is None:
         return
@@ -179,7 +164,7 @@ def _show_pictures(spec: BenchmarkSpec, scores: SampleScores) -> None:
         return
     if pictures is None:
         return
-    classes = _classes(spec)
+    classes = classes_of(spec)
     st.markdown("**Images from worst to best**")
     described = described_pictures(pictures, scores, classes)
     st.image(picture(pictures, len(classes)), width=CELL * len(pictures.titles), alt=described)

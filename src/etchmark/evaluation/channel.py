@@ -2,7 +2,8 @@
 
 The child keeps its standard input and output to itself and lets everything else print to standard
 error, so that nothing which is printed, by a library in C or by a program that is called, can be
-taken for a reply. What is printed before that is told apart by a mark: the token of the process.
+taken for a reply. Replies begin after a mark, the token of the process; what is printed before it
+is skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from etchmark.evaluation.process import end_below
 
 _LENGTH = struct.Struct(">Q")
 LONGEST_BYTES = 1 << 28
-"""Of a message; what claims to be longer is none."""
+"""The longest message that is accepted."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 
