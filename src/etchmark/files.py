@@ -102,6 +102,16 @@ def sha256_of(path: Path) -> str:
 # --- files of the user -------------------------------------------------------------------------
 
 
+def require_ordinary(path: Path) -> None:
+    """Refuse what is neither a file nor absent: reading a named pipe would wait for ever.
+
+    Raises:
+        UserError: it is a folder, a pipe or a device.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is not an ordinary file; remove it")
+
+
 def same_content(path: Path, other: Path) -> bool:
     """Whether two files hold the same bytes."""
     if path.stat().st_size != other.stat().st_size:

@@ -185,6 +185,17 @@ def test_data_of_another_release(toy_content: Path) -> None:
     load_benchmark("toy-line", unofficial=True).inputs("test", "kinds")
 
 
+@pytest.mark.parametrize("column", ["a", "kind"])
+def test_folds_are_whole_numbers(toy_content: Path, column: str) -> None:
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["protocols"]["folds"]["fold_column"] = column
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+    split = spec["protocols"]["folds"]["split"]
+    with pytest.raises(UserError, match=f"fold_column '{column}' holds .*not whole numbers"):
+        load_benchmark("toy-line").truth(split, "folds")
+
+
 def test_what_needs_the_network_is_not_fetched_in_passing(home: Path) -> None:
     with pytest.raises(SourcesUnavailable) as refused:
         load_benchmark("superalloy-hardness").inputs("samples", "micrographs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -228,6 +229,17 @@ def test_a_link_to_nothing_closes_no_board(folder: Path, command, name: str) -> 
     ran = command("leaderboard", "toy-line", "--json")
     assert (ran.rc, ran.stderr) == (0, "")
     assert models(command) == ["first", "second"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no named pipes")
+@pytest.mark.parametrize("suffix", [".json", ".parquet"])
+def test_a_pipe_holds_up_no_board(folder: Path, command, suffix: str) -> None:
+    path = next(folder.glob("*.json")).with_suffix(suffix)
+    path.unlink()
+    os.mkfifo(path)
+    ran = command("leaderboard", "toy-line", "--all")
+    assert ran.rc == 0
+    assert "is not an ordinary file; remove it" in ran.stderr
 
 
 def test_writers_of_one_folder_take_turns_whatever_their_hubs(

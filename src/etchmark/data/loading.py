@@ -233,9 +233,20 @@ class Benchmark:
             ids=columns["id"].astype(str),
             target=self.kind.read(columns, self.spec.target),
             units=columns[self.spec.unit_column].astype(str),
-            folds=columns[declared.fold_column].astype(int) if declared.fold_column else None,
+            folds=self._folds(columns, declared.fold_column),
             groups=columns[declared.group_column].astype(str) if declared.group_column else None,
         )
+
+    def _folds(self, columns: Columns, name: str | None) -> Any:
+        if name is None:
+            return None
+        values = columns[name]
+        if values.dtype.kind not in "iu":
+            raise UserError(
+                f"{self.spec.id}.yaml: fold_column {name!r} holds {values.dtype}, not whole"
+                " numbers; name another column"
+            )
+        return values.astype(int)
 
     @property
     def kind(self) -> TargetKind:

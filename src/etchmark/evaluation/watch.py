@@ -154,7 +154,7 @@ def _stopped(ending: Ending, limits: Limits) -> str | None:
     if ending is Ending.OUT_OF_TIME:
         return f"ran out of time: more than {limits.seconds:g} s"
     if ending is Ending.OUT_OF_MEMORY:
-        return f"ran out of memory: more than {(limits.memory_bytes or 0) / 2**30:.1f} GiB"
+        return f"ran out of memory: more than {(limits.memory_bytes or 0) / 2**30:.3g} GiB"
     return None
 
 

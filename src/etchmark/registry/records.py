@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from etchmark import files
 from etchmark.catalog import explain
 from etchmark.errors import UserError
 from etchmark.specs import ResultRecord
@@ -28,6 +29,7 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
         UserError: it cannot be read, is larger than ``max_bytes`` or no valid record.
     """
     try:
+        files.require_ordinary(path)
         if path.stat().st_size > max_bytes:
             raise UserError(f"{path}: is too large for a result record")
         content = path.read_bytes()

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from etchmark import settings
+from etchmark import files, settings
 from etchmark.catalog import KINDS, Catalog, catalog, content_roots, results_of
 from etchmark.errors import UserError
 from etchmark.registry import layout
@@ -183,6 +183,7 @@ def read_reviewed(
 
 def _content(path: Path) -> bytes:
     try:
+        files.require_ordinary(path)
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UserError(f"{path}: is too large for a table of per-sample results")
         return path.read_bytes()
