@@ -200,8 +200,8 @@ def test_rounding_is_no_edit(scored: Scored) -> None:
     ("path", "to", "expected"),
     [
         ((0, "folds", 1, "values", "mae"), 0.5, "mae of fold 1"),
-        ((0, "folds", 1, "n"), 30, "other folds"),
-        ((0, "folds"), lambda folds: folds[:-1], "other folds"),
+        ((0, "folds", 1, "n"), 30, "its folds differ"),
+        ((0, "folds"), lambda folds: folds[:-1], "its folds differ"),
         ((0, "metrics", "mae", "fold_mean"), 0.5, "mae.fold_mean"),
         ((0, "metrics", "mae", "fold_sd"), 0.5, "mae.fold_sd"),
     ],

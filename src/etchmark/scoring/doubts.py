@@ -1,7 +1,7 @@
-"""Doubts about predictions that are well-formed and still look like a mistake.
+"""Signs that predictions, although well-formed, are a mistake.
 
-A doubt refuses nothing and changes no score: whoever hands in the predictions sees it and judges.
-All of them are found from what is scored anyway, so that no model is run and no record is read.
+A doubt never refuses predictions and never changes a score; it is shown to the submitter, who
+decides. Every doubt follows from what is scored anyway: no model is run and no record is read.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from etchmark.text import one_line
 Kind = Literal["worse_than_trivial", "constant", "orders_of_magnitude", "equal_to_labels"]
 
 EQUAL_SHARE, EQUAL_COUNT = 0.2, 5
-"""Equal to the labels on more than this share of the samples, and on at least so many."""
+"""Doubtful if more than this share of the predictions, and at least this many, equal the labels."""
 RATIO = 30.0
-"""Times by which predictions are larger or smaller than the labels as a whole."""
+"""Doubtful if the median prediction is this many times larger or smaller than the median label."""
 MISTAKEN_UNITS = {
     "HV": {0.00980665: "GPa", 9.80665: "MPa", 9806650.0: "Pa"},
     "GPa": {1e3: "MPa", 1e9: "Pa", 1e-3: "TPa"},
     "MPa": {1e-3: "GPa", 1e6: "Pa"},
     "%": {0.01: "shares"},
 }
-"""What one of a unit is in others that are in use for the same quantity; 1 HV is 1 kgf/mm²."""
+"""One unit of the key, in other units used for the same quantity; 1 HV is 1 kgf/mm²."""
 MAX_FLAG = 500
-"""Characters of a flag in a record."""
+"""Maximum number of characters of a flag in a record."""
 UNIT_TOLERANCE = 1.1
-"""Times by which a ratio may differ from that of two units to be explained by them."""
+"""Factor within which a ratio must match that of two units to be explained by them."""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Something about the predictions of a split that looks like a mistake."""
+    """One sign that the predictions of a split are a mistake."""
 
     kind: Kind
     split: str
@@ -51,12 +51,12 @@ class Doubt:
 
     @property
     def flag(self) -> str:
-        """The doubt as a record keeps it: one line that begins with its kind."""
+        """The doubt as stored in a record: one line that begins with its kind."""
         return shorten(one_line(f"{self.kind}: {self.message}"), MAX_FLAG, placeholder="…")
 
 
 def flags_of(doubts: Iterable[Doubt]) -> list[str]:
-    """Doubts as a record keeps them; empty if there are none."""
+    """Doubts as stored in a record, at most ``MAX_FLAGS``."""
     return [doubt.flag for doubt in doubts][:MAX_FLAGS]
 
 
@@ -68,8 +68,8 @@ def doubts_of(
     Args:
         spec: the benchmark.
         score: scores of the split.
-        evidence: what was kept of its predictions.
-        trivial: what the predictions are held against, if anything.
+        evidence: summary of its predictions and labels, if its kind of target keeps one.
+        trivial: trivial predictions for the same split, if its kind of target has some.
     """
     doubts: list[Doubt | None] = [None, None]
     if evidence is not None:
@@ -78,7 +78,7 @@ def doubts_of(
             _constant(score.split, evidence) or _magnitude(spec, score.split, evidence),
         ]
     if doubts[1] is None:
-        # A constant and another unit are worse than trivial too; their cause says more.
+        # A constant or a mistaken unit also scores worse than trivial; naming the cause is enough.
         doubts.append(_worse(spec, score, trivial))
     return [doubt for doubt in doubts if doubt is not None]
 
@@ -99,9 +99,9 @@ def _equal(split: str, evidence: Evidence) -> Doubt | None:
 
 def _constant(split: str, evidence: Evidence) -> Doubt | None:
     seeds, samples = evidence.size.shape
-    same = [seed for seed in range(seeds) if not evidence.varies[seed]]
-    if same and samples > 1:
-        message = f"split {split!r}: every prediction is {evidence.constant(same[0])}"
+    constant_seeds = [seed for seed in range(seeds) if not evidence.varies[seed]]
+    if constant_seeds and samples > 1:
+        message = f"split {split!r}: every prediction is {evidence.constant(constant_seeds[0])}"
         return Doubt("constant", split, f"{message}; it tells no sample from another")
     uniform = int(evidence.uniform.sum(axis=1).max())
     if evidence.uniform_name is None or 2 * uniform < samples:
@@ -118,36 +118,37 @@ def _magnitude(spec: BenchmarkSpec, split: str, evidence: Evidence) -> Doubt | N
     if not (0 < label < math.inf and predicted < math.inf):
         return None
     ratio, unit = predicted / label, spec.target.unit
-    shown = "" if unit == "1" else f" {unit}"
-    what = (
+    suffix = "" if unit == "1" else f" {unit}"
+    comparison = (
         f"split {split!r}: predictions are about {ratio:.3g} times the labels (median magnitudes"
-        f" {predicted:.4g} and {label:.4g}{shown})"
+        f" {predicted:.4g} and {label:.4g}{suffix})"
     )
     for factor, other in MISTAKEN_UNITS.get(unit, {}).items():
         if factor / UNIT_TOLERANCE < ratio < factor * UNIT_TOLERANCE:
-            message = f"{what}, as if they were in {other}; predict in {unit}"
+            message = f"{comparison}, as if they were in {other}; predict in {unit}"
             return Doubt("orders_of_magnitude", split, message)
     if 1 / RATIO <= ratio <= RATIO:
         return None
-    return Doubt("orders_of_magnitude", split, f"{what}; check their unit and scale")
+    return Doubt("orders_of_magnitude", split, f"{comparison}; check their unit and scale")
 
 
 def _worse(spec: BenchmarkSpec, score: SplitScore, trivial: Trivial | None) -> Doubt | None:
-    judged = metric(spec.primary_metric)
-    if trivial is None or judged.id not in score.metrics:
+    primary = metric(spec.primary_metric)
+    if trivial is None or primary.id not in score.metrics:
         return None
     with np.errstate(all="ignore"):
         sums = {name: np.asarray(values.sum()) for name, values in trivial.terms.items()}
-        reference = float(judged.of(sums))
-    value = score.metrics[judged.id].value
-    # Rounding alone is not a difference. Where the metric reads other terms there is no reference.
-    if not judged.sign() * (value - reference) > 1e-6 * abs(reference) < math.inf:
+        reference = float(primary.of(sums))
+    value = score.metrics[primary.id].value
+    # Rounding alone is no difference. The reference is NaN where the metric needs terms that the
+    # trivial predictions lack.
+    if not primary.sign() * (value - reference) > 1e-6 * abs(reference) < math.inf:
         return None
-    unit = judged.unit_for(spec.target.unit)
-    shown = "" if unit == "1" else f" {unit}"
+    unit = primary.unit_for(spec.target.unit)
+    suffix = "" if unit == "1" else f" {unit}"
     return Doubt(
         "worse_than_trivial",
         score.split,
-        f"split {score.split!r}: {judged.id} {value:.4g}{shown} is worse than"
-        f" {reference:.4g}{shown}, which {trivial.what} would score",
+        f"split {score.split!r}: {primary.id} {value:.4g}{suffix} is worse than"
+        f" {reference:.4g}{suffix}, which {trivial.what} would score",
     )

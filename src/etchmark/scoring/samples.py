@@ -1,4 +1,4 @@
-"""Per-sample outcomes of a split, and the table that keeps them beside a result record."""
+"""Per-sample outcomes of a split, and the table that stores them beside a result record."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ from etchmark.targets import TargetKind, kind_named, untagged_kind
 from etchmark.targets.base import Outcome
 
 SUBSET = "subset_"
-"""Prefix of the columns of the per-sample table that say which samples a subset holds."""
+"""Prefix of the table's columns that say which samples belong to a subset."""
 PICTURE = "rollout"
-"""Column of the same table: a picture of one predicted sample, null for all others."""
+"""Column with a picture of one predicted sample, null for all others."""
 COMMON = ("split", "id", "seed", "unit", "fold")
-"""Columns that every such table has."""
+"""Columns that every per-sample table has."""
 KIND = b"etchmark.kind"
-"""Key of the table's metadata that names the kind of its target."""
+"""Metadata key of the table that names its kind of target."""
 
 
 @dataclass(frozen=True)
 class SampleScores:
-    """Per-sample outcome of one split: all that scores, intervals and ranks are made from.
+    """Per-sample outcome of one split: all that scores, intervals and ranks are computed from.
 
-    ``subsets`` are truth values of shape (samples,) by name.
+    Attributes:
+        split: its name.
+        ids: sample ids, shape (samples,).
+        units: independent unit of each sample, shape (samples,).
+        folds: fold of each sample, shape (samples,); None without folds.
+        seeds: seeds of the predictions, in the order of the first axis of all terms.
+        kind: name of the kind of target.
+        outcome: what the kind of target keeps of labels and predictions.
+        subsets: membership of each sample, shape (samples,) each, keyed by subset.
     """
 
     split: str
@@ -43,7 +51,7 @@ class SampleScores:
 
     @property
     def terms(self) -> dict[str, np.ndarray]:
-        """Shape (seeds, samples) each."""
+        """Terms that metrics are computed from, shape (seeds, samples) each."""
         return self.outcome.terms
 
     @property
@@ -57,11 +65,11 @@ class SampleScores:
         return _numbers(self.outcome.outputs.get("prediction"), 2)
 
     def sums(self) -> uncertainty.SumsOfUnits:
-        """Unit sums of every term, shape (seeds, units) each."""
+        """Sums of every term over each unit, shape (seeds, units) each."""
         return uncertainty.unit_sums(self.terms, self.units)
 
     def among(self, member: np.ndarray) -> SampleScores:
-        """The same of some of the samples; ``member`` are truth values of shape (samples,)."""
+        """The outcome of the samples where ``member`` (shape (samples,)) is true."""
         whole = self.outcome
         outcome = Outcome(
             terms=kind_named(self.kind).among(whole, member),
@@ -78,7 +86,7 @@ class SampleScores:
         )
 
     def subset(self, name: str) -> SampleScores | None:
-        """The samples of a subset; None if membership is not known or there are none."""
+        """The outcome of a subset; None if it is empty or its membership is unknown."""
         member = self.subsets.get(name)
         return None if member is None or not member.any() else self.among(member)
 
@@ -90,16 +98,16 @@ def _numbers(values: np.ndarray | None, axes: int) -> np.ndarray | None:
 def to_table(samples: list[SampleScores]) -> pa.Table:
     """Per-sample table: one row per split × seed × sample.
 
-    Beside ids, units, folds and membership in subsets it holds what the kind of target keeps:
-    labels and predictions, or the terms of every metric.
+    Beside ids, units, folds and subsets it holds what the kind of target keeps: labels and
+    predictions, or the terms of every metric.
     """
-    pictured = any(scores.outcome.picture for scores in samples)
-    parts = [_split_table(scores, pictured=pictured) for scores in samples]
+    has_picture = any(scores.outcome.picture for scores in samples)
+    parts = [_split_table(scores, has_picture=has_picture) for scores in samples]
     return pa.concat_tables(parts)
 
 
-def _split_table(scores: SampleScores, *, pictured: bool) -> pa.Table:
-    kind, kept = kind_named(scores.kind), scores.outcome
+def _split_table(scores: SampleScores, *, has_picture: bool) -> pa.Table:
+    kind, outcome = kind_named(scores.kind), scores.outcome
     seeds = len(scores.seeds)
     rows = len(scores.ids) * seeds
     columns: dict[str, object] = {
@@ -111,17 +119,18 @@ def _split_table(scores: SampleScores, *, pictured: bool) -> pa.Table:
         if scores.folds is not None
         else pa.nulls(rows, pa.int32()),
     }
-    for name, values in kept.labels.items():
+    for name, values in outcome.labels.items():
         columns[name] = _column(kind, name, np.concatenate([values] * seeds))
     if kind.stores_terms:
-        for name, values in kept.terms.items():
+        for name, values in outcome.terms.items():
+            # A term that no sample has takes no column.
             if not np.isnan(values).all():
                 columns[name] = values.reshape(-1)
-    for name, values in kept.outputs.items():
+    for name, values in outcome.outputs.items():
         columns[name] = _column(kind, name, values.reshape(rows, *values.shape[2:]))
     columns |= {SUBSET + name: np.tile(member, seeds) for name, member in scores.subsets.items()}
-    if pictured:
-        pictures = [kept.picture, *[None] * (rows - 1)]
+    if has_picture:
+        pictures = [outcome.picture, *[None] * (rows - 1)]
         columns[PICTURE] = pa.array(pictures, pa.binary())
     return pa.table(columns).replace_schema_metadata({KIND: scores.kind})
 
@@ -138,8 +147,9 @@ def _column(kind: TargetKind, name: str, values: np.ndarray) -> pa.Array:
 
 
 def table_bytes(samples: list[SampleScores]) -> bytes:
-    """``to_table`` as a parquet file; small, since every record of the board carries one."""
+    """``to_table`` as a parquet file, kept small: every record on a board has one."""
     table = to_table(samples)
+    # Texts repeat, so they get dictionaries; floats compress better with their bytes transposed.
     texts = [column.name for column in table.schema if pa.types.is_string(column.type)]
     floats = [
         f"{column.name}{'.list.element' * nesting(column.type)[0]}"
@@ -159,10 +169,10 @@ def table_bytes(samples: list[SampleScores]) -> bytes:
 
 
 def kind_of_table(schema: pa.Schema) -> TargetKind:
-    """The kind of target that a per-sample table is of.
+    """The kind of target of a per-sample table.
 
     Raises:
-        ValueError: it names a kind that does not exist.
+        ValueError: the table names a kind that does not exist.
     """
     tag = (schema.metadata or {}).get(KIND)
     if tag is None:
@@ -188,7 +198,8 @@ def _split_scores(kind: TargetKind, split: str, table: pa.Table) -> SampleScores
     common = {name: table.column(name).to_numpy() for name in COMMON}
     seeds = list(dict.fromkeys(common["seed"].tolist()))
     shape = (len(seeds), len(table) // len(seeds))
-    first = slice(shape[1])
+    # Rows are ordered by seed, then sample: the first block holds each sample once.
+    first_seed = slice(shape[1])
     terms: dict[str, np.ndarray] = {}
     labels: dict[str, np.ndarray] = {}
     outputs: dict[str, np.ndarray] = {}
@@ -198,20 +209,20 @@ def _split_scores(kind: TargetKind, split: str, table: pa.Table) -> SampleScores
             continue
         values = to_numpy(table.column(name))
         if name.startswith(SUBSET):
-            subsets[name.removeprefix(SUBSET)] = values[first].astype(bool)
+            subsets[name.removeprefix(SUBSET)] = values[first_seed].astype(bool)
         elif kind.is_label(name):
-            labels[name] = values[first]
+            labels[name] = values[first_seed]
         elif kind.stores_terms and kind.is_term(name):
             terms[name] = values.reshape(shape)
         else:
             outputs[name] = values.reshape(*shape, *values.shape[1:])
     picture = table.column(PICTURE)[0].as_py() if PICTURE in table.column_names else None
-    missing = table.column("fold").null_count > 0
+    has_folds = table.column("fold").null_count == 0
     return SampleScores(
         split=split,
-        ids=common["id"][first].astype(str),
-        units=common["unit"][first].astype(str),
-        folds=None if missing else common["fold"][first].astype(int),
+        ids=common["id"][first_seed].astype(str),
+        units=common["unit"][first_seed].astype(str),
+        folds=common["fold"][first_seed].astype(int) if has_folds else None,
         seeds=[int(seed) for seed in seeds],
         kind=kind.name,
         outcome=Outcome(

@@ -1,4 +1,4 @@
-"""Scores a checked set of predictions: the same function for everyone's."""
+"""Scores a predictions file: one path for every submission, whoever made it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from etchmark.targets.base import Job, Labels, Read, Truth
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of a predictions file with the table they come from."""
+    """Scores of a predictions file, the outcomes they come from, and doubts about them."""
 
     scores: list[SplitScore]
     samples: list[SampleScores]
@@ -37,13 +37,13 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _metric_score(judged: Metric, sums: uncertainty.SumsOfUnits) -> dict[str, float | None] | None:
-    """Value over seeds, interval and spread over seeds; None where it is not finite."""
-    per_seed = uncertainty.score(judged, sums)
+def _metric_score(scored: Metric, sums: uncertainty.SumsOfUnits) -> dict[str, float | None] | None:
+    """Mean, interval and standard deviation over seeds; None if the mean is not finite."""
+    per_seed = uncertainty.score(scored, sums)
     value = float(per_seed.mean())
     if not np.isfinite(value):
         return None
-    bounds = uncertainty.interval(uncertainty.bootstrap(judged, sums))
+    bounds = uncertainty.interval(uncertainty.bootstrap(scored, sums))
     return {
         "value": value,
         "ci_low": bounds[0] if bounds else None,
@@ -53,23 +53,27 @@ def _metric_score(judged: Metric, sums: uncertainty.SumsOfUnits) -> dict[str, fl
 
 
 def _worst(samples: SampleScores) -> str:
-    """The id whose terms are largest, those that left the range of numbers first."""
+    """The id of the sample with the largest term; terms that overflowed are largest of all."""
     size = np.max([np.abs(term).max(axis=0) for term in samples.terms.values()], axis=0)
     return repr(str(samples.ids[int(np.argmax(np.nan_to_num(size, nan=np.inf)))]))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # What is not finite is refused by name.
+@np.errstate(over="ignore", invalid="ignore")  # Values that are not finite are refused below.
 def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> SplitScore:
-    """Scores, intervals and counts of one split."""
+    """Scores, intervals and counts of one split.
+
+    Raises:
+        UserError: a metric is not finite over the whole split.
+    """
     sums = samples.sums()
     folds = fold_scores(spec.metrics, samples)
-    spread = spec.protocols[protocol].fold_statistics
+    with_fold_statistics = spec.protocols[protocol].fold_statistics
     scores: dict[str, MetricScore] = {}
     for name in spec.metrics:
         if not metric(name).applies(sums):
             continue
         score = _metric_score(metric(name), sums)
-        if score is not None and spread:
+        if score is not None and with_fold_statistics:
             score["fold_mean"], score["fold_sd"] = fold_statistics(folds, name)
         if score is None or not all(np.isfinite(part) for part in score.values() if part):
             raise UserError(
@@ -90,27 +94,28 @@ def score_samples(spec: BenchmarkSpec, protocol: str, samples: SampleScores) -> 
 
 
 def _subset_scores(spec: BenchmarkSpec, samples: SampleScores) -> list[SubsetScore]:
-    """Scores of each subset that holds samples of this split."""
+    """Scores of each subset that has samples in this split."""
     scores = []
     for subset in spec.subsets:
-        some = samples.subset(subset)
-        if some is None:
+        members = samples.subset(subset)
+        if members is None:
             continue
-        sums = some.sums()
-        found = {name: _metric_score(metric(name), sums) for name in spec.metrics}
-        # Finite over the whole split: what is not finite here is undefined for so few samples.
+        sums = members.sums()
+        computed = {name: _metric_score(metric(name), sums) for name in spec.metrics}
+        # All metrics are finite over the whole split, so one that is not finite here is undefined
+        # for so few samples, and left out.
         metrics = {
             name: MetricScore.model_validate(score)
-            for name, score in found.items()
+            for name, score in computed.items()
             if score and all(np.isfinite(part) for part in score.values() if part)
         }
         units = uncertainty.units_of(sums)
-        scores.append(SubsetScore(subset=subset, n=len(some.ids), units=units, metrics=metrics))
+        scores.append(SubsetScore(subset=subset, n=len(members.ids), units=units, metrics=metrics))
     return scores
 
 
 def fold_scores(metrics: Sequence[str], samples: SampleScores) -> list[FoldScore]:
-    """Point values of each fold; none where the split has no folds."""
+    """Point values of each fold; an empty list if the split has no folds."""
     if samples.folds is None:
         return []
     scores = []
@@ -131,7 +136,7 @@ def fold_statistics(folds: Sequence[FoldScore], name: str) -> tuple[float | None
 
 
 def split_of_ids(benchmark: Benchmark, splits: Iterable[str]) -> dict[str, str]:
-    """The split of every sample of some splits, by its id."""
+    """The split of each sample, keyed by sample id."""
     track = benchmark.label_track()
     return {
         str(name): split
@@ -141,7 +146,7 @@ def split_of_ids(benchmark: Benchmark, splits: Iterable[str]) -> dict[str, str]:
 
 
 def request_of(benchmark: Benchmark) -> Request:
-    """What a benchmark asks predictions for, over all of its protocols."""
+    """Ids, shapes and cells of the predictions that a benchmark asks for, in any protocol."""
     protocols = benchmark.spec.protocols.values()
     splits = [split for protocol in protocols for split in (protocol.split, *protocol.extra_splits)]
     split_of = split_of_ids(benchmark, splits)
@@ -150,7 +155,7 @@ def request_of(benchmark: Benchmark) -> Request:
 
 
 def read_for(benchmark: Benchmark, protocol: str, path: Path) -> Read:
-    """Read a predictions file with the bounds that a benchmark's protocol sets."""
+    """Read a predictions file, refusing more rows or larger cells than the protocol asks for."""
     truths = benchmark.scored_splits(protocol)
     rows = sum(len(truth.ids) for truth in truths.values())
     target = benchmark.spec.target
@@ -159,14 +164,14 @@ def read_for(benchmark: Benchmark, protocol: str, path: Path) -> Read:
     return kind.read_predictions(path, rows, shapes, target)
 
 
-def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: Read) -> Scored:
-    """Score what a predictions file holds under one protocol.
+def score_predictions(benchmark: Benchmark, protocol: str, path: Path, read: Read) -> Scored:
+    """Score the predictions of a file under one protocol.
 
     Args:
         benchmark: what is predicted.
         protocol: how the data are divided.
         path: the file, named in messages.
-        given: what ``read_for`` returned.
+        read: what ``read_for`` returned.
 
     Raises:
         UserError: the predictions are not exactly what the benchmark asks for.
@@ -176,12 +181,13 @@ def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: Re
     truths = benchmark.scored_splits(protocol)
     ids = {name: truth.ids for name, truth in truths.items()}
     known = {name for split in ids.values() for name in split}
-    if not known.issuperset(given.ids):
+    if not known.issuperset(read.ids):
+        # Ids of a split that this protocol does not score get a message of their own.
         unscored = [split for split in benchmark.splits if split not in truths]
-        check_scored(path, given.ids, protocol, split_of_ids(benchmark, unscored))
-    kind.check_values(path, given, spec.target)
+        check_scored(path, read.ids, protocol, split_of_ids(benchmark, unscored))
+    kind.check_values(path, read, spec.target)
     headline, track = spec.protocols[protocol].split, benchmark.label_track()
-    placed = arrange(path, given.ids, given.seeds, ids, headline)
+    arranged = arrange(path, read.ids, read.seeds, ids, headline)
     jobs = {
         split: Job(
             benchmark=spec.id,
@@ -194,9 +200,9 @@ def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: Re
             order=order,
             pictured=split == headline,
         )
-        for split, (seeds, order) in placed.items()
+        for split, (seeds, order) in arranged.items()
     }
-    outcomes = kind.measure(path, given, jobs)
+    outcomes = kind.measure(path, read, jobs)
     samples = [
         SampleScores(
             split=split,
@@ -227,14 +233,15 @@ def score_predictions(benchmark: Benchmark, protocol: str, path: Path, given: Re
 def training_labels(
     benchmark: Benchmark, protocol: str, truth: Truth
 ) -> Iterator[tuple[np.ndarray | slice, Labels]]:
-    """Samples of a split, each time with the labels that a model of them may learn from.
+    """Groups of samples of a split, with the labels that a model may learn from to predict them.
 
-    Where folds are left out in turn, those are the labels of all other folds.
+    With folds, each group is a fold, and its labels are those of all other folds. Otherwise there
+    is one group, the whole split, with the labels of the training split.
     """
     train = benchmark.spec.protocols[protocol].train_split
     if truth.folds is None:
-        learnt = truth if train is None else benchmark.truth(train, protocol)
-        yield slice(None), learnt.target
+        training = truth if train is None else benchmark.truth(train, protocol)
+        yield slice(None), training.target
         return
     labels = truth.values
     for fold in np.unique(truth.folds):

@@ -1,7 +1,7 @@
-"""Per-sample tables from elsewhere: read within limits, and compared with the scores beside them.
+"""Reads per-sample tables from elsewhere within limits, and checks scores against them.
 
-A reviewed record stands beside the table that its scores come from. Neither is trusted: a small
-file can unpack to gigabytes, and a score in the record can be edited by hand.
+A reviewed record comes with the table that its scores were computed from. Neither is trusted: a
+small file can unpack to gigabytes, and a score can be edited by hand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from etchmark.targets import TargetKind, metric
 
 MAX_FILE_BYTES = 64 << 20
 MAX_BYTES = 256 << 20
-"""Unpacked, whatever the number of rows."""
+"""Maximum unpacked size, whatever the number of rows."""
 _BYTES_PER_ROW = 16 << 10
 _TEXTS = ("split", "id", "unit")
 _OTHERS = {"seed": pa.int64(), "fold": pa.int32(), PICTURE: pa.binary()}
@@ -33,20 +33,20 @@ RELATIVE_TOLERANCE = 1e-9
 
 
 def max_bytes(rows: int) -> int:
-    """The unpacked size of the largest honest table of so many rows."""
+    """The unpacked size of the largest genuine table with this many rows."""
     return min(MAX_BYTES, (4 << 20) + rows * _BYTES_PER_ROW)
 
 
 def read_table(content: bytes, *, rows: int, limit: int | None = None) -> pa.Table:
-    """A per-sample table, once it is known that reading it takes no more than it should.
+    """Read a per-sample table, after checking that it unpacks to a plausible size.
 
     Args:
-        content: of a parquet file.
+        content: bytes of a parquet file.
         rows: number of rows that it must have.
-        limit: bytes that it may unpack to; ``max_bytes(rows)`` if None.
+        limit: maximum number of bytes it may unpack to; ``max_bytes(rows)`` if None.
 
     Raises:
-        ValueError: it is not a table of per-sample results, or larger than a genuine one.
+        ValueError: the file is not a per-sample table, or larger than a genuine one.
     """
     limit = max_bytes(rows) if limit is None else limit
     try:
@@ -57,19 +57,20 @@ def read_table(content: bytes, *, rows: int, limit: int | None = None) -> pa.Tab
         schema = pq.read_schema(io.BytesIO(content))
         _check_columns(schema)
         coded = _check_sizes(file, footer, schema, rows, limit)
-        # A dictionary is kept as one: unfolded, a few bytes could be as many gigabytes.
+        # Dictionaries stay encoded until their texts are checked: decoded, a few bytes can become
+        # gigabytes.
         with pq.ParquetFile(
             io.BytesIO(content), read_dictionary=coded, page_checksum_verification=True
         ) as parquet:
             table = parquet.read(use_threads=False)
         table.validate(full=True)
-        return _unfolded(table, coded)
+        return _decoded(table, coded)
     except (pa.ArrowException, OSError, OverflowError) as error:
         raise ValueError(str(error).partition("\n")[0][:120]) from None
 
 
 def _type_of(kind: TargetKind, name: str) -> pa.DataType | None:
-    """What a column of a per-sample table holds; None if there is no such column."""
+    """The type of a column of a per-sample table; None if there is no such column."""
     if name in _TEXTS:
         return pa.string()
     return pa.bool_() if name.startswith(SUBSET) else _OTHERS.get(name, kind.column_type(name))
@@ -87,14 +88,18 @@ def _check_columns(schema: pa.Schema) -> None:
 def _check_sizes(
     file: io.BytesIO, footer: pages.Footer, schema: pa.Schema, rows: int, limit: int
 ) -> list[str]:
-    """Refuse what takes more memory than it may; the text columns that are dictionary-coded."""
+    """Refuse a table that takes too much memory.
+
+    Returns:
+        The text columns that are dictionary-coded.
+    """
     if footer.rows != rows:
         raise ValueError(f"it has {footer.rows:,} rows, not {rows:,}")
-    # The footer says what is reserved, the pages say what is unpacked.
+    # A reader allocates memory by the footer and fills it by the pages; either can be forged.
     reserved: Counter[str] = Counter()
     for chunk in footer.chunks:
         reserved[chunk.column] += chunk.values
-    held: Counter[str] = Counter()
+    stored: Counter[str] = Counter()
     coded: set[str] = set()
     unpacked = 0
     for page in pages.read_pages(file, footer.chunks):
@@ -102,24 +107,24 @@ def _check_sizes(
         if page.dictionary:
             coded.add(page.column)
         else:
-            held[page.column] += page.values
+            stored[page.column] += page.values
         if page.encoding == pages.DELTA_BYTE_ARRAY:
             raise ValueError("it is in the encoding DELTA_BYTE_ARRAY, which hides its size")
-    size = max(footer.bytes, unpacked, 8 * max(reserved.total(), held.total()))
+    size = max(footer.bytes, unpacked, 8 * max(reserved.total(), stored.total()))
     if size > limit:
         raise ValueError(f"it unpacks to {size:,} bytes, more than the {limit:,} plausible")
     for field in schema:
         name = field.name
         flat = not pa.types.is_list(field.type)
-        if reserved[name] != held[name] or (flat and held[name] != rows):
+        if reserved[name] != stored[name] or (flat and stored[name] != rows):
             raise ValueError("its parts contradict each other in the number of rows")
     if PICTURE in coded:
         raise ValueError("its pictures are dictionary-coded")
     return sorted(coded.intersection(_TEXTS))
 
 
-def _unfolded(table: pa.Table, coded: Iterable[str]) -> pa.Table:
-    """The table with plain text in all of its text columns, none of it long."""
+def _decoded(table: pa.Table, coded: Iterable[str]) -> pa.Table:
+    """The table with its text columns as plain text; refuses texts that are too long."""
     for name in _TEXTS:
         if name not in table.column_names:
             raise ValueError(f"it has no column {name!r}")
@@ -139,8 +144,8 @@ def _unfolded(table: pa.Table, coded: Iterable[str]) -> pa.Table:
 def disagreement(scores: Sequence[SplitScore], samples: Sequence[SampleScores]) -> str | None:
     """First disagreement between scores and their per-sample table; None if there is none.
 
-    Compared are counts and point values of splits, subsets and folds, to a relative 1e-9.
-    Intervals are not: their method may have changed since.
+    Counts and point values of splits, subsets and folds are compared, with a relative tolerance of
+    1e-9. Intervals are not, since their method may have changed.
     """
     if [score.split for score in scores] != [table.split for table in samples]:
         return "its splits differ from those of its table"
@@ -159,12 +164,12 @@ def _of_split(score: SplitScore, samples: SampleScores) -> str | None:
     if fault is None and score.seeds != len(samples.seeds):
         fault = _differs("seeds", score.seeds, len(samples.seeds))
     for part in score.subsets:
-        some = samples.subset(part.subset)
+        members = samples.subset(part.subset)
         if fault is None:
             fault = (
                 f"subset {part.subset!r} is not in the table"
-                if some is None
-                else _of_group(part.n, part.units, part.metrics, some)
+                if members is None
+                else _of_group(part.n, part.units, part.metrics, members)
             )
     return fault or (_of_folds(score, samples) if score.folds else None)
 
@@ -173,12 +178,12 @@ def _of_group(
     n: int, units: int, metrics: dict[str, MetricScore], samples: SampleScores
 ) -> str | None:
     sums = samples.sums()
-    for name, said, computed in (
+    for name, stated, computed in (
         ("n", n, len(samples.ids)),
         ("units", units, uncertainty.units_of(sums)),
     ):
-        if said != computed:
-            return _differs(name, said, computed)
+        if stated != computed:
+            return _differs(name, stated, computed)
     for name, score in metrics.items():
         per_seed = uncertainty.score(metric(name), sums)
         if not _close(score.value, float(per_seed.mean())):
@@ -191,9 +196,9 @@ def _of_group(
 
 def _of_folds(score: SplitScore, samples: SampleScores) -> str | None:
     folds = fold_scores(list(score.metrics), samples)
-    said = {(fold.fold, fold.n) for fold in score.folds}
-    if said != {(fold.fold, fold.n) for fold in folds} or len(said) != len(score.folds):
-        return "it has other folds than its table"
+    stated = {(fold.fold, fold.n) for fold in score.folds}
+    if stated != {(fold.fold, fold.n) for fold in folds} or len(stated) != len(score.folds):
+        return "its folds differ from those of its table"
     computed = {fold.fold: fold.values for fold in folds}
     for fold in score.folds:
         for name, value in fold.values.items():
@@ -211,13 +216,13 @@ def _of_folds(score: SplitScore, samples: SampleScores) -> str | None:
     return None
 
 
-def _close(said: float | None, computed: float | None) -> bool:
-    if said is None or computed is None:
-        return said is computed
-    # Rounding in sums of large terms leaves more than nothing of a score that is exactly zero.
-    return math.isclose(said, computed, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
+def _close(stated: float | None, computed: float | None) -> bool:
+    if stated is None or computed is None:
+        return stated is computed
+    # Rounding in sums of large terms can turn a score of exactly zero into a tiny number.
+    return math.isclose(stated, computed, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
 
 
-def _differs(name: str, said: float | None, computed: float | None) -> str:
-    shown = ["none" if value is None else f"{value:.6g}" for value in (said, computed)]
-    return f"{name} is said to be {shown[0]} but the table gives {shown[1]}"
+def _differs(name: str, stated: float | None, computed: float | None) -> str:
+    texts = ["none" if value is None else f"{value:.6g}" for value in (stated, computed)]
+    return f"{name} is said to be {texts[0]} but the table gives {texts[1]}"

@@ -1,4 +1,4 @@
-"""Which scored samples belong to the subsets that a benchmark declares."""
+"""Membership of scored samples in the subsets that a benchmark declares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from etchmark.targets.base import stored_numbers
 
 
 def subsets_of(benchmark: Benchmark, split: str) -> dict[str, np.ndarray]:
-    """Membership of each sample of a split in each subset, truth values of shape (samples,).
+    """Membership of each sample of a split, boolean, shape (samples,), keyed by subset.
 
     Raises:
         UserError: a declared column does not exist or cannot be used.

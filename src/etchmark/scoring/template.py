@@ -19,6 +19,8 @@ from etchmark.targets import kind_of
 
 @dataclass(frozen=True)
 class Template:
+    """The files of a template that were written."""
+
     inputs: list[Path]
     predictions: list[Path]
 
@@ -46,17 +48,17 @@ def inputs_table(benchmark: Benchmark, split: str, track: str, protocol: str) ->
 def write(
     benchmark: Benchmark, track: str, protocol: str, folder: Path, *, force: bool = False
 ) -> Template:
-    """Write ``inputs-<split>.parquet`` per split and ``predictions.parquet`` to fill.
+    """Write ``inputs-<split>.parquet`` per split, and ``predictions.parquet`` to fill in.
 
-    The predictions are left open, which is refused when submitted: a template cannot be scored by
-    accident. Where a prediction is a single cell, ``predictions.csv`` stands beside it.
+    Predictions are left empty, and empty predictions are refused: a template cannot be scored by
+    accident. Where a prediction is a single cell, ``predictions.csv`` is written too.
 
     Args:
         benchmark: what is to be predicted.
-        track: which inputs are written.
-        protocol: which splits are written.
-        folder: where the files shall stand.
-        force: replace files that exist with other content, such as predictions that were filled in.
+        track: the track whose inputs are written.
+        protocol: the protocol whose splits are written.
+        folder: where the files are written.
+        force: replace existing files with other content, such as predictions already filled in.
 
     Raises:
         UserError: a file exists with other content (nothing is written then), or the folder cannot

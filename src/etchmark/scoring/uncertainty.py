@@ -28,7 +28,7 @@ TAIL = round((1.0 - LEVEL) / 2.0, 12)
 
 
 AT_ONCE = 1 << 20
-"""Draws of single samples that a pooled metric is given at once."""
+"""Number of draws of single samples that a pooled metric computes at a time, to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,16 @@ class UnitSums:
     subset: str
     """Empty for the whole split."""
     units: str
-    """Digest of the units' labels: resamples are paired only where they are the same."""
+    """Digest of the units' labels: resamples of two models are paired only if it is the same."""
     terms: tuple[str, ...]
-    """Those that are known, in the order of ``values``."""
+    """Names of the terms, in the order of ``values``."""
     values: np.ndarray
     """Shape (terms, seeds, units), float64."""
 
 
 @lru_cache(maxsize=16)
 def resample_counts(units: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """How often each unit stands in each resample; shape (resamples, units)."""
+    """How often each unit occurs in each resample; shape (resamples, units), read-only."""
     generator = np.random.Generator(np.random.PCG64(seed))
     counts = generator.multinomial(units, np.full(units, 1.0 / units), size=resamples)
     counts = counts.astype(np.float64)
@@ -59,12 +59,12 @@ def resample_counts(units: int, resamples: int = RESAMPLES, seed: int = SEED) ->
 class SumsOfUnits(dict[str, np.ndarray]):
     """Sums of every term over the samples of each unit, shape (seeds, units) each.
 
-    Beside them stand the terms of single samples, which a pooled metric is made from.
+    The terms of single samples are kept with them: pooled metrics are computed from those.
 
     Args:
-        sums: by name of the term.
-        terms: shape (seeds, samples) each.
-        unit: place of each sample's unit, shape (samples,).
+        sums: sums keyed by term.
+        terms: terms of single samples, shape (seeds, samples) each.
+        unit: index of each sample's unit, shape (samples,).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> SumsOfUnits
     """Sums of every term over the samples of each unit.
 
     Args:
-        terms: arrays of shape (seeds, samples) by name; NaN where there is none.
+        terms: arrays of shape (seeds, samples), keyed by term; NaN where a sample has no value.
         units: label of each sample's unit, shape (samples,).
 
     Returns:
@@ -99,8 +99,8 @@ def _pooled(metric: Metric, sums: SumsOfUnits, counts: np.ndarray) -> np.ndarray
     """A pooled metric of every resample, shape (seeds, resamples), a few resamples at a time.
 
     Args:
-        metric: it has ``pool``.
-        sums: of which only the terms of single samples are read.
+        metric: a pooled metric.
+        sums: only the terms of single samples are read.
         counts: how often each unit is drawn, shape (resamples, units).
     """
     if metric.pool is None:
@@ -116,7 +116,7 @@ def _pooled(metric: Metric, sums: SumsOfUnits, counts: np.ndarray) -> np.ndarray
 
 
 def units_of(sums: Mapping[str, np.ndarray]) -> int:
-    """How many units there are sums of."""
+    """Number of units in unit sums."""
     return next(iter(sums.values())).shape[1]
 
 
@@ -124,7 +124,7 @@ def score(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
     """Score of each seed over all units, shape (seeds,).
 
     Args:
-        metric: what is computed.
+        metric: the score.
         sums: from ``unit_sums``.
     """
     if metric.pool is not None:
@@ -136,7 +136,7 @@ def bootstrap(metric: Metric, sums: SumsOfUnits, resamples: int = RESAMPLES) -> 
     """Score of every resample, averaged over seeds; shape (resamples,).
 
     Args:
-        metric: what is computed.
+        metric: the score.
         sums: from ``unit_sums``.
         resamples: number of resamples.
     """
@@ -155,8 +155,8 @@ def bootstrap_many(
 ) -> np.ndarray:
     """Score of every resample of many models, averaged over seeds; shape (models, resamples).
 
-    One matrix product serves all models, and equal sums enter it once: models with equal
-    predictions have bitwise equal scores. NaN for a model without sums.
+    One matrix product serves all models, and equal sums enter it once, so that models with equal
+    predictions get bitwise equal scores. A model without sums gets NaN.
 
     Args:
         metric: the score.
@@ -164,24 +164,26 @@ def bootstrap_many(
         resamples: number of resamples.
     """
     scores = np.full((len(sums), resamples), np.nan)
-    rows: dict[bytes, int] = {}
-    where: list[dict[str, list[int]]] = []
+    index_of: dict[bytes, int] = {}
+    rows_of_models: list[dict[str, list[int]]] = []
     for summed in sums:
-        here: dict[str, list[int]] = {}
+        rows_of_terms: dict[str, list[int]] = {}
         for name in () if summed is None else metric.reads(summed.terms):
             if summed is not None and name in summed.terms:
                 values = summed.values[summed.terms.index(name)]
-                here[name] = [rows.setdefault(row.tobytes(), len(rows)) for row in values]
-        where.append(here)
-    if not rows:
+                rows_of_terms[name] = [
+                    index_of.setdefault(row.tobytes(), len(index_of)) for row in values
+                ]
+        rows_of_models.append(rows_of_terms)
+    if not index_of:
         return scores
-    stacked = np.stack([np.frombuffer(row) for row in rows])
+    stacked = np.stack([np.frombuffer(row) for row in index_of])
     drawn = stacked @ resample_counts(stacked.shape[1], resamples).T
     with np.errstate(invalid="ignore", over="ignore"):
-        for model, here in enumerate(where):
-            if here:
-                used = {name: drawn[at] for name, at in here.items()}
-                scores[model] = metric.of(used).mean(axis=0)
+        for model, rows_of_terms in enumerate(rows_of_models):
+            if rows_of_terms:
+                terms = {name: drawn[rows] for name, rows in rows_of_terms.items()}
+                scores[model] = metric.of(terms).mean(axis=0)
     return scores
 
 
@@ -196,7 +198,7 @@ def over_horizon(
         resamples: number of resamples.
 
     Returns:
-        Value, low and high, each of shape (frames,).
+        Value, lower and upper end of the interval, each of shape (frames,).
     """
     _, index = np.unique(units, return_inverse=True)
     size = np.bincount(index).astype(np.float64)
@@ -209,7 +211,7 @@ def over_horizon(
 
 
 def interval(scores: np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of resampled scores, None where they are not all finite."""
+    """95 % percentile interval of resampled scores; None unless all of them are finite."""
     if not np.isfinite(scores).all():
         return None
     low, high = np.quantile(scores, [TAIL, 1.0 - TAIL])
@@ -217,25 +219,28 @@ def interval(scores: np.ndarray) -> tuple[float, float] | None:
 
 
 def method_in_words(method: str, units: str) -> str:
-    """What a record says of its intervals, for a reader.
+    """The interval method of a record in plain words.
 
     Args:
         method: ``interval_method`` of the record.
         units: what is resampled, in the plural, such as ``papers``.
+
+    Returns:
+        A phrase; ``method`` itself if it is unknown here.
     """
-    known = re.fullmatch(r"percentile-bootstrap-(\d+)", method)
-    if known is None:
+    match = re.fullmatch(r"percentile-bootstrap-(\d+)", method)
+    if match is None:
         return method
-    return f"percentile bootstrap, {int(known[1]):,} resamples of the {units}"
+    return f"percentile bootstrap, {int(match[1]):,} resamples of the {units}"
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """Competition ranks, 1 best, along the last axis; smaller is better, equals share a rank."""
+    """Competition ranks along the last axis: the smallest score has rank 1, ties share a rank."""
     return np.searchsorted(np.sort(scores), scores, side="left") + 1
 
 
 class RankRanges:
-    """Ranks over paired resamples, among all models or any of them; sorted once.
+    """Rank ranges over paired resamples, of all models or a selection; scores are sorted once.
 
     Args:
         resampled: shape (models, resamples), smaller is better; non-finite counts as worst.
@@ -250,22 +255,22 @@ class RankRanges:
         self.order = order.astype(self.kind)
         """Models of each resample, best first, shape (resamples, models)."""
         self.runs: np.ndarray | None = None
-        """Which run of equals each of them is in; None where there are no equals."""
-        apart = ordered[:, 1:] != ordered[:, :-1]
-        if not apart.all():
+        """Index of the run of ties each of them belongs to; None if there are no ties."""
+        differs = ordered[:, 1:] != ordered[:, :-1]
+        if not differs.all():
             self.runs = np.zeros(order.shape, dtype=self.kind)
-            np.cumsum(apart, axis=1, out=self.runs[:, 1:])
+            np.cumsum(differs, axis=1, out=self.runs[:, 1:])
 
     def among(
         self, scores: np.ndarray, ranked: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rank of each model and the 2.5-97.5 % range of its ranks.
+        """Rank of each selected model and the 2.5-97.5 % range of its ranks.
 
-        Among equal scores a model's range holds every rank that it could have.
+        In a tie, the range covers every rank that the model could have.
 
         Args:
-            scores: of the models that are ranked, smaller is better, shape (k,).
-            ranked: their places among all models, rising, shape (k,); all of them if None.
+            scores: scores of the selected models, smaller is better, shape (k,).
+            ranked: their indices among all models, ascending, shape (k,); all models if None.
 
         Returns:
             rank, rank_low, rank_high, each of shape (k,).
@@ -281,13 +286,13 @@ class RankRanges:
             runs = None if runs is None else runs[kept].reshape(self.resamples, models)
         first, last = _places(runs, order.shape)
         # The order statistics of numpy's "inverted_cdf", without sorting all ranks of a model.
-        at, end = (int(np.ceil(share * self.resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
+        start, end = (int(np.ceil(share * self.resamples)) - 1 for share in (TAIL, 1.0 - TAIL))
         best_possible = self._by_model(order, first)
         if last is first:
-            both = np.partition(best_possible, [at, end], axis=1)
-            low, high = both[:, at], both[:, end]
+            both = np.partition(best_possible, [start, end], axis=1)
+            low, high = both[:, start], both[:, end]
         else:
-            low = np.partition(best_possible, at, axis=1)[:, at]
+            low = np.partition(best_possible, start, axis=1)[:, start]
             high = np.partition(self._by_model(order, last), end, axis=1)[:, end]
         return rank, np.minimum(low, rank), np.maximum(high, rank)
 
@@ -300,23 +305,28 @@ class RankRanges:
 
 
 def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the first and of the last of every run of equals, from 0."""
+    """First and last place (from 0) of the run of ties that each place belongs to."""
     models = shape[1]
     place = np.broadcast_to(np.arange(models, dtype=np.int32), shape)
-    if runs is None or not (same := runs[:, 1:] == runs[:, :-1]).any():
+    if runs is None or not (tied := runs[:, 1:] == runs[:, :-1]).any():
         return place, place
-    apart = np.pad(~same, ((0, 0), (1, 1)), constant_values=True)
-    first = np.maximum.accumulate(np.where(apart[:, :-1], place, 0), axis=1)
-    ends = np.where(apart[:, 1:], place, models - 1)
+    bounds = np.pad(~tied, ((0, 0), (1, 1)), constant_values=True)
+    first = np.maximum.accumulate(np.where(bounds[:, :-1], place, 0), axis=1)
+    ends = np.where(bounds[:, 1:], place, models - 1)
     return first, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
 
 
 def paired_difference(
     metric: Metric, first: SumsOfUnits, second: SumsOfUnits
 ) -> tuple[float, float, float]:
-    """Score of ``first`` minus ``second`` with its paired 95 % interval.
+    """Score of ``first`` minus that of ``second``, with its paired 95 % interval.
 
-    Both are unit sums over the same units.
+    Args:
+        metric: the score.
+        first, second: unit sums over the same units.
+
+    Returns:
+        Difference, lower and upper end; the ends are NaN where a resample has no finite score.
     """
     difference = bootstrap(metric, first) - bootstrap(metric, second)
     value = score(metric, first).mean() - score(metric, second).mean()
