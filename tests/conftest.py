@@ -63,7 +63,9 @@ class Ran:
             r"^\S+: .* samples took .*, so the remaining .*\n", "", self.stderr, flags=re.M
         )
         if outdated:
-            stderr = re.sub(r"^warning: .* goes with the next release.*\n", "", stderr, flags=re.M)
+            stderr = re.sub(
+                r"^warning: .* will be removed in the next release.*\n", "", stderr, flags=re.M
+            )
         assert (self.rc, stderr) == (0, ""), (self.rc, self.stdout, self.stderr)
         return self.stdout
 

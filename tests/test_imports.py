@@ -25,7 +25,7 @@ ROOMS = (
     *("catalog", "data", "features", "scoring", "artefacts", "evaluation"),
     *("registry", "boards", "submission", "api", "commands", "__main__"),
 )
-# Names that users' models may still import; they go with the next release.
+# Names that users' models may still import; they will be removed in the next release.
 ALIASES = {"training", "forecasting", "periodic", "heads", "evaluation.model", "data.columns"}
 # Physics and statistics alone: nothing of the hub but its errors.
 APART = {"simulation", "descriptors"}
@@ -243,7 +243,7 @@ with warnings.catch_warnings(record=True) as caught:
 print(old.__name__, [str(one.message) for one in caught if one.filename == "<string>"])
 """
     new = run(code).strip()
-    assert new.endswith("the old name goes with the next release']")
+    assert new.endswith("the old name will be removed in the next release']")
 
 
 def test_the_engine_names_no_content() -> None:

@@ -1,4 +1,4 @@
-"""The old place of ``etchmark.learning.forecasting``; it goes with the next release."""
+"""The old place of ``etchmark.learning.forecasting``; it will be removed in the next release."""
 
 import sys
 import warnings
@@ -7,7 +7,7 @@ from etchmark.learning import forecasting
 
 warnings.warn(
     "etchmark.forecasting is now etchmark.learning.forecasting;"
-    " the old name goes with the next release",
+    " the old name will be removed in the next release",
     DeprecationWarning,
     stacklevel=2,
 )

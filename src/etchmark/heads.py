@@ -1,4 +1,4 @@
-"""The old place of ``etchmark.learning.heads``; it goes with the next release."""
+"""The old place of ``etchmark.learning.heads``; it will be removed in the next release."""
 
 import sys
 import warnings
@@ -6,7 +6,8 @@ import warnings
 from etchmark.learning import heads
 
 warnings.warn(
-    "etchmark.heads is now etchmark.learning.heads; the old name goes with the next release",
+    "etchmark.heads is now etchmark.learning.heads;"
+    " the old name will be removed in the next release",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -1,4 +1,4 @@
-"""The old place of ``etchmark.learning.periodic``; it goes with the next release."""
+"""The old place of ``etchmark.learning.periodic``; it will be removed in the next release."""
 
 import sys
 import warnings
@@ -6,7 +6,8 @@ import warnings
 from etchmark.learning import periodic
 
 warnings.warn(
-    "etchmark.periodic is now etchmark.learning.periodic; the old name goes with the next release",
+    "etchmark.periodic is now etchmark.learning.periodic;"
+    " the old name will be removed in the next release",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -1,4 +1,4 @@
-"""The old place of ``etchmark.learning.training``; it goes with the next release."""
+"""The old place of ``etchmark.learning.training``; it will be removed in the next release."""
 
 import sys
 import warnings
@@ -6,7 +6,8 @@ import warnings
 from etchmark.learning import training
 
 warnings.warn(
-    "etchmark.training is now etchmark.learning.training; the old name goes with the next release",
+    "etchmark.training is now etchmark.learning.training;"
+    " the old name will be removed in the next release",
     DeprecationWarning,
     stacklevel=2,
 )

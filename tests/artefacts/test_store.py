@@ -87,3 +87,10 @@ def test_a_model_is_loaded_where_models_run_and_nowhere_else(
     monkeypatch.delitem(sys.modules, "model")
     with pytest.raises(UserError, match="has no model of holdout with seed 1; it has"):
         load(artefact, "holdout", 1, "cpu")
+
+
+def test_a_name_that_no_manifest_holds_is_told_in_words(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "a\nb.bin").write_bytes(b"a")
+    with pytest.raises(ValueError, match=r"^file 'a\\nb.bin': path: must be a relative path with"):
+        store.keep(tmp_path / "model", {("holdout", 0): tmp_path / "model"}, {})

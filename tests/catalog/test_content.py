@@ -128,7 +128,7 @@ def test_an_older_card_says_where_it_runs(toy_content: Path, tmp_path: Path) -> 
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(card))
     content = catalog()
-    with pytest.warns(UserWarning, match="'benchmarks' goes with the next release"):
+    with pytest.warns(UserWarning, match="'benchmarks' will be removed in the next release"):
         one, two = content.model(str(folder / "one")), content.model(str(folder / "two"))
     use = use_of(content.benchmark("toy-line"), one)
     assert use is not None

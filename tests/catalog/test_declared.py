@@ -146,7 +146,7 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "keys of a target": (
         set_at("target", value={"kind": "label", "column": "y", "quantity": "y"}),
-        "target.symbol: is missing, target.classes: is missing",
+        "target.symbol: is missing; target.classes: is missing",
     ),
     "kind of a target": (
         set_at("target", value={"kind": "grade", "column": "y", **QUANTITY}),
@@ -191,7 +191,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "baseline's role": (
         set_at("baselines", value={"toy_mean": {"track": "kinds", "role": "winner"}}),
         "baselines.toy_mean.role: must be 'entry', 'reference', 'oracle', 'control' or"
-        " 'exploratory'",
+        " 'exploratory', not 'winner'",
     ),
     "line's protocol": (
         set_at(

@@ -179,7 +179,7 @@ def test_an_older_card_says_where_it_runs(toy_content, baseline, command):
     ran = command(*RUN, "--only", "older", "--protocol", "holdout")
     assert ran.rc == 2, "the model has no column a"
     (warning,) = [line for line in ran.stderr.splitlines() if line.startswith("warning: ")]
-    assert "older/card.yaml: 'benchmarks' goes with the next release" in warning
+    assert "older/card.yaml: 'benchmarks' will be removed in the next release" in warning
     assert "older holdout: failed" in ran.stdout
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from etchmark import files, settings
+from etchmark.catalog import explain
 from etchmark.errors import UserError
 from etchmark.specs.artefacts import Artefact, ArtefactFile
 
@@ -37,7 +38,8 @@ def keep(code: Path, models: Mapping[tuple[str, int], Path], about: Mapping[str,
         The content hash: SHA-256 of the manifest.
 
     Raises:
-        ValueError: ``save`` wrote something other than plain files and folders.
+        ValueError: ``save`` wrote something other than plain files and folders, or names that no
+            manifest holds.
     """
     root = settings.home() / "artefacts"
     staging = root / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
@@ -85,7 +87,11 @@ def _plain_files(folder: Path) -> Iterator[Path]:
 
 def _described(path: Path, root: Path) -> ArtefactFile:
     name = path.relative_to(root).as_posix()
-    return ArtefactFile(path=name, sha256=files.sha256_of(path), bytes=path.stat().st_size)
+    try:
+        return ArtefactFile(path=name, sha256=files.sha256_of(path), bytes=path.stat().st_size)
+    except ValidationError as error:
+        # A model may name its files as it likes.
+        raise ValueError(f"file {path.name!r}: {explain(error)}") from None
 
 
 def verify(folder: Path) -> Artefact:

@@ -12,7 +12,8 @@ from etchmark.catalog.layers import (
 )
 from etchmark.catalog.models import ModelSource
 from etchmark.catalog.names import unknown
-from etchmark.catalog.reading import as_record, explain, read_record, read_yaml
+from etchmark.catalog.reading import as_record, read_record, read_yaml
+from etchmark.catalog.wording import explain
 
 __all__ = [
     "KINDS",

@@ -87,9 +87,9 @@ def whole_card(path: Path, value: Any) -> BaselineCard:
     card = as_record(path, value, BaselineCard)
     if card.benchmarks or any(variant.benchmarks for variant in card.variants.values()):
         warnings.warn(
-            f"{path}: 'benchmarks' goes with the next release, since benchmarks name the baselines"
-            f" that run on them; write `{card.name}: {{track: ...}}` under `baselines` there, and"
-            " remove the key here",
+            f"{path}: 'benchmarks' will be removed in the next release, since benchmarks name the"
+            f" baselines that run on them; write `{card.name}: {{track: ...}}` under `baselines`"
+            " there, and remove the key here",
             stacklevel=2,
         )
     return card
@@ -106,7 +106,9 @@ def with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> M
         raise UserError(f"model {name!r} has variants; name one of: {listing}")
     own = {field: getattr(card, field) for field in ModelCard.model_fields}
     uses = card.benchmarks
+    where = str(folder / "card.yaml")
     if declared is not None:
+        where = f"{where}: variants.{variant}"
         own["title"] = declared.title
         own["description"] = declared.description or card.description
         own["tags"] = [*card.tags, *(tag for tag in declared.tags if tag not in card.tags)]
@@ -114,7 +116,7 @@ def with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> M
     return ModelSource(
         name=f"{name}/{variant}" if variant else name,
         folder=folder,
-        card=ModelCard.model_validate(own),
+        card=as_record(where, own, ModelCard),
         params=dict(declared.params) if declared else {},
         uses={benchmark: use.track for benchmark, use in uses.items()},
         takes_weights=card.takes_weights,

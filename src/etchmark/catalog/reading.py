@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
+from etchmark.catalog.wording import explain
 from etchmark.errors import UserError
 
 R = TypeVar("R", bound=BaseModel)
@@ -102,55 +102,6 @@ def _parse(path: Path, content: str) -> Any:
     return value
 
 
-_IN_WORDS = {
-    "missing": "is missing",
-    "string_type": "must be text",
-    "string_pattern_mismatch": "is not of the form {pattern}",
-    "string_too_long": "is longer than {max_length} characters",
-    "string_too_short": "is shorter than {min_length} characters",
-    "too_long": "has {actual_length} entries, more than {max_length}",
-    "too_short": "has {actual_length} entries, fewer than {min_length}",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping of keys",
-    "literal_error": "must be {expected}",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "finite_number": "must be a finite number",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be {ge} or more",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be {le} or less",
-    "union_tag_invalid": "unknown kind {tag!r}, choose from {expected_tags}",
-}
-"""What the validator says, as somebody who writes a card would."""
-
-
-MOST_PROBLEMS = 3
-"""That one line tells."""
-
-
-def explain(error: ValidationError) -> str:
-    """A validation error as one line: where and what, and how many more than a few there are."""
-    problems = error.errors(include_url=False, include_input=False)
-    told = ", ".join(map(_told, problems[:MOST_PROBLEMS]))
-    more = len(problems) - MOST_PROBLEMS
-    return f"{told} (and {more} more)" if more > 0 else told
-
-
-def _told(problem: ErrorDetails) -> str:
-    place = list(problem["loc"])
-    # The validator names the kind of a target in between, which no card does.
-    if place[0:1] == ["target"] and len(place) > 2:
-        del place[1]
-    what = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        what = "unknown key"
-    elif problem["type"] in _IN_WORDS:
-        what = _IN_WORDS[problem["type"]].format(**problem.get("ctx", {}))
-    return f"{'.'.join(map(str, place))}: {what}" if place else what
-
-
 def read_yaml(path: Path) -> Any:
     """What a YAML file holds, as plain values.
 
@@ -205,7 +156,7 @@ def _record(path: Path, content: bytes, record: type[R]) -> R:
     return as_record(path, parsed(path, content), record)
 
 
-def as_record(path: Path, value: Any, record: type[R]) -> R:
+def as_record(path: Path | str, value: Any, record: type[R]) -> R:
     """What a file holds as a typed record; the same errors as ``read_record``."""
     if not isinstance(value, dict):
         raise UserError(f"{path}: a mapping of keys is expected, not {type(value).__name__}")
@@ -213,3 +164,5 @@ def as_record(path: Path, value: Any, record: type[R]) -> R:
         return record.model_validate(value)
     except ValidationError as error:
         raise UserError(f"{path}: {explain(error)}; correct this file") from None
+    except RecursionError:
+        raise UserError(f"{path}: a list contains itself; write it out") from None

@@ -1,4 +1,4 @@
-"""The old place of ``etchmark.columns``; it goes with the next release."""
+"""The old place of ``etchmark.columns``; it will be removed in the next release."""
 
 import sys
 import warnings
@@ -6,7 +6,8 @@ import warnings
 from etchmark import columns
 
 warnings.warn(
-    "etchmark.data.columns is now etchmark.columns; the old name goes with the next release",
+    "etchmark.data.columns is now etchmark.columns;"
+    " the old name will be removed in the next release",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -1,4 +1,4 @@
-"""The old place of ``etchmark.model``; it goes with the next release."""
+"""The old place of ``etchmark.model``; it will be removed in the next release."""
 
 import sys
 import warnings
@@ -6,7 +6,8 @@ import warnings
 from etchmark import model
 
 warnings.warn(
-    "etchmark.evaluation.model is now etchmark.model; the old name goes with the next release",
+    "etchmark.evaluation.model is now etchmark.model;"
+    " the old name will be removed in the next release",
     DeprecationWarning,
     stacklevel=2,
 )

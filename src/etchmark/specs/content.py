@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from etchmark.specs.base import (
+    LARGEST,
     BaselineName,
     Doi,
     Identifier,
@@ -80,7 +81,7 @@ class DatasetSpec(Record):
 
     schema_: Literal[1] = Field(alias="schema")
     name: Identifier
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=LARGEST)
     title: Line
     summary: str
     licence: Line
@@ -261,7 +262,7 @@ class BenchmarkSpec(Record):
 
     schema_: Literal[1] = Field(alias="schema")
     id: Identifier
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=LARGEST)
     title: Line
     summary: str
     description: str
