@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.learning.periodic import PeriodicConv, channels_last, wrap
+from etchmark.learning.periodic import PeriodicConv, channels_last, coarse_grid, halve
 from etchmark.learning.training import (
     BetweenLimits,
     FullPrecision,
@@ -105,24 +105,11 @@ class Encoder(nn.Module):
             nn.Conv2d(given, made, 1) for given, made in pairwise(size.widths)
         )
 
-    def _channels(self, images: torch.Tensor) -> torch.Tensor:
-        """Pixels as channels of a grid coarser by ``pool``, channels last, ±1."""
-        pool = self.pool
-        missing = -images.shape[-1] % pool
-        for axis in (1, 2) if missing else ():
-            images = torch.cat([images, images.narrow(axis, 0, missing)], axis)
-        rows, side = len(images), images.shape[-1] // pool
-        split = images.reshape(rows, side, pool, side, pool).permute(0, 1, 3, 2, 4)
-        return split.reshape(rows, side, side, pool**2).permute(0, 3, 1, 2).float() * 2 - 1
-
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        features, means = self.stem(self._channels(images)), []
+        features, means = self.stem(coarse_grid(images, self.pool)), []
         for index, level in enumerate(self.levels):
             if index:
-                if features.shape[-1] % 2:
-                    # An odd side is wrapped by one, so that 17 becomes 9.
-                    features = wrap(features, 1)[:, :, 1:, 1:]
-                features = self.mixes[index - 1](functional.avg_pool2d(features, 2))
+                features = self.mixes[index - 1](halve(features))
             for block in level:  # type: ignore[attr-defined]
                 features = block(features, condition)
             means.append(functional.relu(features).float().mean((2, 3)))

@@ -17,7 +17,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.learning.periodic import PeriodicConv, channels_last, wrap
+from etchmark.learning.periodic import (
+    PeriodicConv,
+    PeriodicResidual,
+    channels_last,
+    coarse_grid,
+    halve,
+)
 from etchmark.learning.training import (
     BetweenLimits,
     FullPrecision,
@@ -56,11 +62,11 @@ class YangNetwork(nn.Module):
     def __init__(self, cells: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for given, made in pairwise((1, *widths)):
+        for inputs, outputs in pairwise((1, *widths)):
             # Sides are rounded up, 51 → 26 → 13 → 7 → 4 → 2, so that no voxel is left out and the
             # last map has 2³ · 256 = 2048 numbers.
             pool = nn.AvgPool3d(2, ceil_mode=True)
-            layers += [nn.Conv3d(given, made, 3, padding=1), nn.ReLU(inplace=True), pool]
+            layers += [nn.Conv3d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True), pool]
             cells = math.ceil(cells / 2)
         self.convolutions = nn.Sequential(*layers)
         self.dense = FullPrecision(
@@ -77,9 +83,9 @@ class YangNetwork(nn.Module):
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         # The phases are ±1/2 to the network.
-        given = (volumes.unsqueeze(1).float() - 0.5).contiguous()
+        phases = (volumes.unsqueeze(1).float() - 0.5).contiguous()
         # Maps of a few volumes at a time stay in the processor's cache: half the time of a batch.
-        maps = [self.convolutions(part) for part in given.split(TOGETHER)]
+        maps = [self.convolutions(part) for part in phases.split(TOGETHER)]
         return self.dense(torch.cat(maps).flatten(1))[:, 0]
 
 
@@ -95,14 +101,14 @@ class Yang(Savable):
         volumes = _volumes(train.inputs)
         target = np.asarray(train.target, dtype=np.float64)
         self.mean, self.spread = float(target.mean()), float(target.std()) or 1.0
-        wanted = torch.from_numpy(((target - self.mean) / self.spread).astype(np.float32))
+        standardised = torch.from_numpy(((target - self.mean) / self.spread).astype(np.float32))
         self.side = volumes.shape[-1]
         self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
-            given = torch.from_numpy(volumes[rows]).to(self.device)
-            found = self.network(given).float()
-            return functional.mse_loss(found, wanted[rows].to(self.device))
+            batch = torch.from_numpy(volumes[rows]).to(self.device)
+            outputs = self.network(batch).float()
+            return functional.mse_loss(outputs, standardised[rows].to(self.device))
 
         who = identity(self.seed, self.schedule, self.network, ids=train.ids, y=target)
         _run(self, loss, len(volumes), who, validation)
@@ -118,13 +124,13 @@ class Yang(Savable):
         super().restore(state)
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        volumes, found = _volumes(inputs), []
+        volumes, outputs = _volumes(inputs), []
         self.network.eval()
         with torch.inference_mode():
             for part in batches(len(volumes), 16):
-                given = torch.from_numpy(np.array(volumes[part])).to(self.device)
-                found.append(self.network(given).double().cpu().numpy())
-        return self.mean + self.spread * np.concatenate(found)
+                batch = torch.from_numpy(np.array(volumes[part])).to(self.device)
+                outputs.append(self.network(batch).double().cpu().numpy())
+        return self.mean + self.spread * np.concatenate(outputs)
 
     def report(self, validation: Samples) -> float:
         return percent_error(self.predict(validation.inputs), validation.target)
@@ -136,41 +142,22 @@ class Yang(Savable):
 # --- periodic ----------------------------------------------------------------------------------
 
 
-class Residual(nn.Module):
-    """x + conv(relu(conv(relu(x)))), zero at first in place of a normalisation."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = PeriodicConv(3, width, width)
-        self.second = PeriodicConv(3, width, width)
-        nn.init.zeros_(self.second.conv.weight)
-
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        inner = functional.relu(self.first(functional.relu(given)))
-        return given + self.second(inner)
-
-
 class Halve(nn.Module):
-    """Means over 2³ voxels of the periodic cell, then more channels.
+    """Means over 2³ voxels of the periodic cell, then more channels."""
 
-    An odd side is wrapped by one voxel first, so that 17 becomes 9.
-    """
-
-    def __init__(self, given: int, made: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.mix = nn.Conv3d(given, made, 1)
+        self.mix = nn.Conv3d(inputs, outputs, 1)
 
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
-        if given.shape[-1] % 2:
-            given = wrap(given, 1)[:, :, 1:, 1:, 1:]
-        return self.mix(functional.avg_pool3d(given, 2))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.mix(halve(features))
 
 
 class PeriodicNetwork(nn.Module):
-    """Periodic convolutions on a grid coarser by ``pool``, whose voxels come in as channels.
+    """Periodic convolutions on a grid coarser by ``pool``, with the voxels as its channels.
 
-    The mean over the cell of each level's features goes into a small dense network. Cells of any
-    side are read, as many voxels to a unit of length as in training.
+    A small dense network reads each level's features, averaged over the cell. Cells may have any
+    side, at the number of voxels per unit of length that was used in training.
     """
 
     def __init__(self, pool: int, widths: tuple[int, ...], blocks: tuple[int, ...]) -> None:
@@ -178,26 +165,14 @@ class PeriodicNetwork(nn.Module):
         self.pool = pool
         self.stem = PeriodicConv(3, pool**3, widths[0])
         self.levels = nn.ModuleList(
-            nn.Sequential(*(Residual(width) for _ in range(count)))
+            nn.Sequential(*(PeriodicResidual(3, width) for _ in range(count)))
             for width, count in zip(widths, blocks, strict=True)
         )
-        self.halves = nn.ModuleList(Halve(given, made) for given, made in pairwise(widths))
+        self.halves = nn.ModuleList(Halve(finer, coarser) for finer, coarser in pairwise(widths))
         self.head = FullPrecision(nn.Linear(sum(widths), 128), nn.SiLU(), nn.Linear(128, 1))
 
-    def _channels(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Voxels as channels of a grid coarser by ``pool``, channels last, ±1."""
-        pool = self.pool
-        missing = -volumes.shape[-1] % pool
-        if missing:
-            for axis in (1, 2, 3):
-                volumes = torch.cat([volumes, volumes.narrow(axis, 0, missing)], axis)
-        rows, side = len(volumes), volumes.shape[-1] // pool
-        split = volumes.reshape(rows, side, pool, side, pool, side, pool)
-        last = split.permute(0, 1, 3, 5, 2, 4, 6).reshape(rows, side, side, side, pool**3)
-        return last.permute(0, 4, 1, 2, 3).float() * 2 - 1
-
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        features, means = self.stem(self._channels(volumes)), []
+        features, means = self.stem(coarse_grid(volumes, self.pool)), []
         for index, level in enumerate(self.levels):
             if index:
                 features = self.halves[index - 1](features)
@@ -249,9 +224,9 @@ class Periodic(Savable):
         self.network = self._fresh()
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> torch.Tensor:
-            given = np.stack([varied(volumes[row], generator) for row in rows])
-            found = self.network(torch.from_numpy(given).to(self.device))
-            error = self.scale.log_ratio(found, rows)
+            batch = np.stack([varied(volumes[row], generator) for row in rows])
+            outputs = self.network(torch.from_numpy(batch).to(self.device))
+            error = self.scale.log_ratio(outputs, rows)
             # Relative errors: squared below 5 %, absolute above.
             return functional.smooth_l1_loss(error, torch.zeros_like(error), beta=0.05)
 
@@ -269,20 +244,20 @@ class Periodic(Savable):
         super().restore(state)
 
     def predict(self, inputs: Inputs, views: int | None = None) -> np.ndarray:
-        volumes, found = _volumes(inputs), []
+        volumes, outputs = _volumes(inputs), []
         self.network.eval()
         with torch.inference_mode():
             for part in batches(len(volumes), 16):
-                given = torch.from_numpy(np.array(volumes[part])).to(self.device)
-                seen = equivalent(given)[: views or self.views]
-                outputs = [self.network(view).double() for view in seen]
-                found.append(torch.stack(outputs).mean(0).cpu().numpy())
-        return self.scale.values(np.concatenate(found), *self._limits(inputs))
+                batch = torch.from_numpy(np.array(volumes[part])).to(self.device)
+                seen = equivalent(batch)[: views or self.views]
+                of_views = [self.network(view).double() for view in seen]
+                outputs.append(torch.stack(of_views).mean(0).cpu().numpy())
+        return self.scale.values(np.concatenate(outputs), *self._limits(inputs))
 
     def report(self, validation: Samples) -> float:
         # One view is enough to follow a training, at a quarter of the time.
-        found = self.predict(validation.inputs, views=1)
-        return percent_error(found, validation.target)
+        predicted = self.predict(validation.inputs, views=1)
+        return percent_error(predicted, validation.target)
 
     def parameter_count(self) -> int:
         return parameter_count(self.network)
@@ -341,8 +316,8 @@ def build(
     if design != "periodic":
         raise ValueError(f"design is 'yang' or 'periodic', not {design!r}")
     schedule = Schedule(epochs, batch, learning_rate, weight_decay=0.01)
-    chosen = {"pool": pool, "widths": tuple(widths or (32, 64)), "blocks": tuple(blocks)}
-    return Periodic(seed, device, schedule, chosen, views)
+    size = {"pool": pool, "widths": tuple(widths or (32, 64)), "blocks": tuple(blocks)}
+    return Periodic(seed, device, schedule, size, views)
 
 
 def load(folder: Path, device: str) -> Yang | Periodic:

@@ -17,7 +17,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from etchmark.learning.periodic import PeriodicConv, channels_last, wrap
+from etchmark.learning.periodic import (
+    PeriodicConv,
+    PeriodicResidual,
+    channels_last,
+    coarse_grid,
+    halve,
+)
 from etchmark.learning.training import (
     FullPrecision,
     Schedule,
@@ -49,20 +55,6 @@ def rotate_logarithm(logarithms: np.ndarray, rotation: np.ndarray) -> np.ndarray
     return rotate_stiffness(logarithms / MANDEL, rotation) * MANDEL
 
 
-class Residual(nn.Module):
-    """x + conv(relu(conv(relu(x)))), zero at first in place of a normalisation."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = PeriodicConv(3, width, width)
-        self.second = PeriodicConv(3, width, width)
-        nn.init.zeros_(self.second.conv.weight)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        inner = functional.relu(self.first(functional.relu(features)))
-        return features + self.second(inner)
-
-
 class TensorNetwork(nn.Module):
     """Periodic convolutions on a grid coarser by ``pool``, whose voxels are its channels.
 
@@ -74,30 +66,17 @@ class TensorNetwork(nn.Module):
         self.pool = pool
         self.stem = PeriodicConv(3, pool**3, widths[0])
         self.levels = nn.ModuleList(
-            nn.Sequential(*(Residual(width) for _ in range(count)))
+            nn.Sequential(*(PeriodicResidual(3, width) for _ in range(count)))
             for width, count in zip(widths, blocks, strict=True)
         )
         self.mixes = nn.ModuleList(nn.Conv3d(last, width, 1) for last, width in pairwise(widths))
         self.head = FullPrecision(nn.Linear(sum(widths), 128), nn.SiLU(), nn.Linear(128, 21))
 
-    def _coarse(self, volumes: torch.Tensor) -> torch.Tensor:
-        pool = self.pool
-        missing = -volumes.shape[-1] % pool
-        if missing:  # the cell is periodic, so its first layers follow its last
-            for axis in (1, 2, 3):
-                volumes = torch.cat([volumes, volumes.narrow(axis, 0, missing)], axis)
-        rows, side = len(volumes), volumes.shape[-1] // pool
-        split = volumes.reshape(rows, side, pool, side, pool, side, pool)
-        last = split.permute(0, 1, 3, 5, 2, 4, 6).reshape(rows, side, side, side, pool**3)
-        return last.permute(0, 4, 1, 2, 3).float() * 2 - 1
-
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        features, means = self.stem(self._coarse(volumes)), []
+        features, means = self.stem(coarse_grid(volumes, self.pool)), []
         for index, level in enumerate(self.levels):
             if index:
-                if features.shape[-1] % 2:
-                    features = wrap(features, 1)[:, :, 1:, 1:, 1:]
-                features = self.mixes[index - 1](functional.avg_pool3d(features, 2))
+                features = self.mixes[index - 1](halve(features))
             features = level(features)
             means.append(functional.relu(features).float().mean((2, 3, 4)))
         return self.head(torch.cat(means, 1))

@@ -81,18 +81,6 @@ def test_another_design_is_refused():
         cnn2d.build(0, "cpu", design="faces", epochs=1)
 
 
-def test_a_pixel_becomes_the_channel_of_its_place_in_its_cell():
-    image = torch.zeros(1, 9, 9, dtype=torch.uint8)
-    image[0, 4, 8] = 1
-    encoder = cnn2d.Encoder(cnn2d.Size(3, (2,), (1,)), conditioned=False)
-    channels = encoder._channels(image)
-    assert channels.shape == (1, 9, 3, 3)
-    assert (channels == 1).nonzero().tolist() == [[0, 1 * 3 + 2, 1, 2]]
-    # A side that cells do not divide goes on with its first pixels.
-    encoder.pool = 2
-    assert encoder._channels(image).shape == (1, 4, 5, 5)
-
-
 # --- symmetries --------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "baselines" / "cnn3d"
 CONTRAST = 50.0
 YANG = (16, 32, 64, 128, 256)
+LAYERS, PARTS = ("first", "second"), ("weight", "bias")
 TINY = {"design": "periodic", "epochs": 2, "batch": 4, "widths": [4, 4], "blocks": [1, 1]}
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -87,15 +88,22 @@ def test_another_design_is_refused():
         cnn3d.build(0, "cpu", design="resnet", epochs=1)
 
 
-def test_a_voxel_becomes_the_channel_of_its_place_in_its_cell():
-    volume = torch.zeros(1, 9, 9, 9, dtype=torch.uint8)
-    volume[0, 4, 8, 0] = 1
-    channels = cnn3d.PeriodicNetwork(3, (2,), (1,))._channels(volume)
-    assert channels.shape == (1, 27, 3, 3, 3)
-    assert (channels == 1).nonzero().tolist() == [[0, 1 * 9 + 2 * 3 + 0, 1, 2, 0]]
-    assert ((channels == -1) | (channels == 1)).all()
-    # A side that cells do not divide goes on with its first voxels.
-    assert cnn3d.PeriodicNetwork(2, (2,), (1,))._channels(volume).shape == (1, 8, 5, 5, 5)
+def test_kept_models_load_and_predict_as_before():
+    """Names of the weights, and outputs for weights of a fixed seed, are those of version 0.1."""
+    torch.manual_seed(7)
+    network = cnn3d.PeriodicNetwork(3, (3, 5), (1, 2))
+    assert {name for name in network.state_dict() if name.startswith(("levels.1.1", "halves"))} == {
+        *(f"levels.1.1.{layer}.conv.{part}" for layer in LAYERS for part in PARTS),
+        *(f"halves.0.mix.{part}" for part in PARTS),
+    }
+    # The second convolution of a block starts at zero; with other weights it counts.
+    generator = np.random.default_rng(0)
+    with torch.no_grad():
+        for part in network.parameters():
+            part += torch.from_numpy(generator.normal(0, 0.1, part.shape)).float()
+        volumes = torch.from_numpy((generator.random((2, 13, 13, 13)) < 0.4).astype(np.uint8))
+        outputs = network(volumes)
+    assert outputs.tolist() == pytest.approx([0.0569235, 0.2592369], abs=1e-5)
 
 
 # --- symmetries --------------------------------------------------------------------------------

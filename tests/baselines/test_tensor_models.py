@@ -128,3 +128,24 @@ def test_the_first_views_of_the_network_bring_each_axis_to_each_place() -> None:
     assert np.array_equal(views[0], np.eye(3))
     assert np.array_equal(sum(views[:3]), np.ones((3, 3)))
     assert len({view.tobytes() for view in views}) == 24
+
+
+def test_kept_networks_load_and_predict_as_before() -> None:
+    """Names of the weights, and outputs for weights of a fixed seed, are those of version 0.1."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.manual_seed(7)
+    network = model_module("tensor_cnn3d").TensorNetwork(3, (3, 5), (1, 2))
+    parts = ("weight", "bias")
+    layers = [f"levels.1.1.{layer}.conv" for layer in ("first", "second")]
+    names = {name for name in network.state_dict() if name.startswith(("levels.1.1", "mixes"))}
+    assert names == {f"{layer}.{part}" for layer in [*layers, "mixes.0"] for part in parts}
+    # The second convolution of a block starts at zero; with other weights it counts.
+    generator = np.random.default_rng(0)
+    with torch.no_grad():
+        for part in network.parameters():
+            part += torch.from_numpy(generator.normal(0, 0.1, part.shape)).float()
+        cells = torch.from_numpy((generator.random((2, 13, 13, 13)) < 0.4).astype(np.uint8))
+        outputs = network(cells)
+    assert outputs.shape == (2, 21)
+    expected = [[0.1939579, 0.2353188, -1.1333442], [0.2803297, 0.177659, -1.1993257]]
+    np.testing.assert_allclose(outputs[:, [0, 1, 20]], expected, atol=1e-5)
