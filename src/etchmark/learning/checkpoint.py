@@ -1,7 +1,7 @@
-"""The state of a training after an epoch, in one file: safetensors, with JSON in its header.
+"""The state of a training run after an epoch, in one safetensors file with JSON in its header.
 
-Nothing in it can run code. safetensors has no checksum of its own, so the header carries one over
-everything else: a file with a damaged byte is not a checkpoint.
+Nothing in the file can run code. safetensors has no checksum of its own, so the header carries one
+over everything else: a single damaged byte is detected.
 """
 
 from __future__ import annotations
@@ -23,61 +23,62 @@ from torch import nn
 from etchmark import files
 
 NETWORK, BEST, OPTIMIZER = "network", "best", "optimizer"
-"""First parts of the names of tensors, before a slash."""
+"""Prefixes of the names of tensors, before a slash."""
 
 Tensors = dict[str, torch.Tensor]
 
 
 @dataclass
 class Best:
-    """The least validation error so far, after which epoch (from 1) it was, and its weights."""
+    """The smallest validation error so far, its epoch (from 1), and the weights after it."""
 
     error: float = math.inf
     epoch: int = 0
     network: Tensors | None = None
 
     def compare(self, error: float, epoch: int, network: nn.Module) -> str:
-        """Keep the weights if they are better; what the line of an epoch says of it."""
-        better = error < self.error
-        if better:
+        """Keep the weights if their error is the smallest; returns text for the epoch's line."""
+        is_best = error < self.error
+        if is_best:
             self.error, self.epoch = error, epoch
             self.network = copy.deepcopy(dict(network.state_dict()))
-        return f", validation error {error:.5g}{' (best)' if better else ''}"
+        return f", validation error {error:.5g}{' (best)' if is_best else ''}"
 
     def given_up(self, epoch: int, patience: int | None) -> bool:
-        """Whether the last ``patience`` of so many epochs brought nothing."""
+        """Whether the last ``patience`` epochs, up to ``epoch``, brought no improvement."""
         return patience is not None and self.network is not None and epoch - self.epoch >= patience
 
 
 @dataclass
 class TrainingState:
-    """What changes while a network is trained, the number of epochs done included."""
+    """Everything that changes while a network is trained."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     best: Best
     epoch: int = 0
+    """Number of epochs that are finished."""
 
     def save(self, path: Path, who: str) -> None:
         """Write the state, whole or not at all.
 
         Args:
-            path: file that is replaced.
-            who: what tells this training from others.
+            path: the file to write; replaced if it exists.
+            who: identity of this training run (``etchmark.learning.training.identity``).
         """
-        stepped = self.optimizer.state_dict()
+        optimizer = self.optimizer.state_dict()
         tensors = {f"{NETWORK}/{name}": part for name, part in self.network.state_dict().items()}
         for name, part in (self.best.network or {}).items():
             tensors[f"{BEST}/{name}"] = part
-        for number, values in stepped["state"].items():
+        for number, values in optimizer["state"].items():
             tensors |= {f"{OPTIMIZER}/{number}/{name}": part for name, part in values.items()}
-        # Own copies: tensors that share memory or lie apart in it are refused.
+        # Copies, because safetensors refuses tensors that share memory or are not contiguous.
         plain = {name: part.detach().cpu().contiguous().clone() for name, part in tensors.items()}
         state = {
             "identity": who,
             "epoch": self.epoch,
             "best": [self.best.error, self.best.epoch],
-            "groups": stepped["param_groups"],
+            "groups": optimizer["param_groups"],
         }
         text = json.dumps(state)
         metadata = {"state": text, "sha256": _digest(text, plain)}
@@ -85,11 +86,12 @@ class TrainingState:
             save_file(plain, temporary, metadata)
 
     def resume(self, path: Path, who: str) -> str | None:
-        """Take over the state of this very training, if a file holds one.
+        """Restore the state from a checkpoint of this training run.
+
+        A damaged file, or one of another training run, changes nothing.
 
         Returns:
-            What there is to say; None if there is no file. A file that is damaged or of another
-            training changes nothing.
+            One line that says what happened; None if there is no file.
         """
         if not path.is_file():
             return None
@@ -102,23 +104,27 @@ class TrainingState:
             if best.network is not None:
                 self.network.load_state_dict(best.network)
             self.network.load_state_dict(_part(tensors, NETWORK) or {})
-            self._step_on(state["groups"], _part(tensors, OPTIMIZER) or {})
+            self._restore_optimizer(state["groups"], _part(tensors, OPTIMIZER) or {})
             epoch = int(state["epoch"])
         except Exception as error:
-            # Damage shows in as many ways as there are bytes; none is worth the lost epochs.
+            # Damage can raise almost anything. Training from the start beats failing.
             self.network.load_state_dict(before[0])
             self.optimizer.load_state_dict(before[1])
             return f"{path.name}: damaged ({type(error).__name__}); ignored"
         self.best, self.epoch = best, epoch
         return f"{path.name}: {epoch} epochs done"
 
-    def _step_on(self, groups: list[dict[str, Any]], tensors: Tensors) -> None:
-        """Restore the optimizer, its tensors laid out in memory as those of the network."""
+    def _restore_optimizer(self, groups: list[dict[str, Any]], tensors: Tensors) -> None:
+        """Restore the optimizer, with the memory layout of the network's parameters.
+
+        A resumed run then adds in the same order, and ends in the same weights.
+        """
         state: dict[int, Tensors] = {}
         for name, part in tensors.items():
             number, _, key = name.partition("/")
             state.setdefault(int(number), {})[key] = part
         for group in groups:
+            # JSON turned the tuple into a list.
             group["betas"] = tuple(group["betas"])
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         for parameter, values in self.optimizer.state.items():

@@ -1,4 +1,4 @@
-"""Networks that make frames of the frames before them; needs torch."""
+"""Networks that predict frames from the frames before them; needs torch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class PaddedConv(nn.Module):
     """Convolution in two dimensions that keeps the side, or divides it by the stride.
 
     Args:
-        given: channels.
-        made: channels.
+        given: input channels.
+        made: output channels.
         kernel: its side, odd.
-        periodic: opposite edges meet; else there are zeros beyond them.
+        periodic: pad with the opposite edge; with zeros if false.
         stride, dilation, groups: as in torch.
     """
 
@@ -41,37 +41,37 @@ class PaddedConv(nn.Module):
         self.periodic, self.width = periodic, dilation * (kernel // 2)
         padding = 0 if periodic else self.width
         self.conv = nn.Conv2d(given, made, kernel, stride, padding, dilation, groups)
-        # With bfloat16 on CPUs that have tiles for it, torch 2.15 makes gradients of such weights
-        # from memory that nobody wrote: some are off by more than themselves, some no number.
+        # On CPUs with AMX, torch 2.15 computes the bfloat16 gradients of grouped and dilated
+        # convolutions from uninitialised memory: some are off by more than 100 %, some are NaN.
         self.mixed = groups == 1 or dilation == 1
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, frames: Tensor) -> Tensor:
         missing = self.width if self.periodic else 0
         while missing:
-            # A wide kernel goes more than once round a small cell.
-            width = min(missing, *given.shape[2:])
-            given, missing = wrap(given, width), missing - width
+            # A wide kernel reaches around a small cell more than once.
+            width = min(missing, *frames.shape[2:])
+            frames, missing = wrap(frames, width), missing - width
         if self.mixed:
-            return self.conv(given)
-        with training.full_precision(given):
-            return self.conv(given.float())
+            return self.conv(frames)
+        with training.full_precision(frames):
+            return self.conv(frames.float())
 
 
 class FrameNetwork(nn.Module):
-    """Makes frames of the frames before them, by a network that sees standardised values.
+    """Predicts frames from the frames before them, with a network that sees standardised values.
 
     Args:
         inner: the network, from (samples, given, n, n) to (samples, made, n, n).
-        given: frames it looks back on.
-        made: frames it makes at a time.
-        residual: what ``inner`` makes are changes since the last frame, in units of what usually
-            changes from frame to frame; else frames, standardised.
-        conserving: the mean of every frame is that of the last one given, to rounding.
-        multiple: what the side of a frame must be a multiple of.
+        given: number of frames that it looks back on.
+        made: number of frames that it predicts at a time.
+        residual: ``inner`` predicts changes since the last frame, in units of the usual change from
+            frame to frame; if false, standardised frames.
+        conserving: every predicted frame has the mean of the last known frame, to rounding.
+        multiple: the side of a frame must be a multiple of this.
     """
 
     scale: Tensor
-    """Mean and standard deviation of the values, root mean square of what changes in a frame."""
+    """Mean and standard deviation of the values, and root mean square change per frame."""
 
     def __init__(
         self,
@@ -93,33 +93,34 @@ class FrameNetwork(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def measure(self, frames: np.ndarray) -> None:
-        """Set the scale by trajectories (samples, frames, n, n)."""
-        doubles = (one.astype(np.float64) for one in frames)
-        found = [
-            (one.mean(), np.square(one).mean(), np.square(np.diff(one, axis=0)).mean())
-            for one in doubles
+        """Set the scale from trajectories, shape (samples, frames, n, n)."""
+        # A generator, so that only one trajectory at a time is held in double precision.
+        doubles = (trajectory.astype(np.float64) for trajectory in frames)
+        moments = [
+            (values.mean(), np.square(values).mean(), np.square(np.diff(values, axis=0)).mean())
+            for values in doubles
         ]
-        mean, square, change = np.mean(found, axis=0)
+        mean, square, change = np.mean(moments, axis=0)
         spread = math.sqrt(max(square - mean**2, 0.0))
         values = [mean, spread or 1.0, math.sqrt(change) or 1.0]
         self.scale.copy_(torch.tensor(values, dtype=torch.float32))
 
     def step(self, state: Any, shown: Tensor) -> tuple[Any, Tensor]:
-        """Show it frames and get those that follow.
+        """Predict the frames that follow.
 
         Args:
-            state: what it remembers of the frames shown before; None at first.
-            shown: shape (samples, frames, n, n).
+            state: what the last step returned; None at first.
+            shown: new frames, shape (samples, frames, n, n).
 
         Returns:
-            What it remembers now, and frames of shape (samples, made, n, n).
+            The state for the next step, and predicted frames of shape (samples, made, n, n).
 
         Raises:
-            ValueError: the frames shown have a wrong shape or are too few.
+            ValueError: the frames have a wrong shape or are too few.
         """
-        seen = (shown if state is None else torch.cat([state, shown], 1))[:, -self.given :]
-        self._check(seen, self.given)
-        return seen, self._frames(self.inner(self._standard(seen)), seen[:, -1:])
+        recent = (shown if state is None else torch.cat([state, shown], 1))[:, -self.given :]
+        self._check(recent, self.given)
+        return recent, self._frames(self.inner(self._standard(recent)), recent[:, -1:])
 
     def _check(self, frames: Tensor, count: int) -> None:
         if frames.ndim != 4 or frames.shape[1] < count:
@@ -133,27 +134,28 @@ class FrameNetwork(nn.Module):
     def _standard(self, frames: Tensor) -> Tensor:
         return (frames - self.scale[0]) / self.scale[1]
 
-    def _frames(self, found: Tensor, last: Tensor) -> Tensor:
-        """Frames from what the inner network made, in full precision."""
-        if found.shape[1] != self.made:
-            raise ValueError(f"the network made {found.shape[1]} frames, not {self.made}")
+    def _frames(self, outputs: Tensor, last: Tensor) -> Tensor:
+        """Frames from the outputs of the inner network, in full precision."""
+        if outputs.shape[1] != self.made:
+            raise ValueError(f"the network made {outputs.shape[1]} frames, not {self.made}")
         centre, spread, change = self.scale
-        found = found.float()
-        update = change * found if self.residual else centre + spread * found - last
+        outputs = outputs.float()
+        update = change * outputs if self.residual else centre + spread * outputs - last
         if self.conserving:
             update = update - update.mean((2, 3), keepdim=True)
         return last + update
 
 
 class RecurrentNetwork(FrameNetwork):
-    """Makes frames one by one with a memory of those it was shown, and of its own.
+    """Predicts frames one by one, with a memory of the frames it was shown and of its own.
 
     Args:
-        inner: from a frame (samples, 1, n, n) and its memory (None at first) to the next frame, as
-            ``FrameNetwork`` says, and its memory after that.
-        given: frames it is shown while its memory begins.
-        renewed: frames after which its memory begins again with the last ones, since one that is
-            trained on windows goes astray after many more frames than they have; never if None.
+        inner: takes a frame (samples, 1, n, n) and a memory (None at first); returns the next frame
+            (see ``residual`` of ``FrameNetwork``) and the updated memory.
+        given: number of frames from which a memory is built up.
+        renewed: number of predicted frames after which the memory is built up again from the last
+            frames; never if None. A network trained on short windows drifts when its memory spans
+            many more frames than they have.
         residual, conserving, multiple: see ``FrameNetwork``.
     """
 
@@ -181,7 +183,7 @@ class RecurrentNetwork(FrameNetwork):
         self._check(recent, self.given)
         if state is None or made == self.renewed:
             memory, shown, made = None, recent, 0
-        found = shown
+        outputs = shown
         for frame in shown.split(1, dim=1):
-            found, memory = self.inner(self._standard(frame), memory)
-        return (memory, recent, made + 1), self._frames(found, recent[:, -1:])
+            outputs, memory = self.inner(self._standard(frame), memory)
+        return (memory, recent, made + 1), self._frames(outputs, recent[:, -1:])

@@ -1,8 +1,8 @@
-"""Light regression heads whose choices are made inside the training samples.
+"""Light regression heads that choose their parameters inside the training samples.
 
-Each has ``fit(X, y, groups=None)`` and ``predict(X)``: with groups, whole groups are left out when
-the number of components or a penalty is chosen; without, random folds. They are what
-``SklearnModel(head, columns=..., groups=True)`` takes.
+Each has ``fit(X, y, groups=None)`` and ``predict(X)``. The number of components or the penalty is
+chosen by inner folds: with groups, one whole group is left out at a time; without, folds are
+random. Use them as ``SklearnModel(head, columns=..., groups=True)``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RIDGE_ALPHA = tuple(np.logspace(-2, 4, 25))
 RANDOM_FOLDS = 10
 
 SMALL = 2_000_000
-"""Samples × smaller side below which one thread is as fast as many, and many wait on each other."""
+"""Samples × smaller side below which several threads are no faster and wait for each other."""
 
 Fold = tuple[np.ndarray, np.ndarray]
 
@@ -33,7 +33,7 @@ def inner_folds(rows: int, groups: np.ndarray | None = None, seed: int = 0) -> I
     Args:
         rows: number of samples.
         groups: group label per sample, shape (rows,), or None.
-        seed: of the random folds.
+        seed: seed of the random folds.
     """
     if groups is None or len(np.unique(groups)) < 2:
         labels = np.random.default_rng(seed).permutation(rows) % min(RANDOM_FOLDS, rows)
@@ -44,7 +44,7 @@ def inner_folds(rows: int, groups: np.ndarray | None = None, seed: int = 0) -> I
 
 
 def _threads(features: np.ndarray) -> AbstractContextManager[object]:
-    """One BLAS thread for small matrices: on a busy machine several took 15 times as long."""
+    """One BLAS thread for small matrices; on a busy machine several took 15 times as long."""
     if len(features) * min(features.shape) > SMALL:
         return nullcontext()
     from threadpoolctl import threadpool_limits
@@ -53,10 +53,10 @@ def _threads(features: np.ndarray) -> AbstractContextManager[object]:
 
 
 class Projection(Savable):
-    """Principal components of some rows, applied to others.
+    """Principal components of training rows, applied to other rows.
 
     Args:
-        rows: shape (samples, features).
+        rows: training rows, shape (samples, features).
     """
 
     saved = ("mean", "scale", "axes")
@@ -64,12 +64,12 @@ class Projection(Savable):
     def __init__(self, rows: np.ndarray) -> None:
         self.mean = rows.mean(axis=0)
         self.left, self.scale, self.axes = np.linalg.svd(rows - self.mean, full_matrices=False)
-        # Directions of mere round-off would be blown up by the division in a regression.
+        # A regression divides by the scale, which would amplify directions of mere rounding.
         keep = self.scale > 1e-9 * max(self.scale[0], 1e-300)
         self.left, self.scale, self.axes = self.left[:, keep], self.scale[keep], self.axes[keep]
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Scores of other rows, shape (samples, components)."""
+        """Scores of rows, shape (samples, components)."""
         return (rows - self.mean) @ self.axes.T
 
 
@@ -78,16 +78,16 @@ def linear_path(train: np.ndarray, target: np.ndarray, test: np.ndarray) -> np.n
     space = Projection(train)
     # Components are orthogonal, so each adds its own term to the regression.
     slopes = (space.left.T @ (target - target.mean())) / space.scale
-    steps = space.scores(test) * slopes
-    path = np.concatenate([np.zeros((len(test), 1)), np.cumsum(steps, axis=1)], axis=1)
+    terms = space.scores(test) * slopes
+    path = np.concatenate([np.zeros((len(test), 1)), np.cumsum(terms, axis=1)], axis=1)
     return target.mean() + path.T
 
 
 class BlockScaler(Savable):
-    """Centres columns and brings each block of columns to unit total variance.
+    """Centres columns and scales each block of columns to unit total variance.
 
     Args:
-        blocks: number of columns of each block; one may be -1 (the rest).
+        blocks: number of columns of each block; one may be -1, for all remaining columns.
     """
 
     saved = ("centre", "scale")
@@ -96,8 +96,8 @@ class BlockScaler(Savable):
         self.blocks = blocks
 
     def fit(self, features: np.ndarray) -> BlockScaler:
-        known = sum(count for count in self.blocks if count >= 0)
-        widths = [count if count >= 0 else features.shape[1] - known for count in self.blocks]
+        stated = sum(count for count in self.blocks if count >= 0)
+        widths = [count if count >= 0 else features.shape[1] - stated for count in self.blocks]
         if sum(widths) != features.shape[1] or min(widths) < 1:
             raise ValueError(f"blocks {list(self.blocks)} do not fit {features.shape[1]} columns")
         self.centre = features.mean(axis=0)
@@ -113,8 +113,13 @@ class BlockScaler(Savable):
 class PCARegression(Savable):
     """Blocks of features → principal components → linear or support vector regression.
 
-    The number of components, and for the SVR (RBF kernel) also C, minimise the absolute error of
-    inner folds. ``head`` is ``linear`` or ``svr``.
+    The number of components, and for the SVR (RBF kernel) also C, are chosen to minimise the
+    absolute error over inner folds.
+
+    Args:
+        head: ``linear`` or ``svr``.
+        blocks: number of columns of each block, as in ``BlockScaler``.
+        seed: seed of random inner folds.
     """
 
     saved = ("scaler", "space", "components", "centre", "slopes", "spread", "svr")
@@ -126,7 +131,7 @@ class PCARegression(Savable):
         self.head = head
         self.blocks = blocks
         self.seed = seed
-        # One head has no slopes, the other neither a spread nor support vectors.
+        # Saved for both heads: ``linear`` has no support vectors and no spread, ``svr`` no slopes.
         self.slopes: Any = None
         self.spread = 1.0
         self.svr: Any = None
@@ -138,7 +143,7 @@ class PCARegression(Savable):
             self.scaler = BlockScaler(self.blocks).fit(features)
             rows, target = self.scaler.transform(features), np.asarray(target, dtype=np.float64)
             self.space = Projection(rows)
-            # A rotation loses nothing and leaves at most as many columns as samples.
+            # A rotation loses no information and leaves at most as many columns as samples.
             rotated = self.space.scores(rows)
             folds = list(inner_folds(len(rows), groups, self.seed))
             if self.head == "linear":
@@ -151,10 +156,10 @@ class PCARegression(Savable):
         limit = min(min(len(fit) - 1, rows.shape[1]) for fit, _ in folds)
         choices = [count for count in COMPONENTS if count <= limit] or [0]
         errors = np.zeros(len(choices))
-        for fit, held in folds:
-            path = linear_path(rows[fit], target[fit], rows[held])
-            used = np.minimum(choices, len(path) - 1)
-            errors += np.abs(path[used] - target[held]).sum(axis=1)
+        for fit, held_out in folds:
+            path = linear_path(rows[fit], target[fit], rows[held_out])
+            counts = np.minimum(choices, len(path) - 1)
+            errors += np.abs(path[counts] - target[held_out]).sum(axis=1)
         self.components = choices[int(np.argmin(errors))]
         slopes = (self.space.left.T @ (target - target.mean())) / self.space.scale
         self.slopes, self.centre = slopes[: self.components], float(target.mean())
@@ -162,20 +167,21 @@ class PCARegression(Savable):
     def _fit_svr(self, rows: np.ndarray, target: np.ndarray, folds: list[Fold]) -> None:
         choices = [(count, c) for count in SVR_COMPONENTS for c in SVR_C]
         errors = np.zeros(len(choices))
-        for fit, held in folds:
+        for fit, held_out in folds:
             space = Projection(rows[fit])
-            inside, outside = space.scores(rows[fit]), space.scores(rows[held])
+            train_scores, test_scores = space.scores(rows[fit]), space.scores(rows[held_out])
             for index, (count, c) in enumerate(choices):
-                self._fit_one(inside[:, :count], target[fit], c)
-                errors[index] += np.abs(self._svr(outside[:, :count]) - target[held]).sum()
+                self._fit_support_vectors(train_scores[:, :count], target[fit], c)
+                predicted = self._svr(test_scores[:, :count])
+                errors[index] += np.abs(predicted - target[held_out]).sum()
         self.components, c = choices[int(np.argmin(errors))]
-        self._fit_one(rows[:, : self.components], target, c)
+        self._fit_support_vectors(rows[:, : self.components], target, c)
 
-    def _fit_one(self, scores: np.ndarray, target: np.ndarray, c: float) -> None:
+    def _fit_support_vectors(self, scores: np.ndarray, target: np.ndarray, c: float) -> None:
         from sklearn.svm import SVR
 
         self.centre, self.spread = float(target.mean()), float(target.std()) or 1.0
-        # One common scale keeps the components' relative size; gamma="scale" adapts to it.
+        # Components keep their relative sizes; gamma="scale" adapts to their common scale.
         self.svr = SVR(C=c, epsilon=0.1, gamma="scale")
         self.svr.fit(scores, (target - self.centre) / self.spread)
 
@@ -189,19 +195,19 @@ class PCARegression(Savable):
         return self._svr(scores)
 
     def parameter_count(self) -> int:
-        """What the regression fitted; the components come from unlabelled features."""
+        """Parameters of the regression; components are not counted, since they need no labels."""
         return (len(self.slopes) if self.head == "linear" else int(self.svr.dual_coef_.size)) + 1
 
 
 class GroupedRidge(Savable):
-    """Ridge regression, its penalty chosen on inner folds.
+    """Ridge regression with a penalty chosen by inner folds.
 
     Args:
         alphas: penalties to choose from, on the scale of scikit-learn's ``Ridge(alpha)``.
-        standardise: divide each feature by its standard deviation. Leave it off where features
-            share a unit: a trace that is nearly constant in training is then not blown up when a
-            new sample holds more of it.
-        seed: of random inner folds.
+        standardise: divide each feature by its standard deviation. Set it to false where all
+            features share a unit: a trace element that hardly varies in training is then not
+            amplified when a new sample contains more of it.
+        seed: seed of random inner folds.
     """
 
     saved = ("mean", "spread", "space", "inner", "centre", "alpha")
@@ -220,15 +226,15 @@ class GroupedRidge(Savable):
         with _threads(features):
             target = np.asarray(target, dtype=np.float64)
             errors = np.zeros(len(self.alphas))
-            for fit, held in inner_folds(len(features), groups, self.seed):
-                path = self._path(features[fit], target[fit])(features[held])
-                errors += np.abs(path - target[held]).sum(axis=1)
+            for fit, held_out in inner_folds(len(features), groups, self.seed):
+                path = self._path(features[fit], target[fit])(features[held_out])
+                errors += np.abs(path - target[held_out]).sum(axis=1)
             self.alpha = float(self.alphas[int(np.argmin(errors))])
             self._path(features, target)
         return self
 
     def _path(self, features: np.ndarray, target: np.ndarray):
-        """A function that predicts rows with every alpha, shape (alphas, rows)."""
+        """Fit every alpha; returns a function from rows to predictions, shape (alphas, rows)."""
         self.mean, spread = features.mean(axis=0), features.std(axis=0)
         self.spread = np.where((spread > 0) & self.standardise, spread, 1.0)
         space = Projection((features - self.mean) / self.spread)

@@ -1,10 +1,10 @@
-"""Ridge and kernel ridge regression whose penalty is chosen by exact leave-one-out errors.
+"""Ridge and kernel ridge regression with a penalty chosen by exact leave-one-out errors.
 
-Ridge regression is linear in the targets, so what it would predict for a sample, or a whole group
-of samples, that it was not fitted on follows from one fit: with the hat matrix H and residuals e,
-the residuals of a left-out block g are (1 - H_gg)^-1 e_g. Source: Golub, Heath & Wahba,
-Technometrics 21 (1979) 215, DOI 10.1080/00401706.1979.10489751 (single samples); the block form is
-the same identity.
+Ridge regression is linear in the targets, so one fit also gives the predictions for a sample, or a
+whole group of samples, as if it had been left out: with the hat matrix H and residuals e, the
+residuals of a left-out block g are (1 - H_gg)^-1 e_g. Source: Golub, Heath & Wahba, Technometrics
+21 (1979) 215, DOI 10.1080/00401706.1979.10489751 (single samples); the block form is the same
+identity.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from etchmark.learning.surfaces import Data, check_positive, mape
 from etchmark.saving import Savable
 
 PENALTIES = tuple(np.logspace(-7, 2, 28))
-"""On the scale of the mean eigenvalue of the kernel matrix."""
+"""Penalties to choose from, in units of the mean eigenvalue of the kernel matrix."""
 LENGTHS = (0.5, 1.0, 2.0)
-"""Of the radial kernel, in median distances between samples."""
+"""Lengths of the radial kernel to choose from, in median distances between samples."""
 MEDIAN_OF = 1000
+"""Number of samples from which the median distance is estimated."""
 LARGEST_BLOCK = 1000
-"""Samples of a group beyond which it is left out in parts (the solve grows with the cube)."""
+"""Larger groups are left out in parts, since the cost of a block grows with its size cubed."""
 
 
 class KernelRidge(Savable):
     """Ridge regression in the space of a kernel, with an intercept that is not penalised.
 
-    Features and scalars are two blocks, each centred and brought to unit total variance.
+    Features and scalars are two blocks, each centred and scaled to unit total variance.
 
     Args:
         kernel: ``linear`` (ordinary ridge) or ``rbf``.
-        log_target: regress the logarithm.
-        lengths: of the radial kernel, to choose from.
-        seed: of the samples from which distances are estimated.
+        log_target: regress the logarithm of the target.
+        lengths: lengths of the radial kernel to choose from, in median distances between samples.
+        seed: draws the samples from which the median distance is estimated.
     """
 
     saved = ("centres", "scales", "train", "offset", "weights", "means", "length", "penalty")
@@ -76,8 +77,8 @@ class KernelRidge(Savable):
         return np.exp(-np.maximum(squares, 0) / (2 * length**2))
 
     def _median(self, rows: np.ndarray) -> float:
-        some = np.random.default_rng(self.seed).permutation(len(rows))[:MEDIAN_OF]
-        part = rows[some]
+        drawn = np.random.default_rng(self.seed).permutation(len(rows))[:MEDIAN_OF]
+        part = rows[drawn]
         squares = (part**2).sum(axis=1)[:, None] + (part**2).sum(axis=1) - 2 * part @ part.T
         above = squares[np.triu_indices(len(part), 1)]
         return float(np.sqrt(np.median(np.maximum(above, 0)))) or 1.0 if len(above) else 1.0
@@ -85,7 +86,7 @@ class KernelRidge(Savable):
     # --- fit ---
 
     def fit(self, data: Data, validation: Data | None = None) -> KernelRidge:
-        """Fit on ``data``; left-out errors choose, so ``validation`` is not needed."""
+        """Fit on ``data``; leave-one-out errors choose, so ``validation`` is not used."""
         check_positive(data.target, log=self.log_target)
         self.train = self._fit_rows(data)
         values = np.log(data.target) if self.log_target else np.asarray(data.target, np.float64)
@@ -124,25 +125,25 @@ class KernelRidge(Savable):
         return self._back(np.concatenate(values))
 
     def parameter_count(self) -> int:
-        """What the regression fitted: slopes of a linear kernel, else one weight per sample."""
+        """Fitted parameters: slopes of a linear kernel, else one weight per sample; an offset."""
         return min(self.train.shape) + 1 if self.kernel == "linear" else len(self.train) + 1
 
 
 class Path:
-    """One eigendecomposition of a centred kernel matrix, good for every penalty.
+    """One eigendecomposition of a centred kernel matrix, which serves every penalty.
 
     Args:
-        squares: eigenvalues, shape (rank,); those left out are zero.
+        squares: eigenvalues, shape (rank,); all others are zero.
         axes: their eigenvectors, shape (samples, rank).
-        means: of the kernel over training samples, shape (samples,).
-        values: targets less their mean, shape (samples,).
+        means: means of the kernel over training samples, shape (samples,).
+        values: targets minus their mean, shape (samples,).
     """
 
     def __init__(
         self, squares: np.ndarray, axes: np.ndarray, means: np.ndarray, values: np.ndarray
     ) -> None:
         self.unit = float(np.maximum(squares, 0.0).sum() / len(values)) or 1.0
-        # What is zero but for rounding would take a part in small penalties.
+        # With a small penalty, eigenvalues that are zero up to rounding would count.
         kept = squares > squares.max(initial=0.0) * len(values) * np.finfo(float).eps
         self.squares, self.axes, self.means = squares[kept], axes[:, kept], means
         self.inner = self.axes.T @ values
@@ -161,15 +162,20 @@ class Path:
         """From samples of a linear kernel, shape (samples, columns) with fewer columns."""
         mean = rows.mean(axis=0)
         centred = rows - mean
-        squares, turned = np.linalg.eigh(centred.T @ centred)
-        axes = centred @ turned / np.sqrt(np.where(squares > 0, squares, 1.0))
+        squares, vectors = np.linalg.eigh(centred.T @ centred)
+        axes = centred @ vectors / np.sqrt(np.where(squares > 0, squares, 1.0))
         return cls(squares, axes, rows @ mean, values)
 
     def _shrink(self, penalty: float) -> np.ndarray:
         return self.squares / (self.squares + penalty * self.unit)
 
     def left_out(self, penalty: float, blocks: Sequence[np.ndarray] | None) -> np.ndarray:
-        """Residuals of samples as predicted by a fit without them, or without their block."""
+        """Residual of each sample in a fit without it, or without its block; shape (samples,).
+
+        Args:
+            penalty: in units of the mean eigenvalue.
+            blocks: rows of each block; None to leave out single samples.
+        """
         shrink = self._shrink(penalty)
         residuals = self.values - self.axes @ (shrink * self.inner)
         share = 1.0 / len(self.values)  # the intercept's part of the hat matrix
@@ -190,7 +196,7 @@ class Path:
     def _without_many(
         self, number: int, rows: np.ndarray, shrink: np.ndarray, residuals: np.ndarray
     ) -> np.ndarray:
-        """The same of a block larger than the rank, by the identity of Woodbury."""
+        """``left_out`` for a block larger than the rank, by the Woodbury identity."""
         if number not in self._blocks:
             part = np.concatenate([self.axes[rows], np.ones((len(rows), 1))], axis=1)
             self._blocks[number] = (part, part.T @ part)
@@ -202,13 +208,13 @@ class Path:
     def weights(self, penalty: float) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the centred kernel, and the kernel's means over training samples.
 
-        What lies outside the rank is left out: no prediction depends on it.
+        Components outside the rank are left out: no prediction depends on them.
         """
         return self.axes @ (self.inner / (self.squares + penalty * self.unit)), self.means
 
 
 def left_out_blocks(rows: int, groups: np.ndarray | None) -> list[np.ndarray] | None:
-    """Rows of each group; None (single samples) without groups. Large groups come in parts."""
+    """Rows of each group, large groups in parts; None (single samples) if there are no groups."""
     if groups is None or len(np.unique(groups)) < 2:
         return None
     labels = np.unique(groups, return_inverse=True)[1]

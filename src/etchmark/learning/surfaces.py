@@ -1,9 +1,9 @@
 """Regression of a positive property on principal components: polynomial ridge, Gaussian process.
 
-For thousands of samples with thousands of features (two-point statistics, image features), where
-``etchmark.learning.heads`` is for tens to hundreds. Choices are made on validation samples where
-there are any, else on inner folds of the training samples, with whole groups left out if there are
-groups; they minimise the mean absolute percentage error.
+For thousands of samples with thousands of features (two-point statistics, image features);
+``etchmark.learning.heads`` is for tens to hundreds of samples. Parameters are chosen to minimise
+the mean absolute percentage error: on validation samples if there are any, else on inner folds of
+the training samples, with whole groups left out if there are groups.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_lapack_funcs
 
-# Not where they are used: every fold of an evaluation is a fork, which would import them again.
+# At the top, not where they are used: each fold of an evaluation is a forked process, which would
+# import them again.
 from sklearn.decomposition import PCA
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
@@ -28,13 +29,13 @@ from etchmark.saving import Savable
 COMPONENTS = (2, 4, 8, 16, 24, 32, 48)
 PENALTIES = tuple(np.logspace(-6, 2, 17))
 MAX_TERMS = 3300
-"""Terms of a polynomial beyond which a number of components is not tried."""
+"""Numbers of components are not tried if their polynomial has more terms than this."""
 GP_COMPONENTS = (16,)
 GP_ROWS = 1000
 INNER_FOLDS = 5
 
 Fitted = tuple[Any, float, float, int]
-"""A fitted process, the offset and unit of its target, the number of columns it reads."""
+"""A fitted Gaussian process, the offset and unit of its target, and the number of its columns."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Data:
     """Samples of a regression.
 
     Attributes:
-        features: shape (samples, features), reduced to principal components; there may be none.
-        scalars: shape (samples, k), taken as they are beside the components; k may be 0.
+        features: reduced to principal components, shape (samples, features); may have no columns.
+        scalars: used as they are, shape (samples, k); k may be 0.
         target: positive values, shape (samples,).
-        groups: group label of each sample, or None.
+        groups: group label of each sample, shape (samples,), or None.
     """
 
     features: np.ndarray
@@ -58,15 +59,15 @@ class Data:
 
 
 class Components(Savable):
-    """Leading principal components, scaled by the standard deviation of the first.
+    """Leading principal components, all divided by the standard deviation of the first.
+
+    The common scale keeps small components small, so that the ridge penalty weighs on polynomial
+    terms that rely on them.
 
     Args:
-        rows: shape (samples, features).
-        count: how many to keep at most.
-        seed: of the randomised decomposition.
-
-    The common scale keeps small components small: a polynomial in them is then penalised for
-    leaning on them.
+        rows: training rows, shape (samples, features).
+        count: maximum number of components.
+        seed: seed of the randomised decomposition.
     """
 
     saved = ("pca", "scale")
@@ -74,13 +75,13 @@ class Components(Savable):
     def __init__(self, rows: np.ndarray, count: int, seed: int) -> None:
         kept = min(count, min(rows.shape) - 1)
         self.pca = PCA(kept, svd_solver="randomized", random_state=seed).fit(rows)
-        # A view of a larger array, column by column: that layout is saved only if it is whole, and
-        # with another one the last bits of the scores differ.
+        # scikit-learn leaves a view of a larger array. Only a contiguous array is saved with its
+        # memory layout, and with another layout the last bits of the scores differ.
         self.pca.components_ = np.asfortranarray(self.pca.components_)
         self.scale = float(np.sqrt(self.pca.explained_variance_[0])) or 1.0
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """Shape (samples, components), float64."""
+        """Scores of rows, float64, shape (samples, components)."""
         return self.pca.transform(rows).astype(np.float64) / self.scale
 
 
@@ -90,10 +91,10 @@ def mape(target: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def check_positive(target: np.ndarray, *, log: bool) -> None:
-    """Errors are relative, and logarithms may be asked for.
+    """Check that relative errors, and logarithms if ``log``, are defined for a target.
 
     Raises:
-        ValueError: a target is zero, or not above zero where its logarithm is regressed.
+        ValueError: a target is zero, or not above zero although its logarithm is regressed.
     """
     if log and not (target > 0).all():
         raise ValueError(f"a target of {target.min():g} has no logarithm; set log_target to false")
@@ -102,47 +103,54 @@ def check_positive(target: np.ndarray, *, log: bool) -> None:
 
 
 def _divisions(data: Data, held_out: Data | None, seed: int) -> list[Fold]:
-    """Rows to fit on and to choose on; rows of ``held_out`` are counted on from those of data."""
+    """Rows to fit on and rows to choose on.
+
+    Row numbers of ``held_out`` continue those of ``data``.
+    """
     if held_out is not None:
         return [(np.arange(len(data)), len(data) + np.arange(len(held_out)))]
     folds = list(inner_folds(len(data), data.groups, seed))
     if len(folds) <= INNER_FOLDS:
         return folds
-    # Fewer folds hold the time down: each is the union of some of the ten.
-    held = [np.concatenate([rest for _, rest in folds[n::INNER_FOLDS]]) for n in range(INNER_FOLDS)]
+    # Folds are merged into fewer ones to save time.
+    parts = [
+        np.concatenate([left_out for _, left_out in folds[number::INNER_FOLDS]])
+        for number in range(INNER_FOLDS)
+    ]
     everything = np.arange(len(data))
-    return [(np.setdiff1d(everything, rest), rest) for rest in held]
+    return [(np.setdiff1d(everything, left_out), left_out) for left_out in parts]
 
 
 def ridge_path(matrix: np.ndarray, vector: np.ndarray, penalties: Sequence[float]) -> np.ndarray:
-    """Solutions of (matrix + penalty) x = vector for every penalty, shape (penalties, size).
+    """Solutions of (matrix + penalty · identity) x = vector, shape (penalties, size).
 
-    One reduction to tridiagonal form serves all penalties, at a third of the work of eigenvectors.
+    One reduction to tridiagonal form serves all penalties, in a third of the time that
+    eigenvectors take.
 
     Args:
-        matrix: symmetric, no eigenvalue below zero, shape (size, size).
+        matrix: symmetric, without negative eigenvalues, shape (size, size).
         vector: shape (size,).
-        penalties: above zero.
+        penalties: positive numbers.
     """
     size = len(matrix)
     if size == 1:
         return vector / (matrix[0] + np.asarray(penalties)[:, None])
     work = 64 * size
     reduce, reflect, solve = get_lapack_funcs(("sytrd", "ormqr", "ptsv"), (matrix,))
-    packed, diagonal, beside, scales, _ = reduce(matrix, lower=1, lwork=work)
+    packed, diagonal, subdiagonal, scales, _ = reduce(matrix, lower=1, lwork=work)
 
-    def turned(block: np.ndarray, way: str) -> np.ndarray:
-        # The reflectors lie below the diagonal and leave the first row alone.
-        rest, _, _ = reflect("L", way, packed[1:, :-1], scales, block[1:], lwork=work)
+    def rotated(block: np.ndarray, direction: str) -> np.ndarray:
+        # LAPACK stores the reflectors below the diagonal; they leave the first row unchanged.
+        rest, _, _ = reflect("L", direction, packed[1:, :-1], scales, block[1:], lwork=work)
         return np.concatenate([block[:1], rest])
 
-    inner = turned(vector[:, None], "T")[:, 0]
-    solved = [solve(diagonal + penalty, beside, inner)[2] for penalty in penalties]
-    return turned(np.stack(solved, axis=1), "N").T
+    inner = rotated(vector[:, None], "T")[:, 0]
+    solutions = [solve(diagonal + penalty, subdiagonal, inner)[2] for penalty in penalties]
+    return rotated(np.stack(solutions, axis=1), "N").T
 
 
 class _Surface(Savable):
-    """What the regressions share: components, target transform, and the choice among candidates."""
+    """Shared by the regressions: components, target transform, numbers of columns to try."""
 
     saved = ("components", "centre", "spread", "columns", "fitted")
     parts = (Components,)
@@ -156,11 +164,11 @@ class _Surface(Savable):
         return np.log(target) if self.log_target else np.asarray(target, dtype=np.float64)
 
     def _back(self, values: np.ndarray) -> np.ndarray:
-        # A wild extrapolation shall be a large number, not an infinite one.
+        # Even a wild extrapolation must stay finite, or the whole submission is refused.
         return np.exp(np.clip(values, -50, 50)) if self.log_target else values
 
     def _prepare(self, data: Data, held_out: Data | None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores with the scalars in front, and targets, of all rows."""
+        """Columns (scalars, then scores of components) and targets of all rows."""
         check_positive(data.target, log=self.log_target)
         self.components = None
         if data.features.shape[1]:
@@ -188,10 +196,10 @@ class PolynomialRidge(_Surface):
     """Principal components and scalars → full polynomial → ridge regression.
 
     Args:
-        degree: of the polynomial.
-        log_target: regress the logarithm.
+        degree: degree of the polynomial.
+        log_target: regress the logarithm of the target.
         components: numbers of components to choose from.
-        seed: of the decomposition and of inner folds.
+        seed: seed of the decomposition and of inner folds.
     """
 
     def __init__(
@@ -213,14 +221,15 @@ class PolynomialRidge(_Surface):
         rows, target = self._prepare(data, validation)
         best = (np.inf, 0, 0.0)
         candidates = self._candidates(rows)
-        few = [count for count in candidates if comb(count + self.degree, count) <= MAX_TERMS]
-        for columns in few or candidates[:1]:
+        feasible = [count for count in candidates if comb(count + self.degree, count) <= MAX_TERMS]
+        for columns in feasible or candidates[:1]:
             terms = self._terms(rows[:, :columns])
             errors = np.zeros(len(PENALTIES))
-            for fit, held in _divisions(data, validation, self.seed):
+            for fit, held_out in _divisions(data, validation, self.seed):
                 paths = self._paths(terms[fit], self._forth(target[fit]))
-                for index, prediction in enumerate(self._apply(terms[held], paths)):
-                    errors[index] += mape(target[held], self._back(prediction)) * len(held)
+                for index, prediction in enumerate(self._apply(terms[held_out], paths)):
+                    error = mape(target[held_out], self._back(prediction))
+                    errors[index] += error * len(held_out)
             index = int(np.argmin(errors))
             best = min(best, (float(errors[index]), columns, PENALTIES[index]))
         _, self.columns, self.penalty = best
@@ -242,12 +251,12 @@ class PolynomialRidge(_Surface):
         scale = np.where(scale > 1e-12, scale, 1.0)
         scaled, offset = (terms - mean) / scale, float(values.mean())
         count, size = scaled.shape
-        rest = (values - offset) / count
-        # Among samples where they are fewer than terms: the same solution from a smaller matrix.
+        centred = (values - offset) / count
+        # With fewer samples than terms, the matrix of samples is smaller; the solution is the same.
         if size > count:
-            slopes = ridge_path(scaled @ scaled.T / count, rest, PENALTIES) @ scaled
+            slopes = ridge_path(scaled @ scaled.T / count, centred, PENALTIES) @ scaled
         else:
-            slopes = ridge_path(scaled.T @ scaled / count, scaled.T @ rest, PENALTIES)
+            slopes = ridge_path(scaled.T @ scaled / count, scaled.T @ centred, PENALTIES)
         return mean, scale, offset, slopes
 
     @staticmethod
@@ -262,22 +271,24 @@ class PolynomialRidge(_Surface):
         return self._back(self._apply(terms, self.fitted)[0])
 
     def parameter_count(self) -> int:
-        """What the regression fitted; the components come from unlabelled features."""
+        """Parameters of the regression; components are not counted, since they need no labels."""
         return int(self.fitted[3].size) + 1
 
 
 class GaussianProcess(_Surface):
     """Principal components and scalars → Gaussian process with one length per column.
 
-    Lengths and noise are fitted by marginal likelihood on at most ``GP_ROWS`` training samples, the
-    posterior takes all of them (Rasmussen & Williams, Gaussian Processes for Machine Learning,
-    2006, DOI 10.7551/mitpress/3206.001.0001). The number of components is chosen like a penalty, if
-    there is a choice.
+    Lengths and noise maximise the marginal likelihood of at most ``GP_ROWS`` training samples; the
+    posterior uses all training samples. Where there is a choice, the number of components is chosen
+    by the validation error.
+
+    Source: Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
+    DOI 10.7551/mitpress/3206.001.0001.
     """
 
     choices = GP_COMPONENTS
 
-    def _fit_one(self, rows: np.ndarray, values: np.ndarray) -> Fitted:
+    def _fit_process(self, rows: np.ndarray, values: np.ndarray) -> Fitted:
         size = rows.shape[1]
         spread = np.maximum(rows.std(axis=0), 1e-3)
         kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
@@ -294,9 +305,10 @@ class GaussianProcess(_Surface):
 
     def _apply(self, fitted: Fitted, rows: np.ndarray) -> np.ndarray:
         model, offset, unit, size = fitted
-        # In blocks, for the kernel between all pairs is held in memory.
+        # In blocks, since the kernel between all pairs of rows is held in memory.
         blocks = np.array_split(rows[:, :size], max(1, len(rows) // 1000))
-        return self._back(offset + unit * np.concatenate([model.predict(one) for one in blocks]))
+        values = np.concatenate([model.predict(block) for block in blocks])
+        return self._back(offset + unit * values)
 
     def fit(self, data: Data, validation: Data | None = None) -> GaussianProcess:
         rows, target = self._prepare(data, validation)
@@ -304,18 +316,19 @@ class GaussianProcess(_Surface):
         best = (np.inf, candidates[0])
         for columns in candidates if len(candidates) > 1 else []:
             error = 0.0
-            for fit, held in _divisions(data, validation, self.seed):
-                fitted = self._fit_one(rows[fit, :columns], self._forth(target[fit]))
-                error += mape(target[held], self._apply(fitted, rows[held])) * len(held)
+            for fit, held_out in _divisions(data, validation, self.seed):
+                fitted = self._fit_process(rows[fit, :columns], self._forth(target[fit]))
+                predicted = self._apply(fitted, rows[held_out])
+                error += mape(target[held_out], predicted) * len(held_out)
             best = min(best, (error, columns))
         self.columns = best[1]
-        own = rows[: len(data), : self.columns]
-        self.fitted = self._fit_one(own, self._forth(data.target))
+        training_rows = rows[: len(data), : self.columns]
+        self.fitted = self._fit_process(training_rows, self._forth(data.target))
         return self
 
     def predict(self, features: np.ndarray, scalars: np.ndarray) -> np.ndarray:
         return self._apply(self.fitted, self._rows(features, scalars))
 
     def parameter_count(self) -> int:
-        """Lengths, amplitude and noise, and one weight per training sample."""
+        """Lengths, amplitude, noise, and one weight per training sample."""
         return int(self.fitted[0].kernel_.theta.size + len(self.fitted[0].alpha_))

@@ -1,8 +1,8 @@
 """Training of torch models on a fixed schedule, resumable after every epoch.
 
-Needs torch. The weights of the last epoch are the result, and nothing held out is looked at to
-choose anything, unless a caller asks for the epoch of the least validation error. Importing starts
-no threads, so a process may still fork afterwards.
+Needs torch. The result is the weights of the last epoch: no held-out data choose anything, unless
+the caller asks for the epoch with the smallest validation error. Importing this module starts no
+threads, so a process may still fork afterwards.
 """
 
 from __future__ import annotations
@@ -30,25 +30,27 @@ from etchmark.learning.checkpoint import Best, TrainingState
 from etchmark.saving import Savable
 
 CHECKPOINT = "checkpoint.safetensors"
-"""File in the working directory that an evaluation gives to a model."""
+"""Name of the checkpoint in the working directory that an evaluation gives to a model."""
 SMALLEST_SPAN = 1e-9
-"""Logarithmic distance of two limits that coincide."""
+"""Logarithmic distance assumed between two limits that coincide."""
 
 Loss = Callable[[np.ndarray, np.random.Generator], torch.Tensor]
-"""Mean loss over the rows of given indices; draws whatever it augments with from the generator."""
+"""Mean loss over rows, given their indices and a generator from which augmentation is drawn."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: AdamW under a rate that rises linearly and falls as a cosine to zero.
+    """Length and learning rate of a training run with AdamW.
+
+    The rate rises linearly, then falls to zero along a cosine.
 
     Attributes:
         epochs: passes over the training rows.
-        batch: rows per step, at most; the steps of an epoch are equally large up to one row.
+        batch: maximum number of rows per step; steps of an epoch differ by at most one row.
         learning_rate: the highest rate.
-        weight_decay: of weights with two or more axes; biases and scales are left alone.
-        warmup: share of all steps on which the rate rises.
-        clip: largest norm of a gradient, None for no limit.
+        weight_decay: for weights with two or more axes; biases and scales are not decayed.
+        warmup: share of all steps during which the rate rises.
+        clip: largest norm of a gradient; None for no limit.
     """
 
     epochs: int
@@ -65,7 +67,7 @@ class Schedule:
             raise ValueError(f"warmup {self.warmup} must be at least 0 and less than 1")
 
     def rate(self, done: float) -> float:
-        """Learning rate once a share ``done`` (0 to 1) of all steps is over."""
+        """Learning rate after a share ``done`` (0 to 1) of all steps."""
         if done < self.warmup:
             return self.learning_rate * done / self.warmup
         falling = (done - self.warmup) / (1 - self.warmup)
@@ -76,9 +78,10 @@ class Schedule:
 
 
 def multiplies_bfloat16(device: str | torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 on a device: recent GPUs, CPUs with AMX.
+    """Whether bfloat16 is faster than float32 on a device: on recent GPUs and CPUs with AMX.
 
-    On a CPU without AMX it is emulated: training in three dimensions took 1.6 to 4 times as long.
+    On a CPU without AMX it is emulated; training in three dimensions then took 1.6 to 4 times as
+    long as in float32.
     """
     kind = torch.device(device).type
     if kind == "cuda":
@@ -87,20 +90,20 @@ def multiplies_bfloat16(device: str | torch.device) -> bool:
 
 
 def autocast(device: str | torch.device) -> AbstractContextManager[Any]:
-    """Mixed precision with bfloat16 where the hardware gains by it, else full precision."""
+    """Mixed precision with bfloat16 where that is faster, else full precision."""
     if multiplies_bfloat16(device):
         return torch.autocast(torch.device(device).type, torch.bfloat16)
     return nullcontext()
 
 
-def full_precision(given: torch.Tensor) -> AbstractContextManager[Any]:
-    """What ``autocast`` leaves alone, on the device of ``given``."""
-    # Tensors without values, by which operations are counted, know no precision but their own.
-    return nullcontext() if given.is_meta else torch.autocast(given.device.type, enabled=False)
+def full_precision(tensor: torch.Tensor) -> AbstractContextManager[Any]:
+    """Switch ``autocast`` off on the device of a tensor."""
+    # Operations are counted with tensors on the device "meta", which autocast does not support.
+    return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
 
 
 class FullPrecision(nn.Sequential):
-    """Layers that ``autocast`` leaves alone: a last bit of bfloat16 is 0.4 % of an output."""
+    """Layers without ``autocast``: the last bit of bfloat16 is 0.4 % of a network's output."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (its name in torch)
         with full_precision(input):
@@ -111,17 +114,17 @@ class FullPrecision(nn.Sequential):
 
 
 class BetweenLimits(Savable):
-    """A positive quantity known to lie between two positive limits, from a network's output.
+    """A positive quantity between two known positive limits, from a network's output.
 
-    With t the position of log y between the logarithms of the limits, the standardised logit of t
-    is what the network gives, so that no output leaves the limits.
+    Let t be the position of log y between the logarithms of the limits, from 0 to 1. The network
+    predicts the standardised logit of t, so no output leaves the limits.
 
     Args:
         target: training values, shape (rows,).
-        low: lower limit of each.
-        high: upper limit of each.
-        edge: training values nearer to a limit than this t, or beyond it, count as that near when
-            mean and standard deviation of the logit are found.
+        low: lower limit of each, shape (rows,).
+        high: upper limit of each, shape (rows,).
+        edge: t is clipped to [edge, 1 - edge] when the mean and standard deviation of the logit
+            are computed.
     """
 
     saved = ("mean", "spread")
@@ -136,16 +139,16 @@ class BetweenLimits(Savable):
         self._span = torch.from_numpy(span.astype(np.float32))
         self._height = torch.from_numpy(np.log(target / low).astype(np.float32))
 
-    def log_ratio(self, found: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+    def log_ratio(self, outputs: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
         """log(predicted / target) of training rows, from the network's outputs for them."""
-        position = torch.sigmoid(self.mean + self.spread * found.float())
-        span, height = (part[rows].to(found.device) for part in (self._span, self._height))
+        position = torch.sigmoid(self.mean + self.spread * outputs.float())
+        span, height = (part[rows].to(outputs.device) for part in (self._span, self._height))
         return position * span - height
 
-    def values(self, found: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Predictions from outputs (float64) and the limits of each."""
-        # Halved, the hyperbolic tangent is the logistic function without its overflow.
-        position = (1 + np.tanh((self.mean + self.spread * found) / 2)) / 2
+    def values(self, outputs: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Predictions from the network's outputs (float64) and the limits of each, all (rows,)."""
+        # The logistic function, written with tanh so that it cannot overflow.
+        position = (1 + np.tanh((self.mean + self.spread * outputs) / 2)) / 2
         return low * (high / low) ** position
 
 
@@ -153,12 +156,17 @@ class BetweenLimits(Savable):
 
 
 def identity(seed: int, schedule: Schedule, network: nn.Module, **more: Any) -> str:
-    """What tells one training from another: SHA-256 over everything that decides its outcome.
+    """Identity of a training run: SHA-256 over everything that decides its outcome.
 
-    ``more`` is anything that fits into JSON, and arrays, of which the content counts.
+    Args:
+        seed: of the run.
+        schedule: of the run.
+        network: counts by the names and shapes of its weights.
+        more: anything else that decides the outcome: JSON values, or arrays, which count by their
+            content.
     """
 
-    def known(value: Any) -> Any:
+    def plain(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             content = str(value.tolist()) if value.dtype == object else value.tobytes()
             raw = content.encode() if isinstance(content, str) else content
@@ -166,33 +174,36 @@ def identity(seed: int, schedule: Schedule, network: nn.Module, **more: Any) -> 
         return value
 
     shapes = {name: list(part.shape) for name, part in network.state_dict().items()}
-    parts = [seed, asdict(schedule), shapes, {name: known(value) for name, value in more.items()}]
+    parts = [seed, asdict(schedule), shapes, {name: plain(value) for name, value in more.items()}]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
 # --- memory ------------------------------------------------------------------------------------
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
-"""Numbers of the settings of ``mallopt(3)``."""
+"""Parameters of ``mallopt(3)``."""
 
 
 def keep_memory() -> bool:
-    """Let the C library keep what torch frees instead of handing it back; whether it could be told.
+    """Let the C library keep the memory that torch frees, instead of returning it to the system.
 
-    With glibc every large array is otherwise mapped again at every step and each of its pages
-    faulted in: a fifth of the time of a training on a CPU.
+    Otherwise glibc maps every large array again at every step, and each of its pages causes a page
+    fault: a fifth of the time of training on a CPU.
+
+    Returns:
+        Whether the C library accepted the settings.
     """
     try:
         settings = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False  # another C library
-    # Never trimmed, grown by 256 MiB at a time, nothing mapped apart.
+    # Never trim the heap, grow it by 256 MiB at a time, allocate nothing outside it.
     parameters = ((TRIM_THRESHOLD, -1), (TOP_PAD, 1 << 28), (MMAP_MAX, 0))
-    return all(settings(which, value) == 1 for which, value in parameters)
+    return all(settings(name, value) == 1 for name, value in parameters)
 
 
 # --- the loop ----------------------------------------------------------------------------------
@@ -202,7 +213,7 @@ def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
     weights = [part for part in network.parameters() if part.ndim > 1]
     others = [part for part in network.parameters() if part.ndim <= 1]
     groups = [{"params": weights, "weight_decay": schedule.weight_decay}]
-    # An empty group is refused by some versions.
+    # Some versions of torch refuse an empty group.
     groups += [{"params": others, "weight_decay": 0.0}] if others else []
     return torch.optim.AdamW(groups, lr=schedule.learning_rate)
 
@@ -213,22 +224,22 @@ def _steps(rows: int, batch: int, generator: np.random.Generator) -> list[np.nda
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """How a network is trained, beside its loss and schedule.
+    """Options of a training run other than its loss and schedule.
 
     Attributes:
-        seed: of order, augmentation and dropout.
+        seed: seed of order, augmentation and dropout.
         device: ``cpu`` or ``cuda``.
-        who: what tells this training from others (``identity``).
-        report: text for the line of an epoch, called in evaluation mode.
-        checkpoint: file to write and resume from; ``checkpoint.safetensors`` in the working
-            directory that an evaluation gives to the model (``ETCHMARK_WORK``) if None, and none
-            outside of one.
-        validate: error on samples that are not trained on, called in evaluation mode after every
-            epoch; the weights of the epoch where it was least are the result. An error that is no
-            number, or infinite, is never the least.
-        patience: epochs without a lesser error after which the training ends early.
-        begin: called before each step with the share of all steps that is over.
-        progress: show a bar while an epoch runs, if the error stream is a terminal.
+        who: identity of the run (``identity``); a checkpoint of another run is not resumed.
+        report: text for the line printed after each epoch; called in evaluation mode.
+        checkpoint: file to write and resume from. If None, ``checkpoint.safetensors`` in the
+            working directory that an evaluation gives to the model (``ETCHMARK_WORK``); outside an
+            evaluation there is then no checkpoint.
+        validate: error on held-out samples, called in evaluation mode after every epoch. The result
+            is then the weights of the epoch with the smallest error; NaN and infinity are never the
+            smallest.
+        patience: the run ends after this many epochs without a smaller error.
+        begin: called before each step with the share of all steps that is done, 0 to 1.
+        progress: show a progress bar during each epoch, if standard error is a terminal.
 
     Raises:
         ValueError: ``patience`` without ``validate``, or less than 1.
@@ -251,7 +262,7 @@ class TrainingRun:
             )
 
     def checkpoint_file(self) -> Path | None:
-        """Where the state is kept; None if it is not."""
+        """Path of the checkpoint; None if there is none."""
         folder = settings.work()
         if self.checkpoint is not None or folder is None:
             return self.checkpoint
@@ -266,22 +277,21 @@ def train(
     run: TrainingRun | None = None,
     **fields: Any,
 ) -> None:
-    """Train a network in place to the last epoch of its schedule, or to that of least error.
+    """Train a network in place, to the last epoch or, with ``validate``, to the best one.
 
-    After every epoch one line is printed and the state is written to the checkpoint, as a whole or
-    not at all. If that file is there and is of the same training, the loop goes on from it; a
-    damaged one or that of another training is ignored, with a line that says so. Outside of an
-    evaluation, and where no checkpoint is named, nothing is written. All randomness of
-    an epoch comes from the seed and its number, so an interrupted training ends in the same weights
-    as one that was not, on the same machine with the same number of threads.
+    After every epoch one line is printed and the checkpoint is written, whole or not at all. If a
+    checkpoint of the same run exists, training resumes from it; a damaged one, or one of another
+    run, is ignored, and a line says so. All randomness of an epoch comes from the seed and the
+    epoch's number, so an interrupted run ends in the same weights as an uninterrupted one, on the
+    same machine with the same number of threads.
 
     Args:
-        network: on the device; its first weights are the caller's.
+        network: on the device, with its initial weights.
         loss: mean loss of some rows.
         rows: number of training rows.
-        schedule: epochs and rates.
-        run: everything else.
-        fields: attributes of ``TrainingRun`` by name, in place of ``run``.
+        schedule: epochs and learning rate.
+        run: all other options.
+        fields: attributes of ``TrainingRun``, which replace those of ``run``.
 
     Raises:
         FloatingPointError: the loss or a gradient is no longer finite.
@@ -292,8 +302,8 @@ def train(
         keep_memory()
     state = TrainingState(network, _optimizer(network, schedule), Best())
     path = run.checkpoint_file()
-    if path is not None and (said := state.resume(path, run.who)):
-        _say(said)
+    if path is not None and (message := state.resume(path, run.who)):
+        _print(message)
     while state.epoch < schedule.epochs and not state.best.given_up(state.epoch, run.patience):
         started = time.perf_counter()
         mean = _epoch(state, loss, rows, schedule, run)
@@ -305,10 +315,10 @@ def train(
         if path is not None:
             state.save(path, run.who)
         seconds = time.perf_counter() - started
-        _say(f"epoch {state.epoch}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
+        _print(f"epoch {state.epoch}/{schedule.epochs}: loss {mean:.5g}{text}, {seconds:.1f} s")
     if state.best.network is not None:
         network.load_state_dict(state.best.network)
-        _say(f"the weights of epoch {state.best.epoch} are kept")
+        _print(f"the weights of epoch {state.best.epoch} are kept")
     network.eval()
 
 
@@ -322,11 +332,11 @@ def _epoch(
     network.train()
     total = 0.0
     steps = _steps(rows, schedule.batch, generator)
-    # Some kernels of cuDNN add in an order of their own.
+    # Some kernels of cuDNN add in an order that differs from run to run.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        # Even a hidden bar starts a thread.
-        shown = run.progress and sys.stderr.isatty()
-        bar = tqdm(steps, leave=False, unit="step") if shown else steps
+        # tqdm starts a thread even if its bar is hidden.
+        with_bar = run.progress and sys.stderr.isatty()
+        bar = tqdm(steps, leave=False, unit="step") if with_bar else steps
         for step, batch in enumerate(bar):
             if run.begin is not None:
                 run.begin((epoch + step / len(steps)) / schedule.epochs)
@@ -360,5 +370,5 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def percent_error(predicted: np.ndarray, target: np.ndarray) -> float:
-    """Mean absolute percentage error, for the line of an epoch."""
+    """Mean absolute percentage error, for the line printed after an epoch."""
     return 100 * float(np.mean(np.abs(predicted / target - 1)))
