@@ -1,4 +1,4 @@
-"""Which track and protocol is meant."""
+"""Resolves the track and the protocol that a command or function leaves out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from etchmark.specs import BaselineUse, BenchmarkSpec, Track
 
 
 def use_of(spec: BenchmarkSpec, source: ModelSource) -> BaselineUse | None:
-    """How a benchmark runs a model, or else what an older card says; None if neither says so."""
+    """How a model runs on a benchmark, by its YAML or else by an older card; None if neither."""
     if (use := spec.use_of(source.name)) is not None:
         return use
     track = source.uses.get(spec.id)
@@ -17,7 +17,11 @@ def use_of(spec: BenchmarkSpec, source: ModelSource) -> BaselineUse | None:
 
 
 def pick_track(spec: BenchmarkSpec, track: str | None, why: str = "") -> tuple[str, Track]:
-    """The named track, or the only one there is."""
+    """The named track, or the only one; ``why`` is appended to the message that asks for one.
+
+    Raises:
+        UserError: the track is unknown, or none is named and there are several.
+    """
     if track is None:
         if len(spec.tracks) > 1:
             raise UserError(
@@ -30,7 +34,12 @@ def pick_track(spec: BenchmarkSpec, track: str | None, why: str = "") -> tuple[s
 
 
 def pick_protocol(spec: BenchmarkSpec, protocol: str | None, *, default: bool) -> str:
-    """The named protocol; the headline one (``default``) or a refusal where several exist."""
+    """The named protocol; without a name, the headline protocol.
+
+    Raises:
+        UserError: the protocol is unknown; or none is named, there are several, and ``default`` is
+            false.
+    """
     if protocol is None:
         if len(spec.protocols) > 1 and not default:
             raise UserError(

@@ -1,4 +1,4 @@
-"""The content of all layers: what there is, and each dataset, benchmark and model by its name."""
+"""Finds datasets, benchmarks and models by name, in all layers of content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from etchmark.errors import UserError
 from etchmark.specs import BaselineCard, BaselineUse, BenchmarkSpec, DatasetSpec
 
 KINDS = ("datasets", "benchmarks", "baselines")
-"""Folders of a content folder; it needs one of them at least."""
+"""Subfolders of a content folder, which has at least one of them."""
 _MARKERS = {"datasets": "dataset.yaml", "baselines": "card.yaml"}
 
 
@@ -29,7 +29,7 @@ class Catalog:
         object.__setattr__(self, "roots", roots)
 
     def _places(self, kind: str) -> dict[str, list[Path]]:
-        """Cards of a kind by name: one each, unless several layers have the same name."""
+        """Paths of the cards of a kind, keyed by name; several if layers have the same name."""
         places: dict[str, list[Path]] = {}
         for root in self.roots:
             folder = root / kind
@@ -43,15 +43,15 @@ class Catalog:
                     places.setdefault(name, []).append(path)
         return dict(sorted(places.items()))
 
-    def _card(self, kind: str, name: str, called: str = "") -> Path:
-        """The card of that name.
+    def _card(self, kind: str, name: str, noun: str = "") -> Path:
+        """Path of the card with that name; ``noun`` is what messages call the kind.
 
         Raises:
             UserError: there is none, or two layers have one.
         """
         singular, places = kind[:-1], self._places(kind)
         if name not in places:
-            raise unknown(called or singular, name, places)
+            raise unknown(noun or singular, name, places)
         first, *others = places[name]
         if others:
             raise UserError(
@@ -60,7 +60,7 @@ class Catalog:
             )
         return first
 
-    # Records are read when asked for: one broken card must not take the others down.
+    # Names come from files alone, and a card is read on demand: a broken one hides no other.
     def dataset_names(self) -> list[str]:
         return list(self._places("datasets"))
 
@@ -77,7 +77,7 @@ class Catalog:
             try:
                 variants = self.baseline(name).variants
             except UserError:
-                # A broken card keeps its name; whoever asks for it is told what is wrong.
+                # A broken card is still listed; its fault is reported when it is used.
                 variants = {}
             names += [f"{name}/{variant}" for variant in variants] or [name]
         return names
@@ -98,12 +98,12 @@ class Catalog:
         return self.benchmark_card(name).parents[1]
 
     def is_baseline(self, source: ModelSource) -> bool:
-        """Whether a model is one of the content's own, not of somebody else's folder."""
+        """Whether a model is a baseline of the content, not one in a folder elsewhere."""
         parents = source.folder.resolve().parents
         return any((root / "baselines").resolve() in parents for root in self.roots)
 
     def boards_of(self, source: ModelSource) -> dict[str, BaselineUse]:
-        """How a model runs on each benchmark that names it; benchmarks that are broken are not."""
+        """How a model runs on each benchmark that names it; broken benchmarks are left out."""
         boards = {name: BaselineUse(track=track) for name, track in source.uses.items()}
         if self.is_baseline(source):
             for name in self.benchmark_names():
@@ -134,9 +134,9 @@ class Catalog:
         identifier, _, version = name.partition("@")
         path = self.benchmark_card(name)
         spec = self._benchmark_alone(identifier)
-        if wrong := list(dict.fromkeys(self._problems(spec))):
-            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise UserError(f"{path}: {wrong[0]}{more}; correct this file")
+        if faults := list(dict.fromkeys(self._problems(spec))):
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            raise UserError(f"{path}: {faults[0]}{more}; correct this file")
         if version and version != str(spec.version):
             return self._superseded(spec, version)
         return spec
@@ -144,7 +144,7 @@ class Catalog:
     def _superseded(self, current: BenchmarkSpec, version: str) -> BenchmarkSpec:
         """An earlier version of a benchmark, from ``benchmarks/old/<id>@<n>.yaml``.
 
-        It is not held to today's content: what it names may have gone since.
+        It is not checked against the current content, which may no longer have what it names.
         """
         path = self.benchmark_card(current.id).parent / "old" / f"{current.id}@{version}.yaml"
         if not version.isdecimal() or not path.is_file():
@@ -163,7 +163,7 @@ class Catalog:
         return spec
 
     def _benchmark_alone(self, identifier: str) -> BenchmarkSpec:
-        """A benchmark that is not yet held to its dataset and the other content."""
+        """A benchmark, not checked against its dataset and the other content."""
         path = self._card("benchmarks", identifier)
         spec = read_record(path, BenchmarkSpec)
         if spec.id != identifier:
@@ -179,19 +179,19 @@ class Catalog:
         others: dict[str, BenchmarkSpec | None] = dict.fromkeys(self.benchmark_names())
         for line in spec.reference_lines:
             if line.benchmark in others:
-                # Another benchmark's broken card is told to whoever asks for that one.
+                # A fault in another benchmark's card is reported when that benchmark is used.
                 with suppress(UserError):
                     others[line.benchmark] = self._benchmark_alone(line.benchmark)
         dataset = None
-        # Boards need no data: they stay open where the dataset's card is broken or ambiguous, which
-        # is told to whoever asks for the data.
+        # Boards need no data, so a broken or ambiguous card of the dataset leaves them open; it is
+        # reported when the data are used.
         with suppress(UserError):
             dataset = self.dataset(spec.dataset)
         surroundings = Surroundings(dataset, others, self.baseline_names(), self._model_problem)
         yield from problems(spec, surroundings)
 
     def _model_problem(self, name: str, whole: bool) -> str | None:
-        """Why no baseline has that name; None if one has, or if its card is broken.
+        """What is wrong with the name of a model; None if it exists, or if its card is broken.
 
         Args:
             name: ``<baseline>[/<variant>]``.
@@ -203,11 +203,11 @@ class Catalog:
         try:
             variants = self.baseline(head).variants
         except UserError:
-            # It is told to whoever asks for the baseline, and must not take the board down.
+            # Reported when the baseline is used; the board stays open.
             return None
         if variant:
-            known = variant in variants
-            return None if known else unknown_in_card(f"variant of {head}", variant, variants)
+            exists = variant in variants
+            return None if exists else unknown_in_card(f"variant of {head}", variant, variants)
         if whole:
             return None
         listing = ", ".join(f"{head}/{known}" for known in list(variants)[:12])

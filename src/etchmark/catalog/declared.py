@@ -1,8 +1,8 @@
-"""What a benchmark declares is held to what its dataset and the rest of the content declare.
+"""Checks what a benchmark declares against its dataset and the rest of the content.
 
-Everything here is known before anything is built, so that a slip in a card is told when the card
-is read, not by a model that fails after an hour. Columns of datasets that do not list theirs are
-held to the built data instead, by ``columns_read`` (see ``etchmark.data.loading``).
+All of this is known before anything is built, so a mistake is reported when the card is read, not
+by a model that fails after an hour. If a dataset does not list its columns, those that a benchmark
+reads are checked against the built data (see ``etchmark.data.loading``).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from etchmark.specs import BenchmarkSpec, DatasetSpec, Protocol, ReferenceLine
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a benchmark is held to."""
+    """The content that a benchmark is checked against."""
 
     dataset: DatasetSpec | None
-    """The one that it names; None if its card is broken."""
+    """The dataset that the benchmark names; None if its card is broken."""
     benchmarks: Mapping[str, BenchmarkSpec | None]
-    """All benchmarks; None for those that it does not name, or whose card is broken."""
+    """All benchmarks by name; None for those that it does not name, or whose card is broken."""
     baselines: Collection[str]
-    """All of them, without their variants."""
+    """Names of all baselines, without their variants."""
     model_problem: Callable[[str, bool], str | None]
-    """Why no baseline has a name; None if one has. If true, the name of a baseline may stand for
-    all of its variants."""
+    """Says what is wrong with the name of a model, or None. If the second argument is true, the
+    name of a baseline may stand for all of its variants."""
 
 
 def problems(spec: BenchmarkSpec, surroundings: Surroundings) -> Iterator[str]:
@@ -40,15 +40,15 @@ def problems(spec: BenchmarkSpec, surroundings: Surroundings) -> Iterator[str]:
     yield from _label_uncertainty(spec)
     for name, use in spec.baselines.items():
         for model in (name, *(f"{name}/{variant}" for variant in use.without)):
-            if said := surroundings.model_problem(model, True):
-                yield f"baselines.{name}: {said}"
-    for at, line in enumerate(spec.reference_lines):
-        for where, what in _reference_line(spec, line, surroundings):
-            yield f"reference_lines.{at}.{where}: {what}"
+            if problem := surroundings.model_problem(model, True):
+                yield f"baselines.{name}: {problem}"
+    for index, line in enumerate(spec.reference_lines):
+        for key, problem in _reference_line(spec, line, surroundings):
+            yield f"reference_lines.{index}.{key}: {problem}"
 
 
 def _data(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
-    """Configs, splits, columns and units are the dataset's."""
+    """Configs, splits, columns and units must be those of the dataset."""
     for track, declared in spec.tracks.items():
         if declared.config not in dataset.configs:
             yield f"tracks.{track}.config: " + unknown_in_card(
@@ -58,10 +58,10 @@ def _data(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
         config = dataset.configs[declared.config]
         for where, split in _splits(spec):
             if split not in config.splits:
-                said = unknown_in_card(
+                problem = unknown_in_card(
                     f"split of {dataset.name}:{declared.config}", split, config.splits
                 )
-                yield f"{where}: {said}"
+                yield f"{where}: {problem}"
         if config.columns:
             yield from missing_columns(
                 spec, track, config.columns, f"{dataset.name}:{declared.config}"
@@ -78,7 +78,7 @@ def missing_columns(
         spec: the benchmark.
         track: one of its tracks.
         columns: all columns of the track's config.
-        config: how the config is called in messages.
+        config: name of the config in messages.
     """
     for where, column in columns_read(spec, track):
         if column not in columns:
@@ -86,10 +86,10 @@ def missing_columns(
 
 
 def columns_read(spec: BenchmarkSpec, track: str) -> Iterator[tuple[str, str]]:
-    """Every stored column that a benchmark reads through a track, and the key that names it."""
+    """Each stored column that a benchmark reads through a track, after the key that names it."""
     declared = dict(_texts(spec.target.model_dump(), "target"))
     for column in spec.target.columns():
-        # Which keys name columns is known to the kind of target alone.
+        # Only the kind of target knows which of its keys name columns.
         yield next(key for key, value in declared.items() if value == column), column
     yield "unit_column", spec.unit_column
     for column in spec.tracks[track].inputs:
@@ -117,7 +117,7 @@ def _scored_splits(protocols: Collection[Protocol]) -> list[str]:
 
 
 def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Every text of a plain mapping, with the path of keys to it."""
+    """Each text in a plain mapping, after the path of keys to it."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _texts(part, f"{where}.{key}")
@@ -126,8 +126,8 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _metrics(spec: BenchmarkSpec) -> Iterator[str]:
-    """Metrics are those of the target's kind."""
-    # Imported where it is needed: whoever only looks for a folder pays nothing for it.
+    """Metrics must exist for the kind of target."""
+    # Imported here, because it is slow and finding a folder does not need it.
     from etchmark.targets import check_metrics, metric
 
     try:
@@ -140,7 +140,7 @@ def _metrics(spec: BenchmarkSpec) -> Iterator[str]:
 
 
 def _units(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
-    """Target and bounds are in the unit that the dataset states for their columns."""
+    """Target and bounds must be in the unit that the dataset states for their columns."""
     for where, column in spec.target.in_unit().items():
         unit = dataset.unit_of(column)
         if unit is not None and unit != spec.target.unit:
@@ -162,7 +162,7 @@ def _label_uncertainty(spec: BenchmarkSpec) -> Iterator[str]:
 def _reference_line(
     spec: BenchmarkSpec, line: ReferenceLine, surroundings: Surroundings
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with a reference line: the key, and what it is."""
+    """What is wrong with a reference line: key and problem."""
     protocols = list(spec.protocols.values())
     if line.protocol is not None:
         if line.protocol in spec.protocols:
@@ -178,8 +178,8 @@ def _reference_line(
     if line.metric is not None and line.metric not in spec.metrics:
         yield "metric", unknown_in_card(f"metric of {spec.id}", line.metric, spec.metrics)
     is_baseline = line.model and _is_meant_as_baseline(line.model, surroundings.baselines)
-    if is_baseline and (said := surroundings.model_problem(str(line.model), False)):
-        yield "model", said
+    if is_baseline and (problem := surroundings.model_problem(str(line.model), False)):
+        yield "model", problem
     others = surroundings.benchmarks
     if line.benchmark is None:
         return
@@ -192,6 +192,6 @@ def _reference_line(
 
 
 def _is_meant_as_baseline(model: str, baselines: Collection[str]) -> bool:
-    """Whether a reference line means a baseline, misspelt or not, and no reviewed submission."""
+    """Whether a reference line names a baseline, perhaps misspelt, and not a submission."""
     head = model.partition("/")[0]
     return bool(difflib.get_close_matches(head, baselines, n=1, cutoff=0.8))

@@ -18,7 +18,7 @@ OWN_KEYS = {
     for name, field in BaselineCard.model_fields.items()
     if name not in ModelCard.model_fields
 }
-"""Keys of the card of a model with variants, curves or a name of its own."""
+"""Keys that only the card of a baseline may have, such as its name, variants and curves."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModelSource:
     """Track per benchmark, where an older card states it."""
     takes_weights: bool = False
     curves: dict[str, CurveSpec] = field(default_factory=dict)
-    """What ``--curves`` measures, by name."""
+    """Curves that ``--curves`` measures, by name."""
 
     @property
     def code(self) -> Path:
@@ -41,6 +41,11 @@ class ModelSource:
 
 
 def model_in_folder(folder: Path, variant: str) -> ModelSource:
+    """A model in a folder outside the content, with whatever card it has.
+
+    Raises:
+        UserError: there is no such variant, or the card is not valid.
+    """
     path = folder / "card.yaml"
     if not path.is_file():
         if variant:
@@ -96,6 +101,11 @@ def whole_card(path: Path, value: Any) -> BaselineCard:
 
 
 def with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> ModelSource:
+    """A variant of a model, or the model itself if it has none.
+
+    Raises:
+        UserError: there is no such variant, or the model has variants and none is named.
+    """
     declared: Variant | None = None
     if variant:
         if variant not in card.variants:
@@ -104,19 +114,19 @@ def with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> M
     elif card.variants:
         listing = ", ".join(f"{name}/{known}" for known in card.variants)
         raise UserError(f"model {name!r} has variants; name one of: {listing}")
-    own = {field: getattr(card, field) for field in ModelCard.model_fields}
+    fields = {key: getattr(card, key) for key in ModelCard.model_fields}
     uses = card.benchmarks
     where = str(folder / "card.yaml")
     if declared is not None:
         where = f"{where}: variants.{variant}"
-        own["title"] = declared.title
-        own["description"] = declared.description or card.description
-        own["tags"] = [*card.tags, *(tag for tag in declared.tags if tag not in card.tags)]
+        fields["title"] = declared.title
+        fields["description"] = declared.description or card.description
+        fields["tags"] = [*card.tags, *(tag for tag in declared.tags if tag not in card.tags)]
         uses = declared.benchmarks if declared.benchmarks is not None else uses
     return ModelSource(
         name=f"{name}/{variant}" if variant else name,
         folder=folder,
-        card=as_record(where, own, ModelCard),
+        card=as_record(where, fields, ModelCard),
         params=dict(declared.params) if declared else {},
         uses={benchmark: use.track for benchmark, use in uses.items()},
         takes_weights=card.takes_weights,

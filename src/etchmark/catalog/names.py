@@ -1,4 +1,4 @@
-"""The one line for a name that does not exist."""
+"""Messages about names that do not exist."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 from etchmark.errors import UserError
 
 LISTED = {"benchmark", "dataset", "model", "baseline", "benchmark or dataset"}
-"""What ``etchmark list`` lists."""
+"""Kinds of name that ``etchmark list`` shows."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The one line for a name that does not exist, with the nearest names that do."""
+    """An error about a name that does not exist, with the most similar names that do."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     shown = near or names[:12]
@@ -24,7 +24,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def unknown_in_card(kind: str, name: str, known: Collection[str]) -> str:
-    """What is wrong with a name in a card, to stand between its key and the remedy."""
+    """The same for a name in a card: text to put between the card's key and the remedy."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"unknown {kind} {name!r}, did you mean {near[0]!r}?"

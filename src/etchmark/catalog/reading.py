@@ -39,16 +39,17 @@ class _Loader(yaml.SafeLoader):
 
 
 PARAMS = {"params", "parameters"}
-"""Keys below which a value is handed on as it was read, whatever it is."""
+"""Keys below which values of any kind are passed on as they were read."""
 
 
 def _texts_like_numbers(root: yaml.Node | None) -> Iterator[tuple[str, yaml.ScalarNode]]:
-    """Scalars without quotes below ``PARAMS`` that are read as text and look like a number.
+    """Unquoted scalars below ``PARAMS`` that look like numbers but are read as text.
 
-    YAML 1.1 wants a point and a sign in the exponent: 1e5 and 1.0e0 are text, 1.0e+5 is a number.
+    YAML 1.1 requires a point, and a sign in the exponent: 1e5 and 1.0e0 are text, 1.0e+5 is a
+    number.
 
     Yields:
-        Where it stands, by keys, and the scalar's node.
+        Path of keys to the scalar, and its node.
     """
     waiting, seen = [("", root, False)], set()
     while waiting:
@@ -147,7 +148,7 @@ def parsed(path: Path, content: bytes) -> Any:
 
 def read_record(path: Path, record: type[R]) -> R:
     """Read a YAML card as a typed record; unknown keys are refused."""
-    # By content, not by time stamp: a card may be edited twice within one tick of the clock.
+    # Cached by content, not by time stamp: a card may be edited twice within one clock tick.
     return _record(path, content_of(path), record)
 
 
