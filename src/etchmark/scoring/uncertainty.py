@@ -73,6 +73,24 @@ class SumsOfUnits(dict[str, np.ndarray]):
         super().__init__(sums)
         self.terms, self.unit = terms, unit
 
+    def pooled(self, metric: Metric, counts: np.ndarray) -> np.ndarray:
+        """A pooled metric of every resample, shape (seeds, resamples), a few at a time.
+
+        Args:
+            metric: it has ``pool``.
+            counts: how often each unit is drawn, shape (resamples, units).
+        """
+        if metric.pool is None:
+            raise ValueError(f"{metric.id} is not pooled")
+        names = metric.reads(self.terms)
+        terms = {name: np.atleast_2d(self.terms[name]) for name in names if name in self.terms}
+        size = max(1, AT_ONCE // len(self.unit))
+        parts = [
+            metric.pool(terms, counts[start : start + size][:, self.unit])
+            for start in range(0, len(counts), size)
+        ]
+        return np.concatenate(parts, axis=1)
+
 
 def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> SumsOfUnits:
     """Sums of every term over the samples of each unit.
@@ -95,26 +113,6 @@ def unit_sums(terms: Mapping[str, np.ndarray], units: np.ndarray) -> SumsOfUnits
     return SumsOfUnits(sums, terms, index)
 
 
-def _pooled(metric: Metric, sums: SumsOfUnits, counts: np.ndarray) -> np.ndarray:
-    """A pooled metric of every resample, shape (seeds, resamples), a few resamples at a time.
-
-    Args:
-        metric: a pooled metric.
-        sums: only the terms of single samples are read.
-        counts: how often each unit is drawn, shape (resamples, units).
-    """
-    if metric.pool is None:
-        raise ValueError(f"{metric.id} is not pooled")
-    names = metric.reads(sums.terms)
-    terms = {name: np.atleast_2d(sums.terms[name]) for name in names if name in sums.terms}
-    size = max(1, AT_ONCE // len(sums.unit))
-    parts = [
-        metric.pool(terms, counts[start : start + size][:, sums.unit])
-        for start in range(0, len(counts), size)
-    ]
-    return np.concatenate(parts, axis=1)
-
-
 def units_of(sums: Mapping[str, np.ndarray]) -> int:
     """Number of units in unit sums."""
     return next(iter(sums.values())).shape[1]
@@ -128,7 +126,7 @@ def score(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
         sums: from ``unit_sums``.
     """
     if metric.pool is not None:
-        return _pooled(metric, sums, np.ones((1, units_of(sums))))[:, 0]
+        return sums.pooled(metric, np.ones((1, units_of(sums))))[:, 0]
     return metric.of({name: values.sum(axis=1) for name, values in sums.items()})
 
 
@@ -142,7 +140,7 @@ def bootstrap(metric: Metric, sums: SumsOfUnits, resamples: int = RESAMPLES) -> 
     """
     counts = resample_counts(units_of(sums), resamples)
     if metric.pool is not None:
-        return _pooled(metric, sums, counts).mean(axis=0)
+        return sums.pooled(metric, counts).mean(axis=0)
     drawn = {name: sums[name] @ counts.T for name in metric.reads(sums) if name in sums}
     if not drawn:
         return np.full(resamples, np.nan)

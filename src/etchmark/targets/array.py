@@ -13,9 +13,19 @@ import pyarrow as pa
 from etchmark import predictions
 from etchmark.errors import UserError
 from etchmark.simulation.rotations import rotate_stiffness
-from etchmark.targets.base import Array, Job, Metric, Outcome, Sums, TargetKind, Trivial
+from etchmark.targets.base import (
+    Array,
+    Job,
+    Metric,
+    Outcome,
+    Sums,
+    TargetKind,
+    Trivial,
+)
 from etchmark.targets.evidence import evidence_of
+from etchmark.targets.losses import term_loss
 from etchmark.targets.scalar import mean_label
+from etchmark.targets.scales import LOG
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS, value_terms
 
 ARRAY_TERMS = ("samples", "sum_relative")
@@ -54,6 +64,8 @@ def component_metric(component: str) -> Metric:
         finish,
         f"Σ|ŷ-y| / n of the component {component} alone",
         (term, "samples"),
+        scale=LOG,
+        loss=term_loss(term),
     )
 
 
@@ -158,6 +170,8 @@ class ArrayKind(TargetKind):
             _relative_error,
             "mean over samples of 100 ‖Ŷ-Y‖ / ‖Y‖",
             ("sum_relative", "samples"),
+            scale=LOG,
+            loss=term_loss("sum_relative"),
         ),
         Metric(
             "equivariance_error",
@@ -169,6 +183,8 @@ class ArrayKind(TargetKind):
             " predicted for two orientations of one sample, each turned back",
             EQUIVARIANCE_TERMS,
             counted_by="oriented",
+            scale=LOG,
+            loss=term_loss("sum_equivariance"),
         ),
         *VALUE_METRICS,
     )

@@ -25,6 +25,7 @@ from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions
 from etchmark.targets.evidence import Evidence
 from etchmark.targets.pictures import Pictures
+from etchmark.targets.scales import LINEAR, Scale
 
 Array = NDArray[np.float64]
 Sums = Mapping[str, Array]
@@ -66,6 +67,14 @@ class Metric:
     counted_by: str | None = None
     """The term that counts the samples with a value, if some have none. A split without any such
     sample has no score of this metric."""
+    scale: Scale = LINEAR
+    """On which its sampling error is nearly symmetric, for intervals."""
+    loss: Callable[[Sums], Array] | None = None
+    """Loss of each unit from the sums of its terms, whose difference between two models is a matter
+    of these units alone; by default the first term, negative where larger is better."""
+    contrast: Callable[[Sums, Sums], Array] | None = None
+    """How much each unit adds to the first model's loss beyond the second's, from both models' sums
+    of each unit, last axis the units. For metrics that are not monotone in one sum."""
 
     def unit_for(self, target_unit: str) -> str:
         return target_unit if self.unit is None else self.unit

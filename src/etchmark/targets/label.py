@@ -29,6 +29,8 @@ from etchmark.targets.base import (
     numbers,
 )
 from etchmark.targets.evidence import Evidence, evidence_of
+from etchmark.targets.losses import shares_contrast, term_loss
+from etchmark.targets.scales import LOG, LOGIT
 
 SUM_TOLERANCE = 1e-3
 """Probabilities of a sample add up to one within this: what single precision makes of many."""
@@ -65,6 +67,19 @@ def _balanced_accuracy(s: Sums) -> Array:
     hits, true = _of_classes(s, HIT), _of_classes(s, TRUE)
     with np.errstate(invalid="ignore", divide="ignore"):
         return _mean_where(hits / true, true > 0)
+
+
+def _macro_f1_contrast(first: Sums, second: Sums) -> Array:
+    hits = (2.0 * _of_classes(first, HIT), 2.0 * _of_classes(second, HIT))
+    sizes = [_of_classes(s, TRUE) + _of_classes(s, PREDICTED) for s in (first, second)]
+    return -shares_contrast(hits, (sizes[0], sizes[1]))
+
+
+def _recall_loss(s: Sums) -> Array:
+    hits, true = _of_classes(s, HIT), _of_classes(s, TRUE)
+    # How many samples a class has is the same for every model.
+    totals = true.sum(axis=-1, keepdims=True)
+    return -_mean_where(hits / np.where(totals > 0, totals, 1.0), totals > 0)
 
 
 def _accuracy(s: Sums) -> Array:
@@ -131,6 +146,8 @@ METRICS = (
         _macro_f1,
         "mean of 2 TP / (2 TP + FP + FN) over the classes that occur in labels or predictions",
         (f"{HIT}*", f"{TRUE}*", f"{PREDICTED}*"),
+        scale=LOGIT,
+        contrast=_macro_f1_contrast,
     ),
     Metric(
         "balanced_accuracy",
@@ -140,6 +157,8 @@ METRICS = (
         _balanced_accuracy,
         "mean over the classes that occur of the share of their samples that is predicted rightly",
         (f"{HIT}*", f"{TRUE}*"),
+        scale=LOGIT,
+        loss=_recall_loss,
     ),
     Metric(
         "accuracy",
@@ -149,6 +168,8 @@ METRICS = (
         _accuracy,
         "share of samples whose class is predicted",
         ("correct", "n"),
+        scale=LOGIT,
+        loss=term_loss("correct", sign=-1.0),
     ),
     Metric(
         "error_rate",
@@ -158,6 +179,8 @@ METRICS = (
         _error_rate,
         "share of samples whose class is not predicted",
         ("correct", "n"),
+        scale=LOGIT,
+        loss=term_loss("correct", sign=-1.0),
     ),
     Metric(
         "log_loss",
@@ -167,6 +190,8 @@ METRICS = (
         _log_loss,
         "mean of -ln p, p the probability of the true class; needs probabilities",
         ("sum_log_loss", "n"),
+        scale=LOG,
+        loss=term_loss("sum_log_loss"),
     ),
     Metric(
         "roc_auc",
@@ -178,6 +203,7 @@ METRICS = (
         " probabilities",
         (f"{SHARE}*", f"{TRUE}*"),
         _roc_auc,
+        scale=LOGIT,
     ),
     Metric(
         "calibration_error",
@@ -187,6 +213,7 @@ METRICS = (
         _calibration_error,
         "Σ over 15 bins of |Σ (confidence - correct)| / n; needs probabilities",
         (f"{GAP}*", "n"),
+        scale=LOGIT,
     ),
 )
 

@@ -24,6 +24,8 @@ from etchmark.targets.base import (
     stored_numbers,
 )
 from etchmark.targets.evidence import evidence_of
+from etchmark.targets.losses import term_loss
+from etchmark.targets.scales import LOGIT_PERCENT
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS, value_terms
 
 BOUND_TOLERANCE = 1e-6
@@ -91,6 +93,8 @@ class ScalarKind(TargetKind):
             _bound_violations,
             "share of samples predicted outside [lower, upper], by more than 1e-6 of the bound",
             ("sum_outside", "n"),
+            scale=LOGIT_PERCENT,
+            loss=term_loss("sum_outside"),
         ),
     )
     sample_metric = "rmse"

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etchmark.targets.base import Array, Metric, Sums
+from etchmark.targets.losses import term_loss
+from etchmark.targets.scales import LOG, UNEXPLAINED
 
 VALUE_TERMS = (
     "n", "sum_e", "sum_abs_e", "sum_sq_e", "sum_rel_e", "sum_y", "sum_sq_y", "sum_outside",
@@ -41,9 +43,27 @@ def _r2(s: Sums) -> Array:
 
 
 VALUE_METRICS = (
-    Metric("mae", "Mean absolute error", None, False, _mae, "Σ|ŷ-y| / n", ("sum_abs_e", "n")),
     Metric(
-        "rmse", "Root mean squared error", None, False, _rmse, "√(Σ(ŷ-y)² / n)", ("sum_sq_e", "n")
+        "mae",
+        "Mean absolute error",
+        None,
+        False,
+        _mae,
+        "Σ|ŷ-y| / n",
+        ("sum_abs_e", "n"),
+        scale=LOG,
+        loss=term_loss("sum_abs_e"),
+    ),
+    Metric(
+        "rmse",
+        "Root mean squared error",
+        None,
+        False,
+        _rmse,
+        "√(Σ(ŷ-y)² / n)",
+        ("sum_sq_e", "n"),
+        scale=LOG,
+        loss=term_loss("sum_sq_e"),
     ),
     Metric(
         "mape",
@@ -53,6 +73,8 @@ VALUE_METRICS = (
         _mape,
         "100 Σ|ŷ-y|/|y| / n",
         ("sum_rel_e", "n"),
+        scale=LOG,
+        loss=term_loss("sum_rel_e"),
     ),
     Metric(
         "r2",
@@ -62,6 +84,9 @@ VALUE_METRICS = (
         _r2,
         "1 - Σ(ŷ-y)² / Σ(y-ȳ)²",
         ("sum_sq_e", "sum_y", "sum_sq_y", "n"),
+        scale=UNEXPLAINED,
+        # Of the same labels R² falls as the sum of squares rises.
+        loss=term_loss("sum_sq_e"),
     ),
 )
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from etchmark.errors import UserError
 from etchmark.targets.base import Array, Metric, Sums
+from etchmark.targets.losses import term_loss
+from etchmark.targets.scales import LOG, LOGIT, LOGIT_PERCENT, Scale
 
 if TYPE_CHECKING:
     from etchmark.specs import FrameChecks, FreeEnergy
@@ -48,13 +50,18 @@ def _mean(
     *,
     factor: float = 1.0,
     higher_is_better: bool = False,
+    scale: Scale = LOG,
 ) -> Metric:
     """A metric that is ``factor`` times the mean of a term over frames."""
 
     def finish(s: Sums) -> Array:
         return factor * s[term] / s["frames"]
 
-    return Metric(name, title, unit, higher_is_better, finish, definition, (term, "frames"))
+    loss = term_loss(term, sign=-1.0 if higher_is_better else 1.0)
+    terms = (term, "frames")
+    return Metric(
+        name, title, unit, higher_is_better, finish, definition, terms, scale=scale, loss=loss
+    )
 
 
 def _out_of_range(s: Sums) -> Array:
@@ -65,7 +72,7 @@ FRAME_METRICS = (
     _mean(
         "ssim", "Structural similarity (SSIM)", "1", "sum_ssim",
         "mean SSIM of the frames: windows of 7 × 7, data range 1, K₁ = 0.01, K₂ = 0.03",
-        higher_is_better=True,
+        higher_is_better=True, scale=LOGIT,
     ),
     _mean(
         "structure_factor_error", "Error of the structure factor", "%", "sum_structure",
@@ -82,7 +89,7 @@ FRAME_METRICS = (
     _mean(
         "energy_rises", "Frames in which the free energy rises", "%", "sum_rises",
         "share of predicted frames with more free energy than the frame before, beyond a tolerance",
-        factor=100.0,
+        factor=100.0, scale=LOGIT_PERCENT,
     ),
     _mean(
         "grain_count_error", "Error of the number of grains", "grains", "sum_grain_count",
@@ -95,7 +102,7 @@ FRAME_METRICS = (
     Metric(
         "out_of_range", "Predicted values outside the admissible range", "%", False, _out_of_range,
         "share of predicted values below the least or above the greatest admissible value",
-        ("sum_beyond", "n"),
+        ("sum_beyond", "n"), scale=LOGIT_PERCENT, loss=term_loss("sum_beyond"),
     ),
 )  # fmt: skip
 """``n`` is the number of values among ``values.VALUE_TERMS``."""

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etchmark.targets.base import Array, Metric, Sums
+from etchmark.targets.losses import shares_contrast, term_loss
+from etchmark.targets.scales import LOGIT
 
 HIT, TRUE, PREDICTED = "hit_", "true_", "predicted_"
 """Prefixes of terms of each class: pixels predicted rightly, pixels of the label, and pixels of
@@ -41,6 +43,19 @@ def mean_iou(s: Sums) -> Array:
     defined = ~np.isnan(shares)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(defined, shares, 0.0).sum(axis=0) / defined.sum(axis=0)
+
+
+def _iou_contrast(first: Sums, second: Sums) -> Array:
+    hits = _of_classes(first, HIT), _of_classes(second, HIT)
+    unions = [
+        _of_classes(s, TRUE) + _of_classes(s, PREDICTED) - _of_classes(s, HIT)
+        for s in (first, second)
+    ]
+    return -shares_contrast(hits, (unions[0], unions[1]))
+
+
+def _hits_loss(s: Sums) -> Array:
+    return -_of_classes(s, HIT).sum(axis=0)
 
 
 def _pixel_accuracy(s: Sums) -> Array:
@@ -76,7 +91,10 @@ def iou_metric(name: str) -> Metric:
         return _ratio(hit, true + predicted - hit)
 
     title, definition = f"IoU of {name}", f"TP / (TP + FP + FN) over pixels of the class {name}"
-    return Metric(f"{IOU}:{name}", title, "1", True, finish, definition, terms)
+    return Metric(
+        f"{IOU}:{name}", title, "1", True, finish, definition, terms, scale=LOGIT,
+        contrast=_iou_contrast,
+    )  # fmt: skip
 
 
 METRICS = (
@@ -88,6 +106,8 @@ METRICS = (
         mean_iou,
         "mean of TP / (TP + FP + FN) over the classes that occur in labels or predictions",
         (f"{HIT}*", f"{TRUE}*", f"{PREDICTED}*"),
+        scale=LOGIT,
+        contrast=_iou_contrast,
     ),
     Metric(
         "pixel_accuracy",
@@ -97,6 +117,8 @@ METRICS = (
         _pixel_accuracy,
         "share of pixels whose class is predicted",
         (f"{HIT}*", "n"),
+        scale=LOGIT,
+        loss=_hits_loss,
     ),
     Metric(
         "pixel_error",
@@ -106,6 +128,8 @@ METRICS = (
         _pixel_error,
         "share of pixels whose class is not predicted",
         (f"{HIT}*", "n"),
+        scale=LOGIT,
+        loss=_hits_loss,
     ),
     Metric(
         "boundary_f1",
@@ -115,6 +139,8 @@ METRICS = (
         _boundary_f1,
         "mean over images of the F1 of boundary pixels that match within 0.75 % of the diagonal",
         ("sum_boundary_f1", "images"),
+        scale=LOGIT,
+        loss=term_loss("sum_boundary_f1", sign=-1.0),
     ),
     Metric(
         "particle_size_ks",
@@ -124,6 +150,7 @@ METRICS = (
         _particle_size_ks,
         "largest difference of the cumulative distributions of particle area, 4 bins per octave",
         (f"{SIZE_TRUE}*", f"{SIZE_PREDICTED}*"),
+        scale=LOGIT,
     ),
 )
 

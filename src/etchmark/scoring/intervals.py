@@ -1,0 +1,195 @@
+"""95 % intervals of scores: delete-one-unit jackknife with Student's t on a fitting scale.
+
+Each independent unit (paper, trajectory, morphology) is left out in turn and the metric computed
+again from all the others (Tukey 1958; Efron & Stein, Ann. Statist. 9 (1981) 586,
+DOI 10.1214/aos/1176345462). The spread of those scores on the metric's scale gives a standard error
+with ``units - 1`` degrees of freedom. Where a model was fitted with several seeds, the variance of
+their mean is added, with the degrees of freedom of Satterthwaite (Biometrics Bull. 2 (1946) 110,
+DOI 10.2307/3002019). How often such intervals hold the truth is measured in
+``docs/methods/intervals.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from etchmark.scoring.uncertainty import SumsOfUnits, score, units_of
+from etchmark.targets import Metric
+from etchmark.targets.scales import LINEAR, Scale
+
+METHOD = "jackknife-t"
+"""``interval_method`` of records whose intervals are computed here."""
+FEWEST_UNITS = 6
+"""With fewer units there is no interval: they are listed instead."""
+LEVEL = 0.95
+
+
+def without_each(values: np.ndarray) -> np.ndarray:
+    """Sums over the last axis of all entries but one, for each of them; the same shape.
+
+    No entry is subtracted from a total, so that the others survive beside one that is huge.
+    """
+    before, after = np.zeros_like(values), np.zeros_like(values)
+    np.cumsum(values[..., :-1], axis=-1, out=before[..., 1:])
+    np.cumsum(values[..., :0:-1], axis=-1, out=after[..., -2::-1])
+    return before + after
+
+
+def leave_one_out(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The metric without each unit in turn, shape (seeds, units).
+
+    Args:
+        metric: what is computed.
+        sums: from ``uncertainty.unit_sums``; of an additive metric any arrays whose last axis
+            holds the units.
+
+    Raises:
+        TypeError: the metric is pooled and ``sums`` do not hold the terms of single samples.
+    """
+    if metric.pool is None:
+        names = [name for name in metric.reads(sums) if name in sums]
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            return metric.of({name: without_each(sums[name]) for name in names})
+    if not isinstance(sums, SumsOfUnits):
+        raise TypeError(f"{metric.id} is pooled: it needs the terms of single samples")
+    # The rows of this matrix are resamples, each without one unit.
+    return sums.pooled(metric, 1.0 - np.eye(units_of(sums)))
+
+
+def counted(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
+    """Which units have a value of the metric, shape (units,): only these are independent data."""
+    if metric.counted_by is None or metric.counted_by not in sums:
+        return np.ones(units_of(sums), dtype=bool)
+    return np.any(sums[metric.counted_by] > 0, axis=0)
+
+
+def interval(metric: Metric, sums: SumsOfUnits) -> tuple[float, float] | None:
+    """95 % interval of the mean score over seeds.
+
+    Of one seed it is an interval for this fit; of several, for fits with other seeds.
+
+    Args:
+        metric: what is scored.
+        sums: from ``uncertainty.unit_sums``.
+
+    Returns:
+        Low and high; None with fewer than six units, or where the score lies at the end of its
+        scale (an error of zero, an accuracy of one).
+    """
+    units = counted(metric, sums)
+    left_out = leave_one_out(metric, sums)[:, units]
+    return _interval(score(metric, sums), left_out, metric.scale)
+
+
+def _interval(
+    per_seed: np.ndarray, left_out: np.ndarray, scale: Scale
+) -> tuple[float, float] | None:
+    """From the scores of all seeds, shape (seeds,), and those without each unit."""
+    count = left_out.shape[1]
+    if count < FEWEST_UNITS:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        centre = scale.forward(np.asarray(per_seed.mean()))
+        low, high = bounds(centre, *variance(per_seed, left_out, scale))
+        ends = scale.inverse(np.array([low, high]))
+    if not np.isfinite(ends).all():
+        return None
+    return float(ends.min()), float(ends.max())
+
+
+def variance(per_seed: np.ndarray, left_out: np.ndarray, scale: Scale) -> tuple[float, float]:
+    """Sampling variance of the mean score on a scale, and its degrees of freedom.
+
+    Args:
+        per_seed: shape (seeds,).
+        left_out: scores without each unit, shape (seeds, units).
+        scale: of the metric.
+    """
+    units, seeds = left_out.shape[1], len(per_seed)
+    mean = left_out.mean(axis=0)
+    if scale.bounded:
+        spread = mean * scale.slope(np.asarray(per_seed.mean()))
+        of_seeds = per_seed * scale.slope(np.asarray(per_seed.mean()))
+    else:
+        spread, of_seeds = scale.forward(mean), scale.forward(per_seed)
+    from_units = float((units - 1) / units * np.sum((spread - spread.mean()) ** 2))
+    if seeds == 1:
+        return from_units, units - 1.0
+    from_seeds = float(of_seeds.var(ddof=1) / seeds)
+    return _added((from_units, units - 1.0), (from_seeds, seeds - 1.0))
+
+
+def _added(*parts: tuple[float, float]) -> tuple[float, float]:
+    """Sum of independent variances with the degrees of freedom of Satterthwaite."""
+    total = sum(part for part, _ in parts)
+    if not total > 0:
+        return total, parts[0][1]
+    return total, total**2 / sum(part**2 / freedom for part, freedom in parts)
+
+
+def bounds(centre: np.ndarray, variance: float, freedom: float) -> tuple[float, float]:
+    """Ends of the interval around ``centre``, on the scale."""
+    from scipy.special import stdtrit
+
+    reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * np.sqrt(variance)
+    return float(centre - reach), float(centre + reach)
+
+
+def difference(
+    metric: Metric, first: SumsOfUnits, second: SumsOfUnits
+) -> tuple[float, float, float]:
+    """Score of ``first`` minus that of ``second`` with its paired 95 % interval, NaN without one.
+
+    Both are unit sums over the same units.
+    """
+    scores = score(metric, first), score(metric, second)
+    units = counted(metric, first) & counted(metric, second)
+    left_out = [leave_one_out(metric, sums)[:, units] for sums in (first, second)]
+    value = float(scores[0].mean() - scores[1].mean())
+    if units.sum() < FEWEST_UNITS:
+        return value, float("nan"), float("nan")
+    paired = left_out[0].mean(axis=0) - left_out[1].mean(axis=0)
+    parts = [variance(np.array([value]), paired[None], LINEAR)]
+    parts += [
+        (float(of_seeds.var(ddof=1)) / len(of_seeds), len(of_seeds) - 1.0)
+        for of_seeds in scores
+        if len(of_seeds) > 1
+    ]
+    low, high = bounds(np.asarray(value), *_added(*parts))
+    return value, low, high
+
+
+def over_horizon(
+    squared_error: np.ndarray, units: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Root mean squared error of each predicted frame and its 95 % interval, NaN without one.
+
+    Over several seeds it is the root of the mean over all of them.
+
+    Args:
+        squared_error: mean over the values of a frame, shape (seeds, samples, frames).
+        units: label of each sample's unit, shape (samples,).
+
+    Returns:
+        Value, low and high, each of shape (frames,).
+    """
+    _, index = np.unique(units, return_inverse=True)
+    size = np.bincount(index).astype(np.float64)
+    mean = squared_error.mean(axis=0, dtype=np.float64)
+    sums = np.stack([np.bincount(index, weights=frame) for frame in mean.T])
+    value = np.sqrt(mean.mean(axis=0))
+    count = len(size)
+    if count < FEWEST_UNITS:
+        return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
+    from scipy.special import stdtrit
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = 0.5 * np.log(without_each(sums) / without_each(size))
+        error = np.sqrt(
+            (count - 1) / count * np.sum((logs - logs.mean(axis=1)[:, None]) ** 2, axis=1)
+        )
+        reach = np.exp(float(stdtrit(count - 1.0, 0.5 + LEVEL / 2)) * error)
+    known = np.isfinite(reach)
+    return value, np.where(known, value / reach, np.nan), np.where(known, value * reach, np.nan)
