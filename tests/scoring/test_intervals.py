@@ -11,7 +11,7 @@ from scipy import stats
 from etchmark.scoring import intervals
 from etchmark.scoring.uncertainty import SumsOfUnits, score, unit_sums
 from etchmark.targets import metric
-from etchmark.targets.base import Metric
+from etchmark.targets.definitions import Metric
 from etchmark.targets.scales import LINEAR, LOG, LOGIT, LOGIT_PERCENT, UNEXPLAINED, Scale
 from etchmark.targets.values import value_terms
 

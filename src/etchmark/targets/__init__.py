@@ -11,7 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from etchmark.errors import UserError
-from etchmark.targets.base import Metric, TargetKind
+from etchmark.targets.base import TargetKind
+from etchmark.targets.definitions import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

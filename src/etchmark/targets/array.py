@@ -13,17 +13,10 @@ import pyarrow as pa
 from etchmark import predictions
 from etchmark.errors import UserError
 from etchmark.simulation.rotations import rotate_stiffness
-from etchmark.targets.base import (
-    Array,
-    Job,
-    Metric,
-    Outcome,
-    Sums,
-    TargetKind,
-    Trivial,
-)
+from etchmark.targets.base import Job, Outcome, TargetKind, Trivial
+from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import evidence_of
-from etchmark.targets.losses import term_loss
+from etchmark.targets.losses import Array, Sums, term_loss
 from etchmark.targets.scalar import mean_label
 from etchmark.targets.scales import LOG
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS, value_terms

@@ -15,21 +15,18 @@ from etchmark.predictions import Declared
 from etchmark.predictions.checks import listing, refuse
 from etchmark.predictions.reading import Cells
 from etchmark.targets.base import (
-    Array,
     Job,
     Labels,
-    Metric,
     Outcome,
-    Sums,
     TargetKind,
     Trivial,
     Truth,
     in_memory,
-    not_additive,
     numbers,
 )
+from etchmark.targets.definitions import Metric, not_additive
 from etchmark.targets.evidence import Evidence, evidence_of
-from etchmark.targets.losses import shares_contrast, term_loss
+from etchmark.targets.losses import Array, Sums, shares_contrast, term_loss
 from etchmark.targets.scales import LOG, LOGIT
 
 SUM_TOLERANCE = 1e-3

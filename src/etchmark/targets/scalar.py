@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.errors import UserError
-from etchmark.targets.base import (
-    Array,
-    Job,
-    Metric,
-    Outcome,
-    Sums,
-    TargetKind,
-    Trivial,
-    stored_numbers,
-)
+from etchmark.targets.base import Job, Outcome, TargetKind, Trivial, stored_numbers
+from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import evidence_of
-from etchmark.targets.losses import term_loss
+from etchmark.targets.losses import Array, Sums, term_loss
 from etchmark.targets.scales import LOGIT_PERCENT
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS, value_terms
 

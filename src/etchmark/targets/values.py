@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etchmark.targets.base import Array, Metric, Sums
-from etchmark.targets.losses import term_loss
+from etchmark.targets.definitions import Metric
+from etchmark.targets.losses import Array, Sums, term_loss
 from etchmark.targets.scales import LOG, UNEXPLAINED
 
 VALUE_TERMS = (

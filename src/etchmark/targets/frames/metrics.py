@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etchmark.errors import UserError
-from etchmark.targets.base import Array, Metric, Sums
-from etchmark.targets.losses import term_loss
+from etchmark.targets.definitions import Metric
+from etchmark.targets.losses import Array, Sums, term_loss
 from etchmark.targets.scales import LOG, LOGIT, LOGIT_PERCENT, Scale
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def _mean(
     term: str,
     definition: str,
     *,
-    factor: float = 1.0,
     higher_is_better: bool = False,
     scale: Scale = LOG,
 ) -> Metric:
-    """A metric that is ``factor`` times the mean of a term over frames."""
+    """A metric that is the mean of a term over frames, or that share in per cent."""
+    factor = 100.0 if scale is LOGIT_PERCENT else 1.0
 
     def finish(s: Sums) -> Array:
         return factor * s[term] / s["frames"]
@@ -89,7 +89,7 @@ FRAME_METRICS = (
     _mean(
         "energy_rises", "Frames in which the free energy rises", "%", "sum_rises",
         "share of predicted frames with more free energy than the frame before, beyond a tolerance",
-        factor=100.0, scale=LOGIT_PERCENT,
+        scale=LOGIT_PERCENT,
     ),
     _mean(
         "grain_count_error", "Error of the number of grains", "grains", "sum_grain_count",

@@ -19,16 +19,8 @@ from etchmark.predictions import Declared
 from etchmark.predictions.checks import listing, refuse
 from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions, read_streamed
-from etchmark.targets.base import (
-    Job,
-    Metric,
-    Outcome,
-    Part,
-    StoredArrays,
-    TargetKind,
-    Trivial,
-    Truth,
-)
+from etchmark.targets.base import Job, Outcome, Part, StoredArrays, TargetKind, Trivial, Truth
+from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import Evidence
 from etchmark.targets.mask.metrics import (
     HIT,

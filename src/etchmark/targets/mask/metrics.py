@@ -9,8 +9,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from etchmark.targets.base import Array, Metric, Sums
-from etchmark.targets.losses import shares_contrast, term_loss
+from etchmark.targets.definitions import Metric
+from etchmark.targets.losses import Array, Sums, shares_contrast, term_loss
 from etchmark.targets.scales import LOGIT
 
 HIT, TRUE, PREDICTED = "hit_", "true_", "predicted_"
