@@ -288,7 +288,7 @@ def test_what_a_record_does_not_say_is_absent_from_its_json() -> None:
 NEW_KEYS = {
     "role": "oracle",
     "flags": [],
-    "interval_method": "percentile-bootstrap",
+    "interval_method": "percentile-bootstrap-2000",
     "artefact": {"sha256": SHA, "bytes": 7},
 }
 

@@ -167,6 +167,7 @@ EDITS: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "more units": ((0, "units"), 900, "units is said"),
     "more seeds": ((0, "seeds"), 5, "seeds is said"),
     "no spread over seeds": ((0, "metrics", "mae", "seed_sd"), None, "mae.seed_sd"),
+    "an interval": ((0, "metrics", "mae", "ci_high"), 1e3, "mae.ci_high is said to be 1000 but"),
     "another split": ((1, "split"), "other", "its splits differ"),
     "an unknown metric": (
         (0, "metrics"),

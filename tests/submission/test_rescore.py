@@ -182,3 +182,25 @@ def test_a_superseded_file_is_of_its_name_and_older(toy_content: Path) -> None:
     (old / "toy-line@7.yaml").write_text(text)
     with pytest.raises(UserError, match="does not come before version 2"):
         Catalog(toy_content).benchmark("toy-line@7")
+
+
+def test_curves_and_flags_follow_the_new_scores(content: Path, command: Command) -> None:
+    (path,) = (content / "leaderboard/results/toy-line@1").glob("*--holdout.json")
+    value = json.loads(path.read_text())
+    whole = value["scores"][0]["metrics"]["mae"]
+    points = [{"value": 1.0, "samples": 30, "score": whole}]
+    curve = {"name": "size", "title": "Size", "axis": "samples", "split": "test", "metric": "mae"}
+    curve["points"] = points
+    for key in ("role", "flags", "interval_method"):
+        del value[key]
+    path.write_text(json.dumps({**value, "schema": 1, "curves": [curve]}))
+    _next_version(content, unit_column="id", unit_name="sample")
+    command("results", "rescore", "toy-line", "--from", "1").fine()
+    record = _records(content, 2)["toy_mean", "holdout"]
+    score = record.scores[0].metrics["mae"]
+    assert score.ci_high != whole["ci_high"]
+    assert record.curves[0].points[0].score == score
+    assert [flag.partition(": ")[0] for flag in record.flags or ()] == ["constant"] * 2
+    said = command("leaderboard", "toy-line", "--json")
+    assert (said.rc, said.stderr) == (0, "")
+    assert len(json.loads(said.stdout)) == 1

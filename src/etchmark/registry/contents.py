@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from etchmark.registry.tables import Brief, moment_of, origin_of
 from etchmark.specs import Count, Identifier, ModelName, Role, Sha256, Status, TrainingData
 from etchmark.specs.base import LongLine
+from etchmark.specs.results import IntervalMethod
 
 
 class _Numbers(TypedDict):
@@ -88,7 +89,7 @@ class _Content(TypedDict):
     reason: str | None
     role: Role | None
     flags: list[LongLine] | None
-    interval_method: Identifier | None
+    interval_method: IntervalMethod | None
     artefact: _Artefact | None
     scores: dict[str, dict[str, _Score]]
 

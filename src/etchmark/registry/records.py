@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from etchmark import files
 from etchmark.catalog import explain
 from etchmark.errors import UserError
+from etchmark.registry.plausible import fault_of
 from etchmark.specs import ResultRecord
 
 MAX_RECORD_BYTES = 16 << 20
@@ -54,6 +55,8 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
             raise UserError(f"{path}: {name} is more than a board can hold; correct it")
     if record.outcome == "ok" and record.reason is not None:
         raise UserError(f"{path}: reason belongs to a run that failed; remove it")
+    if fault := fault_of(record):
+        raise UserError(f"{path}: {fault}")
     return record
 
 

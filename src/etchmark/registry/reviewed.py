@@ -31,12 +31,13 @@ from etchmark.registry.layout import (
     records_in,
     write_index,
 )
+from etchmark.registry.plausible import fault_beside_scores
 from etchmark.registry.records import MAX_RECORD_BYTES, read_record
 from etchmark.registry.replacing import finish, remove_record, table_of, write_together
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
 from etchmark.specs import BenchmarkSpec, ResultRecord
-from etchmark.specs.results import SINCE_2
+from etchmark.specs.results import HUB_RAN, SINCE_2
 
 __all__ = [
     "HUB_RAN",
@@ -58,8 +59,6 @@ __all__ = [
     "write",
     "write_index",
 ]
-HUB_RAN = ("run", "verified")
-"""Statuses of which this hub measured the cost itself."""
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -175,7 +174,9 @@ def read_reviewed(
         samples = from_table(read_table(content, rows=rows))
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise UserError(f"{table}: is not a table of per-sample results ({error})") from None
-    fault = disagreement(record.scores, samples)
+    fault = disagreement(record.scores, samples, record.interval_method) or fault_beside_scores(
+        record, samples, spec
+    )
     if fault is not None:
         raise UserError(f"{path}: {fault}; restore the file")
     return record, content

@@ -7,18 +7,19 @@ decides. Every doubt follows from what is scored anyway: no model is run and no 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Literal
 
 import numpy as np
 
+from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec, SplitScore
 from etchmark.specs.results import MAX_FLAGS
 from etchmark.targets import metric
 from etchmark.targets.base import Trivial
-from etchmark.targets.evidence import Evidence
+from etchmark.targets.evidence import Evidence, evidence_of
 from etchmark.text import one_line
 
 Kind = Literal["worse_than_trivial", "constant", "orders_of_magnitude", "equal_to_labels"]
@@ -81,6 +82,56 @@ def doubts_of(
         # A constant or a mistaken unit also scores worse than trivial; naming the cause is enough.
         doubts.append(_worse(spec, score, trivial))
     return [doubt for doubt in doubts if doubt is not None]
+
+
+def doubts_of_table(
+    spec: BenchmarkSpec, scores: Sequence[SplitScore], samples: Sequence[SampleScores]
+) -> list[Doubt]:
+    """The doubts that a per-sample table shows by itself, without the data.
+
+    Tables of large answers keep no predictions, and none says what a trivial prediction would
+    score, so ``doubts_of`` may find more.
+
+    Args:
+        spec: the benchmark.
+        scores: of every split.
+        samples: the table, split by split in the same order.
+    """
+    doubts = []
+    for score, split in zip(scores, samples, strict=True):
+        evidence = _evidence_of_table(split)
+        if evidence is not None:
+            doubts += doubts_of(spec, score, evidence, None)
+    return doubts
+
+
+def _evidence_of_table(samples: SampleScores) -> Evidence | None:
+    labels = samples.outcome.labels.get("target")
+    predictions = samples.outcome.outputs.get("prediction")
+    if labels is None or predictions is None:
+        return None
+    if labels.dtype.kind == "f" and predictions.dtype.kind == "f":
+        return evidence_of(labels, predictions)
+    names = np.unique([*labels.astype(str), *predictions.astype(str).ravel()])
+    truth, predicted = (
+        np.searchsorted(names, values.astype(str)) for values in (labels, predictions)
+    )
+    seeds, count = predictions.shape
+    evidence = Evidence(seeds, count, exact=False, measured=False, names=names.tolist())
+    return evidence_of(truth, predicted, evidence)
+
+
+def unlisted(flags: Iterable[str], doubts: Iterable[Doubt]) -> Doubt | None:
+    """The first doubt that a record's flags do not list; None if they list all of them.
+
+    What a flag says beside its kind and split may change with a new release.
+    """
+    listed = list(flags)
+    for doubt in doubts:
+        start = doubt.flag.partition(f"{doubt.split!r}:")[0]
+        if not any(flag.startswith(f"{start}{doubt.split!r}:") for flag in listed):
+            return doubt
+    return None
 
 
 def _equal(split: str, evidence: Evidence) -> Doubt | None:

@@ -21,6 +21,7 @@ from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import PICTURE, SUBSET, SampleScores, kind_of_table
 from etchmark.scoring.score import fold_scores, fold_statistics
 from etchmark.specs import MetricScore, SplitScore
+from etchmark.specs.results import IntervalMethod
 from etchmark.targets import TargetKind, metric
 
 MAX_FILE_BYTES = 64 << 20
@@ -141,17 +142,28 @@ def _decoded(table: pa.Table, coded: Iterable[str]) -> pa.Table:
 # --- scores against the table ------------------------------------------------------------------
 
 
-def disagreement(scores: Sequence[SplitScore], samples: Sequence[SampleScores]) -> str | None:
+def disagreement(
+    scores: Sequence[SplitScore],
+    samples: Sequence[SampleScores],
+    method: IntervalMethod | None = None,
+) -> str | None:
     """First disagreement between scores and their per-sample table; None if there is none.
 
-    Counts and point values of splits, subsets and folds are compared, with a relative tolerance of
-    1e-9. Intervals are not, since their method may have changed.
+    Counts, point values and intervals of splits and subsets, and point values of folds, are
+    compared with a relative tolerance of 1e-9.
+
+    Args:
+        scores: of every split.
+        samples: the table.
+        method: how the intervals were computed. None is what records say that were made while
+            there was one method only, the percentile bootstrap.
     """
+    intervals_of = uncertainty.METHODS[method or uncertainty.BOOTSTRAP]
     if [score.split for score in scores] != [table.split for table in samples]:
         return "its splits differ from those of its table"
     for score, table in zip(scores, samples, strict=True):
         try:
-            fault = _of_split(score, table)
+            fault = _of_split(score, table) or _of_intervals(score, table, intervals_of)
         except UserError as error:
             fault = str(error)
         if fault:
@@ -191,6 +203,27 @@ def _of_group(
         spread = float(per_seed.std(ddof=1)) if len(per_seed) > 1 else None
         if not _close(score.seed_sd, spread):
             return _differs(f"{name}.seed_sd", score.seed_sd, spread)
+    return None
+
+
+def _of_intervals(
+    score: SplitScore, samples: SampleScores, intervals_of: uncertainty.IntervalsOf
+) -> str | None:
+    resampled = intervals_of is uncertainty.bootstrap_intervals
+    if resampled and not uncertainty.draws_are_those_of_the_records():
+        return None
+    parts = [("", score.metrics, samples)]
+    for subset in score.subsets:
+        some = samples.subset(subset.subset)
+        if some is not None:
+            parts.append((f"subset {subset.subset!r}: ", subset.metrics, some))
+    for where, metrics, some in parts:
+        computed = intervals_of([metric(name) for name in metrics], some.sums())
+        for (name, stated), interval in zip(metrics.items(), computed, strict=True):
+            ends = (None, None) if interval is None else interval
+            for key, end in zip(("ci_low", "ci_high"), ends, strict=True):
+                if not _close(getattr(stated, key), end):
+                    return where + _differs(f"{name}.{key}", getattr(stated, key), end)
     return None
 
 

@@ -86,6 +86,15 @@ class MetricScore(Record):
     fold_mean: float | None = None
     fold_sd: float | None = None
 
+    @model_validator(mode="after")
+    def _interval(self) -> MetricScore:
+        low, high = self.ci_low, self.ci_high
+        if (low is None) != (high is None):
+            raise ValueError("an interval has both ci_low and ci_high, or neither")
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"ci_low {low:.6g} is above ci_high {high:.6g}")
+        return self
+
 
 class FoldScore(Record):
     fold: int
@@ -175,6 +184,12 @@ class Fingerprints(Record):
 
 Status = Literal["reported", "scored", "run", "verified"]
 
+HUB_RAN: tuple[Status, ...] = ("run", "verified")
+"""Statuses of which this hub ran the model and measured the cost itself."""
+
+IntervalMethod = Literal["percentile-bootstrap-2000"]
+"""Known ways to compute an interval; ``scoring.uncertainty.METHODS`` computes each of them."""
+
 
 class Claims(Record):
     """What a submission says of itself and this hub did not measure: shown as claims only."""
@@ -235,9 +250,9 @@ class ResultRecord(Record):
     flags: Annotated[list[LongLine], Field(max_length=MAX_FLAGS)] | None = None
     """Doubts that this hub found, ``<kind>: <sentence>``; empty if it looked and found none, absent
     if it did not look."""
-    interval_method: Identifier | None = None
-    """How the intervals of the scores were computed, such as ``percentile-bootstrap-2000``; absent
-    if there are none or that is unknown."""
+    interval_method: IntervalMethod | None = None
+    """How the intervals of the scores were computed; absent if there are none, or if the record was
+    made before records named it."""
     artefact: Artefact | None = None
     """The fitted model, where it was kept."""
     created: datetime

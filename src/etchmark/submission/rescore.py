@@ -21,10 +21,11 @@ from etchmark.registry.identity import id_of
 from etchmark.registry.layout import record_files
 from etchmark.registry.records import read_record
 from etchmark.scoring import uncertainty
+from etchmark.scoring.doubts import doubts_of_table, flags_of
 from etchmark.scoring.samples import SampleScores, from_table, table_bytes
 from etchmark.scoring.score import score_samples
 from etchmark.scoring.stored import read_table
-from etchmark.specs import BenchmarkSpec, Protocol, ResultRecord
+from etchmark.specs import BenchmarkSpec, Curve, Protocol, ResultRecord, SplitScore
 
 SPLITS = ("kind", "split", "train_split", "validation_split", "fold_column", "group_column",
           "extra_splits")  # fmt: skip
@@ -106,13 +107,20 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
     samples = from_table(read_table(content, rows=rows))
     if old.unit_column != new.unit_column:
         samples = [_with_units(loaded, split) for split in samples]
+    scores = [score_samples(new, record.protocol, split) for split in samples]
+    flags = record.flags
+    if flags is None:
+        # A table shows only some doubts: if it shows none, nobody has looked for all of them yet.
+        flags = flags_of(doubts_of_table(new, scores, samples)) or None
     rescored = record.model_copy(
         update={
             "schema_": 2,
             "benchmark_version": new.version,
             "role": new.role_of(record.name),
+            "flags": flags,
             "interval_method": uncertainty.METHOD,
-            "scores": [score_samples(new, record.protocol, split) for split in samples],
+            "scores": scores,
+            "curves": [_with_whole(curve, scores[0]) for curve in record.curves],
         }
     )
     rescored = rescored.model_copy(update={"submission": id_of(rescored)})
@@ -133,6 +141,18 @@ def _check_unchanged(old: BenchmarkSpec, new: BenchmarkSpec, record: ResultRecor
 
 def _splits(protocol: Protocol) -> tuple[object, ...]:
     return tuple(getattr(protocol, key) for key in SPLITS)
+
+
+def _with_whole(curve: Curve, headline: SplitScore) -> Curve:
+    """The curve with the new score of the submission itself, the point of all training samples."""
+    score = headline.metrics.get(curve.metric)
+    if curve.param is not None or score is None:
+        return curve
+    points = [
+        point.model_copy(update={"score": score}) if point.value == 1 and point.score else point
+        for point in curve.points
+    ]
+    return curve.model_copy(update={"points": points})
 
 
 def _with_units(loaded: Benchmark, samples: SampleScores) -> SampleScores:
