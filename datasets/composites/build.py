@@ -7,8 +7,7 @@ nothing else. Drawn parameters are rounded before they are used, so that they ar
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +16,12 @@ import pyarrow as pa
 
 from etchmark.columns import array_column, with_features
 from etchmark.data.shards import BuildContext, Shard, match
-from etchmark.simulation import bounds
+from etchmark.simulation import bounds, families
 from etchmark.simulation import microstructures as generate
 from etchmark.simulation.rotations import cube_rotations, rotate_volume
 
-DIGITS = 6
 REFINEMENTS = (1, 2, 3)
+"""Parts into which voxels are split along each axis, where a config does not name them."""
 ROTATIONS = cube_rotations()
 Sample = tuple[str, np.ndarray, dict[str, Any]]
 
@@ -70,10 +69,10 @@ def shards(context: BuildContext) -> list[Shard]:
     parameters, wanted = context.parameters, context.parameters[context.config]
     # A config may hold further labels of another one's samples.
     settings = parameters[wanted.get("of", context.config)]
-    families = _families(settings)
+    drawn = _families(settings)
     size, planned = wanted["shard_rows"], []
     # A config may also hold samples of a split turned by rotations of the cube.
-    named = families | _rotated(wanted, families)
+    named = drawn | _rotated(wanted, drawn)
     for index, (name, family) in enumerate(named.items()):
         if name not in wanted.get("only", named):
             continue
@@ -94,10 +93,12 @@ def shards(context: BuildContext) -> list[Shard]:
                 "loads": wanted.get("loads"),
                 "sample": family["sample"],
                 "folds": settings.get("folds"),
-                "family": index,
+                "family": family.get("fold", index),
             }
             if wanted.get("refined"):
-                payload["refined"] = True
+                payload["refined"] = wanted["refined"]
+            if settings.get("polarities"):
+                payload |= {"polarities": True, "isotropic": family["isotropic"]}
             if "turns" in family:
                 payload["turns"] = family["turns"]
             split = name
@@ -111,46 +112,9 @@ def shards(context: BuildContext) -> list[Shard]:
 # --- samples -----------------------------------------------------------------------------------
 
 
-def _uniform(generator: np.random.Generator, limits: list[float]) -> float:
-    low, high = limits
-    return round(float(generator.uniform(low, high)), DIGITS)
-
-
-def _log_uniform(generator: np.random.Generator, limits: list[float]) -> float:
-    low, high = math.log(limits[0]), math.log(limits[1])
-    return round(math.exp(generator.uniform(low, high)), DIGITS)
-
-
-def _draw(
-    shape: tuple[int, ...], wanted: Mapping[str, Any], generator: np.random.Generator
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The stiff phase (uint8) and the parameters it was made with."""
-    kind = wanted["morphology"]
-    fraction = _uniform(generator, wanted["fraction"])
-    if kind == "gaussian":
-        widths = [_log_uniform(generator, wanted["width"]) for _ in shape]
-        made = generate.random_field(shape, widths, fraction, generator)
-        return made, {"fraction": fraction, "widths": widths}
-    if kind == "spinodal":
-        wavelength = _uniform(generator, wanted["wavelength"])
-        made = generate.spinodal(shape, wavelength, fraction, generator)
-        return made, {"fraction": fraction, "wavelength": wavelength}
-    if kind == "voronoi":
-        cells = int(generator.integers(wanted["cells"][0], wanted["cells"][1] + 1))
-        made = generate.voronoi(shape, cells, fraction, generator)
-        return made, {"fraction": fraction, "cells": cells}
-    stiff = wanted["stiff"] if "stiff" in wanted else bool(generator.integers(2))
-    radius = _uniform(generator, wanted["radius"])
-    drawn: dict[str, Any] = {"inclusions": fraction, "stiff_inclusions": stiff, "radius": radius}
-    if kind == "spheres":
-        made = generate.spheres(shape, radius, fraction, generator)
-    elif kind == "fibres":
-        drawn["axis"] = wanted["axis"]
-        made = generate.fibres(shape, wanted["axis"], radius, fraction, generator)
-    else:
-        drawn["aspect"] = _uniform(generator, wanted["aspect"])
-        made = generate.ellipses(shape, radius, drawn["aspect"], fraction, generator)
-    return generate.polarity(made, stiff), drawn
+def _is_marked_phase_stiff(number: int) -> bool:
+    """Polarity of a sample where both occur equally often: by turns, whatever is drawn."""
+    return number % 2 == 0
 
 
 def _rotations(payload: Mapping[str, Any], number: int) -> np.ndarray:
@@ -173,10 +137,12 @@ def _samples(payload: Mapping[str, Any]) -> Iterator[Sample]:
         # All orientations of a volume follow one another.
         number, orientation = (row, 0) if turns is None else divmod(row, turns["orientations"])
         generator = generate.generator_of(payload["seed"], payload["key"], number)
-        contrast = payload["contrast"]
+        contrast, family = payload["contrast"], payload["sample"]
         if isinstance(contrast, list):
-            contrast = _log_uniform(generator, contrast)
-        made, drawn = _draw(shape, payload["sample"], generator)
+            contrast = families.log_uniform(generator, contrast)
+        if payload.get("polarities"):
+            family = {**family, "stiff": _is_marked_phase_stiff(number)}
+        made, drawn = families.draw(shape, family, generator)
         if turns is not None:
             rotation = _rotations(payload, number)[orientation]
             made = rotate_volume(made, rotation)
@@ -238,13 +204,18 @@ def labels(context: BuildContext, shard: Shard) -> pa.Table:
     return pa.table({**columns, **named})
 
 
+def _refinements(payload: Mapping[str, Any]) -> list[int]:
+    wanted = payload["refined"]
+    return wanted if isinstance(wanted, list) else list(REFINEMENTS)
+
+
 def _refined_labels(payload: Mapping[str, Any], solve: Callable[..., Any]) -> pa.Table:
     columns: dict[str, list[Any]] = {"id": [], "hash": []}
-    columns |= {f"c1111_split_{times}": [] for times in REFINEMENTS}
+    columns |= {f"c1111_split_{times}": [] for times in _refinements(payload)}
     for name, microstructure, drawn in _samples(payload):
         columns["id"].append(name)
         columns["hash"].append(generate.digest(microstructure))
-        for times in REFINEMENTS:
+        for times in _refinements(payload):
             split = microstructure
             for axis in range(split.ndim):
                 split = np.repeat(split, times, axis)
@@ -253,8 +224,10 @@ def _refined_labels(payload: Mapping[str, Any], solve: Callable[..., Any]) -> pa
     return pa.table(columns)
 
 
-def _extrapolated(values: list[float]) -> tuple[float, float]:
-    """Limit and order p of c + a h^p through the values at h = 1, 1/2, 1/3.
+def _extrapolated(
+    values: Sequence[float], splits: Sequence[int] = REFINEMENTS
+) -> tuple[float, float]:
+    """Limit and order p of c + a h^p through the values at three sizes h = 1 / splits.
 
     Where no order between 1/2 and 2 fits, the first order through the two finest is taken.
     """
@@ -264,17 +237,22 @@ def _extrapolated(values: list[float]) -> tuple[float, float]:
         target = second / first
         low, high = 0.5, 2.0
 
+        def powers(order: float) -> list[float]:
+            return [parts**-order for parts in splits]
+
         def ratio(order: float) -> float:
-            return (2**-order - 3**-order) / (1 - 2**-order)
+            one, two, three = powers(order)
+            return (two - three) / (one - two)
 
         if ratio(high) <= target <= ratio(low):
             for _ in range(60):
                 order = (low + high) / 2
                 low, high = (order, high) if ratio(order) > target else (low, order)
             order = (low + high) / 2
-            step = second / (2**-order - 3**-order)
-            return fine - step * 3**-order, order
-    return 3 * fine - 2 * middle, 1.0
+            _, two, three = powers(order)
+            return fine - second / (two - three) * three, order
+    _, less, most = splits
+    return (most * fine - less * middle) / (most - less), 1.0
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -330,7 +308,7 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     ids = [name for name, _, _ in drawn]
     found = match(labels, ids, [generate.digest(made) for _, made, _ in drawn])
     if payload.get("refined"):
-        return _refined_table(found)
+        return _refined_table(found, payload)
     wanted = context.parameters[context.config]
     if "of" in wanted and not wanted.get("volumes"):
         return _tensor_table(found)
@@ -341,6 +319,8 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
     size = 6 if dimensions == 3 else 3
     given = {"poisson": payload["poisson"], "ndim": dimensions}
     lower, upper = bounds.hashin_shtrikman(fraction, contrast, **given)
+    # Where a family is known to be anisotropic these are no bounds.
+    anisotropic = np.full(len(ids), not payload.get("isotropic", True))
     columns: dict[str, Any] = {"id": pa.array(ids), "microstructure": array_column(volumes)}
     features: dict[str, Any] = {
         "id": _value("string"),
@@ -357,8 +337,8 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
         "c1111": found.column("c11"),
         "voigt": bounds.voigt(fraction, contrast, **given),
         "reuss": bounds.reuss(fraction, contrast, **given),
-        "hashin_shtrikman_lower": lower,
-        "hashin_shtrikman_upper": upper,
+        "hashin_shtrikman_lower": pa.array(lower, mask=anisotropic),
+        "hashin_shtrikman_upper": pa.array(upper, mask=anisotropic),
         "iterations": found.column("iterations").cast(pa.int32()),
         "morphology": [_morphology(payload)] * len(ids),
         "parameters": [json.dumps(parameters) for _, _, parameters in drawn],
@@ -383,6 +363,10 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
         columns["fold_morphology"] = np.full(len(ids), payload["family"], dtype=np.int32)
         columns["fold_iid"] = (numbers % payload["folds"]).astype(np.int32)
         features |= {name: _value("int32") for name in ("fold_morphology", "fold_iid")}
+    if payload.get("polarities"):
+        polarity = [_is_marked_phase_stiff(parameters["seed"][-1]) for _, _, parameters in drawn]
+        columns["polarity"] = ["stiff" if stiff else "soft" for stiff in polarity]
+        features["polarity"] = _value("string")
     return with_features(pa.table(columns), features)
 
 
@@ -391,19 +375,27 @@ def _morphology(payload: Mapping[str, Any]) -> str:
     return "gaussian" if payload["sample"]["morphology"] == "gaussian" else payload["name"]
 
 
-def _refined_table(found: pa.Table) -> pa.Table:
-    names = [f"c1111_split_{times}" for times in REFINEMENTS]
+def _refined_table(found: pa.Table, payload: Mapping[str, Any]) -> pa.Table:
+    splits = _refinements(payload)
+    names = [f"c1111_split_{times}" for times in splits]
     values = np.stack([found.column(name).to_numpy() for name in names], axis=1)
-    limits = np.array([_extrapolated(list(row)) for row in values])
+    limits = np.array([_extrapolated(list(row), splits) for row in values])
     columns: dict[str, Any] = {
         "id": found.column("id"),
         "c1111": values[:, 0],
         **{name: values[:, index] for index, name in enumerate(names)},
         "c1111_extrapolated": limits[:, 0],
         "order": limits[:, 1],
-        "label_error_percent": 100 * np.abs(values[:, 0] / limits[:, 0] - 1),
     }
-    features = {name: _value("string" if name == "id" else "float64") for name in columns}
+    error = 100 * (values[:, 0] / limits[:, 0] - 1)
+    # Configs that name their refinements state the error with its sign.
+    if isinstance(payload["refined"], list):
+        columns["discretisation_error_percent"] = error
+        columns["morphology"] = [_morphology(payload)] * len(error)
+    else:
+        columns["label_error_percent"] = np.abs(error)
+    texts = {"id", "morphology"}
+    features = {name: _value("string" if name in texts else "float64") for name in columns}
     return with_features(pa.table(columns), features)
 
 

@@ -24,7 +24,7 @@ from etchmark.data.labels import (
     unmerged_folder,
 )
 from etchmark.data.shards import BuildContext
-from etchmark.simulation import microstructures
+from etchmark.simulation import families, microstructures
 from etchmark.simulation.rotations import rotate_stiffness, rotate_volume
 from etchmark.targets.array import equivariance_terms
 
@@ -68,7 +68,7 @@ def drawn(module: Any, config: str) -> dict[str, float]:
         for row in range(payload["start"], payload["start"] + payload["rows"]):
             number = row // orientations
             generator = microstructures.generator_of(payload["seed"], payload["key"], number)
-            fraction = module._uniform(generator, payload["sample"]["fraction"])
+            fraction = families.uniform(generator, payload["sample"]["fraction"])
             found[f"{payload['name']}-{row:05d}"] = fraction
     return found
 
@@ -229,7 +229,7 @@ def test_tensors_of_every_morphology_are_within_bounds_and_turn_with_the_volume(
         assert (splits[name]["rotation"] == np.eye(3)).all()
 
 
-@pytest.mark.parametrize("config", ["3d-mini", "2d-mini"])
+@pytest.mark.parametrize("config", ["3d-mini", "2d-mini", "2d-morphologies-mini"])
 def test_build_equals_the_release(config, home):
     made = building.build(Catalog(ROOT), "composites", config)
     assert made.difference is None
@@ -282,16 +282,19 @@ def test_the_volume_fraction_alone_does_not_solve_it(module):
     assert 20 < 100 * np.abs(prediction / y[held] - 1).mean() < 40
 
 
+@pytest.mark.parametrize("splits", [(1, 2, 3), (1, 3, 5)])
 @pytest.mark.parametrize("order", [0.6, 1.0, 1.7])
-def test_extrapolation_finds_limit_and_order(module, order):
-    values = [7.0 + 0.2 * size**order for size in (1, 1 / 2, 1 / 3)]
-    limit, found = module._extrapolated(values)
+def test_extrapolation_finds_limit_and_order(module, order, splits):
+    values = [7.0 + 0.2 * parts**-order for parts in splits]
+    limit, found = module._extrapolated(values, splits)
     assert limit == pytest.approx(7.0, abs=1e-9)
     assert found == pytest.approx(order, abs=1e-6)
 
 
 def test_extrapolation_without_an_order_is_of_the_first(module):
     assert module._extrapolated([7.0, 7.2, 7.1]) == (pytest.approx(3 * 7.1 - 2 * 7.2), 1.0)
+    limit, order = module._extrapolated([7.0, 7.2, 7.1], (1, 3, 5))
+    assert (limit, order) == (pytest.approx(7.1 - (7.2 - 7.1) / (1 / 3 - 1 / 5) / 5), 1.0)
 
 
 def test_label_uncertainty_of_the_boards_is_measured(module):

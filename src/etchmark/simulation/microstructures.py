@@ -89,9 +89,9 @@ def gaussian_field(shape: Sequence[int], widths: Widths, generator: Generator) -
     sigmas = reals(widths, "widths")
     if sigmas.shape not in ((), (len(shape),)) or not np.all((sigmas > 0) & (sigmas <= shape)):
         raise ValueError(f"widths {widths} must be one or one per axis, from 0 to the side {shape}")
-    axes = zip(np.broadcast_to(sigmas, len(shape)), _frequencies(shape), strict=True)
+    axes = zip(np.broadcast_to(sigmas, len(shape)), frequencies(shape), strict=True)
     filters = [np.exp(-2 * (np.pi * sigma * frequency) ** 2) for sigma, frequency in axes]
-    return _filtered(shape, reduce(np.multiply, filters), generator)
+    return filtered(shape, reduce(np.multiply, filters), generator)
 
 
 def threshold(field: np.ndarray, fraction: float) -> np.ndarray:
@@ -142,11 +142,11 @@ def spinodal(
     shape = check(shape, fraction, bytes_per_voxel=32)
     number(wavelength, "wavelength", 2, min(shape), ends=True)
     number(bandwidth, "bandwidth", 0, math.inf)
-    radius = np.sqrt(sum(frequency**2 for frequency in _frequencies(shape)))
+    radius = np.sqrt(sum(frequency**2 for frequency in frequencies(shape)))
     exponent = ((radius * wavelength - 1) / bandwidth) ** 2 / 2
     exponent.flat[0] = np.inf
     # In a small cell a narrow shell may hold no mode; then the nearest ones are kept.
-    return threshold(_filtered(shape, np.exp(exponent.min() - exponent), generator), fraction)
+    return threshold(filtered(shape, np.exp(exponent.min() - exponent), generator), fraction)
 
 
 def spheres(
@@ -328,13 +328,13 @@ def _bits(microstructure: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
+def frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
     """Frequencies of the real transform in cycles per voxel, one broadcastable array per axis."""
     axes = [np.fft.fftfreq(size) for size in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
 
-def _filtered(shape: tuple[int, ...], response: np.ndarray, generator: Generator) -> np.ndarray:
+def filtered(shape: tuple[int, ...], response: np.ndarray, generator: Generator) -> np.ndarray:
     """White noise times a frequency response, back in space, with zero mean."""
     spectrum = np.asarray(fft.rfftn(generator.standard_normal(shape), workers=1)) * response
     spectrum.flat[0] = 0

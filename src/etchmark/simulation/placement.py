@@ -66,9 +66,16 @@ def draw_radii(
 
 
 def place(
-    shape: tuple[int, ...], radii: np.ndarray, gap: float, generator: Generator
+    shape: tuple[int, ...],
+    radii: np.ndarray,
+    gap: float,
+    generator: Generator,
+    region: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """Centres of shape (n, axes) that keep inclusions apart, None if they jam."""
+    """Centres of shape (n, axes) that keep inclusions apart, None if they jam.
+
+    `region`: voxels (bool) in which centres may lie; anywhere if None.
+    """
     if 2 * radii[0] + gap > min(shape):  # the largest would meet its own image
         return None
     centres = np.empty((radii.size, len(shape)))
@@ -76,6 +83,8 @@ def place(
     placed = rejected = 0
     while placed < radii.size and rejected < TRIALS:
         trial = generator.random((batch, len(shape))) * shape
+        if region is not None:
+            trial = trial[region[tuple(trial.astype(int).T)]]
         room = (_distances(trial, centres[:placed], shape) - radii[:placed]).min(1, initial=np.inf)
         start = 0
         while placed < radii.size:
@@ -103,33 +112,97 @@ def rasterise(shape: tuple[int, ...], centres: np.ndarray, radii: np.ndarray) ->
     return marked
 
 
-def add_ellipse(marked: np.ndarray, major: float, minor: float, generator: Generator) -> bool:
-    """Mark one ellipse of given semi-axes where no pixel is taken; False if no place is found."""
-    flat, (height, width), reach = marked.reshape(-1), marked.shape, math.ceil(major) + 1
+Outline = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+"""Whether points, given by their steps from a centre along the axes, lie within a shape or within a
+margin around it."""
+
+
+def add_shape(
+    marked: np.ndarray,
+    reach: float,
+    outline: Callable[[], Outline],
+    generator: Generator,
+    gap: float = 0.0,
+) -> bool:
+    """Mark one shape where no pixel within the gap is taken; False if no place is found.
+
+    `reach`: distance of its farthest point from its centre, gap included; `outline` draws a shape
+    for each batch of trial positions.
+    """
+    flat, (height, width), reach = marked.reshape(-1), marked.shape, math.ceil(reach) + 1
     steps = np.arange(-reach, reach + 1.0)
     batch = rejected = 0
     while rejected < TRIALS:
-        batch = min(2 * batch + 8, 64)  # the first ellipses need few trials
-        angle, (y, x) = generator.uniform(0, np.pi), generator.random(2)
-        cos, sin, y, x = math.cos(angle), math.sin(angle), steps[:, None] - y, steps - x
-        inside = ((x * cos + y * sin) / major) ** 2 + ((y * cos - x * sin) / minor) ** 2 <= 1
-        rows, columns = np.nonzero(inside)
+        batch = min(2 * batch + 8, 64)  # the first shapes need few trials
+        inside, (y, x) = outline(), generator.random(2)
+        y, x = steps[:, None] - y, steps - x
+        rows, columns = np.nonzero(inside(y, x, gap))
         corner = generator.integers(0, marked.shape, (batch, 2))
         pixels = (corner[:, :1] + rows) % height * width + (corner[:, 1:] + columns) % width
         free = np.flatnonzero(~flat[pixels].any(1))
         if free.size:
-            flat[pixels[free[0]]] = 1
+            own = inside(y, x, 0.0)[rows, columns]
+            flat[pixels[free[0], own]] = 1
             return True
         rejected += batch
     return False
 
 
+def add_ellipse(marked: np.ndarray, major: float, minor: float, generator: Generator) -> bool:
+    """Mark one ellipse of given semi-axes where no pixel is taken; False if no place is found."""
+
+    def outline() -> Outline:
+        angle = generator.uniform(0, np.pi)
+        cos, sin = math.cos(angle), math.sin(angle)
+
+        def inside(y: np.ndarray, x: np.ndarray, margin: float) -> np.ndarray:
+            along, across = x * cos + y * sin, y * cos - x * sin
+            return (along / (major + margin)) ** 2 + (across / (minor + margin)) ** 2 <= 1
+
+        return inside
+
+    return add_shape(marked, major, outline, generator)
+
+
+def add_fibre(
+    marked: np.ndarray,
+    size: tuple[float, float],
+    angle: Callable[[], float],
+    generator: Generator,
+    gap: float,
+) -> bool:
+    """Mark one fibre with round ends, clear of others by a gap; False if no place is found.
+
+    `size`: its length, ends included, and its width; `angle` draws its direction from the second
+    axis.
+    """
+    length, width = size
+    half = (length - width) / 2
+
+    def outline() -> Outline:
+        direction = angle()
+        cos, sin = math.cos(direction), math.sin(direction)
+
+        def inside(y: np.ndarray, x: np.ndarray, margin: float) -> np.ndarray:
+            along, across = x * cos + y * sin, y * cos - x * sin
+            beyond = np.maximum(np.abs(along) - half, 0)
+            return beyond**2 + across**2 <= (width / 2 + margin) ** 2
+
+        return inside
+
+    return add_shape(marked, length / 2 + gap, outline, generator, gap)
+
+
 def first_success(
-    attempt: Callable[[], np.ndarray | None], fraction: float, what: str
+    attempt: Callable[[], np.ndarray | None], fraction: float | None, what: str
 ) -> np.ndarray:
-    """The first attempt that succeeds with the volume fraction within the tolerance."""
+    """The first attempt that succeeds with the volume fraction, if one is given, in tolerance."""
     for _ in range(RESTARTS):
         marked = attempt()
-        if marked is not None and abs(marked.mean() - fraction) <= TOLERANCE:
+        if marked is None:
+            continue
+        if fraction is None or abs(marked.mean() - fraction) <= TOLERANCE:
             return marked
+    if fraction is None:
+        raise ValueError(f"no room for {what}: fewer or smaller ones are needed")
     raise ValueError(f"no room for {what} at fraction {fraction}: lower it or the radius")
