@@ -187,3 +187,28 @@ def test_one_mistake_in_a_card_has_one_message(
     card.write_text("name: mine\n")
     said = command("evaluate", f"{folder}{asked}", "toy-line").refusal()
     assert "the card of a model also needs 'schema'; add" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("toy-line@1.yaml", {"version": 2}, "holds toy-line@2, not toy-line@1"),
+        ("toy-line@1.yaml", {"colour": "red"}, "colour: unknown key"),
+        ("toy-line@1.yaml", {}, "does not come before version 1"),
+        ("toy-line.yaml", {}, "is not named <id>@<version>.yaml after a benchmark"),
+        ("toy-lime@1.yaml", {}, "is not named <id>@<version>.yaml after a benchmark"),
+    ],
+)
+def test_a_broken_superseded_version_is_told(
+    toy_content: Path, command: Any, name: str, change: dict[str, Any], expected: str
+) -> None:
+    old = toy_content / "benchmarks" / "old" / name
+    old.parent.mkdir()
+    spec = yaml.safe_load((toy_content / "benchmarks" / "toy-line.yaml").read_text())
+    old.write_text(yaml.safe_dump(spec | change))
+    ran = command("list")
+    assert ran.rc == 0
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"warning: {old}: ")
+    assert expected in line
+    assert "cannot be used" not in ran.stdout

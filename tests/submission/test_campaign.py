@@ -61,7 +61,16 @@ def test_patterns_choose_models(toy_content, baseline, command):
     baseline("other")
     command(*RUN, "--only", "oth*", "--protocol", "holdout").fine()
     assert _results(toy_content) == [("other", "holdout")]
-    assert "no baseline of toy-line matches" in command(*RUN, "--only", "zzz").refusal()
+    for option in (RUN[2:], ("--all",)):
+        where = "toy-line" if option == RUN[2:] else "any benchmark"
+        for pattern in ("zzz*", "oth*,zzz*", "oth*, zzz*"):
+            said = command("results", "run", *option, "--only", pattern).refusal()
+            assert f"unknown baseline of {where} 'zzz*'; choose from: other, toy_mean" in said
+        for pattern in ("", " ", "other,", ",other"):
+            said = command("results", "run", *option, "--only", pattern).refusal()
+            assert "--only holds an empty name" in said
+    said = command("results", "run", "--all", "--protocol", "nope").refusal()
+    assert "unknown protocol of any benchmark 'nope'; choose from: folds, holdout" in said
     assert "unknown protocol" in command(*RUN, "--protocol", "zzz").refusal()
 
 

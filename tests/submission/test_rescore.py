@@ -96,7 +96,20 @@ def test_what_the_new_version_has_is_left_alone(content: Path, command: Command)
     run = _records(content, 2)["toy_mean", "folds"]
     assert command("results", "rescore", "toy-line").fine().count("wrote") == 1
     assert _records(content, 2)["toy_mean", "folds"] == run
-    assert command("results", "rescore", "toy-line").fine() == ""
+    said = command("results", "rescore", "toy-line").fine()
+    assert said == "toy-line@2 has all records of toy-line@1 already\n"
+
+
+def test_the_first_version_has_none_before_it(content: Path, command: Command) -> None:
+    said = command("results", "rescore", "toy-line").refusal()
+    assert "toy-line@1: is the first version, so there are no earlier records to rescore" in said
+
+
+def test_an_older_version_without_records_is_named(toy_content: Path, command: Command) -> None:
+    command("build", "toy").fine()
+    _next_version(toy_content, primary_metric="rmse")
+    said = command("results", "rescore", "toy-line").fine()
+    assert said == "toy-line@1 has no records to rescore\n"
 
 
 @pytest.mark.parametrize(
@@ -189,8 +202,8 @@ def test_curves_and_flags_follow_the_new_scores(content: Path, command: Command)
     value = json.loads(path.read_text())
     whole = value["scores"][0]["metrics"]["mae"]
     points = [{"value": 1.0, "samples": 30, "score": whole}]
-    curve = {"name": "size", "title": "Size", "axis": "samples", "split": "test", "metric": "mae"}
-    curve["points"] = points
+    where = {"split": "test", "metric": "mae"}
+    curve = {"name": "size", "title": "Size", "axis": "samples", **where, "points": points}
     for key in ("role", "flags", "interval_method"):
         del value[key]
     path.write_text(json.dumps({**value, "schema": 1, "curves": [curve]}))

@@ -50,8 +50,10 @@ def contents(catalog: Catalog) -> Contents:
             for model in variants or [name]
         ]
 
+    benchmarks = described(catalog.benchmark_names(), benchmark, "id")
+    broken += [fault for fault in catalog.broken_versions() if fault not in broken]
     return Contents(
-        benchmarks=described(catalog.benchmark_names(), benchmark, "id"),
+        benchmarks=benchmarks,
         datasets=described(catalog.dataset_names(), dataset),
         baselines=described(catalog.baseline_names(), baseline),
         broken=broken,

@@ -162,6 +162,22 @@ class Catalog:
             )
         return spec
 
+    def broken_versions(self) -> Iterator[str]:
+        """One line for each file of a superseded version that cannot be used."""
+        for root in self.roots:
+            for path in sorted((root / "benchmarks" / "old").glob("*.yaml")):
+                identifier, _, version = path.stem.partition("@")
+                try:
+                    beside = (path.parents[1] / f"{identifier}.yaml").is_file()
+                    if not version.isdecimal() or not beside:
+                        raise UserError(
+                            f"{path}: is not named <id>@<version>.yaml after a benchmark in"
+                            f" {path.parents[1]}; rename or remove it"
+                        )
+                    self._superseded(self._benchmark_alone(identifier), version)
+                except UserError as error:
+                    yield str(error)
+
     def _benchmark_alone(self, identifier: str) -> BenchmarkSpec:
         """A benchmark, not checked against its dataset and the other content."""
         path = self._card("benchmarks", identifier)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 from etchmark import files
-from etchmark.catalog import Catalog, ModelSource, pick_protocol, use_of
+from etchmark.catalog import Catalog, ModelSource, pick_protocol, unknown, use_of
 from etchmark.catalog import catalog as installed
 from etchmark.data.executors import Dask
 from etchmark.errors import UserError
@@ -76,6 +76,36 @@ def models(
             yield source, use
 
 
+def _check_patterns(catalog: Catalog, benchmarks: Sequence[str], only: Sequence[str]) -> None:
+    """Refuse a pattern that selects no baseline of these benchmarks: it is a misspelling.
+
+    Args:
+        catalog: the content in use.
+        benchmarks: ids; broken ones are passed over.
+        only: the patterns.
+
+    Raises:
+        UserError: a pattern is empty or matches nothing.
+    """
+    names: set[str] = set()
+    for benchmark in benchmarks:
+        try:
+            spec = catalog.benchmark(benchmark)
+            names |= {source.name for source, _ in models(catalog, spec, ["*"])}
+        except UserError:
+            # It is reported where its rows are made.
+            continue
+    where = benchmarks[0] if len(benchmarks) == 1 else "any benchmark"
+    for pattern in (pattern.strip() for pattern in only):
+        if not pattern:
+            raise UserError(
+                "--only holds an empty name; give names or patterns of models, separated by commas,"
+                " or leave --only out to run all of them"
+            )
+        if names and not any(fnmatch(name, pattern) for name in names):
+            raise unknown(f"baseline of {where}", pattern, names)
+
+
 def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
     records = [read_record(path) for path in record_files(results, spec.id, spec.version)]
     return {
@@ -128,14 +158,14 @@ def run(benchmark: str, campaign: Campaign = Campaign(), *, executor: Dask | Non
         executor: Dask cluster that runs the rows; this machine if None.
 
     Raises:
-        UserError: no baseline matches, or a row failed (raised after all have run).
+        UserError: a pattern matches no baseline, or a row failed (raised after all have run).
     """
     catalog = installed()
     spec = catalog.benchmark(benchmark)
     rows = rows_of(catalog, benchmark, campaign)
-    if not rows and not list(models(catalog, spec, campaign.only)):
-        only = ", ".join(campaign.only)
-        raise UserError(f"no baseline of {spec.id} matches {only}; see `etchmark show {spec.id}`")
+    _check_patterns(catalog, [spec.id], campaign.only)
+    if not rows and not list(models(catalog, spec, ["*"])):
+        raise UserError(f"{spec.id}: names no baseline; add one under baselines in its YAML")
     _run(catalog, rows, campaign, executor, [])
 
 
@@ -145,9 +175,12 @@ def run_all(campaign: Campaign = Campaign(), *, executor: Dask | None = None) ->
     A benchmark that is broken, or whose results cannot be written here, is reported and skipped.
 
     Raises:
-        UserError: a row failed or a benchmark was skipped (raised after all others have run).
+        UserError: a protocol or pattern is of no benchmark; or a row failed or a benchmark was
+            skipped (raised after all others have run).
     """
     catalog = installed()
+    _check_protocol(catalog, campaign.protocol)
+    _check_patterns(catalog, catalog.benchmark_names(), campaign.only)
     rows: list[Row] = []
     failures: list[str] = []
     for name in catalog.benchmark_names():
@@ -162,6 +195,15 @@ def run_all(campaign: Campaign = Campaign(), *, executor: Dask | None = None) ->
     listing = ", ".join(f"{benchmark} {count}" for benchmark, count in counts.items())
     print(f"rows missing: {len(rows)}{f' ({listing})' if listing else ''}", flush=True)
     _run(catalog, rows, campaign, executor, failures)
+
+
+def _check_protocol(catalog: Catalog, protocol: str | None) -> None:
+    known: set[str] = set()
+    for name in catalog.benchmark_names():
+        with suppress(UserError):
+            known |= set(catalog.benchmark(name).protocols)
+    if protocol is not None and known and protocol not in known:
+        raise unknown("protocol of any benchmark", protocol, known)
 
 
 def _run(

@@ -51,6 +51,10 @@ def rescore(
     """
     loaded = load_benchmark(benchmark, catalog=catalog)
     new = loaded.spec
+    if version is None and new.version == 1:
+        raise UserError(
+            f"{new.key}: is the first version, so there are no earlier records to rescore"
+        )
     old = catalog.benchmark(f"{new.id}@{new.version - 1 if version is None else version}")
     if old.version >= new.version:
         raise UserError(f"{old.key}: is the current version; give an older one with --from")
@@ -63,10 +67,16 @@ def rescore(
     results = reviewed.results_to_write(catalog, new.id, into)
     present = {_place(read_record(path)) for path in _files(results, new)}
     failures = []
-    for path in _files(results, old):
+    there = 0
+    paths = _files(results, old)
+    for path in paths:
         record = read_record(path)
         label = f"{record.name} {record.track} {record.protocol}"
-        if record.outcome != "ok" or _place(record) in present:
+        if _place(record) in present:
+            there += 1
+            continue
+        if record.outcome != "ok":
+            yield f"{label}: left out: the run failed, so there is nothing to rescore"
             continue
         try:
             written = _rescore_one(loaded, old, path, results)
@@ -75,6 +85,10 @@ def rescore(
             yield f"{label}: left out: {error}"
         else:
             yield f"{label}: wrote {written}"
+    if not paths:
+        yield f"{old.key} has no records to rescore"
+    elif there == len(paths):
+        yield f"{new.key} has all records of {old.key} already"
     if failures:
         raise UserError(
             f"{len(failures)} records cannot be rescored ({', '.join(failures[:5])}); run these"
