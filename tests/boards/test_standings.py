@@ -83,7 +83,7 @@ def test_an_empty_board_is_an_empty_board(toy_content, command):
     assert command("leaderboard", SPEC_ID, "--csv").fine().startswith("rank,")
     ran = command("leaderboard", SPEC_ID)
     assert (ran.rc, ran.stdout) == (0, "")
-    assert "no submission to toy-line@1 here yet" in ran.stderr
+    assert "no submission to toy-line@1 yet; `etchmark submit`" in ran.stderr
 
 
 def test_rank_is_the_order_of_score_and_equals_share_it(enter):

@@ -66,6 +66,15 @@ NAMES: list[tuple[tuple[str, ...], str]] = [
     (("leaderboard", "toy-line", "--protocol", "x"), "unknown protocol of toy-line 'x'"),
     (("leaderboard", "toy-line", "--split", "x"), "unknown split 'x'"),
     (("leaderboard", "toy-line", "--metric", "x"), "unknown metric of toy-line 'x'"),
+    (("leaderboard", "toy-line", "--metric", "mea"), "did you mean: mae; choose from: mae, mape,"),
+    (("leaderboard", "toy-line", "--subset", "x"), "unknown subset of toy-line 'x'; there is none"),
+    (("leaderboard", "toy-line", "--tag", ""), "a tag is empty; leave it out or name one"),
+    (("show", "toy-line@x"), "'toy-line@x': 'x' is not a version, which is a whole number"),
+    (("show", "toy-line@"), "'' is not a version, which is a whole number such as 1; choose from"),
+    (("download", "toy:"), "unknown config of toy ''; choose from: fields-mini, scalar-mini"),
+    (("download", "toy", "--track", ""), "toy is a dataset"),
+    (("download", "toy-line", "--track", ""), "unknown track of toy-line ''; choose from"),
+    (("template", "toy-line", "--track", ""), "unknown track of toy-line ''; choose from"),
     (("leaderboard", "toy-line", "--json", "--csv"), "exclude each other"),
     (("leaderboard", "toy-line", "--status", "x"), "status 'x': give one of reported, scored"),
     (("leaderboard", "toy-line", "--trained-on", "x"), "trained on 'x': give one of none"),
@@ -76,9 +85,13 @@ NAMES: list[tuple[tuple[str, ...], str]] = [
     (("evaluate", "toy_mean", "toy-lime"), "unknown benchmark"),
     (("evaluate", "toy_mean", "toy-line", "--track", "x"), "unknown track"),
     (("evaluate", "toy_mean", "toy-line", "--protocol", "x"), "unknown protocol"),
-    (("evaluate", "toy_mean", "toy-line", "--device", "x"), "unknown device 'x'"),
-    (("evaluate", "toy_mean", "toy-line", "--seeds", "0"), "'--seeds'"),
-    (("evaluate", "toy_mean", "toy-line", "--seeds", "x"), "'--seeds'"),
+    (
+        ("evaluate", "toy_mean", "toy-line", "--device", "x"),
+        "unknown device 'x'; choose from: cpu,",
+    ),
+    (("evaluate", "toy_mean", "toy-line", "--device", "cuda:x"), "unknown device 'cuda:x'"),
+    (("evaluate", "toy_mean", "toy-line", "--seeds", "0"), "'--seeds': must be 1 or more, not '0'"),
+    (("evaluate", "toy_mean", "toy-line", "--seeds", "x"), "'--seeds': must be a whole number"),
     (("evaluate", "~no-such-user-here/m", "toy-line"), "unknown model"),
     (("evaluate", "\x1b[31mred", "toy-line"), "unknown model"),
     (("build", "toi"), "unknown dataset 'toi'; did you mean: toy"),
@@ -203,7 +216,8 @@ def test_what_a_submission_must_say(
         in command("submit", named, "toy-line", "--name", "x", *holdout).refusal()
     )
     # Numbers where arrays are asked for: refused before what the file says is compared.
-    assert "not lists of floats" in command("submit", named, "toy-fields", "--name", "x").refusal()
+    refusal = command("submit", named, "toy-fields", "--name", "x").refusal()
+    assert "not lists of floats; write each prediction flat, as a list of 6 floats" in refusal
     assert rows_of(home) == before
 
 
@@ -308,7 +322,10 @@ def test_a_board_is_narrowed(
     assert shown("--status", "run") == shown("--max-parameters", "5") == []
     assert len(shown("--trained-on", "unknown")) == 2
     assert etchmark.standings("toy-line", tags="a")["model"].tolist() == ["two"]
-    assert "give fewer filters" in command("leaderboard", "toy-line", "--tag", "x").stderr
+    filtered = command("leaderboard", "toy-line", "--max-parameters", "0")
+    assert "no submission to toy-line@1 passes all filters; drop some" in filtered.stderr
+    strange = command("leaderboard", "toy-line", "--tag", "a", "--tag", "x").stderr
+    assert strange == "no submission to toy-line@1 has the tag 'x'; choose from: a, b\n"
 
 
 def test_csv_holds_no_formula(
@@ -335,7 +352,7 @@ def test_text_for_people(submitted: Path, command: Command, toy_predictions: Pre
     assert "first" in out
     empty = command("leaderboard", "toy-fields")
     assert (empty.rc, empty.stdout) == (0, "")
-    assert "no submission to toy-fields@1 here yet" in empty.stderr
+    assert "no submission to toy-fields@1 yet" in empty.stderr
     for name in ("toy-line", "toy", "toy_mean"):
         assert name in command("show", name).fine()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from etchmark.data import executors
-from etchmark.data.executors import Dask, Local, Processes
+from etchmark.data.executors import Dask, Local, Processes, executor_of
 from etchmark.errors import UserError
 
 
@@ -75,6 +75,17 @@ def test_an_address_that_is_none(address: str) -> None:
     pytest.importorskip("distributed")
     with pytest.raises(UserError, match=f"--scheduler {address}: no Dask scheduler answers there"):
         list(Dask(address).run(abs, [1]))
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "host:", "host:port", "a b:1", "tcp://", ":1"])
+def test_a_text_that_is_no_address(address: str) -> None:
+    with pytest.raises(UserError, match="not an address; give one such as tcp://node1:8786"):
+        executor_of("dask", scheduler=address)
+
+
+@pytest.mark.parametrize("address", ["host:8786", "tcp://10.0.0.1:8786", "tls://[::1]:8786"])
+def test_texts_that_are_addresses(address: str) -> None:
+    assert executor_of("dask", scheduler=address) == Dask(address)
 
 
 def test_a_scheduler_that_does_not_answer(costly: Any, cli: Any) -> None:

@@ -80,12 +80,14 @@ def test_whole_numbers(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     cells = [np.full((2, 2), value) for value in (0, 1, 200)]
     incoming.write(pd.DataFrame({"id": IDS, "prediction": cells}), WHOLE, path)
-    streamed = read_streamed(path, rows=3, elements=4, cells="uint8")
+    streamed = read_streamed(path, rows=3, shapes=[(2, 2)], cells="uint8")
     assert [values.tolist() for _, values in streamed.values()] == [[0] * 4, [1] * 4, [200] * 4]
     for bad in (-1, 0.5, 256, np.nan):
         cells[1] = np.array([[0, 0], [bad, 0]])
         with pytest.raises(UserError, match=r"prediction of 'b' holds .*whole numbers"):
             incoming.write(pd.DataFrame({"id": IDS, "prediction": cells}), WHOLE, path)
     pq.write_table(pa.table({"id": IDS, "prediction": [[0.5] * 4] * 3}), path)
-    with pytest.raises(UserError, match="not lists of uint8"):
-        read_streamed(path, rows=3, elements=4, cells="uint8")
+    with pytest.raises(UserError, match=r"lists of uint8; .* as a list of 4 uint8$"):
+        read_streamed(path, rows=3, shapes=[(2, 2)], cells="uint8")
+    with pytest.raises(UserError, match=r"as a list of at most 4 uint8$"):
+        read_streamed(path, rows=3, shapes=[(2, 2), (1, 2)], cells="uint8")

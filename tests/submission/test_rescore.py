@@ -180,8 +180,14 @@ def test_a_superseded_version_is_found(toy_content: Path) -> None:
     assert catalog.benchmark("toy-line@1") == first
     assert catalog.benchmark("toy-line@2").title == "Another"
     assert catalog.benchmark_names() == ["toy-fields", "toy-line"]
-    for version in ("4", "0", "../1", "x", "01"):
-        with pytest.raises(UserError, match=r"is at version 3 here, not .*; use toy-line@3"):
+    with pytest.raises(
+        UserError, match="is at version 3 here, not 4; use toy-line@3 or toy-line@1 or toy-line@2,"
+    ):
+        catalog.benchmark("toy-line@4")
+    for version in ("", "0", "../1", "x", "01", "-1", "1@1", "١"):
+        with pytest.raises(
+            UserError, match=r"not a version, .* from: toy-line@3, toy-line@1, toy-line@2$"
+        ):
             catalog.benchmark(f"toy-line@{version}")
 
 

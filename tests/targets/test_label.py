@@ -136,10 +136,18 @@ def test_probabilities_that_are_none() -> None:
 def test_classes_that_are_none() -> None:
     ids = np.array(["a", "b"], dtype=object)
     rows = Predictions(ids, np.zeros(2, dtype=int), np.array(["ferrite", "Ferrite"], dtype=object))
-    with pytest.raises(UserError, match=r"1 predictions are none of the classes .*'Ferrite'"):
+    with pytest.raises(UserError, match=r"1 prediction is of an unknown class") as caught:
         KIND.check_values(Path("p"), rows, NAMED)
-    for returned in (["ferrite", "steel"], [0, 1], ["ferrite"]):
-        with pytest.raises(ValueError, match="predict returned"):
+    assert str(caught.value) == (
+        "p: 1 prediction is of an unknown class ('Ferrite'; ids 'b');"
+        f" write one of: {', '.join(CLASSES)}"
+    )
+    for returned, what in (
+        (["ferrite", "steel"], f"the unknown class 'steel'; return one of: {', '.join(CLASSES)}$"),
+        ([0, 1], "int64 of shape"),
+        (["ferrite"], "<U7 of shape"),
+    ):
+        with pytest.raises(ValueError, match=f"predict returned {what}"):
             KIND.checked(returned, 2, (), NAMED.model_dump())
 
 

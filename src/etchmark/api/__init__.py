@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from etchmark.boards.compare import Errors, Pair, Side, relation
     from etchmark.boards.standings import Board, front, level_with_first, to_records
     from etchmark.boards.view import View, Where
+    from etchmark.catalog import explain
     from etchmark.data.building import Build, Executors
     from etchmark.data.gallery import Gallery, grey, groups, numbers
     from etchmark.data.loading import Benchmark, load_benchmark
@@ -76,6 +77,7 @@ _TYPES = (
 # on first use, so that a page or command pays only for what it shows.
 _WHERE = {
     "Campaign": "submission.campaign",
+    "explain": "catalog.wording",
     "Comparison": "api.comparison",
     **dict.fromkeys(("predicted_piece", "prediction_note"), "api.content"),
     "executors_of": "api.data",
@@ -146,6 +148,7 @@ __all__ = [
     "compare",
     "evaluate",
     "executors_of",
+    "explain",
     "front",
     "grey",
     "groups",

@@ -34,7 +34,11 @@ def download(
 
 
 def executors_of(kind: str, *, scheduler: str | None, workers: int | None) -> Executors:
-    """Where data are built: ``local``, ``processes`` or ``dask``."""
+    """Where data are built: ``local``, ``processes`` or ``dask``.
+
+    Raises:
+        UserError: options that do not exist or do not go together.
+    """
     return Executors(
         pools.executor_of(kind, scheduler=scheduler, workers=workers),
         pools.local_executor(kind, workers),
@@ -45,19 +49,19 @@ def _resolve(
     catalog: Catalog, name: str, track: str | None
 ) -> tuple[str, str | None, BenchmarkSpec | None, str | None]:
     """Dataset, config, and the benchmark with its track if the name is a benchmark's."""
-    head, _, config = name.partition(":")
+    head, colon, config = name.partition(":")
     if head.partition("@")[0] in catalog.benchmark_names():
         spec = catalog.benchmark(head)
-        track = track or config or next(iter(spec.tracks))
-        if track not in spec.tracks:
-            raise unknown(f"track of {spec.id}", track, spec.tracks)
+        if track is None:
+            track = config if colon else next(iter(spec.tracks))
+        pick_track(spec, track)
         return spec.dataset, spec.tracks[track].config, spec, track
     if head not in catalog.dataset_names():
         known = [*catalog.benchmark_names(), *catalog.dataset_names()]
         raise unknown("benchmark or dataset", head, known)
-    if track:
+    if track is not None:
         raise UserError(f"{head} is a dataset; tracks belong to benchmarks: drop --track")
-    return head, config or None, None, None
+    return head, config if colon else None, None, None
 
 
 def template(

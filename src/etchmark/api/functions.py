@@ -175,7 +175,7 @@ def evaluate(
         track: the inputs it reads; what its card says if None.
         protocol: the headline one if None.
         seeds: run with seeds 0 to ``seeds - 1``.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         store: enter the record into this machine's registry.
         limits: time and memory; four hours, and nine tenths of what is free, if None.
         mini: run on the dataset's small config where it has one; nothing is stored.

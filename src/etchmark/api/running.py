@@ -10,6 +10,7 @@ from etchmark.api.types import Evaluation, RunRequest
 from etchmark.catalog import ModelSource
 from etchmark.data.loading import Benchmark
 from etchmark.errors import UserError
+from etchmark.evaluation import devices
 from etchmark.evaluation.evaluate import resolve_track
 from etchmark.evaluation.mini import mini_of
 from etchmark.registry.store import Store
@@ -37,6 +38,7 @@ def evaluate(
         CannotRun: the model needs something that this machine lacks.
     """
     # Whatever could refuse the result is asked first: hours of work must not end at a refusal.
+    devices.require(request.options.device)
     if request.export is not None:
         check_export(request.export, force=request.force)
     store = None

@@ -49,6 +49,8 @@ class Where:
         ):
             for value in sorted(set(values) - set(known)):
                 raise UserError(f"{label} {value!r}: give one of {', '.join(known)}")
+        if any(not tag.strip() for tag in self.tags):
+            raise UserError("a tag is empty; leave it out or name one")
         limit = self.max_parameters
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral)):
             kind = type(limit).__name__

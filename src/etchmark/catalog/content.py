@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,9 +132,14 @@ class Catalog:
             UserError: there is no such benchmark or version, or its file is not valid or does not
                 agree with its dataset and the other content.
         """
-        identifier, _, version = name.partition("@")
+        identifier, at, version = name.partition("@")
         path = self.benchmark_card(name)
         spec = self._benchmark_alone(identifier)
+        if at and not re.fullmatch("[1-9][0-9]*", version):
+            raise UserError(
+                f"{name!r}: {version!r} is not a version, which is a whole number such as 1; choose"
+                f" from: {', '.join(self._versions(spec))}"
+            )
         if faults := list(dict.fromkeys(self._problems(spec))):
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             raise UserError(f"{path}: {faults[0]}{more}; correct this file")
@@ -141,16 +147,26 @@ class Catalog:
             return self._superseded(spec, version)
         return spec
 
+    def _old_cards(self, current: BenchmarkSpec) -> Path:
+        return self.benchmark_card(current.id).parent / "old"
+
+    def _versions(self, current: BenchmarkSpec) -> list[str]:
+        """``ID@VERSION`` of every version of a benchmark, the current one first."""
+        older = self._old_cards(current).glob(f"{current.id}@*.yaml")
+        return [current.key, *sorted(path.stem for path in older if path.is_file())]
+
     def _superseded(self, current: BenchmarkSpec, version: str) -> BenchmarkSpec:
         """An earlier version of a benchmark, from ``benchmarks/old/<id>@<n>.yaml``.
 
         It is not checked against the current content, which may no longer have what it names.
         """
-        path = self.benchmark_card(current.id).parent / "old" / f"{current.id}@{version}.yaml"
-        if not version.isdecimal() or not path.is_file():
+        path = self._old_cards(current) / f"{current.id}@{version}.yaml"
+        versions = self._versions(current)
+        if f"{current.id}@{version}" not in versions:
             raise UserError(
                 f"benchmark {current.id!r} is at version {current.version} here, not {version};"
-                f" use {current.key} or install the release that holds {current.id}@{version}"
+                f" use {' or '.join(versions)}, or install the release that holds"
+                f" {current.id}@{version}"
             )
         spec = read_record(path, BenchmarkSpec)
         if spec.key != path.stem:
@@ -248,11 +264,14 @@ class Catalog:
             return with_variant(head, folder, self.baseline(head), variant)
         try:
             folder = Path(name).expanduser()
-        except RuntimeError:
+            is_model = (folder / "model.py").is_file()
+            is_variant = not is_model and (folder.parent / "model.py").is_file()
+        except (RuntimeError, OSError):
+            # No home folder, or a name that no file can have.
             raise unknown("model", name, self.model_names()) from None
-        if (folder / "model.py").is_file():
+        if is_model:
             return model_in_folder(folder.absolute(), "")
-        if (folder.parent / "model.py").is_file():
+        if is_variant:
             return model_in_folder(folder.parent.absolute(), folder.name)
         if folder.is_dir():
             raise UserError(f"{folder}: has no model.py; add one that defines build(seed, device)")

@@ -65,7 +65,7 @@ def leaderboard(
     elif as_csv:
         board.show_csv(frame)
     elif frame.empty:
-        board.show_empty(spec, view, where)
+        board.show_empty(hub, spec, view, where)
     else:
         board.show(hub, spec, view, frame, everything=everything)
 

@@ -141,9 +141,7 @@ def template(
     force: ForceOpt = False,
 ) -> None:
     """Test inputs and a predictions file to fill."""
-    written = LocalHub().template(
-        benchmark, out, track=track or None, protocol=protocol, force=force
-    )
+    written = LocalHub().template(benchmark, out, track=track, protocol=protocol, force=force)
     print(f"{written.spec.key}, track {written.track}, protocol {written.protocol}")
     for path in (*written.inputs, *written.predictions):
         print(f"wrote {plain(str(path))}")

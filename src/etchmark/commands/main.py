@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -25,6 +26,8 @@ from etchmark.errors import UserError
 
 GROUPS = (content, data, models, submissions, boards, results, dashboard)
 """Modules whose import registered their commands."""
+NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
+"""Errors by which no file can ever be at a path."""
 INTERRUPTED = 130
 """What Typer returns after Ctrl-C."""
 
@@ -50,10 +53,17 @@ def _warn(message: Warning | str, *_: object, **__: object) -> None:
     say("warning", str(message))
 
 
+def _usage(error: Any) -> str:
+    """What is wrong with the command line, in our own words where Typer quotes its validator."""
+    if hasattr(error.__cause__, "errors"):
+        error.message = api.explain(error.__cause__)
+    return error.format_message()
+
+
 def _complain_of_usage(error: Any) -> int:
     # Typer's own exceptions, by what they offer: they moved between its versions.
     path = error.ctx.command_path if getattr(error, "ctx", None) else "etchmark"
-    message = error.format_message()
+    message = _usage(error)
     if error.__class__.__name__ == "NoArgsIsHelpError":
         error.show()
     else:
@@ -92,6 +102,9 @@ def _run(arguments: list[str] | None) -> int:
             return 2
         if os.environ.get("ETCHMARK_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in NO_PATH:
+            say("error", f"{error.filename}: {error.strerror}; give another path")
+            return 2
         if isinstance(error, OSError) and error.errno in api.NO_ROOM:
             say("error", api.no_room(error))
             return 2

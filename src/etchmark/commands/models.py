@@ -56,7 +56,7 @@ def evaluate(
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=100, help="run with seeds 0 to N-1")
     ] = 1,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or auto")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:N or auto")] = "auto",
     time_limit: TimeLimitOpt = 4 * 3600.0,
     memory_limit: Annotated[
         float | None, typer.Option("--memory-limit", min=0.01, help="GiB the model may take")

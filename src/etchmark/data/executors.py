@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -35,6 +36,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 KINDS = ("local", "processes", "dask")
+ADDRESS = re.compile(r"([a-z]+://)?(\[[0-9a-fA-F:.%]+\]|[^\s/:\[\]]+):[0-9]{1,5}/?")
+"""Of a Dask scheduler: host and port."""
 MAX_DEFAULT_WORKERS = 32
 RESTARTS = 3
 """How often a pool is restarted after one of its processes died."""
@@ -304,8 +307,13 @@ def executor_of(kind: str, *, scheduler: str | None = None, workers: int | None 
         raise UserError("--workers needs --executor processes or dask")
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: give at least 1")
-    if kind == "dask":
-        return Dask(str(scheduler))
+    if scheduler is not None:
+        # Whether a scheduler answers there is asked only where one is needed.
+        if not ADDRESS.fullmatch(scheduler):
+            raise UserError(
+                f"--scheduler {scheduler}: not an address; give one such as tcp://node1:8786"
+            )
+        return Dask(scheduler)
     return Local() if kind == "local" else Processes(workers or default_workers())
 
 

@@ -88,11 +88,11 @@ def run_model(
         out: predictions file to write (parquet).
         options: how.
     """
-    # Labels are checked before a minute is spent on a run that could not be scored.
-    benchmark.check_target()
     if not source.code.is_file():
         raise UserError(f"{source.folder}: has no model.py; add one that defines build()")
     source = _with_weights(source, options.weights)
+    # Labels are checked before a minute is spent on a run that could not be scored.
+    benchmark.check_target()
     kept, log = None, None
     if options.resume:
         kept = checkpoints.folder_of(source, benchmark, task, options.device)

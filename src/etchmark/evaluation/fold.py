@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from etchmark import files
 from etchmark.artefacts.loading import import_model
-from etchmark.errors import CannotRun, UserError
-from etchmark.evaluation import counting, stated
+from etchmark.errors import UserError
+from etchmark.evaluation import counting, devices, stated
 from etchmark.evaluation.checkpoints import Stopwatch
 from etchmark.evaluation.tables import Table, pick, write
 from etchmark.model import Samples
@@ -75,8 +75,8 @@ def resolve_device(device: str) -> str:
     cuda = torch is not None and torch.cuda.is_available()
     if device == "auto":
         return "cuda" if cuda else "cpu"
-    if device.startswith("cuda") and torch is not None and not cuda:
-        raise CannotRun(f"device {device!r}: torch finds no CUDA device here; give --device cpu")
+    if torch is not None:
+        devices.require(device)
     return device
 
 

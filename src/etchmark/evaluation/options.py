@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from etchmark.errors import UserError
+from etchmark.evaluation.devices import check_form
 
 DEFAULT_TIME_LIMIT_S = 4 * 3600.0
 
@@ -26,7 +26,7 @@ class Options:
 
     Attributes:
         seeds: run with seeds 0 to ``seeds - 1``.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         limits: time and memory.
         progress: show a bar over folds.
         resume: keep each fold's working directory and go on where an interrupted run stopped;
@@ -55,5 +55,4 @@ class Options:
     reference: bool = True
 
     def __post_init__(self) -> None:
-        if self.device not in {"cpu", "auto"} and not self.device.startswith("cuda"):
-            raise UserError(f"unknown device {self.device!r}; choose from: cpu, cuda, auto")
+        check_form(self.device)

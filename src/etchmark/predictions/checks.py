@@ -47,9 +47,13 @@ def declared_by(metadata: Mapping[bytes, bytes] | None) -> Declared:
 
 
 def listing(values: Iterable[str]) -> str:
-    """The first five values, quoted and cut to a readable length."""
-    shown = [repr(str(value))[:80] for _, value in zip(range(5), values, strict=False)]
-    return ", ".join(shown)
+    """The first five different values, quoted and cut to a readable length."""
+    first: dict[str, None] = {}
+    for value in values:
+        first.setdefault(str(value))
+        if len(first) == 5:
+            break
+    return ", ".join(repr(value)[:80] for value in first)
 
 
 def refuse(source: Source, what: str, remedy: str) -> UserError:

@@ -116,24 +116,23 @@ def _magic(path: Path, rows: int, limit: int) -> bytes:
     return magic
 
 
-def read_bare(path: Path, *, rows: int, elements: int, cells: Cells = "number") -> pa.Table:
+def read_bare(path: Path, *, rows: int, form: Form) -> pa.Table:
     """Ids and seeds of a parquet file of lists, whose values are left where they are.
 
     Args:
         path: the file.
         rows: number of samples that exist in all splits.
-        elements: values of the longest prediction.
-        cells: what a prediction is made of.
+        form: what its predictions are, the longest of them where they differ.
 
     Raises:
         UserError: it is not a well-formed predictions file, or is larger than an honest one.
     """
-    limit = max_file_bytes(rows, (elements,))
+    limit = max_file_bytes(rows, (form.elements,))
     if _magic(path, rows, limit) != b"PAR1":
         raise refuse(
             path, "is not parquet (by its first bytes)", "write predictions as lists into parquet"
         )
-    return _bare(path, rows, Form(elements, cells), limit, values=False)
+    return _bare(path, rows, form, limit, values=False)
 
 
 def keys_of(path: Path, table: pa.Table) -> Predictions:
@@ -237,8 +236,15 @@ class Form:
     """What the column of predictions holds."""
 
     elements: int
-    """Values of a prediction at most; 0 for a single cell."""
+    """Values of a prediction; 0 for a single cell."""
     cells: Cells = "number"
+    varies: bool = False
+    """Predictions of some splits have fewer values."""
+
+    @property
+    def length(self) -> str:
+        """How many values a prediction has, in words."""
+        return f"{'at most ' if self.varies else ''}{self.elements:,}"
 
 
 def _bare(path: Path, rows: int, form: Form, limit: int, *, values: bool) -> pa.Table:
@@ -374,13 +380,13 @@ def _check_types(path: Path, schema: pa.Schema, form: Form) -> None:
             raise refuse(
                 path,
                 f"prediction holds {kind}, not lists of uint8",
-                f"write each prediction flat, as a list of uint8 ({form.elements:,} at most)",
+                f"write each prediction flat, as a list of {form.length} uint8",
             )
     elif not (checks.is_list(kind) and pa.types.is_floating(kind.value_type)):
         raise refuse(
             path,
             f"prediction holds {kind}, not lists of floats",
-            f"write each prediction flat, as a list of floats ({form.elements:,} at most)",
+            f"write each prediction flat, as a list of {form.length} floats",
         )
 
 

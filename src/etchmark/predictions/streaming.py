@@ -6,7 +6,8 @@ for. It is read twice: ids and seeds first, then the values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +58,22 @@ class StreamedPredictions:
 
 
 def read_streamed(
-    path: Path, *, rows: int, elements: int, cells: reading.Cells = "number"
+    path: Path, *, rows: int, shapes: Iterable[tuple[int, ...]], cells: reading.Cells = "number"
 ) -> StreamedPredictions:
     """Read ids and seeds of a predictions file of long lists without trusting it.
 
     Args:
         path: parquet.
         rows: number of samples that exist in all splits; bounds what is read.
-        elements: values of the longest prediction.
+        shapes: of the predictions of each split.
         cells: what a prediction is made of.
 
     Raises:
         UserError: the file is not a well-formed predictions file.
     """
-    table = reading.read_bare(path, rows=rows, elements=elements, cells=cells)
+    sizes = {math.prod(shape) for shape in shapes}
+    elements = max(sizes)
+    form = reading.Form(elements, cells, varies=len(sizes) > 1)
+    table = reading.read_bare(path, rows=rows, form=form)
     found = reading.keys_of(path, table)
     return StreamedPredictions(path, found.ids, found.seeds, elements, found.declared)

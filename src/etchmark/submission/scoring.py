@@ -78,9 +78,15 @@ def score_file(
         UserError: the file contradicts the arguments, or is not what the benchmark asks for.
     """
     spec = benchmark.spec
-    # The protocol is not known yet: bound the file by the largest one.
-    widest = max(spec.protocols, key=lambda name: len(spec.protocols[name].extra_splits))
-    content = read_for(benchmark, protocol if protocol in spec.protocols else widest, path)
+    # Names that do not exist are refused before anything is read.
+    if track is not None:
+        pick_track(spec, track)
+    if protocol is None:
+        # Not known yet: bound the file by the largest one.
+        expected = max(spec.protocols, key=lambda name: len(spec.protocols[name].extra_splits))
+    else:
+        expected = pick_protocol(spec, protocol, default=False)
+    content = read_for(benchmark, expected, path)
     stated = agree(spec, content.declared, track=track, protocol=protocol, need_track=need_track)
     return stated, score_predictions(benchmark, stated.protocol, path, content)
 

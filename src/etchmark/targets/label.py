@@ -12,6 +12,7 @@ import pyarrow as pa
 from etchmark import predictions
 from etchmark.errors import UserError
 from etchmark.predictions import Declared
+from etchmark.predictions.arranging import counted
 from etchmark.predictions.checks import listing, refuse
 from etchmark.predictions.reading import Cells
 from etchmark.targets.base import (
@@ -299,7 +300,10 @@ class LabelKind(TargetKind):
             )
         unknown = sorted({str(name) for name in values.tolist()} - set(target["classes"]))
         if unknown:
-            raise ValueError(f"predict returned the unknown class {unknown[0]!r}")
+            raise ValueError(
+                f"predict returned the unknown class {unknown[0]!r}; return one of:"
+                f" {', '.join(target['classes'])}"
+            )
         return values.astype(np.str_)
 
     def write_template(
@@ -327,8 +331,9 @@ class LabelKind(TargetKind):
             if len(odd):
                 raise refuse(
                     path,
-                    f"{len(odd)} predictions are not probabilities (ids {listing(odd)})",
-                    "write shares from 0 to 1 that add up to 1, in the order of the classes",
+                    f"{counted(len(odd), 'prediction')} not probabilities (ids {listing(odd)})",
+                    "write shares from 0 to 1 that add up to 1, one per class in the order"
+                    f" {', '.join(target.classes)}",
                 )
             return
         known = set(target.classes)
@@ -340,9 +345,9 @@ class LabelKind(TargetKind):
         if bad:
             raise refuse(
                 path,
-                f"{len(bad)} predictions are none of the classes (the first is {bad[0][1][:40]!r},"
-                f" ids {listing(name for name, _ in bad)})",
-                f"the classes are {', '.join(target.classes)}",
+                f"{counted(len(bad), 'prediction')} of an unknown class"
+                f" ({listing(cell for _, cell in bad)}; ids {listing(name for name, _ in bad)})",
+                f"write one of: {', '.join(target.classes)}",
             )
 
     def measure(

@@ -26,10 +26,23 @@ def show_csv(frame: pd.DataFrame) -> None:
     print(csv_text(frame), end="")
 
 
-def show_empty(spec: BenchmarkSpec, view: View, where: Where) -> None:
+def show_empty(hub: Hub, spec: BenchmarkSpec, view: View, where: Where) -> None:
+    """Why no row is shown, and what to do about it."""
     place = f" in track {view.track}" if view.track else ""
-    hint = "see `etchmark list`" if where == Where() else "give fewer filters"
-    print(f"no submission to {spec.key}{place} here yet; {hint}", file=sys.stderr)
+    if where == Where():
+        hint = f"`etchmark submit` and `etchmark evaluate MODEL {spec.id}` add one"
+        print(f"no submission to {spec.key}{place} yet; {hint}", file=sys.stderr)
+        return
+    rows = to_records(hub.standings(spec, view, everything=True))
+    tags = sorted({tag for row in rows for tag in row["tags"]})
+    if strange := [tag for tag in where.tags if tag not in tags]:
+        hint = f"choose from: {', '.join(map(one_line, tags))}" if tags else "none has a tag"
+        print(
+            f"no submission to {spec.key}{place} has the tag {strange[0]!r}; {hint}",
+            file=sys.stderr,
+        )
+    else:
+        print(f"no submission to {spec.key}{place} passes all filters; drop some", file=sys.stderr)
 
 
 def show(

@@ -16,7 +16,7 @@ from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.errors import UserError
 from etchmark.predictions import Declared
-from etchmark.predictions.checks import listing, refuse
+from etchmark.predictions.checks import listing, number_of, refuse
 from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions, read_streamed
 from etchmark.targets.base import Job, Outcome, Part, StoredArrays, TargetKind, Trivial, Truth
@@ -99,7 +99,9 @@ class MaskKind(TargetKind):
             raise ValueError(f"predict returned shape {values.shape}, expected {(rows, *shape)}")
         count = len(target["classes"])
         if values.size and not 0 <= values.min() <= values.max() < count:
-            raise ValueError(f"predict returned classes beyond 0 to {count - 1}")
+            raise ValueError(
+                f"predict returned numbers that stand for no class; return 0 to {count - 1}"
+            )
         return values.astype(np.uint8)
 
     def write(
@@ -117,8 +119,7 @@ class MaskKind(TargetKind):
     def read_predictions(
         self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
     ) -> StreamedPredictions:
-        elements = max(math.prod(shape) for shape in shapes)
-        return read_streamed(path, rows=rows, elements=elements, cells="uint8")
+        return read_streamed(path, rows=rows, shapes=shapes, cells="uint8")
 
     def check_values(self, path: Path, given: Any, target: Any) -> None:
         """Nothing yet: values are checked as they are read."""
@@ -143,11 +144,14 @@ class MaskKind(TargetKind):
             elif not odd:
                 tally.add(row, values.reshape(shape))
         if odd:
-            count = len(next(iter(tallies.values())).classes)
+            classes = next(iter(tallies.values())).classes
+            names = ", ".join(f"{place} for {name}" for place, name in enumerate(classes))
+            verb = "holds" if len(odd) == 1 else "hold"
             raise refuse(
                 path,
-                f"{len(odd)} predictions hold numbers that are not a class (ids {listing(odd)})",
-                f"the classes are 0 to {count - 1}; fill every pixel of the template",
+                f"{number_of(len(odd), 'prediction')} {verb} numbers that stand for no class"
+                f" (ids {listing(odd)})",
+                f"write the number of a class into every pixel: {names}",
             )
         for split, pictured in _pictures(given, tallies).items():
             tallies[split].picture = pictured
