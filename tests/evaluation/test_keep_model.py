@@ -114,6 +114,24 @@ def test_models_that_cannot_be_saved_are_refused_before_they_are_fitted(hub) -> 
     ("changed", "said"),
     [
         ({"save": "def save(self, folder): 1 / 0"}, "save() failed: ZeroDivisionError"),
+        ({"save": "def save(self, folder): raise SystemExit(3)"}, "save() failed: SystemExit: 3"),
+        (
+            {"save": "def save(self, folder): import os; os._exit(3)"},
+            "save() failed: it ended the model's process",
+        ),
+        (
+            {"save": "def save(self, folder): import os; os._exit(0)"},
+            "save() failed: it ended the model's process",
+        ),
+        (
+            {"save": "def save(self, folder): import os; os.kill(os.getpid(), 9)"},
+            "save() failed: it ended the model's process",
+        ),
+        (
+            {"save": "def save(self, folder):\n        super().save(folder);"
+             " import pickle; (folder / 'more.bin').write_bytes(pickle.dumps({'a': 1}))"},
+            "more.bin is a pickle, which can run any code when it is loaded; save it as",
+        ),
         ({"load": "1 / 0"}, "load() gave no such model: ZeroDivisionError"),
         ({"load": "import os; os._exit(3)"}, "load() failed: the model's process exited"),
         (

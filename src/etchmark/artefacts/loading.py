@@ -40,11 +40,12 @@ def load(folder: Path, fold: str, seed: int, device: str) -> Any:
 
     Raises:
         RuntimeError: this is not the process of a model, which is watched and sees no secrets.
-        UserError: the artefact was changed, or holds no such model.
+        UserError: the artefact was changed, holds no such model, or a pickle.
     """
     if not settings.in_model():
         raise RuntimeError("a model's code runs in the process that is watched, not here")
     # Not at the top: a worker that loads no artefact reads no manifests.
+    from etchmark.artefacts.pickles import refuse
     from etchmark.artefacts.store import CODE, verify
 
     manifest = verify(folder)
@@ -52,4 +53,8 @@ def load(folder: Path, fold: str, seed: int, device: str) -> Any:
     if model is None:
         known = ", ".join(f"{one.fold} with seed {one.seed}" for one in manifest.models)
         raise UserError(f"{folder}: has no model of {fold} with seed {seed}; it has {known}")
+    try:
+        refuse(folder / model.folder)
+    except ValueError as error:
+        raise UserError(f"{folder / model.folder}: {error}") from None
     return import_model(folder / CODE / "model.py").load(folder / model.folder, device)

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from etchmark import files, settings
+from etchmark.artefacts import pickles
 from etchmark.catalog import explain
 from etchmark.errors import UserError
 from etchmark.specs.artefacts import Artefact, ArtefactFile
@@ -38,8 +39,8 @@ def keep(code: Path, models: Mapping[tuple[str, int], Path], about: Mapping[str,
         The content hash: SHA-256 of the manifest.
 
     Raises:
-        ValueError: ``save`` wrote something other than plain files and folders, or names that no
-            manifest holds.
+        ValueError: ``save`` wrote something other than plain files and folders, a pickle, or names
+            that no manifest holds.
     """
     root = settings.home() / "artefacts"
     staging = root / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
@@ -49,6 +50,7 @@ def keep(code: Path, models: Mapping[tuple[str, int], Path], about: Mapping[str,
         for (fold, seed), folder in models.items():
             name = f"{MODELS}/{fold}-{seed}"
             _copy(folder, staging / name)
+            pickles.refuse(staging / name)
             fitted.append({"fold": fold, "seed": seed, "folder": name})
         listed = [_described(path, staging) for path in _plain_files(staging)]
         manifest = Artefact.model_validate({**about, "models": fitted, "files": listed})

@@ -148,8 +148,6 @@ def run_fold(
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)
-    if run["keep"]:
-        _save(model, folder, seed)
     total = stated.feature_seconds(model)
     result = {
         "made_with": stated.made_with(model),
@@ -160,6 +158,9 @@ def run_fold(
         **_counts(model, run, seed, folder),
     }
     files.write_json(folder / f"result-{seed}.json", result)
+    if run["keep"]:
+        # Last: the scores stand, even if saving ends this process.
+        _save(model, folder, seed)
 
 
 def _counts(model: Any, run: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
@@ -205,10 +206,14 @@ def lost_file(seed: int) -> str:
 def _save(model: Any, folder: Path, seed: int) -> None:
     """Save a fitted model; what it predicted stands, even if it cannot be saved."""
     saved = folder / saved_folder(seed)
+    lost = folder / lost_file(seed)
+    # True until save() returns: it may also end the process.
+    files.write_json(lost, {"reason": "save() failed: it ended the model's process"})
     try:
         saved.mkdir(parents=True, exist_ok=True)
         model.save(saved)
-    except Exception as error:
+        lost.unlink()
+    except (Exception, SystemExit) as error:
         lose(folder, seed, f"save() failed: {type(error).__name__}: {error}")
 
 

@@ -268,7 +268,10 @@ class _Runner:
         usage_file = folder / usage_name(seed)
         if LINUX:
             earlier = noted_cpu(noted)
-            usage = self._forked(folder / f"result-{seed}.json", fit_and_predict)
+            # A model that is saved is scored already: the process may end while it is saved.
+            usage = self._forked(
+                folder / f"result-{seed}.json", fit_and_predict, may_end=bool(saved)
+            )
             if usage is None:
                 return False
             known = {"cpu_seconds": earlier + usage.cpu_seconds, "peak_bytes": usage.peak_bytes}
@@ -309,8 +312,16 @@ class _Runner:
             (self.root / FAILURE).unlink()
             lose(folder, seed, f"load() failed: {failure['reason']}")
 
-    def _forked(self, result: Path, work: Callable[[], None]) -> Usage | None:
-        """Run ``work`` in a fork; what it took, or None if it left no result."""
+    def _forked(
+        self, result: Path, work: Callable[[], None], *, may_end: bool = False
+    ) -> Usage | None:
+        """Run ``work`` in a fork; what it took, or None if it left no result.
+
+        Args:
+            result: the file that ``work`` writes.
+            work: what is run.
+            may_end: whether a result counts even if the process ended badly after writing it.
+        """
         child = _fork()
         if child == 0:
             status = 1
@@ -326,7 +337,8 @@ class _Runner:
                 os._exit(status)
         _, status, usage = os.wait4(child, 0)
         orphans = _sweep()
-        if status == 0 and result.is_file():
+        if result.is_file() and (status == 0 or may_end):
+            (self.root / FAILURE).unlink(missing_ok=True)
             taken = Usage.of(usage)
             return Usage(
                 taken.cpu_seconds + sum(orphan.cpu_seconds for orphan in orphans),
