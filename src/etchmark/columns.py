@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,59 @@ def features_of(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     if raw is None:
         return {}
     return json.loads(raw)["info"]["features"]
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """What every cell of a stored column holds, as far as the schema says."""
+
+    element: Literal["float", "whole", "flag", "text", "image", "other"]
+    """What a cell is, or the elements of one that is an array."""
+    stored_as: str
+    """Name of the stored type of an element, such as ``float64``."""
+    shape: tuple[int | None, ...] = ()
+    """Shape of a cell: empty for a single value, None where the schema does not say a length."""
+
+    def __str__(self) -> str:
+        """As the object of "the column holds"."""
+        if self.element == "image":
+            return "images"
+        if not self.shape:
+            return "text" if self.element == "text" else self.stored_as
+        lengths = ", ".join("any" if length is None else str(length) for length in self.shape)
+        return f"{self.stored_as} arrays of shape ({lengths})"
+
+
+_ARROW_NAMES = {"double": "float64", "float": "float32", "halffloat": "float16"}
+"""What Arrow calls floats, and what numpy and Hugging Face do."""
+
+
+def column_types(schema: pa.Schema) -> dict[str, ColumnType]:
+    """What each column of a parquet file holds, as ``to_numpy`` reads it."""
+    features = features_of(schema)
+    return {field.name: _column_type(field.type, features.get(field.name)) for field in schema}
+
+
+def _column_type(stored: pa.DataType, feature: Mapping[str, Any] | None) -> ColumnType:
+    feature = feature or {}
+    if feature.get("_type") == "Image":
+        return ColumnType("image", str(stored))
+    depth, kind = nesting(stored)
+    shape: tuple[int | None, ...] = ()
+    if depth:
+        # Lists without a declared shape are read as one flat array per cell.
+        shape = tuple(feature["shape"]) if "shape" in feature else (None,)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    name = _ARROW_NAMES.get(str(kind), str(kind))
+    if pa.types.is_floating(kind):
+        return ColumnType("float", name, shape)
+    if pa.types.is_integer(kind):
+        return ColumnType("whole", name, shape)
+    if pa.types.is_boolean(kind):
+        return ColumnType("flag", name, shape)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return ColumnType("text", name, shape)
+    return ColumnType("other", name, shape)
 
 
 def decode_image(content: bytes) -> np.ndarray:
@@ -114,13 +167,12 @@ def with_features(table: pa.Table, features: Mapping[str, Mapping[str, Any]]) ->
     Raises:
         UserError: a column of lists has no feature, or a feature has no column.
     """
-    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
     schema_features: dict[str, Any] = {}
     fields: list[pa.Field] = []
     for field in table.schema:
         if field.name not in features and pa.types.is_nested(field.type):
             raise UserError(f"column {field.name!r} of {field.type} needs a feature; fix build.py")
-        kind = names.get(str(field.type), str(field.type))
+        kind = _ARROW_NAMES.get(str(field.type), str(field.type))
         feature = dict(features.get(field.name, {"dtype": kind, "_type": "Value"}))
         if feature["_type"] in _ARRAYS:
             # Hugging Face recognises an array column by these keys; without them it reads lists.

@@ -110,12 +110,48 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "split": (
         set_at("protocols", "holdout", "split", value="tset"),
-        "protocols.holdout.split: unknown split of toy:scalar-mini 'tset', did you mean 'test'?",
+        "protocols.holdout.split: toy:scalar-mini has no split 'tset', only train, test, hard",
     ),
     "extra split": (
         set_at("protocols", "holdout", "extra_splits", value=["harder"]),
-        "protocols.holdout.extra_splits: unknown split of toy:scalar-mini 'harder', did you mean"
-        " 'hard'?",
+        "protocols.holdout.extra_splits: toy:scalar-mini has no split 'harder', only train, test,"
+        " hard",
+    ),
+    "unit is the target": (
+        set_at("unit_column", value="y"),
+        "unit_column is the target 'y', name another column",
+    ),
+    "fold is the target": (
+        set_at("protocols", "folds", "fold_column", value="y"),
+        "protocols.folds.fold_column is the target 'y', name another column",
+    ),
+    "group is the target": (
+        set_at("protocols", "holdout", "group_column", value="y"),
+        "protocols.holdout.group_column is the target 'y', name another column",
+    ),
+    "fold is the id": (
+        set_at("protocols", "folds", "fold_column", value="id"),
+        "protocols.folds.fold_column is 'id', name a column of fold numbers",
+    ),
+    "fold is an input": (
+        set_at("tracks", "kinds", "inputs", value=["kind", "fold"]),
+        "track 'kinds' hands out 'fold', which is protocols.folds.fold_column",
+    ),
+    "target is an input": (
+        set_at("tracks", "kinds", "inputs", value=["kind", "y"]),
+        "track 'kinds' hands out the target 'y'",
+    ),
+    "target is the id": (
+        set_at("target", "column", value="id"),
+        "target: 'id' names samples, it is no column of a target",
+    ),
+    "bound is the target": (
+        set_at("bounds", value={**BOUNDS, "lower": "y"}),
+        "target: column 'y' has two roles, name another column for one",
+    ),
+    "bounds are one column": (
+        set_at("bounds", value={**BOUNDS, "lower": "b"}),
+        "target: column 'b' has two roles, name another column for one",
     ),
     "subset": (
         set_at("subsets", value={"large": SUBSET}),

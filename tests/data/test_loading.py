@@ -109,9 +109,9 @@ def test_damaged_builds_name_the_remedy(toy_content: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "Invalid JSON"),
-        ("\0\xff", "Invalid JSON"),
-        ("[" * 5000, "Invalid JSON"),
+        ("", "is not valid JSON"),
+        ("\0\xff", "is not valid JSON"),
+        ("[" * 5000, "is not valid JSON"),
         ('{"name": "my extension", "version": 1}', "config"),
         (None, "is that of toy:fields-mini, not of toy:scalar-mini"),
     ],
@@ -190,9 +190,11 @@ def test_folds_are_whole_numbers(toy_content: Path, column: str) -> None:
     path = toy_content / "benchmarks" / "toy-line.yaml"
     spec = yaml.safe_load(path.read_text(encoding="utf-8"))
     spec["protocols"]["folds"]["fold_column"] = column
+    for track in spec["tracks"].values():
+        track["inputs"] = ["source"]
     path.write_text(yaml.safe_dump(spec), encoding="utf-8")
     split = spec["protocols"]["folds"]["split"]
-    with pytest.raises(UserError, match=f"fold_column '{column}' holds .*not whole numbers"):
+    with pytest.raises(UserError, match=rf"fold_column: column '{column}' of .*, not one whole"):
         load_benchmark("toy-line").truth(split, "folds")
 
 

@@ -20,7 +20,7 @@ from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard
 from etchmark.submission.preview import preview
 from etchmark.submission.scoring import score_file
-from etchmark.targets.base import StoredArrays
+from etchmark.targets.labels import StoredArrays
 
 Command = Callable[..., Any]
 Change = Callable[[np.ndarray], np.ndarray]

@@ -100,8 +100,14 @@ def test_a_missing_or_turned_bound_is_refused(volumes: Benchmark, toy_volumes: P
     with pytest.raises(UserError, match=r"target\.bounds\.upper: unknown column of .* 'nowhere'"):
         bounds_of(change(toy_volumes, bounds=nowhere))
     text = {"lower": "lower", "upper": "morphology", "title": "t"}
-    with pytest.raises(UserError, match=r"'morphology' does not hold one number per sample"):
+    with pytest.raises(UserError, match=r"'morphology' of \S+ holds text, not one number per"):
         bounds_of(change(toy_volumes, bounds=text))
+
+
+def test_turned_bounds_are_told_before_a_model_is_run(toy_volumes: Path, command) -> None:
+    change(toy_volumes, bounds={"lower": "upper", "upper": "lower", "title": "turned"})
+    refusal = command("evaluate", "between/near", "toy-volumes").refusal()
+    assert refusal.startswith("toy-volumes.yaml: 32 samples have no 'upper' at or below 'lower'")
 
 
 # --- subsets -----------------------------------------------------------------------------------
@@ -144,12 +150,11 @@ def test_all_conditions_hold(volumes: Benchmark, toy_volumes: Path) -> None:
     assert 0 < member.sum() < 16
 
 
-def test_a_subset_without_samples_is_left_out(
+def test_a_subset_without_samples_of_a_split_is_left_out(
     volumes: Benchmark, toy_volumes: Path, tmp_path: Path
 ) -> None:
-    subset = {"title": "t", "column": "morphology", "equals": "nothing"}
-    one = {"title": "t", "column": "lower", "below": 0.0}
-    benchmark = change(toy_volumes, subsets={"none": subset, "also": one})
+    subset = {"title": "t", "column": "id", "equals": "hard-00"}
+    benchmark = change(toy_volumes, subsets={"hard-alone": subset})
     assert predict(benchmark, tmp_path / "p.parquet", {"test": np.ones(16)}).scores[0].subsets == []
 
 

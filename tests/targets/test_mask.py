@@ -17,7 +17,8 @@ from etchmark.columns import Columns
 from etchmark.errors import UserError
 from etchmark.specs.targets import MaskTarget
 from etchmark.targets import check_metrics, kind_named, metric
-from etchmark.targets.base import Job, Outcome, Truth
+from etchmark.targets.base import Job, Outcome
+from etchmark.targets.labels import Truth
 from etchmark.targets.mask import MAX_SIDE, SAMPLES
 from etchmark.targets.mask.metrics import area_bins, boundary_f1, confusion, mask_terms, mean_iou
 from etchmark.targets.pictures import to_png

@@ -2,7 +2,6 @@
 
 from etchmark.catalog.choices import pick_protocol, pick_track, use_of
 from etchmark.catalog.content import KINDS, Catalog
-from etchmark.catalog.declared import missing_columns
 from etchmark.catalog.layers import (
     catalog,
     content_root,
@@ -25,7 +24,6 @@ __all__ = [
     "content_roots",
     "explain",
     "installed_root",
-    "missing_columns",
     "pick_protocol",
     "pick_track",
     "read_record",

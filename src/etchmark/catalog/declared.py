@@ -2,7 +2,8 @@
 
 All of this is known before anything is built, so a mistake is reported when the card is read, not
 by a model that fails after an hour. If a dataset does not list its columns, those that a benchmark
-reads are checked against the built data (see ``etchmark.data.loading``).
+reads are checked against the built data, as are the types of all columns (see
+``etchmark.data.declarations``).
 """
 
 from __future__ import annotations
@@ -56,17 +57,25 @@ def _data(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
             )
             continue
         config = dataset.configs[declared.config]
-        for where, split in _splits(spec):
-            if split not in config.splits:
-                problem = unknown_in_card(
-                    f"split of {dataset.name}:{declared.config}", split, config.splits
-                )
-                yield f"{where}: {problem}"
+        yield from missing_splits(spec, config.splits, f"{dataset.name}:{declared.config}")
         if config.columns:
             yield from missing_columns(
                 spec, track, config.columns, f"{dataset.name}:{declared.config}"
             )
     yield from _units(spec, dataset)
+
+
+def missing_splits(spec: BenchmarkSpec, splits: Collection[str], config: str) -> Iterator[str]:
+    """Splits that a benchmark names and that a config lacks.
+
+    Args:
+        spec: the benchmark.
+        splits: all splits of the config.
+        config: how the config is called in messages.
+    """
+    for where, split in _splits(spec):
+        if split not in splits:
+            yield f"{where}: {config} has no split {split!r}, only {', '.join(splits)}"
 
 
 def missing_columns(
@@ -111,7 +120,8 @@ def _splits(spec: BenchmarkSpec) -> Iterator[tuple[str, str]]:
             yield f"protocols.{name}.extra_splits", split
 
 
-def _scored_splits(protocols: Collection[Protocol]) -> list[str]:
+def scored_splits(protocols: Collection[Protocol]) -> list[str]:
+    """Splits that some of these protocols score, each once."""
     named = [split for protocol in protocols for split in (protocol.split, *protocol.extra_splits)]
     return list(dict.fromkeys(named))
 
@@ -152,7 +162,7 @@ def _units(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
 
 def _label_uncertainty(spec: BenchmarkSpec) -> Iterator[str]:
     split = spec.label_uncertainty.split if spec.label_uncertainty else None
-    known = _scored_splits(list(spec.protocols.values()))
+    known = scored_splits(list(spec.protocols.values()))
     if split is not None and split not in known:
         yield "label_uncertainty.split: " + unknown_in_card(
             f"scored split of {spec.id}", split, known
@@ -172,7 +182,7 @@ def _reference_line(
                 "protocol",
                 unknown_in_card(f"protocol of {spec.id}", line.protocol, spec.protocols),
             )
-    splits = _scored_splits(protocols)
+    splits = scored_splits(protocols)
     if line.split is not None and line.split not in splits:
         yield "split", unknown_in_card(f"scored split of {spec.id}", line.split, splits)
     if line.metric is not None and line.metric not in spec.metrics:

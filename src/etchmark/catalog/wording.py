@@ -100,7 +100,7 @@ def _distinct(problems: Iterable[ErrorDetails]) -> list[tuple[tuple[Any, ...], E
 def _place(problem: ErrorDetails) -> tuple[Any, ...]:
     """The keys that lead to a problem, without the names of types that the validator adds."""
     place = list(problem["loc"])
-    if place[:1] == ["target"] and len(place) > 2:
+    if place[:1] == ["target"] and len(place) > 1:
         del place[1]
     is_number = problem["type"].startswith(("int_", "float_")) or problem["type"] == "finite_number"
     if is_number and len(place) > 1 and place[-1] in {"int", "float"}:

@@ -9,18 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etchmark import files, settings
-from etchmark.catalog import Catalog, explain, missing_columns, pick_protocol, pick_track
+from etchmark.catalog import Catalog, explain, pick_protocol, pick_track
+from etchmark.catalog.declared import scored_splits
 from etchmark.columns import Columns
 from etchmark.data import building, dataframe, fingerprint, packaging
+from etchmark.data.declarations import check_declared
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import NotAllowed, UserError
 from etchmark.specs import BenchmarkSpec, Manifest, Protocol
 from etchmark.targets import TargetKind, kind_of
-from etchmark.targets.base import Truth
+from etchmark.targets.labels import Truth
 
 if TYPE_CHECKING:
     import datasets
@@ -137,6 +138,7 @@ class Benchmark:
         self.spec = spec
         self.unofficial = unofficial
         self._folders: dict[str, tuple[Path, Manifest]] = {}
+        self._values_checked = False
 
     def __repr__(self) -> str:
         return f"<Benchmark {self.spec.key}: {self.spec.title}>"
@@ -151,7 +153,8 @@ class Benchmark:
         name, declared = pick_track(self.spec, track)
         if name not in self._folders:
             folder, manifest = ensure_config(self.catalog, self.spec.dataset, declared.config)
-            self._check_columns(name, folder / manifest.files[0].path)
+            # Before fingerprints: a benchmark that cannot be right is to be corrected first.
+            check_declared(self.spec, name, folder, manifest, released=not self.unofficial)
             if manifest.fingerprint != declared.fingerprint and not self.unofficial:
                 if not declared.fingerprint.strip("0"):
                     raise UserError(
@@ -166,17 +169,6 @@ class Benchmark:
                 )
             self._folders[name] = (folder, manifest)
         return self._folders[name]
-
-    def _check_columns(self, track: str, path: Path) -> None:
-        """The built config has the columns that the benchmark reads.
-
-        The catalog knows that already where the dataset lists its columns.
-        """
-        config = f"{self.spec.dataset}:{self.spec.tracks[track].config}"
-        columns = pq.read_schema(path).names
-        missing = next(missing_columns(self.spec, track, columns, config), None)
-        if missing is not None:
-            raise UserError(f"{self.spec.id}.yaml: {missing}; correct this file")
 
     def label_track(self) -> str:
         """A track whose config is available: labels are the same in all of them."""
@@ -279,13 +271,28 @@ class Benchmark:
         )
 
     def check_target(self) -> None:
-        """The labels are the released ones."""
+        """The labels are the released ones, and stored values are what the target declares.
+
+        Raises:
+            UserError: they are not.
+        """
         if self.target_fingerprint != self.spec.target_fingerprint and not self.unofficial:
             raise UserError(
                 f"{self.spec.key}: ids or labels on this machine (fingerprint"
                 f" {self.target_fingerprint[:12]}…) are not the released ones"
                 f" ({self.spec.target_fingerprint[:12]}…); rebuild the dataset or use --unofficial"
             )
+        self._check_stored()
+
+    def _check_stored(self) -> None:
+        if self._values_checked:
+            return
+        target, track = self.spec.target, self.label_track()
+        scored = scored_splits(list(self.spec.protocols.values()))
+        for split in self.splits:
+            columns = Columns(self.files(split, track), target.columns())
+            self.kind.check_stored(columns, target, f"{self.spec.id}.yaml", scored=split in scored)
+        self._values_checked = True
 
     def scored_splits(self, protocol: str) -> dict[str, Truth]:
         """Truth of the headline split and of every extra test split, headline first."""

@@ -86,7 +86,7 @@ def inside(benchmark: Benchmark, task: Task) -> Inside:
         return Inside(held, inner, "validation", False, [len(truth.ids)])
     numbers = _divided(truth.units if truth.groups is None else truth.groups)
     changed |= {"kind": "folds", "split": spec.train_split, "train_split": None}
-    scored = spec.model_copy(update={**changed, "fold_column": "id"})
+    scored = spec.model_copy(update=changed)
     _, counts = np.unique(numbers, return_counts=True)
     folded = _Folded(benchmark, scored, replace(truth, folds=numbers))
     inner = Task(folded.spec, track, PROTOCOL)

@@ -21,7 +21,8 @@ from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.subsets import subsets_of
 from etchmark.specs import BenchmarkSpec, FoldScore, MetricScore, SplitScore, SubsetScore
 from etchmark.targets import Metric, kind_of, metric
-from etchmark.targets.base import Job, Labels, Read, Truth
+from etchmark.targets.base import Job, Read
+from etchmark.targets.labels import Labels, Truth
 
 
 @dataclass(frozen=True)

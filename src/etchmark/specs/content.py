@@ -338,6 +338,26 @@ class BenchmarkSpec(Record):
         return self
 
     @model_validator(mode="after")
+    def _roles(self) -> BenchmarkSpec:
+        """Columns that divide samples are neither labels nor, where they are folds, inputs."""
+        divided_by = {"unit_column": self.unit_column}
+        for name, protocol in self.protocols.items():
+            for key in ("fold_column", "group_column"):
+                if column := getattr(protocol, key):
+                    divided_by[f"protocols.{name}.{key}"] = column
+        for key, column in divided_by.items():
+            if column == self.target.column:
+                raise ValueError(f"{key} is the target {column!r}, name another column")
+            if not key.endswith("fold_column"):
+                continue
+            if column == "id":
+                raise ValueError(f"{key} is 'id', name a column of fold numbers")
+            for track, declared in self.tracks.items():
+                if column in declared.inputs:
+                    raise ValueError(f"track {track!r} hands out {column!r}, which is {key}")
+        return self
+
+    @model_validator(mode="after")
     def _checks(self) -> BenchmarkSpec:
         self.target.check_metrics(self.metrics)
         if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:

@@ -80,6 +80,15 @@ class BaseTarget(Record):
         """Stored columns that scoring reads."""
         return [self.column]
 
+    @model_validator(mode="after")
+    def _one_role_per_column(self) -> BaseTarget:
+        columns = self.columns()
+        if "id" in columns:
+            raise ValueError("'id' names samples, it is no column of a target")
+        if twice := [column for column in columns if columns.count(column) > 1]:
+            raise ValueError(f"column {twice[0]!r} has two roles, name another column for one")
+        return self
+
     def in_unit(self) -> dict[str, str]:
         """Stored columns that hold values in the target's unit, by the key that names each."""
         return {"unit": self.column}

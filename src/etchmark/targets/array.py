@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark import predictions
+from etchmark.columns import Columns
 from etchmark.errors import UserError
 from etchmark.simulation.rotations import rotate_stiffness
 from etchmark.targets.base import Job, Outcome, TargetKind, Trivial
+from etchmark.targets.cells import SINGLE_VALUE, CellRule, numbers_of_shape
 from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import evidence_of
 from etchmark.targets.losses import Array, Sums, term_loss
@@ -114,22 +116,25 @@ def equivariance_terms(
     return dict(zip(EQUIVARIANCE_TERMS, (distance, oriented), strict=True))
 
 
-def read_rotations(job: Job) -> tuple[np.ndarray, np.ndarray] | None:
+def read_rotations(
+    columns: Columns, target: Any, benchmark: str
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Rotations and sources of a split's samples; None if the target declares none.
 
     Raises:
         UserError: a stored matrix is not a rotation.
     """
-    declared = job.target.rotation
+    declared = target.rotation
     if declared is None:
         return None
-    rotations = np.asarray(job.columns[declared.column], dtype=np.float64)
+    rotations = np.asarray(columns[declared.column], dtype=np.float64)
     shaped = rotations.shape[1:] == (3, 3)
     if not shaped or not np.allclose(rotations @ np.swapaxes(rotations, 1, 2), np.eye(3)):
         raise UserError(
-            f"{job.benchmark}: column {declared.column!r} does not hold rotation matrices"
+            f"{benchmark}: column {declared.column!r} does not hold rotation matrices; fix the"
+            " dataset or the benchmark's rotation"
         )
-    return rotations, job.columns[declared.source].astype(str)
+    return rotations, columns[declared.source].astype(str)
 
 
 def array_terms(
@@ -213,6 +218,23 @@ class ArrayKind(TargetKind):
         order = f": {named}" if named else f", the last axis of the shape {target.shape} fastest"
         return f"A prediction is a list of {math.prod(target.shape)} floats{order}."
 
+    def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
+        rules = {"column": numbers_of_shape(target.shape)}
+        if target.rotation is not None:
+            rules |= {"rotation.column": numbers_of_shape([3, 3]), "rotation.source": SINGLE_VALUE}
+        return rules
+
+    def check_stored(self, columns: Columns, target: Any, benchmark: str, *, scored: bool) -> None:
+        stored = self.read(columns, target).shape[1:]
+        if stored != tuple(target.shape):
+            # Lists whose schema does not say a length.
+            raise UserError(
+                f"{benchmark}: column {target.column!r} holds arrays of shape {stored}, the"
+                f" target has the shape {tuple(target.shape)}; fix the dataset or the benchmark"
+            )
+        if scored:
+            read_rotations(columns, target, benchmark)
+
     def read_predictions(
         self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
     ) -> predictions.Predictions:
@@ -233,7 +255,7 @@ class ArrayKind(TargetKind):
 
 def _measure(values: np.ndarray, job: Job) -> Outcome:
     labels, components = job.truth.values, job.target.components
-    orientations = read_rotations(job)
+    orientations = read_rotations(job.columns, job.target, job.benchmark)
 
     def terms_of(predicted: np.ndarray) -> dict[str, np.ndarray]:
         terms = array_terms(labels, predicted, components)

@@ -11,100 +11,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from etchmark import predictions
 from etchmark.columns import Columns
-from etchmark.errors import UserError
 from etchmark.predictions import Declared
 from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions
+from etchmark.targets.cells import CellRule
 from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import Evidence
-from etchmark.targets.losses import Array
+from etchmark.targets.labels import Labels, Truth
 from etchmark.targets.pictures import Pictures
 
 Read = predictions.Predictions | StreamedPredictions
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Ids, predictions and integer seeds of some rows of a predictions file."""
-
-
-class Labels(Protocol):
-    """Labels of a split, shape (samples, ...): an array, or what reads one sample at a time."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, row: Any, /) -> np.ndarray: ...
-
-
-class StoredArrays:
-    """A stored column of arrays, read sample by sample: a split need not fit into memory.
-
-    Args:
-        columns: of the split.
-        name: the column, of cells of shape (length, ...).
-        first: read only so many entries along the first axis of each sample.
-    """
-
-    def __init__(self, columns: Columns, name: str, first: int | None = None) -> None:
-        self._columns, self._name = columns, name
-        cell = columns.rows(name, 0, 1).shape[1:]
-        length = cell[0] if first is None else min(first, cell[0])
-        self._shape = (columns.height, length, *cell[1:])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._shape
-
-    def __len__(self) -> int:
-        return self._shape[0]
-
-    def __getitem__(self, row: int, /) -> np.ndarray:
-        """The array of one sample."""
-        return self._columns.rows(self._name, row, row + 1)[0, : self._shape[1]]
-
-
-def in_memory(labels: Labels) -> np.ndarray:
-    """Labels as one array, shape (samples, ...)."""
-    return labels if isinstance(labels, np.ndarray) else np.stack([*_each(labels)])
-
-
-def _each(labels: Labels) -> Iterator[np.ndarray]:
-    return (labels[row] for row in range(len(labels)))
-
-
-def stored_numbers(columns: Mapping[str, np.ndarray], name: str, benchmark: str) -> Array:
-    """A stored column of one number per sample, shape (samples,).
-
-    Raises:
-        UserError: it holds something else.
-    """
-    values = columns[name]
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        raise UserError(f"{benchmark}: column {name!r} does not hold one number per sample")
-    return values.astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a split is scored against, in the order of the stored rows."""
-
-    ids: np.ndarray
-    target: Labels
-    """In the target's unit."""
-    units: np.ndarray
-    """Name of the independent unit of each sample."""
-    folds: np.ndarray | None
-    groups: np.ndarray | None
-
-    @property
-    def values(self) -> np.ndarray:
-        """Labels as one array, shape (samples, ...)."""
-        return in_memory(self.target)
 
 
 @dataclass(frozen=True)
@@ -185,11 +110,42 @@ class TargetKind(ABC):
         """Labels and texts that describe a target beside its column and unit."""
         return []
 
+    @abstractmethod
+    def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
+        """What the stored columns of a target must hold.
+
+        Args:
+            target: the benchmark's target.
+            released: whether the data are the released ones; other data, such as those of a small
+                config, may have frames of another size.
+
+        Returns:
+            Rules by the key of the target that names the column, such as ``bounds.lower``.
+        """
+
     # --- labels ---
 
     def read(self, columns: Columns, target: Any) -> Labels:
         """Labels of a split."""
         return columns[target.column]
+
+    def check_stored(  # noqa: B027 (a kind may have nothing to check)
+        self, columns: Columns, target: Any, benchmark: str, *, scored: bool
+    ) -> None:
+        """Refuse a split whose stored values contradict what the target declares.
+
+        Types are known to follow ``cell_rules``. It is called before a model is run, so that
+        nothing of this kind ends a run that took hours.
+
+        Args:
+            columns: of the split.
+            target: the benchmark's target.
+            benchmark: named in messages.
+            scored: whether predictions of the split are scored, or it is trained on alone.
+
+        Raises:
+            UserError: they do.
+        """
 
     def prediction_shape(self, labels: Labels, target: Any) -> tuple[int, ...]:
         """Shape of one prediction of a split; empty for a single value."""

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.errors import UserError
-from etchmark.targets.base import Job, Outcome, TargetKind, Trivial, stored_numbers
+from etchmark.targets.base import Job, Outcome, TargetKind, Trivial
+from etchmark.targets.cells import NUMBER, CellRule
 from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import evidence_of
+from etchmark.targets.labels import stored_numbers
 from etchmark.targets.losses import Array, Sums, term_loss
 from etchmark.targets.scales import LOGIT_PERCENT
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS, value_terms
@@ -102,6 +104,14 @@ class ScalarKind(TargetKind):
             if bounds is None
             else [("bounds ", f"{bounds.lower} to {bounds.upper}: {bounds.title}")]
         )
+
+    def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
+        names = ["column"] if target.bounds is None else ["column", "bounds.lower", "bounds.upper"]
+        return dict.fromkeys(names, NUMBER)
+
+    def check_stored(self, columns: Columns, target: Any, benchmark: str, *, scored: bool) -> None:
+        if scored:
+            read_bounds(columns, target, benchmark)
 
     def read_predictions(
         self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any

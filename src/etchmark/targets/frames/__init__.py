@@ -14,10 +14,12 @@ from etchmark.columns import Columns
 from etchmark.predictions import Declared
 from etchmark.predictions.streaming import StreamedPredictions, read_streamed
 from etchmark.predictions.writing import FRAMES_ROWS
-from etchmark.targets.base import Job, Outcome, Part, StoredArrays, TargetKind, Truth
+from etchmark.targets.base import Job, Outcome, Part, TargetKind
+from etchmark.targets.cells import WHOLE_NUMBER, CellRule, numbers_of_shape
 from etchmark.targets.frames.metrics import FRAME_METRICS, FRAME_TERMS
 from etchmark.targets.frames.rollouts import decode
 from etchmark.targets.frames.tally import FRAME, FrameTally, fill
+from etchmark.targets.labels import StoredArrays, Truth
 from etchmark.targets.pictures import Pictures
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS
 
@@ -31,6 +33,10 @@ class FramesKind(TargetKind):
 
     def term_names(self, target: Any) -> tuple[str, ...]:
         return (*VALUE_TERMS, *FRAME_TERMS)
+
+    def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
+        frames = numbers_of_shape([None, *(target.shape[1:] if released else (None, None))])
+        return {"column": frames, "context_column": frames, "horizon_column": WHOLE_NUMBER}
 
     def read(self, columns: Columns, target: Any) -> StoredArrays:
         return StoredArrays(columns, target.column, target.first)

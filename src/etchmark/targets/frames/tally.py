@@ -12,10 +12,11 @@ import numpy as np
 from etchmark.predictions.arranging import not_finite
 from etchmark.predictions.checks import refuse
 from etchmark.predictions.streaming import StreamedPredictions
-from etchmark.targets.base import Job, Outcome, StoredArrays, Trivial
+from etchmark.targets.base import Job, Outcome, Trivial
 from etchmark.targets.evidence import Evidence
 from etchmark.targets.frames.metrics import FRAME_TERMS, frame_terms
 from etchmark.targets.frames.rollouts import encode
+from etchmark.targets.labels import StoredArrays
 from etchmark.targets.values import VALUE_TERMS, sample_terms
 
 if TYPE_CHECKING:

@@ -19,9 +19,11 @@ from etchmark.predictions import Declared
 from etchmark.predictions.checks import listing, number_of, refuse
 from etchmark.predictions.reading import Cells
 from etchmark.predictions.streaming import StreamedPredictions, read_streamed
-from etchmark.targets.base import Job, Outcome, Part, StoredArrays, TargetKind, Trivial, Truth
+from etchmark.targets.base import Job, Outcome, Part, TargetKind, Trivial
+from etchmark.targets.cells import CellRule, whole_numbers_of_rank
 from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import Evidence
+from etchmark.targets.labels import StoredArrays, Truth
 from etchmark.targets.mask.metrics import (
     HIT,
     IOU,
@@ -87,6 +89,13 @@ class MaskKind(TargetKind):
             "A prediction is a list of uint8, the class of every pixel, row by row: "
             f"{named}. Parquet holds lists, CSV does not."
         )
+
+    def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
+        return {"column": whole_numbers_of_rank(2)}
+
+    def check_stored(self, columns: Columns, target: Any, benchmark: str, *, scored: bool) -> None:
+        for masks in columns.batches(target.column):
+            _check_classes(masks, target, benchmark)
 
     def read(self, columns: Columns, target: Any) -> StoredArrays:
         return StoredArrays(columns, target.column)
@@ -176,6 +185,19 @@ class MaskKind(TargetKind):
         return pa.float64() if own or name.startswith(prefixes) else None
 
 
+def _check_classes(masks: np.ndarray, target: Any, benchmark: str) -> None:
+    """Refuse masks with a number that is not a class; any shape.
+
+    Raises:
+        UserError: there is one.
+    """
+    if masks.size and not 0 <= masks.min() <= masks.max() < len(target.classes):
+        raise UserError(
+            f"{benchmark}: column {target.column!r} holds numbers beyond the"
+            f" {len(target.classes)} classes of the target; fix the dataset or the benchmark"
+        )
+
+
 def _blank(truths: Iterable[Truth]) -> Iterator[Part]:
     for truth in truths:
         for start in range(0, len(truth.ids), ROWS_AT_ONCE):
@@ -208,11 +230,7 @@ class _Tally:
             UserError: it holds a number that is not a class.
         """
         mask = self.labels[sample]
-        if mask.min() < 0 or mask.max() >= len(self.classes):
-            raise UserError(
-                f"{self.job.benchmark}: column {self.job.target.column!r} holds numbers beyond the"
-                f" {len(self.classes)} classes of the target; fix the dataset or the benchmark"
-            )
+        _check_classes(mask, self.job.target, self.job.benchmark)
         return mask.astype(np.uint8)
 
     def add(self, row: int, predicted: NDArray[np.uint8]) -> None:
