@@ -6,19 +6,8 @@ import json
 import os
 
 import pytest
+from mean_model import mean_model
 
-MODEL = """
-import json, os
-import numpy as np
-class Mean:
-    def fit(self, train, validation):
-        self.mean = float(train.target.mean())
-        {fit}
-    def predict(self, inputs):
-        return np.full(len(inputs["a"]), self.mean)
-def build(seed, device):
-    return Mean()
-"""
 SECRETS = {
     "HF_TOKEN": "hf_secret",
     "HF_TOKEN_PATH": "/secret",
@@ -50,7 +39,7 @@ NEEDED = {
 def _environment(hub, *options: str) -> dict[str, str]:
     """The environment that a model sees."""
     path = hub.folder / "environment.json"
-    hub.fine(MODEL.format(fit=f"json.dump(dict(os.environ), open({str(path)!r}, 'w'))"), *options)
+    hub.fine(mean_model(f"json.dump(dict(os.environ), open({str(path)!r}, 'w'))"), *options)
     return json.loads(path.read_text())
 
 
@@ -84,7 +73,7 @@ def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):
 )
 def test_what_cannot_be_passed_on_is_refused(hub, monkeypatch, asked, why):
     monkeypatch.setenv("ETCHMARK_PASS_ENV", asked)
-    line = hub.refused(MODEL.format(fit="pass"))
+    line = hub.refused(mean_model())
     assert line.startswith("ETCHMARK_PASS_ENV: ")
     assert why in line
     assert hub.board(everything=True) == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from mean_model import mean_model
 
 from etchmark.evaluation import process
 from etchmark.evaluation.options import Limits
@@ -20,20 +21,6 @@ from etchmark.evaluation.process import Ending, Outcome, Supervised
 POSIX = pytest.mark.skipif(os.name != "posix", reason="there are no sessions to leave")
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
-MODEL = """
-import json, os, signal, sys, time
-import numpy as np
-class Mean:
-    def fit(self, train, validation):
-        self.mean = float(train.target.mean())
-        {fit}
-    def predict(self, inputs):
-        return np.full(len(inputs["a"]), self.mean)
-def build(seed, device):
-    return Mean()
-"""
-
-
 PYTHON = (sys.executable, "-c")
 EATS = "kept = b'x' * (300 << 20)"
 SLEEPS = "import time; time.sleep(300)"
@@ -117,8 +104,8 @@ def test_much_output_is_kept_from_its_end() -> None:
 
 def _daemon(pids: Path, then: str = "pass") -> str:
     """A model that leaves a process without parent, session, group, or open files."""
-    return MODEL.format(
-        fit=f"""
+    return mean_model(
+        f"""
         os.environ["ESCAPED"] = "1"
         if os.fork() == 0:
             os.setsid()
@@ -218,7 +205,7 @@ def test_the_next_evaluation_ends_what_a_killed_one_left(hub, monkeypatch):
     gone.wait()
     (folder / "run.json").write_text(json.dumps({"parent": gone.pid, "token": token}))
     try:
-        hub.fine(MODEL.format(fit="pass"))
+        hub.fine(mean_model())
         assert left.wait(timeout=10) == -9
         assert not folder.exists()
     finally:

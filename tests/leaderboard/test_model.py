@@ -32,6 +32,11 @@ from etchmark.registry.store import LOCAL, Store, read_record
 from etchmark.registry.tables import Entry
 from etchmark.specs.results import Cost
 
+CONSTANT_AND_WORSE = [
+    "constant: split 'test': every prediction is *3*",
+    "worse_than_trivial: so",
+]
+
 
 def test_model_in_full(board: dict[str, Entry]) -> None:
     entry = board["good"]
@@ -85,18 +90,29 @@ def test_role_doubts_and_interval_method_are_shown(board: dict[str, Entry]) -> N
     record = board["good"].record.model_copy(
         update={
             "submission": "e" * 64,
-            "name": "toy_mean",
-            "flags": ["constant: split 'test': every prediction is *3*", "worse_than_trivial: so"],
+            "name": "theirs",
+            "flags": CONSTANT_AND_WORSE,
         }
     )
     Store().add(Entry(record, board["good"].samples, LOCAL))
     app = fine(start(benchmark=BENCHMARK, model="e" * 12))
     said = values(app.markdown)
-    assert ":gray-badge[role: reference]" in said
+    assert ":gray-badge[role: entry]" in said
     flags = said[said.index("**Warnings from scoring**") + 1]
     assert [line[:2] for line in flags.splitlines()] == ["- ", "- "]
     assert literal("every prediction is *3*") in flags
     assert "Intervals: percentile bootstrap, 2,000 resamples of the sources." in captions(app)
+
+
+def test_a_reference_may_be_constant(board: dict[str, Entry]) -> None:
+    record = board["good"].record.model_copy(
+        update={"submission": "e" * 64, "name": "toy_mean", "flags": CONSTANT_AND_WORSE}
+    )
+    Store().add(Entry(record, board["good"].samples, LOCAL))
+    said = values(fine(start(benchmark=BENCHMARK, model="e" * 12)).markdown)
+    assert ":gray-badge[role: reference]" in said
+    shown = said[said.index("**Warnings from scoring**") + 1]
+    assert shown == f"- {literal('worse_than_trivial: so')}"
 
 
 def test_what_an_older_record_does_not_say_is_unknown_and_hides_nothing(

@@ -35,7 +35,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
             st.error("This run failed and is not ranked. The reason:")
             st.text(shortened(record.reason or "none given", 2000))
         _show_facts(spec, record, entry.origin)
-        _show_flags(record)
+        _show_flags(record, role)
         _show_claims(spec, record.claims)
     if record.scores:
         st.markdown("**Scores**")
@@ -101,13 +101,17 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
     _show_packages(record.environment, "Package versions")
 
 
-def _show_flags(record: ResultRecord) -> None:
+def _show_flags(record: ResultRecord, role: str) -> None:
     """What looked like a mistake when the hub scored the predictions."""
+    flags = record.flags or []
+    if role == "reference":
+        # A reference such as the mean of the training labels is constant on purpose.
+        flags = [flag for flag in flags if not flag.startswith("constant:")]
     if record.outcome == "ok" and record.flags is None:
         st.markdown("**Warnings from scoring:** unknown; the record is older than this check.")
-    elif record.flags:
+    elif flags:
         st.markdown("**Warnings from scoring**")
-        st.markdown("\n".join(f"- {literal(shortened(flag, 500))}" for flag in record.flags))
+        st.markdown("\n".join(f"- {literal(shortened(flag, 500))}" for flag in flags))
     elif record.outcome == "ok":
         st.markdown("**Warnings from scoring:** none.")
 
