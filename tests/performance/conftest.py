@@ -1,7 +1,7 @@
 """What the measurements of speed share.
 
 `ETCHMARK_SPEED_THREADS` (default 2) is the number of threads of every library, and of the cores
-that the process may use; `ETCHMARK_SPEED_FILE` is where comparisons are kept.
+that the process may use; `ETCHMARK_SPEED_FILE` is where measurements for the document are kept.
 """
 
 from __future__ import annotations
@@ -12,10 +12,22 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from side_by_side import Case, Comparison, compare, in_turns, machine, store, table
+from side_by_side import (
+    Case,
+    Change,
+    Comparison,
+    compare,
+    in_turns,
+    machine,
+    store,
+    store_changes,
+    table,
+)
 from threadpoolctl import threadpool_limits
 
 THREADS = int(os.environ.get("ETCHMARK_SPEED_THREADS", "2"))
+# Read now: tests of the hub run in an environment without settings.
+FILE = os.environ.get("ETCHMARK_SPEED_FILE")
 Report = Callable[..., None]
 Beside = Callable[..., Comparison]
 
@@ -76,8 +88,8 @@ def comparisons() -> Iterator[list[Comparison]]:
     """What has been compared; kept in the file of the run when it ends."""
     state, measured = machine(), []
     yield measured
-    if measured and "ETCHMARK_SPEED_FILE" in os.environ:
-        store(Path(os.environ["ETCHMARK_SPEED_FILE"]), measured, state)
+    if measured and FILE is not None:
+        store(Path(FILE), measured, state)
 
 
 @pytest.fixture
@@ -91,3 +103,15 @@ def beside(comparisons: list[Comparison]) -> Beside:
         return comparison
 
     return measure
+
+
+@pytest.fixture
+def since_first_version() -> Callable[..., None]:
+    """Keeps a table of times in version 0.1.0 and now: ``since_first_version(title, *changes)``."""
+    state = machine()
+
+    def keep(title: str, *changes: Change) -> None:
+        if FILE is not None:
+            store_changes(Path(FILE), title, changes, state)
+
+    return keep

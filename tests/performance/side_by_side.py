@@ -1,4 +1,4 @@
-"""Times of solvers beside their peers: taken in turns, kept in a file, written as tables.
+"""Times beside peers and earlier versions: taken in turns, kept in a file, written as tables.
 
 `make speed` measures into `.cache/speed.json` and writes `docs/speed.md` from it::
 
@@ -75,6 +75,15 @@ class Comparison:
         return min(peers) / ours
 
 
+@dataclass(frozen=True)
+class Change:
+    """Wall time of the same work in version 0.1.0 and now, in seconds."""
+
+    work: str
+    before: float
+    now: float
+
+
 def timed(run: Callable[[], object], count: int = 1) -> Seconds:
     """Mean time of so many calls in a row."""
     wall, processor = time.perf_counter(), time.process_time()
@@ -144,12 +153,33 @@ def machine() -> dict[str, Any]:
 
 def store(path: Path, comparisons: Sequence[Comparison], state: dict[str, Any]) -> None:
     """Add comparisons to a file; those of the same title and threads replace older ones."""
-    kept: dict[str, Any] = {"comparisons": []}
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    new = {(one.title, one.threads) for one in comparisons}
-    older = [one for one in kept["comparisons"] if (one["title"], one["threads"]) not in new]
-    content = {"machine": state, "comparisons": [*older, *(asdict(one) for one in comparisons)]}
+    content = _stored(path)
+    new = {(comparison.title, comparison.threads) for comparison in comparisons}
+    older = [row for row in content["comparisons"] if (row["title"], row["threads"]) not in new]
+    content |= {"machine": state, "comparisons": [*older, *map(asdict, comparisons)]}
+    _write(path, content)
+
+
+def store_changes(path: Path, title: str, changes: Sequence[Change], state: dict[str, Any]) -> None:
+    """Add a table of times before and now to a file; it replaces one of the same title.
+
+    The machine is kept with it: the table may be measured again without all others.
+    """
+    content = _stored(path)
+    content.setdefault("changes", {})[title] = {
+        "machine": state,
+        "rows": [asdict(change) for change in changes],
+    }
+    _write(path, content)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"comparisons": []}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -176,6 +206,31 @@ def table(comparison: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def table_of_changes(title: str, measured: dict[str, Any]) -> list[str]:
+    """Lines of Markdown; a ratio is the time in version 0.1.0 over the time now."""
+    lines = [
+        f"## {title}",
+        "",
+        "The same work as version 0.1.0 did it and as it is done now, in one run on"
+        f" {_place(measured['machine'])}.",
+        "",
+        "| work | version 0.1.0, wall s | now, wall s | ratio |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in measured["rows"]:
+        ratio = f"{row['before'] / row['now']:.2g}"
+        # Two significant digits without an exponent, thousands apart.
+        ratio = f"{float(ratio):,g}"
+        lines.append(f"| {row['work']} | {row['before']:.3g} | {row['now']:.3g} | {ratio} |")
+    return [*lines, ""]
+
+
+def _place(state: dict[str, Any]) -> str:
+    """Processor, cores, load and time of a measurement."""
+    load = "" if state["load"] is None else f", load {state['load']:.1f} at the start"
+    return f"{state['processor']}, {state['cores']} cores{load}, {state['measured']}"
+
+
 HEAD = (
     "# Speed beside peers\n\n"
     "Written by `make speed`; every number is from one run on one machine. Each solver takes the\n"
@@ -199,6 +254,8 @@ def document(content: dict[str, Any]) -> str:
     ]
     for comparison in content["comparisons"]:
         lines += table(comparison)
+    for title, measured in content.get("changes", {}).items():
+        lines += table_of_changes(title, measured)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import side_by_side
-from side_by_side import Case, Seconds
+from side_by_side import Case, Change, Seconds
 
 
 def case(name: str, run: object) -> Case:
@@ -74,3 +74,22 @@ def test_the_document_holds_what_was_measured(
     assert "| peer | Fourier | float64 | dt 0.1 | 1.0e-03 | 3 | 8 | 3 | 4 |" in text
     assert f"{state['processor']}, {state['cores']} cores" in text
     assert text.count("| ours |") == 2
+
+
+def test_times_of_an_earlier_version_have_a_table_with_its_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "speed.json", tmp_path / "speed.md"
+    state, later = side_by_side.machine(), side_by_side.machine() | {"measured": "later", "load": 0}
+    peers = [case("ours", lambda: Seconds(1.0, 2.0)), case("peer", lambda: Seconds(3.0, 8.0))]
+    first, second = Change("open", 9.0, 3.0), Change("open", 14_123.0, 1.0)
+    side_by_side.store_changes(source, "Folders", [first], state)
+    side_by_side.store(source, [side_by_side.compare("Phase field", "error", 1, peers, 1)], state)
+    side_by_side.store_changes(source, "Folders", [second], later)  # replaces the first
+    assert side_by_side.main([str(source), str(target)]) == 0
+    text = capsys.readouterr().out
+    assert "### Phase field, 1 thread\n" in text
+    assert "## Folders\n" in text
+    assert f"{later['cores']} cores, load 0.0 at the start, later.\n" in text
+    assert "| open | 1.41e+04 | 1 | 14,000 |" in text
+    assert text.count("| open |") == 1
