@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pyarrow.parquet as pq
@@ -15,10 +17,12 @@ from pydantic import ValidationError
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
 from etchmark.registry.plausible import fault_beside_scores, fault_of
+from etchmark.registry.reading import digests_of_row
 from etchmark.registry.records import read_record
 from etchmark.registry.reviewed import read_reviewed
+from etchmark.registry.tables import LOCAL, Entry, why_unreadable
 from etchmark.scoring import uncertainty
-from etchmark.scoring.samples import SampleScores, from_table
+from etchmark.scoring.samples import KIND, SampleScores, UnknownKind, from_table
 from etchmark.specs import Claims, Curve, MetricScore, ResultRecord
 from etchmark.specs.results import Artefact, CurvePoint, IntervalMethod
 from etchmark.targets import metric
@@ -211,6 +215,44 @@ def test_flags_list_what_the_table_shows(change: dict[str, Any], missing: str | 
     else:
         assert fault is not None
         assert fault.startswith(f"flags lack what its table shows: {missing}")
+
+
+# --- records of a newer version ----------------------------------------------------------------
+
+
+def test_a_record_of_a_newer_schema_asks_for_an_update(
+    record: ResultRecord, tmp_path: Path
+) -> None:
+    path = tmp_path / "record.json"
+    value = json.loads(record.model_dump_json(by_alias=True))
+    path.write_text(json.dumps({**value, "schema": 3, "mood": "good"}))
+    expected = r"record\.json: is of schema 3, which this version .* cannot read; update etchmark"
+    with pytest.raises(UserError, match=expected):
+        read_record(path)
+    for schema in ("3", 0, None):
+        path.write_text(json.dumps({**value, "schema": schema}))
+        with pytest.raises(
+            UserError, match=r"schema: .*; it is not a valid result record, restore"
+        ):
+            read_record(path)
+
+
+def test_a_table_of_a_kind_of_a_newer_version_is_called_that(tmp_path: Path) -> None:
+    table = pq.read_table(MEAN.with_suffix(".parquet")).replace_schema_metadata({KIND: "smell"})
+    path = tmp_path / MEAN.parent.name / MEAN.name
+    path.parent.mkdir()
+    path.write_bytes(MEAN.read_bytes())
+    pq.write_table(table, path.with_suffix(".parquet"))
+    said = "its per-sample table is of the kind 'smell', which this version of etchmark does not"
+    with pytest.raises(UserError, match=said):
+        read_reviewed(path, None)
+    record = read_record(path)
+    entry = Entry(record, path.with_suffix(".parquet").read_bytes(), LOCAL)
+    text = record.model_dump_json(by_alias=True)
+    row = SimpleNamespace(record=text, samples=entry.samples, origin=LOCAL)
+    with pytest.raises(UnknownKind, match=said) as raised:
+        digests_of_row(row)
+    assert why_unreadable(text, raised.value) == str(raised.value)
 
 
 # --- intervals ---------------------------------------------------------------------------------

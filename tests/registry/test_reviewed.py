@@ -176,6 +176,32 @@ def test_an_index_that_is_none_closes_its_own_folder_only(folder, command):
     assert "SHA256SUMS, line 1" in command("results", "run", "toy-line").stdout
 
 
+def test_a_table_named_twice_is_told_with_the_remedy(folder, command):
+    _index(folder, lambda text: text + text.splitlines()[0] + "\n")
+    name = (folder / reviewed.INDEX).read_text().split()[1]
+    with pytest.warns(UserWarning, match=rf"line 3: names {name} a second time; keep the line"):
+        Store()
+
+
+def test_a_line_that_no_record_needs_is_told_and_closes_nothing(folder, command, monkeypatch):
+    monkeypatch.setattr(layout, "SETTLE_SECONDS", 0.0)
+    _index(folder, lambda text: f"{'0' * 64}  elsewhere.parquet\n{text}")
+    with pytest.warns(
+        UserWarning, match="SHA256SUMS, line 1: names elsewhere.parquet, which"
+    ) as all_:
+        store = Store()
+    assert len([one for one in all_ if one.category is UserWarning]) == 1
+    assert len(store.briefs("toy-line", 1, "holdout")) == 2
+
+
+def test_a_table_that_is_listed_before_its_record_is_no_stray(tmp_path, monkeypatch):
+    (tmp_path / reviewed.INDEX).write_text(f"{'0' * 64}  new.parquet\n")
+    assert len(layout.stray_lines(tmp_path, ["new.parquet"])) == 1
+    # The record comes while the reader waits.
+    monkeypatch.setattr(layout.time, "sleep", lambda _: (tmp_path / "new.json").touch())
+    assert layout.stray_lines(tmp_path, ["new.parquet"]) == []
+
+
 def test_content_from_before_there_was_an_index_is_read(folder, command):
     (folder / reviewed.INDEX).unlink()
     assert models(command) == ["first", "second"]

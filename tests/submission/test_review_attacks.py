@@ -80,13 +80,29 @@ def board(command) -> list[dict[str, Any]]:
 # --- whose word it is --------------------------------------------------------------------------
 
 
+def test_what_is_dropped_is_named(export, command):
+    curves = [{**INVENTED["curves"][0], "name": name} for name in ("size", "depth")]
+    claims = {"params": {"depth": 2}, "made_with": {"w": "1"}}
+    artefact = {"sha256": "a" * 64, "bytes": 7}
+    invented = {**INVENTED, "curves": curves, "claims": claims, "artefact": artefact}
+    said = command("results", "check", export(**invented, flags=["constant: so I say"])).fine()
+    assert "curves size, depth\n" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("dropped: ")]
+    assert line == (
+        "dropped: artefact (it is on the hub that ran the model), flag 'constant: so I say',"
+        " claims.params (the record states params itself), claims.made_with (the record states"
+        " made_with itself)"
+    )
+
+
 def test_what_a_folder_says_of_itself_is_kept_as_claims(export, toy_content, command, home):
     folder = export(**INVENTED)
     said = command("results", "check", folder).fine()
     assert "status scored (the record says run)" in said
     assert "date: that of acceptance (the record says 1999-01-01 00:00 UTC)" in said
     claims = "cost (fit_seconds, parameters, hardware), environment, model settings"
-    assert f"{claims}, what it was made with, 1 curves" in said
+    assert f"{claims}, what it was made with, curve size" in said
+    assert "dropped" not in said
     assert results(toy_content) == []
     command("results", "add", folder).fine()
     (path,) = results(toy_content)

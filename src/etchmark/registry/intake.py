@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from etchmark.errors import UserError
 from etchmark.registry import reviewed
+from etchmark.registry.layout import stray_lines
 from etchmark.registry.reading import STORED
 from etchmark.registry.tables import (
     DERIVED,
@@ -62,6 +63,7 @@ def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
     for number, (folder, listing) in reversed([*enumerate(listings)]):
         mark = f"{number}:" if number else ""
         here = {mark + path: state for path, state in states(folder, listing).items()}
+        _warn_of_stray_lines(folder, listing)
         new_here = {path for path, state in here.items() if not _same(taken.get(path), state)}
         read = _read(folder, [path.removeprefix(mark) for path in new_here])
         entries |= {mark + path: entry for path, entry in read}
@@ -169,6 +171,25 @@ def states(results: Path, listing: list[tuple[str, int, int]]) -> dict[str, str]
         digest = index.get(table.partition("/")[2])
         states[path] = json.dumps([stamps[path], stamps.get(table), digest, declared])
     return states
+
+
+def _warn_of_stray_lines(results: Path, listing: list[tuple[str, int, int]]) -> None:
+    """Name lines of an index that no record needs; whoever left them forgot a file or a line."""
+    paths = {path for path, *_ in listing}
+    for path in sorted(paths):
+        name, _, file = path.partition("/")
+        if file != reviewed.INDEX:
+            continue
+        with suppress(UserError, OSError):
+            # An index that cannot be read is named with the records that it closes.
+            index = reviewed.read_index(results / name) or {}
+            stray = [
+                table
+                for table in index
+                if table[0] != "." and f"{name}/{table.removesuffix('.parquet')}.json" not in paths
+            ]
+            for fault in stray_lines(results / name, stray) if stray else ():
+                warnings.warn(fault, stacklevel=2)
 
 
 def _around(folder: Path) -> tuple[str, dict[str, str]]:

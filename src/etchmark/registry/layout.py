@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from etchmark import files
@@ -21,6 +22,8 @@ from etchmark.specs import ResultRecord
 
 INDEX = "SHA256SUMS"
 MAX_SLUG = 80
+SETTLE_SECONDS = 0.2
+"""How long a reader waits for a writer that is amid a record."""
 _PLAIN = re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+)*(?:/[a-z0-9_]+(?:-[a-z0-9_]+)*)*")
 # A name that begins with a full stop is of a table that waits for its record, see ``replacing``.
 _LINE = re.compile(r"([0-9a-f]{64})  (\.?[a-z0-9_][a-z0-9._-]*\.parquet)")
@@ -99,13 +102,46 @@ def read_index(folder: Path) -> dict[str, str] | None:
     index: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
-        if match is None or match[2] in index:
+        if match is not None and match[2] in index:
+            raise UserError(
+                f"{path}, line {number}: names {match[2]} a second time; keep the line that"
+                f" `sha256sum {match[2]}` prints in its folder, and remove the other"
+            )
+        if match is None:
             raise UserError(
                 f"{path}, line {number}: is not one digest, two spaces and one table's name; make"
                 " the file again with `sha256sum *.parquet` in its folder"
             )
         index[match[2]] = match[1]
     return index
+
+
+def stray_lines(folder: Path, names: Iterable[str]) -> list[str]:
+    """What an index lists beside the tables of its records, one message each.
+
+    Args:
+        folder: of the index.
+        names: of tables in the index that no record was seen beside.
+    """
+    stray = set(names)
+    for attempt in range(2):
+        stray = {
+            name for name in stray if not (folder / f"{name[: -len('.parquet')]}.json").exists()
+        }
+        if stray and not attempt:
+            # A writer lists the table first, and its record is there a moment later.
+            time.sleep(SETTLE_SECONDS)
+    if not stray:
+        return []
+    path = folder / INDEX
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [
+        f"{path}, line {number}: names {name}, which belongs to no record in its folder; remove the"
+        " line"
+        for number, line in enumerate(lines, 1)
+        for name in (line.partition("  ")[2],)
+        if name in stray
+    ]
 
 
 def digests(folder: Path) -> dict[str, str]:

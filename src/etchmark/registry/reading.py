@@ -36,6 +36,7 @@ from etchmark.registry.tables import (
     sums_of,
     why_unreadable,
 )
+from etchmark.scoring.samples import UnknownKind
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
@@ -342,6 +343,8 @@ def digests_of_row(row: Any) -> list[Base]:
         raise ValueError("its per-sample table is missing")
     try:
         return digest_rows(entry, row.record)
+    except UnknownKind:
+        raise
     except UNREADABLE:
         raise ValueError("its per-sample table is damaged") from None
 

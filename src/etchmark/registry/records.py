@@ -21,6 +21,8 @@ MAX_COUNT = 2**63 - 1
 MAX_SECONDS = 1e12
 """About 30,000 years."""
 MAX_FLOPS = 1e30
+REMEDY = "restore or remove the file"
+NEWEST_SCHEMA = 2
 
 
 def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
@@ -32,10 +34,10 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
     try:
         files.require_ordinary(path)
         if path.stat().st_size > max_bytes:
-            raise UserError(f"{path}: is too large for a result record")
+            raise UserError(f"{path}: is too large for a result record; {REMEDY}")
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
     try:
         record = ResultRecord.model_validate_json(content)
         # The validator takes the last of two equal keys, and numbers that are none where a value
@@ -47,9 +49,16 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
             parse_float=_finite,
         )
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error)}; it is not a valid result record") from None
+        if (schema := _newer_schema(content)) is not None:
+            raise UserError(
+                f"{path}: is of schema {schema}, which this version of etchmark cannot read; update"
+                " etchmark"
+            ) from None
+        raise UserError(
+            f"{path}: {explain(error)}; it is not a valid result record, {REMEDY}"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {error}; it is not a valid result record") from None
+        raise UserError(f"{path}: {error}; it is not a valid result record, {REMEDY}") from None
     for name, value, limit in _limited(record):
         if (value or 0) > limit:
             raise UserError(f"{path}: {name} is more than a board can hold; correct it")
@@ -58,6 +67,16 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
     if fault := fault_of(record):
         raise UserError(f"{path}: {fault}")
     return record
+
+
+def _newer_schema(content: bytes) -> int | None:
+    """The schema of a record that a newer version of etchmark wrote; None if it is not one."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    schema = value.get("schema") if isinstance(value, dict) else None
+    return schema if type(schema) is int and schema > NEWEST_SCHEMA else None
 
 
 def _limited(record: ResultRecord) -> Iterator[tuple[str, float | None, float]]:

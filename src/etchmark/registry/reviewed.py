@@ -32,9 +32,9 @@ from etchmark.registry.layout import (
     write_index,
 )
 from etchmark.registry.plausible import fault_beside_scores
-from etchmark.registry.records import MAX_RECORD_BYTES, read_record
+from etchmark.registry.records import MAX_RECORD_BYTES, REMEDY, read_record
 from etchmark.registry.replacing import finish, remove_record, table_of, write_together
-from etchmark.scoring.samples import from_table
+from etchmark.scoring.samples import UnknownKind, from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
 from etchmark.specs import BenchmarkSpec, ResultRecord
 from etchmark.specs.results import HUB_RAN, SINCE_2
@@ -158,7 +158,7 @@ def read_reviewed(
     record = read_record(path)
     _check_origin(path, record, spec)
     if fault := misplaced(path, record):
-        raise UserError(f"{path}: {fault}")
+        raise UserError(f"{path}: {fault}; move or rename it")
     if record.outcome != "ok":
         return record, None
     table, digest = table_of(path, index)
@@ -172,8 +172,12 @@ def read_reviewed(
     try:
         rows = sum(score.n * score.seeds for score in record.scores)
         samples = from_table(read_table(content, rows=rows))
+    except UnknownKind as error:
+        raise UserError(f"{table}: {error}") from None
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:
-        raise UserError(f"{table}: is not a table of per-sample results ({error})") from None
+        raise UserError(
+            f"{table}: is not a table of per-sample results ({error}); {REMEDY}"
+        ) from None
     fault = disagreement(record.scores, samples, record.interval_method) or fault_beside_scores(
         record, samples, spec
     )
@@ -186,10 +190,12 @@ def _content(path: Path) -> bytes:
     try:
         files.require_ordinary(path)
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise UserError(f"{path}: is too large for a table of per-sample results")
+            raise UserError(f"{path}: is too large for a table of per-sample results; {REMEDY}")
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or 'damaged'})") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or 'damaged'}); {REMEDY}"
+        ) from None
 
 
 def names(all_results: Iterable[Path]) -> set[str]:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from etchmark.catalog import explain
 from etchmark.registry.digests import VERSION, brief, unit_sums
+from etchmark.scoring.samples import UnknownKind
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
@@ -270,6 +271,8 @@ def why_unreadable(text: Any, error: BaseException) -> str:
         schema = None
     if isinstance(schema, int) and schema > 2:
         return f"its record has schema {schema}, which this version cannot read; update etchmark"
+    if isinstance(error, UnknownKind):
+        return str(error)
     said = explain(error) if isinstance(error, ValidationError) else str(error)
     reason = (said.splitlines() or [type(error).__name__])[0]
     return f"{reason[:200]}; submit it again, or remove it with `etchmark withdraw`"

@@ -168,18 +168,25 @@ def table_bytes(samples: list[SampleScores]) -> bytes:
     return buffer.getvalue()
 
 
+class UnknownKind(ValueError):
+    """A per-sample table of a kind of target that only a newer version of etchmark has."""
+
+
 def kind_of_table(schema: pa.Schema) -> TargetKind:
     """The kind of target of a per-sample table.
 
     Raises:
-        ValueError: the table names a kind that does not exist.
+        UnknownKind: the table names a kind that does not exist here.
     """
     tag = (schema.metadata or {}).get(KIND)
     if tag is None:
         return untagged_kind(schema.names)
     name = tag.decode("ascii", "replace")
     if name not in KINDS:
-        raise ValueError(f"it is of the unknown kind {name[:40]!r}")
+        raise UnknownKind(
+            f"its per-sample table is of the kind {name[:40]!r}, which this version of etchmark"
+            " does not know; update etchmark"
+        )
     return kind_named(name)
 
 

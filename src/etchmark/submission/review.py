@@ -67,6 +67,8 @@ class Checked:
         claims = claimed(record.claims)
         if claims:
             lines.append(f"kept as claims, not measured here: {', '.join(claims)}")
+        if dropped := self._dropped():
+            lines.append(f"dropped: {', '.join(dropped)}")
         planned = reviewed.plan(self.results, record)
         if planned.present:
             lines.append(f"results add: nothing, {planned.path} is there already")
@@ -78,18 +80,32 @@ class Checked:
             lines += [f"results add: replaces {path}" for path in planned.older]
         return lines
 
+    def _dropped(self) -> list[str]:
+        """What the folder states and the record on the board will not hold."""
+        stated = self.stated
+        kept, earlier = self.record.claims or Claims(), stated.claims or Claims()
+        dropped = ["artefact (it is on the hub that ran the model)"] if stated.artefact else []
+        known = set(self.record.flags or ())
+        dropped += [f"flag {flag!r}" for flag in stated.flags or () if flag not in known]
+        for name, empty in Claims():
+            value = getattr(earlier, name)
+            if value not in (empty, getattr(kept, name)):
+                dropped.append(f"claims.{name} (the record states {name} itself)")
+        return dropped
+
 
 def claimed(claims: Claims | None) -> list[str]:
     """Names of what is claimed; empty if nothing is."""
     if claims is None:
         return []
     costs = [name for name, value in claims.cost.model_dump().items() if value is not None]
+    curves = "curve" if len(claims.curves) == 1 else "curves"
     parts = {
         f"cost ({', '.join(costs)})": costs,
         "environment": claims.environment,
         "model settings": claims.params,
         "what it was made with": claims.made_with,
-        f"{len(claims.curves)} curves": claims.curves,
+        f"{curves} {', '.join(curve.name for curve in claims.curves)}": claims.curves,
     }
     return [words for words, value in parts.items() if value]
 
