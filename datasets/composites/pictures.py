@@ -77,19 +77,22 @@ def _rows(config: str) -> dict[str, list[tuple[np.ndarray, float, float, float]]
     return found
 
 
-def draw(config: str, path: Path) -> None:
+def draw(config: str, path: Path, blocks: int = 1) -> None:
+    """The first samples of each family, a family a line, in one or more blocks side by side."""
     families = _rows(config)
     height = round(TILE * 1.05) + CAPTION + GAP
     width = LEFT + PER_FAMILY * (TILE + GAP)
-    picture = Image.new("RGB", (width, len(families) * height + GAP), "white")
+    lines = -(-len(families) // blocks)
+    picture = Image.new("RGB", (blocks * width, lines * height + GAP), "white")
     pen = ImageDraw.Draw(picture)
-    for line, (name, samples) in enumerate(families.items()):
-        top = GAP + line * height
+    for number, (name, samples) in enumerate(families.items()):
+        line, block = divmod(number, blocks)
+        top, start = GAP + line * height, block * width
         title = "test (random fields)" if name == "test" else name.replace("_", " ")
-        pen.text((GAP, top + TILE // 2), title, fill="black", font=_font(14))
+        pen.text((start + GAP, top + TILE // 2), title, fill="black", font=_font(14))
         for column, (cells, fraction, contrast, stiffness) in enumerate(samples):
             tile = _cube(cells) if cells.ndim == 3 else _plane(cells)
-            left = LEFT + column * (TILE + GAP)
+            left = start + LEFT + column * (TILE + GAP)
             picture.paste(tile, (left, top))
             caption = f"f {fraction:.2f}   C1111 {stiffness:.2f}"
             if cells.ndim == 2:
@@ -102,3 +105,5 @@ def draw(config: str, path: Path) -> None:
 if __name__ == "__main__":
     draw("3d-full", HERE / "samples-3d.png")
     draw("2d-full", HERE / "samples-2d.png")
+    # Two related morphologies, which share a fold, stand side by side.
+    draw("2d-morphologies-full", HERE / "samples-2d-morphologies.png", blocks=2)

@@ -252,7 +252,13 @@ def test_build_equals_the_release(config, home):
 
 @pytest.mark.parametrize(
     ("config", "name"),
-    [("3d-full", "train-000"), ("2d-full", "ellipses-000"), ("2d-mini", "voronoi-000")],
+    [
+        ("3d-full", "train-000"),
+        ("2d-full", "ellipses-000"),
+        ("2d-mini", "voronoi-000"),
+        ("2d-morphologies-full", "cahn_hilliard-000"),
+        ("2d-morphologies-full", "crossing_strips-000"),
+    ],
 )
 def test_labels_are_made_again(module, config, name):
     """Three samples of a frozen shard: same voxels, same label to 1e-6."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from etchmark.catalog import Catalog
@@ -183,3 +184,13 @@ def test_borders_of_the_cell_are_no_boundaries(mini):
         border = changes.take(0, axis).mean(axis=1)
         excess = border - changes.mean(axis=(1, 2))
         assert abs(excess.mean()) < 4 * excess.std() / np.sqrt(len(excess))
+
+
+def test_frozen_labels_lie_between_voigt_and_reuss(samples):
+    """The first samples of each morphology."""
+    table = pq.read_table(FOLDER / "labels" / f"{samples.config}.parquet", columns=["id", "c11"])
+    labels = dict(zip(table["id"].to_pylist(), table["c11"].to_pylist(), strict=True))
+    for name, drawn in samples.drawn.items():
+        for number, (image, parameters) in enumerate(drawn):
+            at = (image.mean(), parameters["contrast"], 0.3, 2)
+            assert bounds.reuss(*at) < labels[f"{name}-{number:05d}"] < bounds.voigt(*at)
