@@ -159,3 +159,32 @@ def test_a_failed_run_takes_the_table_with_it(
     reviewed.write(tmp_path, changed, None, replacing=True)
     assert not path.with_suffix(".parquet").exists()
     assert read_index(path.parent) == {}
+
+
+def test_a_record_that_is_replaced_while_it_is_read_is_not_left_out(
+    versions: list[tuple[ResultRecord, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old, old_table), (new, new_table) = versions
+    path = reviewed.write(tmp_path, old, old_table, replacing=False)
+    first = reviewed.read_index
+
+    def outdated(folder: Path) -> dict[str, str] | None:
+        index = first(folder)
+        monkeypatch.setattr(reviewed, "read_index", first)
+        # The writer is quicker than the reader, who has read the index only.
+        reviewed.write(tmp_path, new, new_table, replacing=True)
+        return index
+
+    monkeypatch.setattr(reviewed, "read_index", outdated)
+    ((_, read),) = reviewed.read_some(tmp_path, [path.relative_to(tmp_path).as_posix()])
+    assert read == (new, new_table)
+
+
+def test_a_damaged_record_is_read_twice_and_left_out_once(
+    versions: list[tuple[ResultRecord, bytes]], tmp_path: Path
+) -> None:
+    record, table = versions[0]
+    path = reviewed.write(tmp_path, record, table, replacing=False)
+    path.with_suffix(".parquet").write_bytes(versions[1][1])
+    ((_, read),) = reviewed.read_some(tmp_path, [path.relative_to(tmp_path).as_posix()])
+    assert "its SHA-256 is not the one in SHA256SUMS" in str(read)

@@ -194,12 +194,14 @@ def test_a_line_that_no_record_needs_is_told_and_closes_nothing(folder, command,
     assert len(store.briefs("toy-line", 1, "holdout")) == 2
 
 
-def test_a_table_that_is_listed_before_its_record_is_no_stray(tmp_path, monkeypatch):
-    (tmp_path / reviewed.INDEX).write_text(f"{'0' * 64}  new.parquet\n")
-    assert len(layout.stray_lines(tmp_path, ["new.parquet"])) == 1
-    # The record comes while the reader waits.
-    monkeypatch.setattr(layout.time, "sleep", lambda _: (tmp_path / "new.json").touch())
-    assert layout.stray_lines(tmp_path, ["new.parquet"]) == []
+def test_a_record_that_is_being_removed_leaves_no_stray_line(tmp_path, monkeypatch):
+    index = tmp_path / reviewed.INDEX
+    index.write_text(f"{'0' * 64}  old.parquet\n")
+    monkeypatch.setattr(layout, "SETTLE_SECONDS", 0.0)
+    assert len(layout.stray_lines(tmp_path, ["old.parquet"])) == 1
+    # The line goes while the reader waits.
+    monkeypatch.setattr(layout.time, "sleep", lambda _: index.write_text(""))
+    assert layout.stray_lines(tmp_path, ["old.parquet"]) == []
 
 
 def test_content_from_before_there_was_an_index_is_read(folder, command):

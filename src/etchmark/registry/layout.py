@@ -22,7 +22,7 @@ from etchmark.specs import ResultRecord
 
 INDEX = "SHA256SUMS"
 MAX_SLUG = 80
-SETTLE_SECONDS = 0.2
+SETTLE_SECONDS = 0.1
 """How long a reader waits for a writer that is amid a record."""
 _PLAIN = re.compile(r"[a-z0-9_]+(?:-[a-z0-9_]+)*(?:/[a-z0-9_]+(?:-[a-z0-9_]+)*)*")
 # A name that begins with a full stop is of a table that waits for its record, see ``replacing``.
@@ -117,26 +117,29 @@ def read_index(folder: Path) -> dict[str, str] | None:
 
 
 def stray_lines(folder: Path, names: Iterable[str]) -> list[str]:
-    """What an index lists beside the tables of its records, one message each.
+    """Lines of an index whose table and record are both missing, one message each.
+
+    A table without a record is what an interrupted writer leaves; the next one finishes it.
 
     Args:
         folder: of the index.
         names: of tables in the index that no record was seen beside.
     """
-    stray = set(names)
+    path, stray = folder / INDEX, set(names)
+    lines: list[str] = []
     for attempt in range(2):
-        stray = {
-            name for name in stray if not (folder / f"{name[: -len('.parquet')]}.json").exists()
-        }
-        if stray and not attempt:
-            # A writer lists the table first, and its record is there a moment later.
+        if stray and attempt:
+            # Whoever removes a record removes its line last, a moment later.
             time.sleep(SETTLE_SECONDS)
-    if not stray:
-        return []
-    path = folder / INDEX
-    lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
+        listed = {line.partition("  ")[2] for line in lines}
+        stray = {
+            name
+            for name in stray & listed
+            if not (folder / name).exists() and not (folder / name).with_suffix(".json").exists()
+        }
     return [
-        f"{path}, line {number}: names {name}, which belongs to no record in its folder; remove the"
+        f"{path}, line {number}: names {name}, which is not there, nor is its record; remove the"
         " line"
         for number, line in enumerate(lines, 1)
         for name in (line.partition("  ")[2],)
