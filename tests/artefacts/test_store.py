@@ -94,3 +94,6 @@ def test_a_name_that_no_manifest_holds_is_told_in_words(home: Path, tmp_path: Pa
     (tmp_path / "model" / "a\nb.bin").write_bytes(b"a")
     with pytest.raises(ValueError, match=r"^file 'a\\nb.bin': path: must be a relative path with"):
         store.keep(tmp_path / "model", {("holdout", 0): tmp_path / "model"}, {})
+    (tmp_path / "model" / "a\nb.bin").unlink()
+    with pytest.raises(ValueError, match=r"^name: is missing; benchmark: is missing; track: is"):
+        store.keep(tmp_path / "model", {("holdout", 0): tmp_path / "model"}, {})

@@ -258,6 +258,10 @@ def test_a_wrong_file_is_the_callers_mistake(
     assert "w.safetensors: is not a whole safetensors file" in said
     said = command("evaluate", "training_mean", "composite-stiffness-2d", *given).refusal()
     assert said == "training_mean reads no file of weights; drop --weights"
+    missing = tmp_path / "none.safetensors"
+    options = ("--mini", "--weights", missing)
+    said = command("evaluate", model, "composite-stiffness-2d", *options).refusal()
+    assert said == f"{missing}: does not exist; name a .safetensors file with --weights"
 
 
 @pytest.mark.skipif(not WEIGHTS, reason="ETCHMARK_WEIGHTS was not set; it holds real weights")

@@ -280,7 +280,7 @@ def test_a_terminal_is_asked(
     # Nobody can be asked: nothing happens unless it is said to be meant.
     three = submit("three", 1.0)
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert "add --yes if it is meant" in command("withdraw", three).refusal()
+    assert "no terminal to confirm it; add --yes" in command("withdraw", three).refusal()
     assert len(_board(command)) == 1
     command("withdraw", three, "--yes").fine()
     two = submit("two", 1.0)

@@ -224,7 +224,7 @@ def test_what_a_submission_must_say(
 CARDS = {
     "unknown key": ("tittle: x", "tittle: unknown key"),
     "key twice": ("title: x\ntitle: y", "line 2: not valid YAML: duplicate key 'title'"),
-    "list": ("- x", "a mapping of keys is expected"),
+    "list": ("- x", "must be a mapping of keys, not a list"),
     "object": ("title: !!python/object/apply:os.system [echo]", "not valid YAML"),
     "control": ('title: "a\\x1b[31m"', "title: must be one non-empty line"),
     "script": ("code: javascript:alert(1)", "code"),
@@ -464,6 +464,6 @@ def test_a_model_for_other_benchmarks_is_refused_before_it_runs(
 ) -> None:
     said = command("evaluate", "between/near", "toy-line").refusal()
     assert said == (
-        "between/near runs on toy-volumes; name a --track of toy-line to try it"
-        " there (features, kinds)"
+        "toy-line does not say on which track between/near runs (it runs on toy-volumes); choose a"
+        " --track: features, kinds"
     )

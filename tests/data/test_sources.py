@@ -541,7 +541,7 @@ def test_an_unwritable_cache_is_a_clear_error(server, get, tmp_path):
 
 
 def test_two_pins_of_one_path_are_refused(get):
-    with pytest.raises(UserError, match="pinned twice"):
+    with pytest.raises(UserError, match=r"is pinned twice, .*; keep one"):
         get(pin("a.bin", noise(1000)), pin("a.bin", noise(1001)))
 
 

@@ -465,7 +465,7 @@ def test_a_download_makes_only_the_split_that_is_asked_for(costly: Any, command:
     assert set(costly.called()) == {"test-0", "test-1", "test-2"}
     paths = [Path(line) for line in out.splitlines() if line.endswith(".parquet")]
     assert [path.name for path in paths] == [f"test-0000{n}-of-00003.parquet" for n in range(3)]
-    assert "split test alone; scoring needs them all: `etchmark download costly:mini`" in out
+    assert "split test alone; scoring needs all splits: `etchmark download costly:mini`" in out
     # A part is not a config, and what is made of it is not made again.
     assert find_config(catalog(), "costly", "mini") is None
     contents = [path.read_bytes() for path in paths]

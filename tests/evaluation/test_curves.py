@@ -288,8 +288,8 @@ def test_a_model_without_curves_says_so(toy_content: Path, command: Any) -> None
     [
         ({}, "either shares or values"),
         ({"shares": [0.5], "values": [1], "param": "k"}, "either shares or values"),
-        ({"values": [1, 2]}, "values of a curve are those of its param"),
-        ({"shares": [0.5], "param": "k"}, "values of a curve are those of its param"),
+        ({"values": [1, 2]}, "a curve with values names their param"),
+        ({"shares": [0.5], "param": "k"}, "a curve with values names their param"),
         ({"shares": [1.0, 0.5]}, "rising order"),
         ({"shares": [0.5, 0.5]}, "rising order"),
         ({"shares": [1.5]}, "less than or equal to 1"),
@@ -306,7 +306,7 @@ def test_a_variant_names_curves_that_exist(line: Path, command: Any) -> None:
     card["variants"] = {"a": {"title": "A", "curves": ["size", "depth"]}}
     (line / "card.yaml").write_text(yaml.safe_dump(card))
     said = command("evaluate", "line/a", "toy-line").refusal()
-    assert "names a curve 'depth' that is not there" in said
+    assert "names the unknown curve 'depth'" in said
     card["variants"]["a"]["curves"] = ["size"]
     (line / "card.yaml").write_text(yaml.safe_dump(card))
     assert list(catalog().model("line/a").curves) == ["size"]

@@ -254,7 +254,7 @@ def test_unofficial_data_never_enter_a_board(toy_predictions):
     [
         ("colour: red\n", "colour: unknown key"),
         ("title: a\ntitle: b\n", "duplicate key"),
-        ("- a\n", "a mapping of keys is expected"),
+        ("- a\n", "must be a mapping of keys, not a list"),
         ("title: [\n", "not valid YAML"),
         ("training_data: perhaps\n", "training_data"),
         ("code: javascript:alert(1)\n", "code"),

@@ -94,7 +94,7 @@ def test_without_bounds_there_is_no_rate() -> None:
 
 def test_a_missing_or_turned_bound_is_refused(volumes: Benchmark, toy_volumes: Path) -> None:
     turned = {"lower": "upper", "upper": "lower", "title": "turned"}
-    with pytest.raises(UserError, match=r"16 samples have no 'upper' at or below 'lower'"):
+    with pytest.raises(UserError, match=r"in 16 samples 'upper' is above 'lower'"):
         bounds_of(change(toy_volumes, bounds=turned))
     nowhere = {"lower": "lower", "upper": "nowhere", "title": "t"}
     with pytest.raises(UserError, match=r"target\.bounds\.upper: unknown column of .* 'nowhere'"):

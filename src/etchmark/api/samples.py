@@ -52,7 +52,7 @@ def kept_pictures(scores: SampleScores) -> Pictures | None:
         return kind_named(scores.kind).pictures(content, scores.ids.tolist())
     except ValueError as error:
         raise UserError(
-            f"the pictures kept of split {scores.split!r} are damaged: {error}"
+            f"the stored pictures of split {scores.split!r} are damaged ({error}); submit again"
         ) from None
 
 

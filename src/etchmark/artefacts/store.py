@@ -53,7 +53,10 @@ def keep(code: Path, models: Mapping[tuple[str, int], Path], about: Mapping[str,
             pickles.refuse(staging / name)
             fitted.append({"fold": fold, "seed": seed, "folder": name})
         listed = [_described(path, staging) for path in _plain_files(staging)]
-        manifest = Artefact.model_validate({**about, "models": fitted, "files": listed})
+        try:
+            manifest = Artefact.model_validate({**about, "models": fitted, "files": listed})
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
         files.write_json(staging / MANIFEST, manifest.model_dump(mode="json", by_alias=True))
         digest = files.sha256_of(staging / MANIFEST)
         if not (root / digest).is_dir():

@@ -145,7 +145,9 @@ def pair(
     rows = [row for row in rows if track in (None, row["track"])]
     ids = [_submission(spec, board, rows, model) for model in models]
     if ids[0] == ids[1]:
-        raise UserError(f"{models[0]!r} and {models[1]!r} are the same submission {ids[0][:12]}")
+        raise UserError(
+            f"{models[0]!r} and {models[1]!r} are the same submission {ids[0][:12]}; name two"
+        )
     entries = [store.get(submission) for submission in ids]
     compared = sides([entry for entry in entries if entry is not None])
     if len(compared) < 2:
@@ -196,7 +198,8 @@ def _submission(
             f"{row['submission'][:12]} {row['model']} ({row['track']})" for row in matches[:6]
         )
         raise UserError(
-            f"{text!r} is not one submission to {where}: {listing}; give --track or more of an id"
+            f"{text!r} is not one submission to {where} but {len(matches)}: {listing}; add --track"
+            " or give more characters of an id"
         )
     if not matches:
         names = sorted({row["model"] for row in current})
@@ -211,7 +214,7 @@ def _submission(
         raise UserError(f"no submission {text!r} to {where}{failed}; {hint}")
     (row,) = matches
     if row["outcome"] != "ok":
-        raise UserError(f"submission {text!r} to {where} failed: there is nothing to compare")
+        raise UserError(f"submission {text!r} to {where} failed, so it has no scores; name another")
     if row["superseded"]:
         raise UserError(
             f"submission {text!r} to {where} is superseded; compare {row['model']!r} by its name"

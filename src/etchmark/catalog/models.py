@@ -49,14 +49,19 @@ def model_in_folder(folder: Path, variant: str) -> ModelSource:
     path = folder / "card.yaml"
     if not path.is_file():
         if variant:
-            raise UserError(f"{folder}: has no card.yaml, so there is no variant {variant!r}")
+            raise UserError(
+                f"{folder}: has no card.yaml, so there is no variant {variant!r}; name the folder"
+                " alone"
+            )
         return ModelSource(folder.name, folder, ModelCard(), {}, {})
     value = read_yaml(path)
     if isinstance(value, dict) and OWN_KEYS & set(value):
         card = whole_card(path, value)
         return with_variant(card.name, folder, card, variant)
     if variant:
-        raise UserError(f"{path}: declares no variants, so there is no {variant!r}")
+        raise UserError(
+            f"{path}: declares no variants, so there is no {variant!r}; name the folder alone"
+        )
     return ModelSource(folder.name, folder, as_record(path, value, ModelCard), {}, {})
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from etchmark.catalog.wording import explain
+from etchmark.catalog.wording import explain, quoted
 from etchmark.errors import UserError
 
 R = TypeVar("R", bound=BaseModel)
@@ -120,7 +120,7 @@ def content_of(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     if len(content) > MAX_CARD_BYTES:
-        raise UserError(f"{path}: larger than {MAX_CARD_BYTES} bytes; shorten it")
+        raise UserError(f"{path}: larger than {MAX_CARD_BYTES:,} bytes; shorten it")
     return content
 
 
@@ -143,7 +143,7 @@ def parsed(path: Path, content: bytes) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error) or "too deeply nested"
-        raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
+        raise UserError(f"{path}{line}: not valid YAML: {problem}; correct this file") from None
 
 
 def read_record(path: Path, record: type[R]) -> R:
@@ -160,7 +160,9 @@ def _record(path: Path, content: bytes, record: type[R]) -> R:
 def as_record(path: Path | str, value: Any, record: type[R]) -> R:
     """What a file holds as a typed record; the same errors as ``read_record``."""
     if not isinstance(value, dict):
-        raise UserError(f"{path}: a mapping of keys is expected, not {type(value).__name__}")
+        raise UserError(
+            f"{path}: must be a mapping of keys, not {quoted(value)}; correct this file"
+        )
     try:
         return record.model_validate(value)
     except ValidationError as error:

@@ -111,7 +111,7 @@ def _place(problem: ErrorDetails) -> tuple[Any, ...]:
 def _sentence(place: Sequence[Any], problem: ErrorDetails) -> str:
     if place[-1:] == (_KEY,):
         *above, key = place[:-1]
-        what = f"the key {_quoted(key)} {_what(problem, show=False)}"
+        what = f"the key {quoted(key)} {_what(problem, show=False)}"
     else:
         above, what = place, _what(problem)
     where = ".".join(_short(str(key), MOST_CHARACTERS) for key in above)
@@ -132,7 +132,7 @@ def _what(problem: ErrorDetails, *, show: bool = True) -> str:
         text = f"must be {FORMS.get(context['pattern'], 'written in another form')}"
     else:
         text = _NOT.get(kind, "is not valid").format(**context)
-    value = _quoted(problem["input"]) if show else ""
+    value = quoted(problem["input"]) if show else ""
     return f"{text}, not {value}" if value and kind in {*_NOT, "string_pattern_mismatch"} else text
 
 
@@ -154,7 +154,7 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as a card has it, or what it is; empty where that would help nobody."""
     if value is None:
         return "empty"

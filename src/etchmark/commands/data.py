@@ -66,7 +66,7 @@ def build(
         force=force,
         executors=executors,
     )
-    _tell(dataset, built)
+    _report(dataset, built)
 
 
 def _executors(executor: str, scheduler: str | None, workers: int | None) -> Executors:
@@ -75,7 +75,7 @@ def _executors(executor: str, scheduler: str | None, workers: int | None) -> Exe
     return executors_of(executor, scheduler=scheduler, workers=workers)
 
 
-def _tell(dataset: str, built: Build) -> None:
+def _report(dataset: str, built: Build) -> None:
     print(f"built {dataset}:{built.manifest.config} in {plain(str(built.folder))}")
     if built.labels is not None:
         print(built.labels.describe())
@@ -88,7 +88,7 @@ def _tell(dataset: str, built: Build) -> None:
     elif built.released:
         print("equal to the frozen release, row by row")
     else:
-        print("nothing is frozen to compare it with")
+        print("there is no frozen release to compare it with")
 
 
 @app.command(cls=Working)
@@ -108,27 +108,27 @@ def download(
     data that have to be built are computed: `--executor processes` uses every processor.
     """
     executors = _executors(executor, scheduler, workers)
-    got = LocalHub().download(
+    result = LocalHub().download(
         name, split=split, track=track, out=out, force=force, executors=executors
     )
-    if got.spec is not None:
-        others = [other for other in got.spec.tracks if other != got.track]
+    if result.spec is not None:
+        others = [other for other in result.spec.tracks if other != result.track]
         if others:
-            key = got.spec.key
-            print(f"track {got.track} of {key}; other tracks: {', '.join(others)} (--track)")
-    done = got.downloaded
-    print(f"{got.dataset}:{done.config}: {done.origin}; {done.check}")
-    if done.manifest is not None:
-        print(f"fingerprint {done.manifest.fingerprint}")
+            key = result.spec.key
+            print(f"track {result.track} of {key}; other tracks: {', '.join(others)} (--track)")
+    downloaded = result.downloaded
+    print(f"{result.dataset}:{downloaded.config}: {downloaded.origin}; {downloaded.check}")
+    if downloaded.manifest is not None:
+        print(f"fingerprint {downloaded.manifest.fingerprint}")
     else:
         print(
-            f"split {split} alone; scoring needs them all: `etchmark download"
-            f" {got.dataset}:{done.config}` makes the others"
+            f"split {split} alone; scoring needs all splits: `etchmark download"
+            f" {result.dataset}:{downloaded.config}` adds the others"
         )
-    for path in done.files:
+    for path in downloaded.files:
         print(plain(str(path)))
-    if done.difference is not None:
-        say("error", done.difference.advice())
+    if downloaded.difference is not None:
+        say("error", downloaded.difference.advice())
         raise typer.Exit(1)
 
 
@@ -151,7 +151,7 @@ def template(
     if note := prediction_note(written.spec):
         print(plain(note.replace("`", "")))
     print(
-        "fill one predictions file (of every id, from a model that has not seen its label), then:"
+        "fill one of the predictions files, with a model that has not seen these labels, then run:"
     )
     path = plain(shlex.quote(str(written.predictions[0])))
     options = f"--track {written.track} --protocol {written.protocol}"

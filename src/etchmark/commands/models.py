@@ -102,8 +102,8 @@ def evaluate(
         unofficial=unofficial,
         export=export,
         force=force,
-        curves=(lambda said: print(one_line(said), file=sys.stderr)) if curves else None,
-        notify=lambda said: print(said, file=notes),
+        curves=(lambda note: print(one_line(note), file=sys.stderr)) if curves else None,
+        notify=lambda note: print(note, file=notes),
     )
     hub = LocalHub()
     if curves:

@@ -88,7 +88,7 @@ def withdraw(
     )
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
-            raise UserError(f"withdraw {named}: nobody can be asked here; add --yes if it is meant")
+            raise UserError(f"withdraw {named}: no terminal to confirm it; add --yes")
         if not typer.confirm(f"withdraw {named}?", err=True):
             raise UserError("nothing was withdrawn")
     withdrawn = hub.withdraw(match)
@@ -98,4 +98,4 @@ def withdraw(
     if withdrawn.removed:
         print("its predictions file was removed")
     if withdrawn.kept:
-        print("its predictions file was kept, or was missing: other submissions may use it")
+        print("its predictions file was kept for other submissions, or was missing already")

@@ -64,7 +64,8 @@ def _of_dataset(dataset: datasets.Dataset, names: Sequence[str] | None) -> pd.Da
     if names is not None:
         absent = [name for name in names if name not in dataset.column_names]
         if absent:
-            raise UserError(f"the dataset has no column {absent[0]!r}")
+            known = ", ".join(dataset.column_names)
+            raise UserError(f"the dataset has no column {absent[0]!r}; choose from: {known}")
         dataset = dataset.select_columns(list(names))
     features: Any = dataset.features.to_dict()
     table: Any = dataset.with_format("arrow")[:]

@@ -188,7 +188,7 @@ def _built(
 
 def _compared(difference: release.Difference | None, released: bool) -> str:
     if not released:
-        return "nothing is frozen to compare it with"
+        return "there is no frozen release to compare it with"
     return f"{'equal to' if difference is None else 'differs from'} the frozen release"
 
 

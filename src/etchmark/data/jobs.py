@@ -63,7 +63,7 @@ def _prepare(job: ShardJob) -> tuple[ModuleType, BuildContext]:
 
         raise UserError(
             f"the worker on {platform.node()} has etchmark {__version__} with code {here} of"
-            f" {job.dataset}, but {job.version} with {job.key} is asked for; install the same"
+            f" {job.dataset}, but the build has {job.version} with code {job.key}; install the same"
             " release and content there, restart the workers and run again"
         )
     context = BuildContext(
@@ -115,7 +115,8 @@ def write_table(job: TableJob) -> int | Failed:
             raise UserError(f"table() returned a {type(table).__name__}; return a pyarrow Table")
         if table.num_rows != job.shard.rows:
             raise UserError(
-                f"table() returned {table.num_rows} rows but {job.shard.rows} are planned"
+                f"table() returned {table.num_rows} rows but {job.shard.rows} are planned; fix"
+                " build.py"
             )
         with files.replacing(job.target) as temporary:
             packaging.write_table(table, temporary)

@@ -56,7 +56,9 @@ def check_labels(shard: Shard, table: Any) -> None:
     if not isinstance(table, pa.Table):
         raise UserError(f"labels() returned a {type(table).__name__}; return a pyarrow Table")
     if table.num_rows != shard.rows:
-        raise UserError(f"labels() returned {table.num_rows} rows but {shard.rows} are planned")
+        raise UserError(
+            f"labels() returned {table.num_rows} rows but {shard.rows} are planned; fix build.py"
+        )
     ids = table.column("id").to_pylist() if "id" in table.column_names else [None]
     if len(set(ids)) < len(ids) or not all(isinstance(key, str) and key for key in ids):
         raise UserError("labels() needs a column 'id' of unique, non-empty strings")

@@ -13,6 +13,7 @@ import os
 import random
 import re
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def read_listing(path: Path, *, host: str, owner: str, repo: str, commit: str) -
                 pin = row["path"], row["sha256"].lower(), int(row["bytes"])
                 file = SourceFile(host, owner, repo, commit, *pin)
                 if files.setdefault(file.path, file) is not file:
-                    raise UserError(f"path {file.path!r} stands there twice")
+                    raise UserError(f"path {file.path!r} is listed twice")
     except (UserError, OSError, csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{where}: {error}; correct the listing") from error
     if not files:
@@ -162,8 +163,12 @@ def fetch(
     Finished files are kept either way, and a rerun continues from there.
     """
     files = list(dict.fromkeys(files))
-    if len({file.location for file in files}) < len(files):
-        raise UserError("one source file is pinned twice, with different hashes or sizes")
+    counts = Counter(file.location for file in files)
+    repeated = [location for location, count in counts.items() if count > 1]
+    if repeated:
+        raise UserError(
+            f"source file {repeated[0]} is pinned twice, with different hashes or sizes; keep one"
+        )
     mirror, cache = _folders(mirror, cache)
     base_url = (transfer.base_url or settings.sources_url()).rstrip("/")
     workers = max(1, transfer.workers)
@@ -363,6 +368,6 @@ def _check_status(response: requests.Response, url: str) -> None:
         raise _TransientError(f"the server answered {status}", min(delay_s, RETRY_AFTER_CAP_S))
     if status not in {200, 206, 416}:  # 416: a part file that the server cannot continue
         raise UserError(
-            f"{url}: the server answered {status}, so the pinned file cannot be had there; set "
+            f"{url}: the server answers {status} for the pinned file; set "
             f"ETCHMARK_MIRROR to a folder that holds it as {LAYOUT}"
         )

@@ -65,8 +65,8 @@ def resolve_track(source: ModelSource, benchmark: Benchmark, track: str | None) 
         use = use_of(benchmark.spec, source)
         if use is None and (boards := benchmark.catalog.boards_of(source)):
             raise UserError(
-                f"{source.name} runs on {', '.join(boards)}; name a --track of {benchmark.spec.id}"
-                f" to try it there ({', '.join(benchmark.spec.tracks)})"
+                f"{benchmark.spec.id} does not say on which track {source.name} runs (it runs on"
+                f" {', '.join(boards)}); choose a --track: {', '.join(benchmark.spec.tracks)}"
             )
         track = use and use.track
     return pick_track(benchmark.spec, track)[0]
@@ -136,6 +136,8 @@ def _with_weights(source: ModelSource, weights: Path | None) -> ModelSource:
         return source
     if not source.takes_weights:
         raise UserError(f"{source.name} reads no file of weights; drop --weights")
+    if not weights.exists():
+        raise UserError(f"{weights}: does not exist; name a .safetensors file with --weights")
     return replace(source, params={**source.params, "weights_file": str(weights.absolute())})
 
 

@@ -70,11 +70,16 @@ def inside(benchmark: Benchmark, task: Task) -> Inside:
         folds = benchmark.truth(spec.split, task.protocol, track).folds
         _, counts = np.unique(np.asarray(folds), return_counts=True)
         if len(counts) < 3:
-            raise UserError("there are fewer than three folds, so that none can be left out twice")
+            raise UserError(
+                f"{benchmark.spec.id}: curves of a parameter need at least 3 folds, and protocol"
+                f" {task.protocol} has {len(counts)}; drop --curves"
+            )
         remaining = counts.sum() - counts - np.roll(counts, 1)
         return Inside(benchmark, task, "inner folds", True, remaining.tolist())
     if spec.train_split is None:
-        raise UserError(f"{benchmark.spec.id}: protocol {task.protocol} has no train_split")
+        raise UserError(
+            f"{benchmark.spec.id}: protocol {task.protocol} has no train_split; drop --curves"
+        )
     truth = benchmark.truth(spec.train_split, task.protocol, track)
     changed = {"extra_splits": [], "validation_split": None}
     if spec.validation_split is not None:
@@ -97,6 +102,9 @@ def _divided(groups: np.ndarray) -> np.ndarray:
     """A fold of each sample; whole groups stand together, the same way for every model."""
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < 2:
-        raise UserError("the training samples are one group, which cannot be divided")
+        raise UserError(
+            "curves of a parameter need at least 2 groups of training samples, and there is 1; drop"
+            " --curves"
+        )
     order = np.random.default_rng(FOLDS_SEED).permutation(len(names))
     return (order % min(INNER_FOLDS, len(names)))[member]

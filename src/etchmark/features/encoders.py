@@ -212,7 +212,9 @@ class Encoder:
         if layers == [LAST] and not self.vit:
             return {LAST: self._last(images)}
         if not hasattr(network, "forward_intermediates"):
-            raise UserError(f"{self.spec.name}: only its last layer is available")
+            raise UserError(
+                f"{self.spec.name}: only its last layer is available; set layer: {LAST}"
+            )
         maps: dict[Layer, tuple[torch.Tensor | None, torch.Tensor]] = {}
         blocks = [layer for layer in layers if layer != LAST]
         if self.vit:
@@ -259,7 +261,9 @@ class Encoder:
         staged = not self.vit and getattr(network, "feature_info", None)
         count = len(network.feature_info if staged else network.blocks)
         if not all(-count <= layer < count for layer in layers):
-            raise UserError(f"{self.spec.name}: has layers 0 to {count - 1}, not {layers}")
+            raise UserError(
+                f"{self.spec.name}: has layers 0 to {count - 1}, not {layers}; choose one of them"
+            )
         order = sorted({layer % count for layer in layers})
         try:
             grids = network.forward_intermediates(
@@ -267,7 +271,8 @@ class Encoder:
             )
         except (AssertionError, IndexError, ValueError) as error:
             raise UserError(
-                f"{self.spec.name}: timm refuses layers {layers} ({short_reason(error)})"
+                f"{self.spec.name}: timm refuses layers {layers} ({short_reason(error)});"
+                " choose other layers"
             ) from None
         by_layer = dict(zip(order, grids, strict=True))
         return [by_layer[layer % count] for layer in layers]

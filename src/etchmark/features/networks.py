@@ -72,7 +72,7 @@ def check_name(spec: EncoderSpec) -> None:
     """Refuse a name or tag that timm does not have."""
     if spec.name in OWN:
         if spec.options:
-            raise UserError(f"{spec.name} takes no options")
+            raise UserError(f"{spec.name} takes no options; remove them")
         return
     import timm
     from timm.models import get_arch_pretrained_cfgs
@@ -132,7 +132,8 @@ def skeleton(spec: EncoderSpec, **more: Any) -> nn.Module:
         options = ", ".join(f"{name}={value}" for name, value in spec.options.items())
         options += "" if spec.size is None else f" size={spec.size}"
         raise UserError(
-            f"{spec.name}: timm refuses {options or 'it'} ({short_reason(error)})"
+            f"{spec.name}: timm refuses {options or 'it'} ({short_reason(error)}); change"
+            " options and size"
         ) from None
 
 

@@ -62,10 +62,10 @@ class CurveSpec(Record):
         if bool(self.shares) == bool(self.values):
             raise ValueError("a curve has either shares or values")
         if (self.param is None) == bool(self.values):
-            raise ValueError("values of a curve are those of its param; shares have none")
+            raise ValueError("a curve with values names their param; one with shares has no param")
         points = self.shares or self.values
         if sorted(set(points)) != points:
-            raise ValueError("the points of a curve are given in rising order, each once")
+            raise ValueError("the points of a curve must be in rising order, without repeats")
         return self
 
 
@@ -98,5 +98,5 @@ class BaselineCard(ModelCard):
         for name, variant in self.variants.items():
             for curve in variant.curves:
                 if curve not in self.curves:
-                    raise ValueError(f"variant {name!r} names a curve {curve!r} that is not there")
+                    raise ValueError(f"variant {name!r} names the unknown curve {curve!r}")
         return self

@@ -187,7 +187,7 @@ class Subset(Record):
         if numeric == (self.equals is not None):
             raise ValueError("a subset has either above and/or below, or equals")
         if self.above is not None and self.below is not None and self.above >= self.below:
-            raise ValueError("a subset lies above a value that is less than the one below")
+            raise ValueError("the value of above must be less than that of below")
         return self
 
 
@@ -308,7 +308,7 @@ class BenchmarkSpec(Record):
             if use.track not in self.tracks:
                 raise ValueError(f"baseline {name!r} names the unknown track {use.track!r}")
             if use.without and "/" in name:
-                raise ValueError(f"baseline {name!r} is one variant; it cannot be without others")
+                raise ValueError(f"baseline {name!r} is a single variant; remove its without")
         return self
 
     @model_validator(mode="before")

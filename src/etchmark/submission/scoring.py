@@ -53,7 +53,7 @@ def agree(
     protocol = pick_protocol(spec, protocol, default=False)
     track = declared.track if track is None else track
     if track is not None or need_track:
-        track, _ = pick_track(spec, track, " what the model reads")
+        track, _ = pick_track(spec, track, " (the one that the model reads)")
     return Stated(track, protocol)
 
 

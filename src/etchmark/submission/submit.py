@@ -85,7 +85,7 @@ def prepare_file(
     check_name(name)
     check_baselines(benchmark.catalog, name)
     stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
-    track, _ = pick_track(benchmark.spec, stated.track, " what the model reads")
+    track, _ = pick_track(benchmark.spec, stated.track, " (the one that the model reads)")
     outcome = Outcome(scored, [files.sha256_of(path)])
     task = Task(benchmark.spec, track, stated.protocol)
     record = make_record(task, name=name, card=card, outcome=outcome)

@@ -35,7 +35,7 @@ def to_withdraw(store: Store, text: str) -> Found:
     if len(matches) > 1:
         listing = "; ".join(f"{match.short} {match.name} ({match.track})" for match in matches[:5])
         raise UserError(
-            f"submission {text!r}: {len(matches)} begin with it ({listing}); give more of it"
+            f"submission {text!r}: {len(matches)} begin with it ({listing}); give more characters"
         )
     if not matches:
         raise UserError(

@@ -52,8 +52,8 @@ def read_bounds(columns: Columns, target: Any, benchmark: str) -> tuple[Array, A
     # False for what is not a number: a missing bound must not pass for one that is kept.
     if not (lower <= upper).all():
         raise UserError(
-            f"{benchmark}: {int((~(lower <= upper)).sum())} samples have no {names[0]!r} at or"
-            f" below {names[1]!r}; fix the dataset or the benchmark's bounds"
+            f"{benchmark}: in {int((~(lower <= upper)).sum())} samples {names[0]!r} is above"
+            f" {names[1]!r} or missing; fix the dataset or the benchmark's bounds"
         )
     return lower, upper
 

@@ -109,17 +109,17 @@ def reference(hub: Hub, spec: BenchmarkSpec, line: ReferenceLine) -> str:
     where = "" if line.benchmark is None else f" on {line.benchmark}"
     if line.value is not None and line.metric is not None:
         unit = hub.metric(spec, line.metric).unit
-        said = f"{line.label}: {line.metric} {with_unit(line.value, unit)}"
+        text = f"{line.label}: {line.metric} {with_unit(line.value, unit)}"
     elif line.best:
-        said = f"{line.label}: the best{where}"
+        text = f"{line.label}: the best{where}"
     else:
-        said = f"{line.label}: {line.model}{where}"
+        text = f"{line.label}: {line.model}{where}"
     limits = [f"{kind} {value}" for kind, value in _where(line) if value]
-    said += f" ({', '.join(limits)})" if limits else ""
-    said += f"; {line.note}" if line.note else ""
+    text += f" ({', '.join(limits)})" if limits else ""
+    text += f"; {line.note}" if line.note else ""
     if line.source is not None:
-        said += f"; {line.source.title}" + (f", DOI {line.source.doi}" if line.source.doi else "")
-    return said
+        text += f"; {line.source.title}" + (f", DOI {line.source.doi}" if line.source.doi else "")
+    return text
 
 
 def _where(line: ReferenceLine) -> list[tuple[str, str | None]]:
@@ -136,8 +136,8 @@ def _show_dataset(hub: Hub, spec: DatasetSpec) -> None:
         if folder is not None:
             try:
                 manifest = hub.manifest(spec.name, config)
-                said = "" if manifest is None else f"fingerprint {manifest.fingerprint}"
+                note = "" if manifest is None else f"fingerprint {manifest.fingerprint}"
             except UserError as error:  # one broken config must not hide the others
-                said = f"cannot be used: {error}"
-            _row("", said)
+                note = f"cannot be used: {error}"
+            _row("", note)
     _row("licence", spec.licence)

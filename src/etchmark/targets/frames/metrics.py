@@ -141,7 +141,10 @@ def frame_terms(
         )
     names = _quantities(checks, wanted)
     if "ssim" in names and n < WINDOW:
-        raise UserError(f"ssim needs frames of at least {WINDOW} x {WINDOW} values, not {n} x {n}")
+        raise UserError(
+            f"ssim needs frames of at least {WINDOW} x {WINDOW} values, not {n} x {n}; remove it"
+            " from metrics"
+        )
     values = {name: np.empty((samples, frames)) for name in names}
     # What overflows is found below.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
