@@ -107,7 +107,7 @@ def test_a_missing_or_turned_bound_is_refused(volumes: Benchmark, toy_volumes: P
 def test_turned_bounds_are_told_before_a_model_is_run(toy_volumes: Path, command) -> None:
     change(toy_volumes, bounds={"lower": "upper", "upper": "lower", "title": "turned"})
     refusal = command("evaluate", "between/near", "toy-volumes").refusal()
-    assert refusal.startswith("toy-volumes.yaml: 32 samples have no 'upper' at or below 'lower'")
+    assert refusal.startswith("toy-volumes.yaml: in 32 samples 'upper' is above 'lower'")
 
 
 # --- subsets -----------------------------------------------------------------------------------
