@@ -17,7 +17,7 @@ import yaml
 
 from etchmark import SklearnModel
 from etchmark.catalog import catalog
-from etchmark.specs import BaselineCard, Role, Variant
+from etchmark.specs import BaselineCard, Protocol, Role, Variant
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 DATA = TEXT[TEXT.index("## A benchmark or a dataset") :]
@@ -34,9 +34,6 @@ def content(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A folder with the files that CONTRIBUTING.md shows."""
     files = BLOCK.findall(DATA)
     assert [name for name, _ in files] == [
-        "datasets/lines/dataset.yaml",
-        "datasets/lines/build.py",
-        "benchmarks/line.yaml",
         "datasets/dots/dataset.yaml",
         "datasets/dots/build.py",
         "benchmarks/dots.yaml",
@@ -59,28 +56,6 @@ def write_fingerprints(content: Path, command: Any, benchmark: str) -> None:
     for name, track in spec["tracks"].items():
         track["fingerprint"] = prints["tracks"][name]
     path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
-
-
-def linear_model(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "model.py").write_text(
-        "from etchmark import SklearnModel\n"
-        "from sklearn.linear_model import LinearRegression\n"
-        "def build(seed, device): return SklearnModel(LinearRegression())\n",
-        encoding="utf-8",
-    )
-    return folder
-
-
-def test_a_dataset_and_benchmark_of_ones_own(content: Path, command: Any) -> None:
-    assert (content / "benchmarks" / "line.yaml").read_text().count(ZEROS) == 2
-    command("build", "lines", "--freeze").fine()
-    write_fingerprints(content, command, "line")
-    ran = command("evaluate", linear_model(content / "mine"), "line")
-    assert (ran.rc, ran.stderr) == (0, "")
-    (row,) = json.loads(command("leaderboard", "line", "--json").stdout)
-    assert (row["model"], row["rank"], row["n"], row["unit"]) == ("mine", 1, 6, "m")
-    assert row["score"] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_dataset_of_images_with_folds(content: Path, command: Any) -> None:
@@ -117,31 +92,53 @@ def test_a_dataset_of_images_with_folds(content: Path, command: Any) -> None:
     assert np.array_equal(np.array(first["phases"]), frame["phases"].iloc[3])
 
 
+def test_a_fixed_split() -> None:
+    (text,) = re.findall(r"```yaml\n(protocols:\n  fixed:.*?)```", DATA, re.S)
+    protocol = Protocol.model_validate(yaml.safe_load(text)["protocols"]["fixed"])
+    splits = (protocol.train_split, protocol.validation_split, protocol.split)
+    assert splits == ("train", "validation", "test")
+    assert protocol.extra_splits == ["other_alloys"]
+    without = yaml.safe_load(text)["protocols"]["fixed"]
+    del without["validation_split"]
+    assert Protocol.model_validate(without).validation_split is None
+
+
 def test_a_new_version(content: Path, command: Any) -> None:
-    command("build", "lines", "--freeze").fine()
-    write_fingerprints(content, command, "line")
-    model = linear_model(content / "mine")
-    command("evaluate", model, "line").fine()
-    build = content / "datasets" / "lines" / "build.py"
-    build.write_text(build.read_text().replace('"y": 2 * x', '"y": 3 * x'), encoding="utf-8")
-    ran = command("build", "lines")
+    command("build", "dots", "--freeze").fine()
+    write_fingerprints(content, command, "dots")
+    model = content / "mine"
+    model.mkdir()
+    (model / "model.py").write_text(
+        "from etchmark import SklearnModel\n"
+        "from sklearn.dummy import DummyRegressor\n"
+        "class Mean(DummyRegressor):\n"
+        "    def fit(self, X, y): return super().fit([[0.0]] * len(y), y)\n"
+        "    def predict(self, X): return super().predict([[0.0]] * len(X))\n"
+        "def build(seed, device): return SklearnModel(Mean())\n",
+        encoding="utf-8",
+    )
+    command("evaluate", model, "dots").fine()
+    (before,) = json.loads(command("leaderboard", "dots", "--json").fine())
+    build = content / "datasets" / "dots" / "build.py"
+    build.write_text(build.read_text().replace("100 + 300 *", "100 + 600 *"), encoding="utf-8")
+    ran = command("build", "dots")
     assert ran.rc == 1
     (said,) = ran.stderr.splitlines()
     steps = TEXT[TEXT.index("### A new version") :]
     for step in ("A new version", "`version`", "dataset.yaml", "--freeze", "--fingerprints"):
         assert step in said
         assert step in steps
-    for name in ("datasets/lines/dataset.yaml", "benchmarks/line.yaml"):
+    for name in ("datasets/dots/dataset.yaml", "benchmarks/dots.yaml"):
         text = (content / name).read_text(encoding="utf-8")
         assert text.count("version: 1\n") == 1
         (content / name).write_text(text.replace("version: 1\n", "version: 2\n"), encoding="utf-8")
-    assert "frozen in" in command("build", "lines", "--freeze").fine()
-    write_fingerprints(content, command, "line")
-    assert "equal to the frozen release" in command("build", "lines").fine()
-    assert json.loads(command("leaderboard", "line", "--json").fine()) == []
-    command("evaluate", model, "line").fine()
-    (row,) = json.loads(command("leaderboard", "line", "--json").fine())
-    assert row["score"] == pytest.approx(0.0, abs=1e-12)
+    assert "frozen in" in command("build", "dots", "--freeze").fine()
+    write_fingerprints(content, command, "dots")
+    assert "equal to the frozen release" in command("build", "dots").fine()
+    assert json.loads(command("leaderboard", "dots", "--json").fine()) == []
+    command("evaluate", model, "dots").fine()
+    (row,) = json.loads(command("leaderboard", "dots", "--json").fine())
+    assert row["score"] == pytest.approx(2 * before["score"])
 
 
 def test_the_table_of_the_context_names_every_attribute() -> None:
