@@ -323,7 +323,7 @@ ROTATED = {"shape": [6, 6], "rotation": {"column": "matrix", "source": "text"}}
         ),
         (
             {"target": {"bounds": {**BOUNDS, "upper": "byte"}}},
-            "4 samples have no 'float' at or below 'byte'",
+            "in 4 samples 'float' is above 'byte'",
         ),
         (target("array", "stiffness", **ROTATED), "column 'matrix' does not hold rotation"),
     ],
