@@ -194,3 +194,17 @@ def test_frozen_labels_lie_between_voigt_and_reuss(samples):
         for number, (image, parameters) in enumerate(drawn):
             at = (image.mean(), parameters["contrast"], 0.3, 2)
             assert bounds.reuss(*at) < labels[f"{name}-{number:05d}"] < bounds.voigt(*at)
+
+
+def test_the_card_states_the_discretisation_error(module):
+    """Median and range of each morphology, and of all, as the frozen labels give them."""
+    table = pq.read_table(FOLDER / "labels" / "2d-morphologies-refined.parquet")
+    values = np.stack([table[f"c1111_split_{parts}"].to_numpy() for parts in (1, 3, 5)], axis=1)
+    errors = [100 * (row[0] / module._extrapolated(list(row), (1, 3, 5))[0] - 1) for row in values]
+    names = [key.rsplit("-", 1)[0].replace("_", " ") for key in table["id"].to_pylist()]
+    assert Counter(names) == dict.fromkeys((n.replace("_", " ") for p in FOLDS for n in p), 10)
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for name in (*dict.fromkeys(names), "all"):
+        own = [error for error, of in zip(errors, names, strict=True) if name in (of, "all")]
+        low, middle, high = np.percentile(own, [5, 50, 95])
+        assert f"| {name} | {middle:+.2f} | {low:+.2f} to {high:+.2f} |" in card
