@@ -121,8 +121,8 @@ def headline(spec: BenchmarkSpec) -> View:
 
 
 def contenders(hub: Hub, spec: BenchmarkSpec) -> str:
-    """How many submissions there are, and how many are not told apart from the leader."""
-    return first_place(cached.standings(hub, spec, headline(spec)).dropna(subset=["rank"]))
+    """How many submissions there are, and which may be the best."""
+    return the_best(spec, cached.standings(hub, spec, headline(spec)))
 
 
 def show_newest(hub: Hub) -> None:

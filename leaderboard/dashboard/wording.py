@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dashboard.text import shortened
-from etchmark.api import MetricInfo, level_with_first
+from etchmark.api import MetricInfo
 from etchmark.specs import BenchmarkSpec
 
 DISCLOSURE = {
@@ -46,17 +46,3 @@ def row_names(frame: pd.DataFrame) -> dict[str, str]:
         for rank, submission, model, track in zip(ranks, *columns, strict=True)
     }
 
-
-def first_place(ranked: pd.DataFrame) -> str:
-    """Which models may be first, as far as the data can tell; ``ranked`` has ranked rows only."""
-    if len(ranked) < 2:
-        return "One ranked submission: there is nothing to compare it with yet."
-    level = level_with_first(ranked)
-    count = f"Of {len(ranked):,} ranked submissions,"
-    if level == 0:
-        return f"{count} the leader is clearly ahead of all others."
-    verb, whose = ("is", "its rank range") if level == 1 else ("are", "their rank ranges")
-    overlap = "overlaps" if level == 1 else "overlap"
-    return (
-        f"{count} {level:,} {verb} not told apart from the leader: {whose} {overlap} the leader's."
-    )

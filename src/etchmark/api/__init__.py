@@ -40,7 +40,8 @@ if TYPE_CHECKING:
         TemplateFiles,
     )
     from etchmark.boards.compare import Errors, Pair, Side, relation
-    from etchmark.boards.standings import Board, front, level_with_first, to_records
+    from etchmark.boards.standings import Board, front, to_records
+    from etchmark.boards.statements import the_best
     from etchmark.boards.view import View, Where
     from etchmark.catalog import explain
     from etchmark.data.building import Build, Executors
@@ -88,7 +89,8 @@ _WHERE = {
     "named": "predictions.checks",
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
-    **dict.fromkeys(("Board", "front", "level_with_first", "to_records"), "boards.standings"),
+    **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
+    "the_best": "boards.statements",
     **dict.fromkeys(("View", "Where"), "boards.view"),
     **dict.fromkeys(("Build", "Executors"), "data.building"),
     **dict.fromkeys(("Gallery", "grey", "groups", "numbers"), "data.gallery"),
@@ -153,7 +155,6 @@ __all__ = [
     "grey",
     "groups",
     "kept_pictures",
-    "level_with_first",
     "load_benchmark",
     "method_in_words",
     "named",
@@ -171,6 +172,7 @@ __all__ = [
     "submit",
     "temporary_folder",
     "temporary_root",
+    "the_best",
     "to_records",
 ]
 

@@ -35,7 +35,7 @@ class Comparison:
 
     def differences(self) -> pd.DataFrame:
         """Score of each model minus that of each later one; see ``boards.compare.differences``."""
-        return compare.differences(self.sides, self.split, self.metric)
+        return compare.differences(self.spec, self.sides, self.split, self.metric)
 
     def errors(self, names: Sequence[str] | None = None) -> Errors:
         """Error of every sample; only of the submissions with these names if some are given."""

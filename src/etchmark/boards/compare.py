@@ -21,8 +21,10 @@ from etchmark.catalog import pick_track
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
+from etchmark.scoring import intervals
 from etchmark.scoring.samples import SampleScores
-from etchmark.scoring.uncertainty import SumsOfUnits, over_horizon, paired_difference, score
+from etchmark.scoring.separation import verdict
+from etchmark.scoring.uncertainty import SumsOfUnits, score
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import Metric, kind_named
 from etchmark.targets import metric as metric_by_id
@@ -32,7 +34,7 @@ MOST_UNITS = 40
 """Units, such as papers, are shown one by one up to this number."""
 PAIR_COLUMNS = (
     "split", "first", "second", "metric", "unit", "difference", "ci_low", "ci_high", "units",
-    "better",
+    "better", "relation", "p",
 )  # fmt: skip
 RESERVED = ("id", "unit", "kind", "group", "samples")
 """Columns beside those of the models: no model may be shown under such a name."""
@@ -60,11 +62,13 @@ def sides(entries: Sequence[Entry]) -> list[Side]:
     return [Side(name, entry) for name, entry in zip(shown, entries, strict=True)]
 
 
-def differences(models: Sequence[Side], split: str, name: str) -> pd.DataFrame:
+def differences(spec: BenchmarkSpec, models: Sequence[Side], split: str, name: str) -> pd.DataFrame:
     """Score of each model minus that of each later one, with the paired 95 % interval.
 
-    Columns: first, second, difference, ci_low, ci_high (in the metric's unit) and better: the name
-    of the better model if the interval excludes zero, else empty.
+    Columns: first, second, difference, ci_low, ci_high (in the metric's unit); p, of this pair
+    alone (NaN where it cannot be tested); relation of the first to the second, as
+    ``separation.verdict`` finds it; and better: the better model if they are told apart, else
+    empty.
 
     Raises:
         UserError: a submission has no scores on the split, or they are of different samples.
@@ -85,16 +89,23 @@ def differences(models: Sequence[Side], split: str, name: str) -> pd.DataFrame:
         )
     rows = []
     for first, second in itertools.combinations([side.name for side in models], 2):
-        value, low, high = paired_difference(metric, sums[first], sums[second])
-        better = first if value * metric.sign() < 0 else second
-        clear = math.isfinite(low) and math.isfinite(high) and (low > 0 or high < 0)
-        rows.append((first, second, value, low, high, better if clear else ""))
-    columns = ["first", "second", "difference", "ci_low", "ci_high", "better"]
+        value, low, high = intervals.difference(metric, sums[first], sums[second])
+        scores = [float(score(metric, sums[side]).mean()) for side in (first, second)]
+        leading = min(scores, key=lambda value: value * metric.sign())
+        least = spec.smallest_difference_of(name, leading)
+        found = verdict(metric, sums[first], sums[second], least)
+        better = {"better": first, "worse": second}.get(found.relation, "")
+        rows.append((first, second, value, low, high, found.p, found.relation, better))
+    columns = [
+        "first", "second", "difference", "ci_low", "ci_high", "p", "relation", "better"
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
 def relation(row: Mapping[Any, Any], unit_names: str) -> str:
     """What a row of ``differences`` shows, in words."""
+    if row["relation"] == "equal in practice":
+        return f"{row['first']} and {row['second']} are equal in practice"
     if not row["better"]:
         return f"{row['first']} and {row['second']} are not told apart by these {unit_names}"
     worse = row["second"] if row["better"] == row["first"] else row["first"]
@@ -111,7 +122,7 @@ class Pair:
     sides: tuple[Side, Side]
     frame: pd.DataFrame
     """One row per split: columns split, first, second, metric, unit, difference, ci_low, ci_high,
-    units (how many), better."""
+    units (how many), better, relation, p."""
 
 
 def pair(
@@ -157,7 +168,7 @@ def pair(
     score_on = [side.entry.record.score_of for side in compared]
     if split is None:
         splits = [name for name in splits if all(score(name) is not None for score in score_on)]
-    parts = [differences(compared, name, board.metric).assign(split=name) for name in splits]
+    parts = [differences(spec, compared, name, board.metric).assign(split=name) for name in splits]
     if not parts:
         raise UserError(
             f"{compared[0].name} and {compared[1].name} have no split in common; give models that"
@@ -338,7 +349,7 @@ def horizons(models: Sequence[Side], split: str) -> pd.DataFrame:
         squared_error = kind_named(scores.kind).horizon(scores.outcome)
         if squared_error is None:
             continue
-        value, low, high = over_horizon(squared_error, scores.units)
+        value, low, high = intervals.over_horizon(squared_error, scores.units)
         ahead = np.arange(1, len(value) + 1)
         columns = {"ahead": ahead, "value": value, "ci_low": low, "ci_high": high}
         parts.append(pd.DataFrame({"model": side.name, **columns}))

@@ -17,7 +17,9 @@ COLUMNS = (
     "predict_seconds", "seconds_each", "feature_seconds", "flops", "peak_memory_bytes", "hardware",
     "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed", "role",
     "flags", "interval_method", "cpu_seconds", "total_parameters", "reference_seconds", "artefact",
+    "may_be_best", "gain", "gain_low", "gain_high", "gain_p",
 )  # fmt: skip
+GAIN_COLUMNS = ("gain", "gain_low", "gain_high", "gain_p")
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
 
 
@@ -67,11 +69,11 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
         "peak_memory_bytes",
     )  # fmt: skip
     real = (
-        "score", *SCORE_COLUMNS, "fit_seconds", "predict_seconds", "seconds_each",
+        "score", *SCORE_COLUMNS, *GAIN_COLUMNS, "fit_seconds", "predict_seconds", "seconds_each",
         "feature_seconds", "cpu_seconds", "flops",
     )  # fmt: skip
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
-    return frame.astype(kinds)
+    return frame.astype(kinds | {"may_be_best": "boolean"})
 
 
 def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:

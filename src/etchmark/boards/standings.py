@@ -13,22 +13,24 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from etchmark import specs
-from etchmark.boards.rows import COLUMNS, row_of, to_records, typed
+from etchmark.boards.paired import PairedRows, Sums
+from etchmark.boards.rows import COLUMNS, GAIN_COLUMNS, row_of, to_records, typed
 from etchmark.boards.view import View, Where
 from etchmark.catalog import pick_protocol, pick_track, unknown
 from etchmark.errors import UserError
 from etchmark.registry import digests
-from etchmark.registry.store import Store
+from etchmark.registry.reviewed import HUB_RAN
+from etchmark.registry.store import REVIEWED, Store
 from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.specs import BenchmarkSpec
 from etchmark.specs.base import UNRANKED_ROLES
-from etchmark.targets import Metric, kind_of
+from etchmark.targets import kind_of
 from etchmark.targets import metric as metric_by_id
 
 __all__ = [
-    "COLUMNS", "Board", "board_of", "front", "level_with_first", "sample_scores", "standings",
+    "COLUMNS", "Board", "board_of", "front", "sample_scores", "standings",
     "superseded", "to_records", "unit_sums",
 ]  # fmt: skip
 
@@ -185,14 +187,14 @@ class Board:
         self._ranked = np.logical_and(scored, np.logical_not(unranked))
 
     @cached_property
-    def _ranges(self) -> uncertainty.RankRanges:
-        """Rank ranges among any rows, from resamples of all submissions of all tracks.
+    def _paired(self) -> list[Sums | None]:
+        """Sums of each ranked submission, all over the same units in one order; else None.
 
-        Submissions without a rank have no resamples.
+        Resamples and flips are paired by position, so all submissions need the same units.
         """
         metric = metric_by_id(self.metric)
         if metric.pool is not None:
-            return uncertainty.RankRanges(metric.sign() * self._pooled(metric))
+            return self._of_samples()
         sums = self._store.sums(
             self.spec.id,
             self.spec.version,
@@ -206,41 +208,41 @@ class Board:
                 if (part.split, part.subset) == (self.split, self.subset):
                     sums[submission] = part
         ranked = [
-            brief.submission
+            sums.get(brief.submission) if is_ranked else None
             for brief, is_ranked in zip(self._briefs, self._ranked, strict=True)
-            if is_ranked
         ]
-        # Resamples are paired by position, so all submissions need the same units in one order.
-        units = next((sums[submission].units for submission in ranked if submission in sums), None)
-        paired = {
-            submission
-            for submission in ranked
-            if submission in sums and sums[submission].units == units
-        }
-        aligned = [
-            sums[brief.submission] if brief.submission in paired else None for brief in self._briefs
+        units = next((part.units for part in ranked if part is not None), None)
+        return [
+            dict(zip(part.terms, part.values, strict=True))
+            if part and part.units == units
+            else None
+            for part in ranked
         ]
-        return uncertainty.RankRanges(metric.sign() * uncertainty.bootstrap_many(metric, aligned))
 
-    def _pooled(self, metric: Metric) -> np.ndarray:
-        """Resampled scores of a metric that needs every sample, shape (models, resamples).
-
-        Sums over units do not suffice, so the per-sample table of each submission is read.
-        """
-        resampled = np.full((len(self._briefs), uncertainty.RESAMPLES), np.nan)
+    def _of_samples(self) -> list[Sums | None]:
+        """The same of a metric that needs every sample: each per-sample table is read."""
+        paired: list[Sums | None] = []
         units: list[str] | None = None
-        for row, (brief, ranked) in enumerate(zip(self._briefs, self._ranked, strict=True)):
+        for brief, ranked in zip(self._briefs, self._ranked, strict=True):
             entry = self._extra.get(brief.submission) or self._store.get(brief.submission)
             scores = None if entry is None or not ranked else sample_scores(entry, self.split)
             if scores is not None and self.subset:
                 scores = scores.subset(self.subset)
-            if scores is None:
-                continue
-            labels = np.unique(scores.units).tolist()
+            labels = None if scores is None else np.unique(scores.units).tolist()
             units = units or labels
-            if labels == units:
-                resampled[row] = uncertainty.bootstrap(metric, scores.sums())
-        return resampled
+            paired.append(None if scores is None or labels != units else scores.sums())
+        return paired
+
+    @cached_property
+    def _tested(self) -> PairedRows:
+        return PairedRows(self.spec, metric_by_id(self.metric), self._paired)
+
+    def _reference(self) -> int | None:
+        """The row of the declared reference that this hub ran or somebody reviewed, if any."""
+        frame = self._frame
+        trusted = frame["status"].isin(HUB_RAN) | (frame["origin"] == REVIEWED)
+        named = (frame["model"] == self.spec.gains_over) & trusted & self._ranked
+        return next(iter(np.flatnonzero(named.to_numpy(dtype=bool)).tolist()), None)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -297,12 +299,15 @@ class Board:
         sign = metric_by_id(self.metric).sign()
         if len(ranked):
             scores = sign * self._frame["score"].iloc[ranked].to_numpy(dtype=float)
-            ranks = self._ranges.among(scores, ranked)
             places = np.searchsorted(shown, ranked)
+            ranks = self._tested.ranges.among(scores, ranked)
             for name, values in zip(("rank", "rank_low", "rank_high"), ranks, strict=True):
-                column = frame[name].to_numpy(dtype=object, na_value=pd.NA)
-                column[places] = values
-                frame[name] = pd.array(column, dtype="Int64")
+                frame[name] = _placed(frame[name], places, values)
+            best = self._tested.may_be_best(scores, ranked)
+            frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
+            gains = self._tested.gains(self._reference())
+            for column, name in enumerate(GAIN_COLUMNS):
+                frame[name] = _placed(frame[name], places, gains[ranked, column])
         order = frame["rank"].to_numpy(dtype=float, na_value=np.inf)
         # Rows that are listed apart come next, best first, then those without a score.
         apart = np.where(
@@ -371,11 +376,9 @@ def board_of(
     )
 
 
-def level_with_first(ranked: pd.DataFrame) -> int:
-    """Number of other rows whose rank ranges overlap with that of the first.
-
-    Args:
-        ranked: rows of a board that have a rank, best first.
-    """
-    low, high = (ranked[name].to_numpy(dtype=int) for name in ("rank_low", "rank_high"))
-    return int(((low <= high[:1]) & (high >= low[:1])).sum()) - 1 if len(ranked) else 0
+def _placed(column: pd.Series, places: np.ndarray, values: np.ndarray) -> pd.Series:
+    """A column with values at some places; what is not a number is missing."""
+    whole = column.to_numpy(dtype=object, na_value=pd.NA)
+    whole[places] = values
+    whole[pd.isna(whole)] = pd.NA
+    return pd.Series(pd.array(whole.tolist(), dtype=column.dtype), index=column.index)

@@ -120,6 +120,16 @@ class Differences:
         ]
         return np.stack(pairs) if pairs else np.empty((0, self.units))
 
+    def over_first(self) -> np.ndarray:
+        """Loss of all other rows minus that of the first, shape (rows - 1, units)."""
+        return -self.between(0, range(1, self.rows))
+
+    def finite(self) -> bool:
+        """Whether all differences are known."""
+        if self.losses is not None:
+            return bool(np.isfinite(self.losses).all())
+        return all(np.isfinite(term).all() for row in self._means for term in row.values())
+
 
 # --- tests -------------------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class _Pairs:
             centred = whole - whole.mean(axis=0)
             sizes = _sizes(centred, contenders)
             scale = float(sizes.max()) or 1.0
-            self._sums = (centred / scale).astype(np.float32) @ self._signs.T
+            self._sums = self._signs @ (centred / scale).astype(np.float32).T
             total = centred.sum(axis=1)
             with np.errstate(invalid="ignore", divide="ignore"):
                 behind = (total[:, None] - total[contenders]) / sizes
@@ -225,21 +235,26 @@ class _Pairs:
     def largest(self, rows: np.ndarray) -> np.ndarray:
         """Largest statistic in every pattern among pairs of these rows, shape (patterns,)."""
         largest = np.zeros(len(self._signs), dtype=np.float32)
-        kept = np.isin(self.contenders, rows)
-        for place in np.flatnonzero(kept):
-            second = int(self.contenders[place])
-            # Each pair of contenders is visited once.
-            others = rows[
-                ~(np.isin(rows, self.contenders[:place][kept[:place]]) | (rows == second))
-            ]
-            if not len(others):
-                continue
-            if self._sums is not None:
-                drawn = self._sums[others] - self._sums[second]
-                drawn *= self._inverse[others, place][:, None]
-            else:
-                drawn = _scaled(self._differences.between(second, others)) @ self._signs.T
-            np.maximum(largest, np.abs(drawn, out=drawn).max(axis=0), out=largest)
+        kept = np.flatnonzero(np.isin(self.contenders, rows))
+        # Contenders first, so that each pair of them is visited once.
+        others = np.concatenate([self.contenders[kept], rows[~np.isin(rows, self.contenders)]])
+        if self._sums is None:
+            for at, place in enumerate(kept):
+                pairs = self._differences.between(int(self.contenders[place]), others[at + 1 :])
+                drawn = _scaled(pairs) @ self._signs.T
+                np.maximum(largest, np.abs(drawn).max(axis=0, initial=0.0), out=largest)
+            return largest
+        sums, inverse = self._sums[:, others], self._inverse[others]
+        # Some patterns at a time, so that they stay in the processor's cache.
+        step = max(1, (1 << 18) // max(1, len(others)))
+        for start in range(0, len(sums), step):
+            part = sums[start : start + step]
+            top = largest[start : start + step]
+            for at, place in enumerate(kept):
+                drawn = part[:, at + 1 :] - part[:, at : at + 1]
+                drawn *= inverse[at + 1 :, place]
+                np.abs(drawn, out=drawn)
+                np.maximum(top, drawn.max(axis=1, initial=0.0), out=top)
         return largest
 
 

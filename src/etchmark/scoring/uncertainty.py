@@ -152,7 +152,7 @@ def bootstrap(metric: Metric, sums: SumsOfUnits, resamples: int = RESAMPLES) -> 
 
 
 def bootstrap_many(
-    metric: Metric, sums: Sequence[UnitSums | None], resamples: int = RESAMPLES
+    metric: Metric, sums: Sequence[Mapping[str, np.ndarray] | None], resamples: int = RESAMPLES
 ) -> np.ndarray:
     """Score of every resample of many models, averaged over seeds; shape (models, resamples).
 
@@ -161,19 +161,24 @@ def bootstrap_many(
 
     Args:
         metric: the score.
-        sums: sums over units of each model, all over the same units; None if it has none.
+        sums: sums over units of each model, shape (seeds, units) by term, all over the same units;
+            None if it has none. Of a pooled metric they are ``SumsOfUnits``.
         resamples: number of resamples.
     """
     scores = np.full((len(sums), resamples), np.nan)
+    if metric.pool is not None:
+        for model, summed in enumerate(sums):
+            if isinstance(summed, SumsOfUnits):
+                scores[model] = bootstrap(metric, summed, resamples)
+        return scores
     index_of: dict[bytes, int] = {}
     rows_of_models: list[dict[str, list[int]]] = []
     for summed in sums:
         rows_of_terms: dict[str, list[int]] = {}
-        for name in () if summed is None else metric.reads(summed.terms):
-            if summed is not None and name in summed.terms:
-                values = summed.values[summed.terms.index(name)]
+        for name in () if summed is None else metric.reads(summed):
+            if summed is not None and name in summed:
                 rows_of_terms[name] = [
-                    index_of.setdefault(row.tobytes(), len(index_of)) for row in values
+                    index_of.setdefault(row.tobytes(), len(index_of)) for row in summed[name]
                 ]
         rows_of_models.append(rows_of_terms)
     if not index_of:

@@ -219,6 +219,27 @@ class LabelUncertainty(Record):
         return metric == self.metric and split == (self.split or split)
 
 
+class SmallestDifference(Record):
+    """The smallest difference of the primary metric that matters: what is closer is equal in
+    practice, however sure the data are of it."""
+
+    value: float | None = Field(default=None, gt=0)
+    """In the metric's unit."""
+    share: float | None = Field(default=None, gt=0, lt=1)
+    """Of the better of two scores."""
+    reason: Line
+
+    @model_validator(mode="after")
+    def _either(self) -> SmallestDifference:
+        if (self.value is None) == (self.share is None):
+            raise ValueError("smallest_difference has either value or share")
+        return self
+
+
+DEFAULT_SHARE = 0.01
+"""Scores closer than this share are equal in practice where nothing else is declared."""
+
+
 class ReferenceLine(Record):
     """A line drawn on every plot of a benchmark: a baseline by name, or a value with its source.
 
@@ -282,8 +303,34 @@ class BenchmarkSpec(Record):
     baselines: dict[BaselineName, BaselineUse] = {}
     """What runs on it: a baseline with all of its variants, or ``<baseline>/<variant>``, which
     counts before the baseline as a whole."""
+    smallest_difference: SmallestDifference | None = None
+    """Of other metrics than the primary one, and where nothing is declared, 1 % of the score."""
+    gains_over: BaselineName | None = None
+    """The one reference over which gains are stated, chosen before any score was seen."""
     licence: Line
     citations: list[Citation] = []
+
+    def smallest_difference_of(self, metric: str, score: float) -> float:
+        """The smallest difference from a score that matters, in the metric's unit.
+
+        Args:
+            metric: a metric of the benchmark.
+            score: the better of the scores that are compared.
+        """
+        declared = self.smallest_difference if metric == self.primary_metric else None
+        if declared is not None and declared.value is not None:
+            return declared.value
+        share = None if declared is None else declared.share
+        return (DEFAULT_SHARE if share is None else share) * abs(score)
+
+    @model_validator(mode="after")
+    def _reference(self) -> BenchmarkSpec:
+        name = self.gains_over
+        if name is not None and (self.use_of(name) is None or self.role_of(name) != "reference"):
+            raise ValueError(
+                f"gains_over names {name!r}, which is not a baseline of role reference"
+            )
+        return self
 
     def use_of(self, model: str) -> BaselineUse | None:
         """How a model, ``<baseline>[/<variant>]``, runs on it; None if it does not."""

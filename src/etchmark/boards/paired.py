@@ -1,0 +1,78 @@
+"""What the rows of a board show of each other: rank ranges, the best, gains over the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from etchmark.scoring import gains, uncertainty
+from etchmark.scoring.separation import Differences, gains_p, may_be_best
+from etchmark.specs import BenchmarkSpec
+from etchmark.targets import Metric
+
+Sums = Mapping[str, np.ndarray]
+MOST_TESTED = 1000
+"""Rows, from the best on, that are tested whether they may be the best."""
+
+
+class PairedRows:
+    """The rows of a board over the same units.
+
+    Args:
+        spec: the benchmark.
+        metric: what the board is ranked by.
+        sums: of each row, terms of shape (seeds, units) over the same units in the same order;
+            None for a row without.
+    """
+
+    def __init__(self, spec: BenchmarkSpec, metric: Metric, sums: Sequence[Sums | None]) -> None:
+        self._spec, self._metric, self._sums = spec, metric, sums
+        self._known = [place for place, row in enumerate(sums) if row is not None]
+
+    def _differences(self, places: Sequence[int]) -> Differences:
+        rows = [row for place in places if (row := self._sums[place]) is not None]
+        return Differences(self._metric, rows)
+
+    @cached_property
+    def ranges(self) -> uncertainty.RankRanges:
+        """Rank ranges among any rows."""
+        resampled = uncertainty.bootstrap_many(self._metric, self._sums)
+        return uncertainty.RankRanges(self._metric.sign() * resampled)
+
+    def gains(self, reference: int | None) -> np.ndarray:
+        """Gain of every row over one of them, in %, its 95 % interval, and its adjusted p-value.
+
+        Returns:
+            Shape (rows, 4), NaN where there is none.
+        """
+        table = np.full((len(self._sums), 4), np.nan)
+        base = None if reference is None else self._sums[reference]
+        if reference is None or base is None or not gains.has_gains(self._metric):
+            return table
+        table[:, :3] = gains.gains(self._metric, self._sums, base)
+        others = [place for place in self._known if place != reference]
+        behind = self._differences([reference, *others]).over_first()
+        finite = np.isfinite(behind).all(axis=1)
+        if finite.any():
+            table[np.array(others)[finite], 3] = gains_p(behind[finite])
+        return table
+
+    def may_be_best(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Which rows may be the best of them: 1 or 0, NaN where that is not tested.
+
+        Args:
+            scores: smaller is better, shape (k,).
+            places: of the rows, shape (k,).
+        """
+        result = np.full(len(places), np.nan)
+        known = np.flatnonzero([self._sums[place] is not None for place in places])
+        tested = known[np.argsort(scores[known], kind="stable")[:MOST_TESTED]]
+        if not len(tested):
+            return result
+        differences = self._differences(places[tested].tolist())
+        if differences.finite():
+            least = self._spec.smallest_difference_of(self._metric.id, float(scores[tested[0]]))
+            result[tested] = may_be_best(differences, scores[tested], least)
+        return result

@@ -1,0 +1,118 @@
+"""By how much a model's error is smaller than that of the declared reference.
+
+A gain is ``100 (1 - e / e_ref)`` in %, where e is an error: the score itself where smaller is
+better, and one minus it for R² and for shares of which more is better. Its interval is that of the
+logarithm of the ratio, by the jackknife over the units that both have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from etchmark.scoring.intervals import FEWEST_UNITS, LEVEL, leave_one_out
+from etchmark.targets import Metric
+
+Sums = Mapping[str, np.ndarray]
+AT_ONCE = 1 << 21
+"""Sums of units that are worked on at once."""
+
+
+def has_gains(metric: Metric) -> bool:
+    """Whether a metric has an error of which one can be a part of another."""
+    return metric.scale.name != "linear"
+
+
+def errors_of(metric: Metric, scores: np.ndarray) -> np.ndarray:
+    """Errors: scores where smaller is better, else one minus them."""
+    return 1.0 - scores if metric.higher_is_better else scores
+
+
+def gains(metric: Metric, rows: Sequence[Sums | None], reference: Sums) -> np.ndarray:
+    """Gain of every row over the reference with its 95 % interval, in %.
+
+    Args:
+        metric: the score.
+        rows: terms of shape (seeds, units) of each row, over the units of the reference in the same
+            order; None if it has none.
+        reference: terms of the reference.
+
+    Returns:
+        Shape (rows, 3): gain, low and high; NaN where there is none.
+    """
+    result = np.full((len(rows), 3), np.nan)
+    if not has_gains(metric):
+        return result
+    log, left_out, spread = _logs(metric, [reference])
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        if row is not None:
+            shape = next(iter(row.values())).shape
+            alike.setdefault((shape, tuple(row)), []).append(place)
+    for (shape, _), places in alike.items():
+        size = max(1, AT_ONCE // int(np.prod(shape)))  # type: ignore[call-overload]
+        for start in range(0, len(places), size):
+            some = places[start : start + size]
+            sums = [row for place in some if (row := rows[place]) is not None]
+            result[some] = _bounded(_logs(metric, sums), (log, left_out, spread))
+    return result
+
+
+Logs = tuple[np.ndarray, np.ndarray, tuple[np.ndarray, int]]
+"""Logarithms of errors (rows,), those without each unit (rows, units); variance over seeds (rows,)
+with the number of seeds."""
+
+
+@np.errstate(invalid="ignore", divide="ignore")
+def _logs(metric: Metric, rows: Sequence[Sums]) -> Logs:
+    if metric.pool is not None:
+        parts = [_logs_of_one(metric, row) for row in rows]
+        logs, left_out, variances = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return logs, left_out, (variances, len(next(iter(rows[0].values()))))
+    stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    seeds = next(iter(stacked.values())).shape[1]
+    totals = {name: values.sum(axis=-1) for name, values in stacked.items()}
+    scores = metric.of(totals)
+    logs = np.log(errors_of(metric, scores.mean(axis=1)))
+    left_out = np.log(errors_of(metric, leave_one_out(metric, stacked).mean(axis=1)))
+    return logs, left_out, (_over_seeds(metric, scores), seeds)
+
+
+def _logs_of_one(metric: Metric, row: Sums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from etchmark.scoring.uncertainty import SumsOfUnits, score
+
+    if not isinstance(row, SumsOfUnits):
+        raise TypeError(f"{metric.id} is pooled: it needs the terms of single samples")
+    scores = score(metric, row)[None]
+    left_out = leave_one_out(metric, row).mean(axis=0)[None]
+    logs = np.log(errors_of(metric, scores.mean(axis=1)))
+    return logs, np.log(errors_of(metric, left_out)), _over_seeds(metric, scores)
+
+
+def _over_seeds(metric: Metric, scores: np.ndarray) -> np.ndarray:
+    """Variance of the mean of logarithms over seeds, shape (rows,); scores have (rows, seeds)."""
+    if scores.shape[1] == 1:
+        return np.zeros(len(scores))
+    return np.log(errors_of(metric, scores)).var(axis=1, ddof=1) / scores.shape[1]
+
+
+@np.errstate(invalid="ignore", divide="ignore")
+def _bounded(rows: Logs, reference: Logs) -> np.ndarray:
+    from scipy.special import stdtrit
+
+    ratio, units = rows[0] - reference[0], rows[1].shape[1]
+    gain = 100.0 * (1.0 - np.exp(ratio))
+    if units < FEWEST_UNITS:
+        return np.stack([gain, *np.full((2, len(gain)), np.nan)], axis=1)
+    paired = rows[1] - reference[1]
+    of_units = (units - 1) / units * np.sum((paired - paired.mean(axis=1)[:, None]) ** 2, axis=1)
+    parts = [(of_units, units - 1)]
+    parts += [(spread, seeds - 1) for spread, seeds in (rows[2], reference[2]) if seeds > 1]
+    variance = sum((part for part, _ in parts), np.zeros(1))
+    freedom = variance**2 / sum((part**2 / free for part, free in parts), np.zeros(1))
+    # Of a model with itself there is no variance at all.
+    freedom = np.where(variance > 0, freedom, units - 1.0)
+    reach = stdtrit(freedom, 0.5 + LEVEL / 2) * np.sqrt(variance)
+    low, high = (100.0 * (1.0 - np.exp(ratio + sign * reach)) for sign in (1.0, -1.0))
+    return np.where(np.isfinite([gain, low, high]), [gain, low, high], np.nan).T
