@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -79,7 +80,8 @@ def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
     """One line on a pair."""
     value, low, high = (number(row[name]) for name in ("difference", "ci_low", "ci_high"))
     difference = f"{value} ({low} … {high})".replace("-", "−")
-    return f"{relation(row, spec.unit_names)}: {difference}."
+    p = "" if math.isnan(row["p"]) else f"; p of this pair alone {number(row['p'])}"
+    return f"{relation(row, spec.unit_names)}: {difference}{p}."
 
 
 def show_samples(hub: Hub, comparison: Comparison) -> None:

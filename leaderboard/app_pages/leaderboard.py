@@ -8,9 +8,9 @@ from dashboard import cached, state
 from dashboard.page import show_left_out
 from dashboard.panels import board, board_figures, filters, model
 from dashboard.text import literal
-from dashboard.wording import count_of_units, first_place, row_names
+from dashboard.wording import count_of_units, gain_over, row_names
 
-from etchmark.api import Hub, View, open_hub, to_records
+from etchmark.api import Hub, View, gains, open_hub, the_best, to_records
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, json_text
@@ -51,9 +51,10 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
 def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
     units = count_of_units(spec, max(int(count) for count in ranked["units"].tolist()))
     return (
-        f"Interval: 95 % bootstrap interval over {units}; with another set of {spec.unit_names} the"
-        " score would likely lie in it. Rank range: the ranks a model takes in 95 % of the same"
-        " resamples. Models whose ranges overlap are not told apart by these data."
+        f"Interval: 95 % interval over {units}; with another set of {spec.unit_names} the score"
+        " would likely lie in it. Rank range: the ranks a model takes in 95 % of resamples; it"
+        " describes how ranks vary and tests nothing. Best: rows that may be the best, not shown to be"
+        " behind a better one." + gain_over(spec)
     )
 
 
@@ -162,7 +163,7 @@ def main() -> None:
         st.caption(f"{len(frame):,} of {len(everyone.frame):,} submissions pass the filters.")
     ranked = frame.dropna(subset=["rank"])
     if len(ranked):
-        st.markdown(literal(first_place(ranked)))
+        st.markdown(literal(" ".join(filter(None, [the_best(spec, ranked), gains(spec, ranked)]))))
     board.show(hub, spec, frame, everyone.elsewhere(), link)
     show_downloads(spec, frame, link)
     if len(ranked):

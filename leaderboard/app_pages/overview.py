@@ -11,10 +11,9 @@ from dashboard import cached, state
 from dashboard.page import guarded, show_left_out
 from dashboard.panels import benchmark_picture
 from dashboard.text import literal, shortened
-from dashboard.wording import first_place
 from streamlit.delta_generator import DeltaGenerator
 
-from etchmark.api import Hub, RecentSubmission, View, open_hub
+from etchmark.api import Hub, RecentSubmission, View, gains, open_hub, the_best
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
 
@@ -53,7 +52,7 @@ def main() -> None:
     # Ranks take longest, so everything else is shown before they are computed.
     for name, place in places.items():
         with place, guarded():
-            st.markdown(literal(contenders(hub, hub.benchmark(name))))
+            show_statements(hub, hub.benchmark(name))
 
 
 def show_counts(hub: Hub, benchmarks: int) -> None:
@@ -88,7 +87,7 @@ def show_benchmark(hub: Hub, spec: BenchmarkSpec, places: dict[str, DeltaGenerat
 
 
 def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """The leader, whether this hub ran it, and its score over the uncertainty of the labels."""
+    """The leader, whether this hub ran it, and its score over the error of the labels."""
     first, *others = ranked.to_dict("records")
     lines = [score_line(hub, spec, first)]
     if first["status"] in UNCHECKED:
@@ -100,8 +99,7 @@ def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[st
     split = spec.protocols[spec.headline].split
     if floor is not None and floor.holds_for(spec.primary_metric, split):
         times = float(f"{first['score'] / floor.value:.2g}")
-        note = "" if times >= 1 else ": smaller errors cannot be measured"
-        lines.append(f"{times:,g} times the uncertainty of the labels{note}")
+        lines.append(f"{times:,g} times the discretisation error of the labels")
     return lines
 
 
@@ -120,9 +118,12 @@ def headline(spec: BenchmarkSpec) -> View:
     return View(spec.headline, metric=spec.primary_metric)
 
 
-def contenders(hub: Hub, spec: BenchmarkSpec) -> str:
-    """How many submissions there are, and which may be the best."""
-    return the_best(spec, cached.standings(hub, spec, headline(spec)))
+def show_statements(hub: Hub, spec: BenchmarkSpec) -> None:
+    """Which submissions may be the best, and what the first gains over the reference."""
+    frame = cached.standings(hub, spec, headline(spec))
+    st.markdown(literal(the_best(spec, frame)))
+    if (gain := gains(spec, frame)) is not None:
+        st.markdown(literal(gain))
 
 
 def show_newest(hub: Hub) -> None:

@@ -73,6 +73,8 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "role": frame["role"].fillna("unknown"),
             BAR: interval_bars(frame),
             "range": spans.where(ranked, None),
+            "best": ["may be" if best is True else None for best in frame["may_be_best"].tolist()],
+            "gain": frame["gain"],
             "track": frame["track"],
             "low": frame["ci_low"],
             "high": frame["ci_high"],
@@ -95,7 +97,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
         }
     )
     optional = ["folds", "parameters", "fit s", "predict s", "ms each", "flops", "note", "low"]
-    optional += ["high", BAR]
+    optional += ["high", BAR, "best", "gain"]
     empty = [name for name in optional if not any(table[name].notna().tolist())]
     # A column that holds the same word in every row says nothing.
     same = [name for name in ("track", "role") if len(set(table[name])) == 1]
@@ -133,6 +135,10 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]
     return {
         "rank": config.NumberColumn(width=50, pinned=True),
         "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
+        "best": config.TextColumn(width=70, help="no test finds the row behind a better one"),
+        "gain": config.NumberColumn(
+            "gain / %", format=real, width=75, help=f"over {spec.gains_over}, positive is better"
+        ),
         "model": config.TextColumn(width=310),
         "role": config.TextColumn(help="only entries and references are ranked"),
         "track": config.TextColumn(width=130),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
     from etchmark.boards.compare import Errors, Pair, Side, relation
     from etchmark.boards.standings import Board, front, to_records
-    from etchmark.boards.statements import the_best
+    from etchmark.boards.statements import gains, the_best
     from etchmark.boards.view import View, Where
     from etchmark.catalog import explain
     from etchmark.data.building import Build, Executors
@@ -90,7 +90,7 @@ _WHERE = {
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
-    "the_best": "boards.statements",
+    **dict.fromkeys(("gains", "the_best"), "boards.statements"),
     **dict.fromkeys(("View", "Where"), "boards.view"),
     **dict.fromkeys(("Build", "Executors"), "data.building"),
     **dict.fromkeys(("Gallery", "grey", "groups", "numbers"), "data.gallery"),
@@ -152,6 +152,7 @@ __all__ = [
     "executors_of",
     "explain",
     "front",
+    "gains",
     "grey",
     "groups",
     "kept_pictures",

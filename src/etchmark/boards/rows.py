@@ -54,8 +54,8 @@ def row_of(
         "benchmark": spec.key,
         # Beside the columns of cost, never in them: this hub did not measure it.
         "claimed": brief.content["claimed"],
-        # The record only says whether roles were recorded; the benchmark says which role it is.
-        "role": None if brief.content["role"] is None else spec.role_of(brief.name),
+        # The benchmark's present word counts, whatever it was when the record was made.
+        "role": spec.role_of(brief.name),
         "flags": brief.content["flags"],
         "interval_method": brief.content["interval_method"],
         "artefact": (brief.content["artefact"] or {}).get("sha256"),

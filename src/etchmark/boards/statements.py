@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pandas as pd
 
-from etchmark.scoring.intervals import FEWEST_UNITS
 from etchmark.scoring.separation import ALPHA, CONTENDERS, smallest_p
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
+
+
+def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """A column of numbers, NaN where they are missing."""
+    return frame[name].to_numpy(dtype=float, na_value=math.nan)
 
 
 def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
@@ -22,45 +29,72 @@ def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
         return "No submission is ranked yet."
     if len(ranked) == 1:
         return "One ranked submission: there is nothing to compare it with yet."
-    best = ranked["may_be_best"]
+    best, scores = _numbers(ranked, "may_be_best"), _numbers(ranked, "score")
     of_all = f"Of {len(ranked):,} ranked submissions,"
-    units = int(ranked["units"].max())
-    if not best.notna().any():
+    units = int(_numbers(ranked, "units").max())
+    tested = int(np.isfinite(best).sum())
+    if not tested:
         return f"{of_all} none could be tested: they were scored on different samples."
     if smallest_p(units) > ALPHA:
         return (
-            f"{of_all} any may be the best: with {units} {spec.unit_names} no two models can be told"
-            f" apart, since no p-value can be below {number(smallest_p(units))}."
+            f"{of_all} any may be the best: with {units} {spec.unit_names} no two models can be"
+            f" told apart, since no p-value can be below {number(smallest_p(units))}."
         )
-    count = int(best.fillna(False).sum())
+    count = int((best == 1).sum())
     if count == 1:
-        return f"{of_all} one alone may be the best: {ranked['model'].iloc[0]}."
-    tested = int(best.notna().sum())
-    least = "at least " if tested < len(ranked) and best.dropna().iloc[-1] else ""
+        (name,) = ranked["model"].to_numpy(dtype=str)[best == 1]
+        return f"{of_all} one alone may be the best: {name}."
+    least = "at least " if tested < len(ranked) and best[np.isfinite(best)][-1] else ""
     sentence = f"{of_all} {least}{count:,} may be the best: these data do not tell them apart."
     if tested > CONTENDERS:
         sentence += f" They were tested against the best {CONTENDERS}."
-    return sentence + _equal(spec, ranked[best.fillna(False)])
+    metric, unit = (str(ranked[name].to_numpy()[0]) for name in ("metric", "unit"))
+    return sentence + _equal(spec, scores[best == 1], metric, unit)
 
 
-def _equal(spec: BenchmarkSpec, best: pd.DataFrame) -> str:
+def _equal(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> str:
     """How many of the best are so close to the first that the difference does not matter."""
-    scores = best["score"].to_numpy(dtype=float)
-    metric = str(best["metric"].iloc[0])
-    least = spec.smallest_difference_of(metric, float(scores[0]))
-    equal = int((abs(scores[1:] - scores[0]) < least).sum())
+    smallest = spec.smallest_difference_of(metric, float(scores[0]))
+    equal = int((abs(scores[1:] - scores[0]) < smallest).sum())
     if not equal:
         return ""
-    unit = "" if best["unit"].iloc[0] == "1" else f" {best['unit'].iloc[0]}"
-    verb = "is" if equal == 1 else "are"
+    verb, in_unit = "is" if equal == 1 else "are", "" if unit == "1" else f" {unit}"
     return (
-        f" {equal:,} {verb} equal in practice to the first: closer than {number(least)}{unit}, the"
-        " smallest difference that matters here."
+        f" {equal:,} {verb} equal in practice to the first: closer than {number(smallest)}{in_unit},"
+        " the smallest difference that matters here."
     )
 
 
-def too_few_units(spec: BenchmarkSpec, units: int) -> str | None:
-    """Why a score has no interval, if it is for want of units."""
-    if units >= FEWEST_UNITS:
+def gains(spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None:
+    """How many entries beat the declared reference, and by how much; None if that is not known.
+
+    Args:
+        spec: the benchmark.
+        frame: rows of ``Board.standings``, best first.
+    """
+    entries = pd.DataFrame(frame[frame["rank"].notna() & (frame["role"] == "entry")])
+    gain, p = _numbers(entries, "gain"), _numbers(entries, "gain_p")
+    known = np.flatnonzero(np.isfinite(gain) & np.isfinite(p))
+    if spec.gains_over is None or not len(known):
         return None
-    return f"no interval: {units} {spec.unit_names} are too few"
+    ends = [_numbers(entries, name)[known[0]] for name in ("gain", "gain_low", "gain_high")]
+    best = gain_text(*ends)
+    shown = int(((gain > 0) & (p <= ALPHA)).sum())
+    if not shown:
+        return f"No entry is shown to beat {spec.gains_over}; the first gains {best}."
+    verb = "is" if shown == 1 else "are"
+    noun = "entry" if len(known) == 1 else "entries"
+    return (
+        f"{shown:,} of {len(known):,} {noun} {verb} shown to beat {spec.gains_over}; the first gains"
+        f" {best}."
+    )
+
+
+def gain_text(gain: float, low: float, high: float) -> str:
+    """A gain with its 95 % interval, NaN where it has none."""
+    interval = "" if math.isnan(low) else f" ({_percent(low)} … {_percent(high)})"
+    return f"{_percent(gain)} %{interval}"
+
+
+def _percent(gain: float) -> str:
+    return f"{gain:.1f}".replace("-", "−")

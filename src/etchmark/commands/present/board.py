@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from etchmark.api import Hub, View, Where, to_records
+from etchmark.api import Hub, View, Where, gains, the_best, to_records
 from etchmark.commands.present.scores import label_uncertainty, table
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, number, one_line, plain, print_json
@@ -57,15 +57,28 @@ def show(
         f"protocol {first['protocol']}, split {first['split']}{among},"
         f" 95 % interval and rank range over {first['units']} {spec.unit_names}"
     )
-    head = ["rank", "range", "model", "track", first["metric"], "95 % interval", "status", "fit s"]
-    # Only where there is something to say: records from before roles were recorded have none.
-    with_role = bool(frame["role"].notna().any())
+    head = [
+        "rank",
+        "range",
+        "best",
+        "gain %",
+        "model",
+        "track",
+        first["metric"],
+        "95 % interval",
+        "status",
+        "fit s",
+    ]
+    # Only where there is something to say.
+    with_role = len(set(frame["role"])) > 1
     with_note = everything or bool(frame["rank"].isna().any())
     rows = [[*head, *["role"] * with_role, *["note"] * with_note]]
     for row in frame.to_dict(orient="records"):
-        role = "unknown" if pd.isna(row["role"]) else str(row["role"])
-        rows.append([*_row(row), *[role] * with_role, *[_unranked(row)] * with_note])
+        rows.append([*_row(row), *[str(row["role"])] * with_role, *[_unranked(row)] * with_note])
     print(table(rows))
+    for statement in (the_best(spec, frame), gains(spec, frame)):
+        if statement is not None:
+            print(one_line(statement))
     shown = View(first["protocol"], first["split"], first["metric"])
     if view.subset is None:
         _show_references(hub, spec, shown)
@@ -81,6 +94,8 @@ def _row(row: Mapping[Hashable, Any]) -> list[str]:
     return [
         str(row["rank"]) if ranked else "–",
         f"{row['rank_low']}–{row['rank_high']}" if ranked else "–",
+        "may be" if row["may_be_best"] is True else "",
+        "" if pd.isna(row["gain"]) else f"{row['gain']:.0f}",
         _short_name(row["model"]),
         row["track"],
         number(row["score"]),

@@ -21,19 +21,22 @@ def show(hub: Hub, pair: Pair) -> None:
         f" {spec.unit_names}"
     )
     print(f"difference: {first} minus {second}")
-    rows = [["split", "difference", "95 % interval", spec.unit_names, "better"]]
+    rows = [["split", "difference", "95 % interval", spec.unit_names, "p of this pair", "better"]]
     for row in pair.frame.to_dict("records"):
         interval = "–"
         if math.isfinite(row["ci_low"]):
             interval = f"{number(row['ci_low'])} … {number(row['ci_high'])}"
-        better = plain(row["better"]) or "not told apart"
-        rows.append([row["split"], number(row["difference"]), interval, str(row["units"]), better])
+        better = plain(row["better"]) or row["relation"]
+        p = number(row["p"]) if math.isfinite(row["p"]) else "–"
+        rows.append(
+            [row["split"], number(row["difference"]), interval, str(row["units"]), p, better]
+        )
     print(table(rows))
 
 
 def show_json(hub: Hub, pair: Pair) -> None:
     """The same as JSON, null for an interval that is not defined."""
-    names = ("difference", "ci_low", "ci_high", "units", "better")
+    names = ("difference", "ci_low", "ci_high", "units", "better", "relation", "p")
     splits = [
         {"split": row["split"]}
         | {name: None if row[name] == "" or row[name] != row[name] else row[name] for name in names}
