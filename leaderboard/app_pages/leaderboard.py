@@ -53,8 +53,8 @@ def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
     return (
         f"Interval: 95 % interval over {units}; with another set of {spec.unit_names} the score"
         " would likely lie in it. Rank range: the ranks a model takes in 95 % of resamples; it"
-        " describes how ranks vary and tests nothing. Best: rows that may be the best, not shown to be"
-        " behind a better one." + gain_over(spec)
+        " describes how ranks vary and tests nothing. Best: rows that may be the best, since no row"
+        " is shown to be ahead of them." + gain_over(spec)
     )
 
 

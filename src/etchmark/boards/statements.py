@@ -60,8 +60,8 @@ def _equal(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> s
         return ""
     verb, in_unit = "is" if equal == 1 else "are", "" if unit == "1" else f" {unit}"
     return (
-        f" {equal:,} {verb} equal in practice to the first: closer than {number(smallest)}{in_unit},"
-        " the smallest difference that matters here."
+        f" {equal:,} {verb} equal in practice to the first: closer than {number(smallest)}"
+        f"{in_unit}, the smallest difference that matters here."
     )
 
 
@@ -77,16 +77,16 @@ def gains(spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None:
     known = np.flatnonzero(np.isfinite(gain) & np.isfinite(p))
     if spec.gains_over is None or not len(known):
         return None
-    ends = [_numbers(entries, name)[known[0]] for name in ("gain", "gain_low", "gain_high")]
-    best = gain_text(*ends)
+    names = ("gain", "gain_low", "gain_high")
+    best = gain_text(*(float(_numbers(entries, name)[known[0]]) for name in names))
     shown = int(((gain > 0) & (p <= ALPHA)).sum())
     if not shown:
         return f"No entry is shown to beat {spec.gains_over}; the first gains {best}."
     verb = "is" if shown == 1 else "are"
     noun = "entry" if len(known) == 1 else "entries"
     return (
-        f"{shown:,} of {len(known):,} {noun} {verb} shown to beat {spec.gains_over}; the first gains"
-        f" {best}."
+        f"{shown:,} of {len(known):,} {noun} {verb} shown to beat {spec.gains_over};"
+        f" the first gains {best}."
     )
 
 
