@@ -41,9 +41,7 @@ def _entry(path: Path, name: str, protocol: str = "holdout", track: str = "featu
     return Entry(prepared.record, prepared.samples, LOCAL)
 
 
-@pytest.fixture
-def given(toy_predictions: Callable[..., Path]) -> list[Side]:
-    """Errors of 1 everywhere; of 3 everywhere; of 0.5 or 1.5 by turns, also on ``hard``."""
+def _sides(toy_predictions: Callable[..., Path]) -> list[Side]:
     turns = np.where(np.arange(15) % 2, -0.5, 0.5)
     files = [
         toy_predictions("a.csv"),
@@ -53,28 +51,53 @@ def given(toy_predictions: Callable[..., Path]) -> list[Side]:
     return compare.sides([_entry(path, name) for path, name in zip(files, "abc", strict=True)])
 
 
-def test_differences_are_paired(given: list[Side]) -> None:
-    frame = compare.differences(given, "test", "mae")
+@pytest.fixture
+def given(toy_predictions: Callable[..., Path]) -> list[Side]:
+    """Errors of 1 everywhere; of 3 everywhere; of 0.5 or 1.5 by turns, also on ``hard``."""
+    return _sides(toy_predictions)
+
+
+@pytest.fixture
+def of_samples(toy_content: Path, toy_predictions: Callable[..., Path]) -> list[Side]:
+    """The same where samples are the units: three sources could tell nothing apart."""
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    text = path.read_text("utf-8").replace("unit_column: source", "unit_column: id")
+    path.write_text(text, "utf-8")
+    return _sides(toy_predictions)
+
+
+def test_differences_are_paired(of_samples: list[Side]) -> None:
+    frame = compare.differences(SPEC(), of_samples, "test", "mae")
     assert frame[["first", "second"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
     first, second, third = frame.to_dict("records")
-    # Equal errors on all samples: no resample changes the difference.
+    # Equal errors on all samples: to leave one out changes nothing.
     assert (first["difference"], first["ci_low"], first["ci_high"]) == pytest.approx((-2, -2, -2))
     assert first["better"] == "a"
     assert second["difference"] == pytest.approx(1 - (5 * 1.5 + 4 * 0.5) / 9)
     assert second["ci_low"] < 0 < second["ci_high"]
     assert second["better"] == ""
+    assert second["relation"] == "not told apart"
+    # All nine differences have one sign: two of 512 patterns are as extreme.
+    assert first["p"] == pytest.approx(2 / 512)
     assert third["better"] == "c"
 
 
-def test_where_larger_is_better(given: list[Side]) -> None:
-    first = compare.differences(given[:2], "test", "r2").to_dict("records")[0]
+def test_where_larger_is_better(of_samples: list[Side]) -> None:
+    first = compare.differences(SPEC(), of_samples[:2], "test", "r2").to_dict("records")[0]
     assert first["difference"] > 0
     assert first["better"] == "a"
 
 
+def test_three_units_tell_nothing_apart(given: list[Side]) -> None:
+    first = compare.differences(SPEC(), given, "test", "mae").to_dict("records")[0]
+    assert (first["p"], first["relation"], first["better"]) == (0.25, "not told apart", "")
+    assert np.isnan(first["ci_low"])
+    assert compare.relation(first, "sources") == "a and b are not told apart by these sources"
+
+
 def test_a_split_without_predictions_is_refused(given: list[Side]) -> None:
     with pytest.raises(UserError, match=r"a has no predictions of split 'hard'; leave it out"):
-        compare.differences(given, "hard", "mae")
+        compare.differences(SPEC(), given, "hard", "mae")
 
 
 def test_groups(given: list[Side]) -> None:
@@ -161,7 +184,8 @@ def test_horizons(toy_frames: Path, tmp_path: Path) -> None:
     frame = compare.horizons(given, "test")
     assert frame["ahead"].tolist() == [1, 2, 3, 4, 5, 6]
     assert frame["value"].to_numpy() == pytest.approx(0.25, rel=1e-2)
-    assert (frame["ci_low"] <= frame["value"]).all()
+    # Five trajectories are too few for an interval.
+    assert frame[["ci_low", "ci_high"]].isna().all(axis=None)
     for name in ("rmse", "ssim"):
         # Of the structural similarity the larger is the better one: no error.
         errors = compare.errors(given, "test", name)
