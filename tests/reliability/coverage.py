@@ -39,6 +39,9 @@ RECORDS = 8
 BOOTSTRAPPED = 120
 """Boards of up to so many units are also bootstrapped."""
 
+AT_MOST = 600_000
+"""Units drawn for one record and metric, but for at least 200 draws."""
+
 
 def records_of(board: Board) -> list[str]:
     """Submissions spread evenly over the ranks of a board."""
@@ -74,6 +77,8 @@ def coverage(judged: Metric, sums: SumsOfUnits, times: int) -> dict[str, float] 
     if uncertainty.units_of(sums) <= BOOTSTRAPPED:
         methods["bootstrap"] = bootstrap_interval
     held = dict.fromkeys(methods, 0)
+    # Many units take long and cover as they should: fewer draws say so.
+    times = max(200, min(times, AT_MOST // uncertainty.units_of(sums)))
     for drawn in draws(sums, times, seed=0):
         for name, method in methods.items():
             ends = method(judged, drawn)
