@@ -168,7 +168,8 @@ class Model:
 
 
 def shifted(labels: np.ndarray) -> np.ndarray:
-    return np.roll(labels, 1)
+    """Every label is the next class."""
+    return np.array([CLASSES[CLASSES.index(label) - 1] for label in labels])
 
 
 def test_a_toy_of_classes(journey: Callable[..., None], toy_kind: Callable[..., Any]) -> None:

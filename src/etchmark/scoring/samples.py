@@ -51,8 +51,11 @@ class SampleScores:
 
     @property
     def terms(self) -> dict[str, np.ndarray]:
-        """Terms that metrics are computed from, shape (seeds, samples) each."""
-        return self.outcome.terms
+        """Terms that metrics are computed from, shape (seeds, samples) each.
+
+        Those that are kept, and those that the kind derives from them.
+        """
+        return {**self.outcome.terms, **kind_named(self.kind).derived_terms(self.outcome.terms)}
 
     @property
     def target(self) -> np.ndarray | None:

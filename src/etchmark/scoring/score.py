@@ -55,7 +55,7 @@ def _metric_score(scored: Metric, sums: uncertainty.SumsOfUnits) -> dict[str, fl
 
 def _worst(samples: SampleScores) -> str:
     """The id of the sample with the largest term; terms that overflowed are largest of all."""
-    size = np.max([np.abs(term).max(axis=0) for term in samples.terms.values()], axis=0)
+    size = np.max([np.abs(term).max(axis=0) for term in samples.outcome.terms.values()], axis=0)
     return repr(str(samples.ids[int(np.argmax(np.nan_to_num(size, nan=np.inf)))]))
 
 

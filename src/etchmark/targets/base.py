@@ -269,6 +269,10 @@ class TargetKind(ABC):
         """Terms of some of the samples; ``member`` are truth values of shape (samples,)."""
         return {name: values[:, member] for name, values in outcome.terms.items()}
 
+    def derived_terms(self, terms: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Terms of samples that follow from others and are never stored, shape (seeds, samples)."""
+        return {}
+
     # --- the per-sample table ---
 
     stores_terms = True

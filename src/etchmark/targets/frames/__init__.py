@@ -19,6 +19,11 @@ from etchmark.targets.cells import WHOLE_NUMBER, CellRule, numbers_of_shape
 from etchmark.targets.frames.metrics import FRAME_METRICS, FRAME_TERMS
 from etchmark.targets.frames.rollouts import decode
 from etchmark.targets.frames.tally import FRAME, FrameTally, fill
+from etchmark.targets.frames.trajectories import (
+    TRAJECTORY_METRICS,
+    TRAJECTORY_TERMS,
+    trajectory_terms,
+)
 from etchmark.targets.labels import StoredArrays, Truth
 from etchmark.targets.pictures import Pictures
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS
@@ -26,13 +31,16 @@ from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS
 
 class FramesKind(TargetKind):
     name = "frames"
-    metrics = (*VALUE_METRICS, *FRAME_METRICS)
+    metrics = (*VALUE_METRICS, *TRAJECTORY_METRICS, *FRAME_METRICS)
     sample_metric = "rmse"
     streamed = True
     piece = "frame"
 
     def term_names(self, target: Any) -> tuple[str, ...]:
-        return (*VALUE_TERMS, *FRAME_TERMS)
+        return (*VALUE_TERMS, *FRAME_TERMS, *TRAJECTORY_TERMS)
+
+    def derived_terms(self, terms: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return trajectory_terms(terms["sum_sq_e"], terms["n"])
 
     def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
         frames = numbers_of_shape([None, *(target.shape[1:] if released else (None, None))])
