@@ -162,7 +162,8 @@ class Score:
     def gap(self, first: str, second: str) -> Difference:
         pairs = _pairs(self.benchmark, self.protocol, self.metric, (first, second))
         row: dict[Any, Any] = pairs.loc[self.split].to_dict()
-        return Difference(row["difference"], row["ci_low"], row["ci_high"], row["better"], row["relation"])
+        names = ("difference", "ci_low", "ci_high", "better", "relation")
+        return Difference(*(row[name] for name in names))
 
     def better(self, first: str, second: str) -> bool:
         """Whether the first model is shown to be better than the second."""
@@ -211,7 +212,8 @@ class Score:
         """Models of one role, best first."""
         return self._where(self.board["role"] == role)
 
-    def _where(self, kept: pd.Series) -> list[str]:
+    def _where(self, kept: Any) -> list[str]:
+        """Models for which a column of truth values holds, best first."""
         return [str(name) for name in self.board.index[kept.to_numpy(dtype=bool)]]
 
     def folds(self, model: str) -> list[float]:

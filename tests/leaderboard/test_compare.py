@@ -43,7 +43,8 @@ def test_three_units_tell_nothing_apart(submit_raised: Callable[[str, float], st
         submit_raised(name, more)
     app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
     (said,) = values(app.markdown)
-    expected = "near and far are not told apart by these sources: −4.000; p of this pair alone 0.2500."
-    assert said == literal(expected)
+    assert said == literal(
+        "near and far are not told apart by these sources: −4.000; p of this pair alone 0.2500."
+    )
     # Differences, errors of samples, and scores by source.
     assert len(app.get("plotly_chart")) == 3
