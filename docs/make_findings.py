@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,8 +23,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import etchmark
+from etchmark.boards.statements import gains, the_best
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store
+from etchmark.scoring.separation import ALPHA, smallest_p
+from etchmark.specs import BenchmarkSpec
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "findings.md"
@@ -89,7 +93,9 @@ class Difference:
     low: float
     high: float
     better: str
-    """The better of the two, empty where the interval holds zero."""
+    """The better of the two, empty where they are not told apart or equal in practice."""
+    relation: str
+    """Of the first to the second, in the words of ``etchmark.compare``."""
 
     def by(self, places: int) -> str:
         return f"{self.value:.{places}f}"
@@ -156,15 +162,59 @@ class Score:
     def gap(self, first: str, second: str) -> Difference:
         pairs = _pairs(self.benchmark, self.protocol, self.metric, (first, second))
         row: dict[Any, Any] = pairs.loc[self.split].to_dict()
-        return Difference(row["difference"], row["ci_low"], row["ci_high"], row["better"])
+        names = ("difference", "ci_low", "ci_high", "better", "relation")
+        return Difference(*(row[name] for name in names))
 
     def better(self, first: str, second: str) -> bool:
-        """Whether the first model is better and the data can tell."""
+        """Whether the first model is shown to be better than the second."""
         return first != second and self.gap(first, second).better == first
 
-    def alike(self, first: str, second: str) -> bool:
-        """Whether the data cannot tell two models apart."""
-        return not self.gap(first, second).better
+    def relation(self, first: str, second: str) -> str:
+        """What the data show: better, worse, equal in practice or not told apart."""
+        return self.gap(first, second).relation
+
+    @property
+    def spec(self) -> BenchmarkSpec:
+        return catalog().benchmark(self.benchmark)
+
+    def best_rows(self) -> str:
+        """Which rows may be the best, as the board says it."""
+        return self._quoted(the_best(self.spec, self.board.reset_index()))
+
+    def gains(self) -> str:
+        """How many entries beat the declared reference, as the board says it."""
+        sentence = gains(self.spec, self.board.reset_index())
+        require(sentence, f"gains over the reference of {self.benchmark}")
+        return self._quoted(sentence or "")
+
+    def _quoted(self, sentence: str) -> str:
+        """A sentence with the names of models set as code."""
+        # Longer names first: one may begin with another.
+        names = "|".join(map(re.escape, sorted(self.models(), key=len, reverse=True)))
+        return re.sub(rf"(?<![\w/-])(?:{names})(?![\w/-])", r"`\g<0>`", sentence)
+
+    def shown(self) -> list[str]:
+        """Entries that are shown to beat the declared reference, by the test of the whole board."""
+        frame = self.board
+        beats = (frame["gain"] > 0) & (frame["gain_p"] <= ALPHA) & (frame["role"] == "entry")
+        return self._where(beats.fillna(value=False))
+
+    def may_be_best(self) -> list[str]:
+        """Models that may be the best, best first."""
+        return self._where(self.board["may_be_best"].fillna(value=False))
+
+    def ranked(self, *starts: str) -> list[str]:
+        """Entries and references whose names begin with one of these, best first."""
+        ranked = set(self._where(self.board["rank"].notna()))
+        return [name for name in self.models(*starts) if name in ranked]
+
+    def of_role(self, role: str) -> list[str]:
+        """Models of one role, best first."""
+        return self._where(self.board["role"] == role)
+
+    def _where(self, kept: Any) -> list[str]:
+        """Models for which a column of truth values holds, best first."""
+        return [str(name) for name in self.board.index[kept.to_numpy(dtype=bool)]]
 
     def folds(self, model: str) -> list[float]:
         """The score of each fold."""
@@ -175,7 +225,7 @@ class Score:
 
     def label_uncertainty(self) -> float:
         """What the benchmark declares as the uncertainty of its labels."""
-        declared = catalog().benchmark(self.benchmark).label_uncertainty
+        declared = self.spec.label_uncertainty
         if (
             declared is None
             or declared.metric != self.metric
@@ -299,6 +349,8 @@ def page() -> str:
         "require": require,
         "span": span,
         "significant": significant,
+        "smallest_p": smallest_p,
+        "alpha": ALPHA,
         "parameters": parameters,
         "step_milliseconds": step_milliseconds,
     }

@@ -2,6 +2,7 @@
 
 ``home``            an empty hub folder, offline, no mirror
 ``toy_content``     content with a tiny synthetic dataset and two benchmarks, an empty board
+``toy_samples``     the same where samples are the units: three sources tell nothing apart
 ``toy_volumes``     that and a benchmark of voxels, with bounds, subsets and a mini config
 ``toy_frames``      the toy and benchmarks of frames whose splits have their own lengths
 ``cli``             the command line in a process of its own
@@ -365,6 +366,15 @@ def toy_content(
     shutil.copytree(_toy_template, root)
     use_content(monkeypatch, root)
     return root
+
+
+@pytest.fixture
+def toy_samples(toy_content: Path) -> Path:
+    """The toy content where samples, not the three sources, are the units of ``toy-line``."""
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    text = path.read_text("utf-8").replace("unit_column: source", "unit_column: id")
+    path.write_text(text.replace("unit_name: source", "unit_name: sample"), "utf-8")
+    return toy_content
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ def show_differences(hub: Hub, comparison: Comparison) -> None:
 def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
     """One line on a pair."""
     value, low, high = (number(row[name]) for name in ("difference", "ci_low", "ci_high"))
-    difference = f"{value} ({low} … {high})".replace("-", "−")
+    interval = "" if math.isnan(row["ci_low"]) else f" ({low} … {high})"
+    difference = f"{value}{interval}".replace("-", "−")
     p = "" if math.isnan(row["p"]) else f"; p of this pair alone {number(row['p'])}"
     return f"{relation(row, spec.unit_names)}: {difference}{p}."
 

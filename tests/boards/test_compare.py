@@ -58,11 +58,8 @@ def given(toy_predictions: Callable[..., Path]) -> list[Side]:
 
 
 @pytest.fixture
-def of_samples(toy_content: Path, toy_predictions: Callable[..., Path]) -> list[Side]:
+def of_samples(toy_samples: Path, toy_predictions: Callable[..., Path]) -> list[Side]:
     """The same where samples are the units: three sources could tell nothing apart."""
-    path = toy_content / "benchmarks" / "toy-line.yaml"
-    text = path.read_text("utf-8").replace("unit_column: source", "unit_column: id")
-    path.write_text(text, "utf-8")
     return _sides(toy_predictions)
 
 

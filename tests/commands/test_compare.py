@@ -69,15 +69,18 @@ TURNS = np.where(np.arange(9) % 2, -0.5, 0.5)
 # --- compare ------------------------------------------------------------------------------------
 
 
-def test_the_difference_is_the_dashboards(submit: Callable[..., str], command: Command) -> None:
+def test_the_difference_is_the_dashboards(
+    toy_samples: Path, submit: Callable[..., str], command: Command
+) -> None:
     near, far = submit("near", TURNS), submit("far", 2.0)
     sides = compare.sides([entry for one in (near, far) if (entry := Store().get(one))])
-    (expected,) = compare.differences(sides, "test", "mae").to_dict("records")
+    spec = etchmark.load_benchmark("toy-line").spec
+    (expected,) = compare.differences(spec, sides, "test", "mae").to_dict("records")
     value = json.loads(command("compare", "toy-line", "near", "far", "--json").fine())
     (split,) = value["splits"]
-    names = ("difference", "ci_low", "ci_high", "better")
+    names = ("difference", "ci_low", "ci_high", "better", "relation", "p")
     assert {name: split[name] for name in names} == {name: expected[name] for name in names}
-    assert (split["split"], split["units"], split["better"]) == ("test", 3, "near")
+    assert (split["split"], split["units"], split["better"]) == ("test", 9, "near")
     assert (value["benchmark"], value["protocol"]) == ("toy-line@1", "holdout")
     assert (value["metric"], value["unit"]) == ("mae", "mm")
     assert value["first"] == {
@@ -89,7 +92,7 @@ def test_the_difference_is_the_dashboards(submit: Callable[..., str], command: C
     assert other["difference"] < 0
     assert other["better"] == "near"
     text = command("compare", "toy-line", "far", "near").fine()
-    assert "mae in mm (lower is better), paired 95 % interval over sources" in text
+    assert "mae in mm (lower is better), paired 95 % interval over samples" in text
     assert "difference: far minus near" in text
     assert text.splitlines()[-1].split()[0] == "test"
     assert text.splitlines()[-1].split()[-1] == "near"
@@ -101,6 +104,7 @@ def test_what_is_not_told_apart_is_said(submit: Callable[..., str], command: Com
     assert command("compare", "toy-line", "one", "other").fine().rstrip().endswith("not told apart")
     value = json.loads(command("compare", "toy-line", "one", "other", "--json").fine())
     assert value["splits"][0]["better"] is None
+    assert value["splits"][0]["relation"] == "not told apart"
 
 
 def test_every_split_that_both_predict(submit: Callable[..., str], command: Command) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("streamlit")
 
-from pages import fine, page, query, values
+from pages import fine, literal, page, query, values
 
 
 def test_there_is_nothing_to_compare_yet(toy_content: Path) -> None:
@@ -18,7 +18,9 @@ def test_there_is_nothing_to_compare_yet(toy_content: Path) -> None:
     assert not app.get("plotly_chart")
 
 
-def test_two_models_are_compared(submit_raised: Callable[[str, float], str]) -> None:
+def test_two_models_are_compared(
+    toy_samples: Path, submit_raised: Callable[[str, float], str]
+) -> None:
     ids = {}
     for name, more in (("near", 0.0), ("far", 4.0), ("farther", 9.0)):
         ids[name] = submit_raised(name, more)[:12]
@@ -26,11 +28,23 @@ def test_two_models_are_compared(submit_raised: Callable[[str, float], str]) -> 
     (said,) = values(app.markdown)
     assert said.startswith("near is better than far")
     assert query(app)["models"] == f"{ids['near']},{ids['far']}"
-    assert len(app.get("plotly_chart")) == 3
     linked = {"models": f"{ids['far']},{ids['farther']}", "metric": "mae", "protocol": "holdout"}
     app = fine(page("compare", benchmark="toy-line", **linked))
     assert query(app)["models"] == linked["models"]
     (said,) = values(app.markdown)
     assert said.startswith("far is better than farther")
+    assert "p of this pair alone" in said
     fine(app.multiselect[0].set_value([]).run())
     assert app.info[0].value == "Pick at least two models."
+
+
+def test_three_units_tell_nothing_apart(submit_raised: Callable[[str, float], str]) -> None:
+    for name, more in (("near", 0.0), ("far", 4.0)):
+        submit_raised(name, more)
+    app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
+    (said,) = values(app.markdown)
+    assert said == literal(
+        "near and far are not told apart by these sources: −4.000; p of this pair alone 0.2500."
+    )
+    # Differences, errors of samples, and scores by source.
+    assert len(app.get("plotly_chart")) == 3

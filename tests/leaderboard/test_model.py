@@ -124,10 +124,10 @@ def test_what_an_older_record_does_not_say_is_unknown_and_hides_nothing(
     )
     Store().add(Entry(record, board["good"].samples, LOCAL))
     app = fine(start(benchmark=BENCHMARK, model="e" * 12))
-    roles = dict(zip(table(app)["model"], table(app)["role"], strict=True))
-    assert (roles["older"], roles["good"]) == ("unknown", "entry")
+    assert {"older", "good"} <= set(table(app)["model"])
     said = values(app.markdown)
-    assert ":gray-badge[role: unknown]" in said
+    # The role is the benchmark's word, whether or not the record knew of roles.
+    assert ":gray-badge[role: entry]" in said
     assert any(text.startswith("**Warnings from scoring:** unknown") for text in said)
     assert "Intervals: method unknown." in captions(app)
 

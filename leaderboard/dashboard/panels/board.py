@@ -70,7 +70,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "rank": frame["rank"],
             metric: frame["score"],
             "model": [shortened(name, 100) for name in frame["model"]],
-            "role": frame["role"].fillna("unknown"),
+            "role": frame["role"],
             BAR: interval_bars(frame),
             "range": spans.where(ranked, None),
             "best": ["may be" if best is True else None for best in frame["may_be_best"].tolist()],

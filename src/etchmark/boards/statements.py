@@ -45,7 +45,8 @@ def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
         (name,) = ranked["model"].to_numpy(dtype=str)[best == 1]
         return f"{of_all} one alone may be the best: {name}."
     least = "at least " if tested < len(ranked) and best[np.isfinite(best)][-1] else ""
-    sentence = f"{of_all} {least}{count:,} may be the best: these data do not tell them apart."
+    many = "all" if count == len(ranked) else f"{least}{count:,}"
+    sentence = f"{of_all} {many} may be the best: these data do not tell them apart."
     if tested > CONTENDERS:
         sentence += f" They were tested against the best {CONTENDERS}."
     metric, unit = (str(ranked[name].to_numpy()[0]) for name in ("metric", "unit"))
