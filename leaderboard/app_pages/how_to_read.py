@@ -88,7 +88,7 @@ def show_uncertainty(spec: BenchmarkSpec) -> None:
     declared = spec.label_uncertainty
     if declared is not None:
         st.markdown(
-            f"- **Uncertainty of the labels** ({declared.metric} {number(declared.value)}, split"
+            f"- **Discretisation error of the labels** ({declared.metric} {number(declared.value)}, split"
             f" {declared.split or 'all'}): {literal(' '.join(declared.description.split()))}"
             " No score can show that a model is closer to the truth than that, whatever its"
             " interval. It is the grey band of the plots and the yardstick of the overview."

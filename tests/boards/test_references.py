@@ -166,7 +166,7 @@ def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, comm
     assert f"reference: published 3.000 %; {note}; Paper (2020)" in said
     assert "reference: limit 1.000 % (best on toy-line)" in said
     (labels,) = [line for line in said if line.startswith("labels: ")]
-    assert labels.startswith("labels: mape 2.500 % is the uncertainty of the labels; differences")
+    assert labels.startswith("labels: mape 2.500 % is their discretisation error")
     other = command("leaderboard", "toy-volumes", "--metric", "r2").fine()
     assert "labels: " not in other
     assert "published" not in other

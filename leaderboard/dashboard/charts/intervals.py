@@ -187,7 +187,7 @@ def _add_band(figure: go.Figure, axis: ScoreAxis, uncertainty: float, rows: int)
         fill="toself",
         fillcolor="rgba(128, 128, 128, 0.25)",
         mode="none",
-        name=f"within the uncertainty of the labels: {number(uncertainty)}",
+        name=f"within the discretisation error of the labels: {number(uncertainty)}",
         hoverinfo="skip",
     )
 

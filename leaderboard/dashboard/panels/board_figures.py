@@ -61,7 +61,7 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link) -> Non
 
 
 def show_intervals(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, view: View) -> None:
-    """Scores with intervals, reference lines and the uncertainty of the labels."""
+    """Scores with intervals, reference lines and the discretisation error of the labels."""
     protocol, metric = view.protocol or spec.headline, view.metric or spec.primary_metric
     lines = cached.references(hub, spec, view)
     references = [(line.label, value) for line, value in lines]

@@ -16,7 +16,10 @@ class Citation(Record):
 
 
 class LabelUncertainty(Record):
-    """Error of the labels themselves: differences within it have no physical meaning."""
+    """Discretisation error of the labels: how far the grid they were computed on moves them.
+
+    A simulated label is exact for its voxels. What is uncertain is what the voxels stand for.
+    """
 
     metric: str
     value: float = Field(gt=0)

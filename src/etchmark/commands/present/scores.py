@@ -119,13 +119,12 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def label_uncertainty(hub: Hub, spec: BenchmarkSpec) -> str:
-    """The band within which differences have no physical meaning, as one line."""
+    """The discretisation error of the labels, as one line."""
     declared = spec.label_uncertainty
     if declared is None:
         return ""
     unit = hub.metric(spec, declared.metric).unit
     why = " ".join(declared.description.split())
     return (
-        f"{declared.metric} {with_unit(declared.value, unit)} is the uncertainty of the labels;"
-        f" differences below it have no physical meaning ({why})"
+        f"{declared.metric} {with_unit(declared.value, unit)} is their discretisation error ({why})"
     )
