@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.text import literal, web_address
 
-from etchmark.api import LEVEL, RESAMPLES, Hub, open_hub
+from etchmark.api import RESAMPLES, Hub, open_hub
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number, one_line
 
@@ -63,23 +63,45 @@ def show_protocols(spec: BenchmarkSpec) -> None:
         )
 
 
+def smallest_difference(spec: BenchmarkSpec) -> str:
+    """What a benchmark declares, in words."""
+    declared = spec.smallest_difference
+    if declared is None:
+        return "1 % of the score"
+    unit = metric_unit(spec)
+    size = f"{100 * (declared.share or 0):g} % of the score" if declared.value is None else ""
+    return literal(size or f"{number(declared.value)}{unit}; {declared.reason}")
+
+
+def metric_unit(spec: BenchmarkSpec) -> str:
+    """Unit of the primary metric with a space before it; empty where it has none."""
+    unit = open_hub().metric(spec, spec.primary_metric).unit
+    return "" if unit == "1" else f" {unit}"
+
+
 def show_uncertainty(spec: BenchmarkSpec) -> None:
-    st.subheader("Interval and rank range", anchor=False)
+    st.subheader("Interval, rank and gain", anchor=False)
     units = spec.unit_names
-    percent = f"{100 * LEVEL:g} %"
     st.markdown(
         f"""
 - **Score**: computed over all samples of the test data together, from the predictions alone, by
   the same function for every model.
-- **Interval**: the {units} are resampled {RESAMPLES:,} times with replacement and every score is
-  recomputed; the interval holds the middle {percent}. It answers: how much does this score depend
-  on which {units} happen to be in the data?
+- **Interval**: with other {units} the score would likely lie in it (95 %). Each {spec.unit_name} is
+  left out in turn, and the spread of the scores gives the interval. With one seed it is an interval
+  for this fit; with several it includes what another seed would change.
 - **Rank**: the order of the scores, 1 is best; equal scores share a rank. It is made among the rows
   that are shown, so a filter changes it.
-- **Rank range**: in each resample all models are ranked on the same {units}; the range holds the
-  middle {percent} of a model's ranks. Because models share the resamples, two of them can be told
-  apart even where their intervals overlap. If their *rank ranges* overlap, these data do not settle
-  which one is better.
+- **Rank range**: all models are ranked on {RESAMPLES:,} resamples of the {units}; the range holds
+  the middle 95 % of a model's ranks. It describes how ranks vary and tests nothing.
+- **Best**: rows that may be the best. A test takes rows away one by one while it finds them behind
+  a better one. It allows for the number of pairs: the best row is lost on about 5 % of boards.
+- **Equal in practice**: two scores that are closer than the smallest difference that matters
+  ({smallest_difference(spec)}).
+- **Gain**: by how much the error is smaller than that of the declared reference
+  ({literal(spec.gains_over or "none is declared here")}).
+- **Role**: entries and references are ranked. Oracles make or reproduce the labels, controls show a
+  leak or a confound, and exploratory rows were found by looking at test scores: they are listed
+  apart and never lead.
 - **Reference lines** in the plot say what to compare with. A model that does not beat a trivial
   predictor (a mean, the last frame repeated) has not shown that it learned anything; a formula or a
   solver is the rival to beat at its cost.
@@ -88,10 +110,10 @@ def show_uncertainty(spec: BenchmarkSpec) -> None:
     declared = spec.label_uncertainty
     if declared is not None:
         st.markdown(
-            f"- **Discretisation error of the labels** ({declared.metric} {number(declared.value)}, split"
-            f" {declared.split or 'all'}): {literal(' '.join(declared.description.split()))}"
-            " No score can show that a model is closer to the truth than that, whatever its"
-            " interval. It is the grey band of the plots and the yardstick of the overview."
+            f"- **Discretisation error of the labels** ({declared.metric}"
+            f" {number(declared.value)}, split {declared.split or 'all'}):"
+            f" {literal(' '.join(declared.description.split()))} A label is exact for its voxels;"
+            " this is how far the grid moves it. It is the grey band of the plots."
         )
     st.markdown(
         "- **Times** are wall times measured by the harness, with fitting summed over all folds."

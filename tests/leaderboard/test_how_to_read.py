@@ -14,5 +14,14 @@ from pages import BENCHMARK, fine, page, values
 def test_the_page_explains_the_benchmark(toy_content: Path) -> None:
     app = fine(page("how_to_read", benchmark=BENCHMARK))
     text = " ".join(values(app.markdown))
-    for word in ("`holdout` (headline)", "four folds", "Rank range", "height", "`run`"):
+    words = (
+        "`holdout` (headline)",
+        "four folds",
+        "Rank range",
+        "**Best**",
+        "**Gain**",
+        "height",
+        "`run`",
+    )
+    for word in words:
         assert word in text
