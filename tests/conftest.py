@@ -5,6 +5,7 @@
 ``toy_samples``     the same where samples are the units: three sources tell nothing apart
 ``toy_volumes``     that and a benchmark of voxels, with bounds, subsets and a mini config
 ``toy_frames``      the toy and benchmarks of frames whose splits have their own lengths
+``findings``        the script that writes the page of findings
 ``cli``             the command line in a process of its own
 ``command``         the command line in this process, which is much quicker
 ``name_baseline``   names a baseline in a benchmark of the toy content
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import re
@@ -23,6 +25,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -101,6 +104,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ETCHMARK_HOME", str(folder))
     monkeypatch.setenv("ETCHMARK_OFFLINE", "1")
     return folder
+
+
+@pytest.fixture
+def findings(home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that writes the findings, with an empty hub beside the reviewed records."""
+    path = ROOT / "docs" / "make_findings.py"
+    spec = importlib.util.spec_from_file_location("make_findings", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "make_findings", module)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,18 +15,6 @@ NAMES = (
     *("C1111", "R²", "3D", "2D", "95 %", "64²", "190 frames", "32 × 32"),
     *("Budiansky (1965)", "Latypov 2025", "10.1016/j.actamat.2025.121217", "DINOv2", "VGG-19"),
 )
-
-
-@pytest.fixture
-def findings(home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script that writes the page, with an empty hub beside the reviewed records."""
-    spec = importlib.util.spec_from_file_location("make_findings", DOCS / "make_findings.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "make_findings", module)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_page_is_what_the_records_say(findings: ModuleType) -> None:

@@ -142,6 +142,14 @@ def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: 
         ({"subsets": {"S!": {"title": "t", "column": "c", "above": 2}}}, "pattern"),
         ({"label_uncertainty": {**UNCERTAINTY, "metric": "mape"}}, "not among metrics"),
         ({"label_uncertainty": {**UNCERTAINTY, "value": 0}}, "greater than 0"),
+        ({"smallest_difference": {"reason": "r"}}, "has either value or share"),
+        ({"smallest_difference": {"reason": "r", "value": 1, "share": 0.1}}, "either value or"),
+        ({"smallest_difference": {"reason": "r", "value": 0}}, "greater than 0"),
+        ({"smallest_difference": {"reason": "r", "share": 1}}, "less than 1"),
+        ({"smallest_difference": {"value": 1}}, "reason\n.*required"),
+        ({"gains_over": "mean"}, "gains_over names 'mean', which is not a baseline of role ref"),
+        ({"gains_over": "mean", "baselines": {"mean": {"track": "features"}}}, "role reference"),
+        ({"gains_over": "two words"}, "gains_over\n.*pattern"),
         ({"target_fingerprint": "A" * 64}, "pattern"),
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "a"]}}}, "names an input twice"),
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "y"]}}}, "hands out the target"),
@@ -158,6 +166,30 @@ def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: 
 def test_benchmarks_that_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         BenchmarkSpec.model_validate(BENCHMARK | change)
+
+
+@pytest.mark.parametrize(
+    ("declared", "metric", "expected"),
+    [
+        (None, "mae", 0.02),
+        ({"value": 0.3, "reason": "r"}, "mae", 0.3),
+        ({"share": 0.1, "reason": "r"}, "mae", 0.2),
+        # What is declared is of the primary metric; others have their own units.
+        ({"value": 0.3, "reason": "r"}, "rmse", 0.02),
+    ],
+)
+def test_the_smallest_difference_that_matters(
+    declared: dict[str, Any] | None, metric: str, expected: float
+) -> None:
+    spec = BenchmarkSpec.model_validate({**BENCHMARK, "smallest_difference": declared})
+    assert spec.smallest_difference_of(metric, 2.0) == pytest.approx(expected)
+    assert spec.smallest_difference_of(metric, -2.0) == pytest.approx(expected)
+
+
+def test_gains_are_over_a_baseline_of_role_reference() -> None:
+    baselines = {"mean": {"track": "features", "role": "reference"}}
+    spec = BenchmarkSpec.model_validate({**BENCHMARK, "baselines": baselines, "gains_over": "mean"})
+    assert spec.gains_over == "mean"
 
 
 @pytest.mark.parametrize(
