@@ -87,8 +87,9 @@ test: setup
 # pages, and what depends on data alone; the fast suite runs them on the oldest Python. What stays is
 # where Python versions differ: processes, signals, files, databases, parsing and the command line.
 CORE_WITHOUT := simulation leaderboard performance baselines datasets features learning boards submission \
+  scoring reliability data/test_shipped_slips.py targets/test_frames.py targets/test_frames_scored.py \
   evaluation/test_checkpoints.py evaluation/test_curves.py registry/test_damage.py registry/test_reviewed.py \
-  test_contributing.py test_findings.py test_records_1.py
+  registry/test_plausible.py test_agreement.py test_contributing.py test_findings.py test_records_1.py
 test-core:
 	@test -n "$(CORE_PYTHON)" || { echo "no Python newer than the oldest one supported was found; set CORE_PYTHON"; exit 1; }
 	@$(CORE_PYTHON) -m venv --clear $(CORE_VENV)
