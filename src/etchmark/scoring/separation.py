@@ -41,28 +41,64 @@ FLIPS, FLIPS_OF_MANY = 9_999, 999
 """Drawn patterns beside that of the data, on boards of up to ``CONTENDERS`` rows and of more."""
 CONTENDERS = 100
 """Rows are tested against so many of the best: all pairs of a huge board are out of reach."""
+AT_ONCE = 1 << 23
+"""Signs that are held at once."""
 SEED = 0
 Sums = Mapping[str, np.ndarray]
 
 
 @lru_cache(maxsize=8)
-def patterns(units: int, flips: int = FLIPS) -> np.ndarray:
-    """Patterns of signs, the first of them that of the data: shape (patterns, units), float32."""
+def _negative(units: int, flips: int) -> np.ndarray:
+    """Which signs are negative in each pattern, eight to a byte; shape (patterns, bytes)."""
     if units <= ENUMERATED_UNITS:
         numbers = np.arange(1 << units)[:, None]
-        negative = (numbers >> np.arange(units)) & 1
+        bits = ((numbers >> np.arange(units)) & 1).astype(np.uint8)
+        packed = np.packbits(bits, axis=1)
     else:
         generator = np.random.Generator(np.random.PCG64(SEED))
-        negative = generator.integers(0, 2, size=(flips + 1, units), dtype=np.int8)
-        negative[0] = 0
-    signs = (1 - 2 * negative).astype(np.float32)
-    signs.setflags(write=False)
+        packed = generator.integers(0, 256, size=(flips + 1, -(-units // 8)), dtype=np.uint8)
+        packed[0] = 0
+    packed.setflags(write=False)
+    return packed
+
+
+def patterns(units: int, flips: int = FLIPS, some: slice = slice(None)) -> np.ndarray:
+    """Patterns of signs, the first of them that of the data: shape (patterns, units), float32.
+
+    Args:
+        units: how many there are.
+        flips: drawn patterns beside that of the data.
+        some: only these patterns.
+    """
+    bits = np.unpackbits(_negative(units, flips)[some], axis=1, count=units)
+    signs = bits.astype(np.float32)
+    signs *= -2.0
+    signs += 1.0
     return signs
+
+
+def flipped_sums(values: np.ndarray, flips: int = FLIPS) -> np.ndarray:
+    """Sums over units under every pattern of signs, shape (patterns, rows), float32.
+
+    Args:
+        values: shape (rows, units).
+        flips: drawn patterns beside that of the data.
+    """
+    columns = np.ascontiguousarray(values.T, dtype=np.float32)
+    units = len(columns)
+    count = len(_negative(units, flips))
+    sums = np.empty((count, columns.shape[1]), dtype=np.float32)
+    # Signs of many units are held some patterns at a time.
+    step = max(1, AT_ONCE // max(1, units))
+    for start in range(0, count, step):
+        some = slice(start, start + step)
+        np.matmul(patterns(units, flips, some), columns, out=sums[some])
+    return sums
 
 
 def smallest_p(units: int) -> float:
     """The smallest p-value that a two-sided test can give with so many units."""
-    return 2.0 / len(patterns(units)) if units <= ENUMERATED_UNITS else 1.0 / (FLIPS + 1)
+    return 2.0 / (1 << units) if units <= ENUMERATED_UNITS else 1.0 / (FLIPS + 1)
 
 
 # --- differences of units ----------------------------------------------------------------------
@@ -164,7 +200,7 @@ def pair_p(differences: np.ndarray) -> float:
         differences: of each unit, shape (units,).
     """
     scaled = _scaled(np.atleast_2d(differences))
-    drawn = np.abs(patterns(scaled.shape[1]) @ scaled[0])
+    drawn = np.abs(flipped_sums(scaled)[:, 0])
     return float(_share_at_least(drawn, drawn[:1])[0])
 
 
@@ -178,15 +214,10 @@ def gains_p(differences: np.ndarray) -> np.ndarray:
         Shape (models,).
     """
     scaled = _scaled(differences)
-    signs = patterns(scaled.shape[1], FLIPS if len(scaled) <= CONTENDERS else FLIPS_OF_MANY)
-    largest = np.zeros(len(signs), dtype=np.float32)
-    own = np.empty(len(scaled), dtype=np.float32)
-    step = max(1, (1 << 24) // len(signs))
-    for start in range(0, len(scaled), step):
-        drawn = np.abs(signs @ scaled[start : start + step].T)
-        own[start : start + step] = drawn[0]
-        np.maximum(largest, drawn.max(axis=1), out=largest)
-    return _share_at_least(largest, own)
+    flips = FLIPS if len(scaled) <= CONTENDERS else FLIPS_OF_MANY
+    drawn = flipped_sums(scaled, flips)
+    np.abs(drawn, out=drawn)
+    return _share_at_least(drawn.max(axis=1), drawn[0])
 
 
 def _sizes(losses: np.ndarray, contenders: np.ndarray) -> np.ndarray:
@@ -212,7 +243,7 @@ class _Pairs:
     def __init__(self, differences: Differences, contenders: np.ndarray) -> None:
         self._differences, self.contenders = differences, contenders
         flips = FLIPS if differences.rows <= CONTENDERS else FLIPS_OF_MANY
-        self._signs = patterns(differences.units, flips)
+        self._flips, self._patterns = flips, len(_negative(differences.units, flips))
         self.observed = np.zeros((differences.rows, len(contenders)))
         """How far a row is behind a contender, shape (rows, contenders)."""
         self._sums: np.ndarray | None = None
@@ -221,7 +252,7 @@ class _Pairs:
             centred = whole - whole.mean(axis=0)
             sizes = _sizes(centred, contenders)
             scale = float(sizes.max()) or 1.0
-            self._sums = self._signs @ (centred / scale).astype(np.float32).T
+            self._sums = flipped_sums(centred / scale, flips)
             total = centred.sum(axis=1)
             with np.errstate(invalid="ignore", divide="ignore"):
                 behind = (total[:, None] - total[contenders]) / sizes
@@ -234,15 +265,15 @@ class _Pairs:
 
     def largest(self, rows: np.ndarray) -> np.ndarray:
         """Largest statistic in every pattern among pairs of these rows, shape (patterns,)."""
-        largest = np.zeros(len(self._signs), dtype=np.float32)
         kept = np.flatnonzero(np.isin(self.contenders, rows))
         # Contenders first, so that each pair of them is visited once.
         others = np.concatenate([self.contenders[kept], rows[~np.isin(rows, self.contenders)]])
+        largest = np.zeros(self._patterns, dtype=np.float32)
         if self._sums is None:
             for at, place in enumerate(kept):
                 pairs = self._differences.between(int(self.contenders[place]), others[at + 1 :])
-                drawn = _scaled(pairs) @ self._signs.T
-                np.maximum(largest, np.abs(drawn).max(axis=0, initial=0.0), out=largest)
+                drawn = np.abs(flipped_sums(_scaled(pairs), self._flips))
+                np.maximum(largest, drawn.max(axis=1, initial=0.0), out=largest)
             return largest
         sums, inverse = self._sums[:, others], self._inverse[others]
         # Some patterns at a time, so that they stay in the processor's cache.
