@@ -1,7 +1,8 @@
-"""What etchmark 0.1.0 stored and showed is read as it was: values, intervals, ranks, hubs, exports.
+"""What etchmark 0.1.0 stored and showed is read as it was: values, ranks, hubs, exports.
 
 ``tests/fixtures/records-1`` was written by that version (``make_records_1.py``) and never changes.
-Stored values are held byte for byte, recomputed ones to 1e-12, rank ranges exactly.
+Stored values are held byte for byte, recomputed ones to 1e-12, rank ranges exactly. Intervals were
+percentiles of resamples then: those of the records of today are recomputed from their tables.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 from etchmark.boards.standings import Board
 from etchmark.catalog import Catalog, catalog
 from etchmark.registry.store import Store
+from etchmark.scoring.intervals import METHOD
 from etchmark.scoring.samples import from_table
 from etchmark.scoring.score import score_samples
 from etchmark.specs import ResultRecord
@@ -30,6 +32,7 @@ SCORES = pd.read_parquet(FIXTURES / "scores.parquet")
 RANKS = pd.read_parquet(FIXTURES / "ranks.parquet")
 BENCHMARKS = sorted(RECORDS["benchmark"].unique())
 NUMBERS = ("value", "ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd", "n", "units", "seeds")
+ENDS = ["ci_low", "ci_high"]
 KEY = ["submission", "split", "subset", "fold", "metric"]
 
 
@@ -86,7 +89,8 @@ def test_stored_records_are_unchanged(benchmark: str) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         assert ResultRecord.model_validate(record).submission == submission
         rows += _rows(submission, record["scores"])
-    pd.testing.assert_frame_equal(_frame(rows), _expected(benchmark), check_exact=True)
+    stored, expected = (frame.drop(columns=ENDS) for frame in (_frame(rows), _expected(benchmark)))
+    pd.testing.assert_frame_equal(stored, expected, check_exact=True)
 
 
 def _recomputed(benchmark: str, submissions: list[str]) -> pd.DataFrame:
@@ -107,7 +111,21 @@ def _assert_recomputed(benchmark: str, submissions: list[str]) -> None:
     # Records of before a subset was declared lack its scores: what they hold is compared.
     recomputed = recomputed[recomputed.index.isin(expected.index)]
     # An R² near 0 is a difference of numbers near 1: it is exact to their rounding alone.
-    pd.testing.assert_frame_equal(recomputed, expected, rtol=1e-12, atol=1e-15)
+    values = (frame.drop(columns=ENDS) for frame in (recomputed, expected))
+    pd.testing.assert_frame_equal(*values, rtol=1e-12, atol=1e-15)
+    _assert_intervals(benchmark, submissions, recomputed[ENDS])
+
+
+def _assert_intervals(benchmark: str, submissions: list[str], recomputed: pd.DataFrame) -> None:
+    """The intervals of the stored records are those of their tables, by the method of today."""
+    paths, rows = _paths(benchmark), []
+    for submission in submissions:
+        record = json.loads(paths[submission].read_text(encoding="utf-8"))
+        assert record["interval_method"] == METHOD
+        rows += _rows(submission, record["scores"])
+    stored = _frame(rows)[ENDS]
+    assert stored.notna().to_numpy().any()
+    pd.testing.assert_frame_equal(recomputed, stored, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)

@@ -185,7 +185,7 @@ def component_table(spec: BenchmarkSpec, scores: SampleScores, elements: Element
     undefined = [Estimate(value, math.nan, math.nan) for value in errors.mean(axis=(0, 1)).tolist()]
     estimates = undefined
     if len(elements.names) <= MAX_INTERVALS:
-        estimates = [ratio(scores, error, ones) for error in np.moveaxis(errors, 2, 0)]
+        estimates = [ratio(scores, error, ones, share=False) for error in np.moveaxis(errors, 2, 0)]
     return pd.DataFrame(
         {
             "component": elements.names,

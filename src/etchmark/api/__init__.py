@@ -52,9 +52,10 @@ if TYPE_CHECKING:
     from etchmark.predictions.checks import named
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
     from etchmark.scoring.doubts import Doubt
+    from etchmark.scoring.intervals import FEWEST_UNITS, method_in_words, why_none
     from etchmark.scoring.samples import SampleScores
     from etchmark.scoring.score import Scored
-    from etchmark.scoring.uncertainty import LEVEL, RESAMPLES, method_in_words
+    from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
     from etchmark.submission.campaign import Campaign
     from etchmark.submission.statements import card_from_mapping, read_card
     from etchmark.submission.submit import Committed, Prepared
@@ -101,11 +102,13 @@ _WHERE = {
     "Doubt": "scoring.doubts",
     "SampleScores": "scoring.samples",
     "Scored": "scoring.score",
-    **dict.fromkeys(("LEVEL", "RESAMPLES", "method_in_words"), "scoring.uncertainty"),
+    **dict.fromkeys(("LEVEL", "RESAMPLES"), "scoring.uncertainty"),
+    **dict.fromkeys(("FEWEST_UNITS", "method_in_words", "why_none"), "scoring.intervals"),
     **dict.fromkeys(("card_from_mapping", "read_card"), "submission.statements"),
     **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
 }
 __all__ = [
+    "FEWEST_UNITS",
     "LEVEL",
     "LOCAL",
     "NO_ROOM",
@@ -175,6 +178,7 @@ __all__ = [
     "temporary_root",
     "the_best",
     "to_records",
+    "why_none",
 ]
 
 

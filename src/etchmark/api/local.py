@@ -187,6 +187,20 @@ class LocalHub(LocalReader):
 
     def migrate_results(self, into: Path | None = None) -> list[tuple[Path, Path]]:
         """Give results of the older layout their readable names; old and new path of each."""
+        from etchmark.registry import reviewed
+
+        folders = self._results_to_write(into)
+        return [pair for folder in folders for pair in reviewed.migrate(folder)]
+
+    def refresh_results(self, into: Path | None = None) -> Iterator[str]:
+        """Recompute intervals of another method in reviewed records; a line for each."""
+        from etchmark.submission import refresh
+
+        for folder in self._results_to_write(into):
+            yield from refresh.refresh(folder)
+
+    def _results_to_write(self, into: Path | None) -> list[Path]:
+        """Every folder of reviewed results that a maintenance command may change."""
         from etchmark.catalog import results_of
         from etchmark.errors import UserError
         from etchmark.registry import reviewed
@@ -202,7 +216,7 @@ class LocalHub(LocalReader):
             raise UserError(
                 f"{folders[0]}: is not a folder; name a checkout or content folder that has it"
             )
-        return [pair for folder in folders if folder.is_dir() for pair in reviewed.migrate(folder)]
+        return [folder for folder in folders if folder.is_dir()]
 
     def rescore(
         self, benchmark: str, *, version: int | None = None, into: Path | None = None

@@ -14,10 +14,11 @@ from etchmark.data.gallery import Gallery
 from etchmark.data.loading import read_config
 from etchmark.data.packaging import MANIFEST
 from etchmark.errors import UserError
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals, uncertainty
 from etchmark.scoring.samples import SampleScores
 from etchmark.targets import Metric, kind_named
 from etchmark.targets.pictures import Pictures
+from etchmark.targets.scales import LOG, LOGIT
 
 
 @lru_cache(maxsize=16)
@@ -56,22 +57,33 @@ def kept_pictures(scores: SampleScores) -> Pictures | None:
         ) from None
 
 
-def ratio(scores: SampleScores, part: np.ndarray, whole: np.ndarray) -> Estimate:
+def ratio(
+    scores: SampleScores, part: np.ndarray, whole: np.ndarray, *, share: bool = True
+) -> Estimate:
     """Σ part / Σ whole over the samples, mean over seeds, with its interval.
 
-    The interval is that of any score: it resamples the units of the benchmark.
+    The interval is that of any score, over the units of the benchmark that hold a part of the
+    whole.
 
     Args:
         scores: whose samples they are.
-        part: shape (seeds, samples).
+        part: shape (seeds, samples), nowhere negative.
         whole: the same shape.
+        share: the ratio is between 0 and 1, such as an accuracy; otherwise it is an error.
     """
     quotient = Metric(
-        "ratio", "Ratio", "1", True, lambda s: s["part"] / s["whole"], "", ("part", "whole")
+        id="ratio",
+        title="Ratio",
+        unit="1",
+        higher_is_better=True,
+        finish=lambda s: s["part"] / s["whole"],
+        definition="",
+        terms=("part", "whole"),
+        counted_by="whole",
+        scale=LOGIT if share else LOG,
     )
     sums = uncertainty.unit_sums({"part": part, "whole": whole}, scores.units)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(uncertainty.score(quotient, sums).mean())
-        resampled = uncertainty.bootstrap(quotient, sums)
-    low, high = uncertainty.interval(resampled) or (np.nan, np.nan)
+        low, high = intervals.interval(quotient, sums) or (np.nan, np.nan)
     return Estimate(value, low, high)

@@ -71,6 +71,16 @@ def migrate(into: IntoOpt = None) -> None:
     print(f"moved {len(moved)} records")
 
 
+@results_app.command("refresh", cls=Working)
+def refresh(into: IntoOpt = None) -> None:
+    """Recompute the intervals of records by the method of this version; scores stay as they are."""
+    refreshed = 0
+    for line in LocalHub().refresh_results(into):
+        print(one_line(line), flush=True)
+        refreshed += line.endswith(": refreshed")
+    print(f"refreshed {refreshed} records")
+
+
 @results_app.command("rescore", cls=Working)
 def rescore(
     benchmark: BenchmarkArg,

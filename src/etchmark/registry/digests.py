@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from etchmark.errors import UserError
+from etchmark.scoring.intervals import METHOD
+from etchmark.scoring.refresh import with_intervals
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import Cost, ResultRecord
 
-VERSION = 4
+VERSION = 5
 """Raised when digests would come out otherwise; stored ones of another version are recomputed."""
 CARD = ("title", "training_data", "tags")
 
@@ -58,9 +61,28 @@ def _counted(part: dict[str, Any]) -> dict[str, Any]:
     return {name: part[name] for name in ("n", "units", "seeds", "metrics") if name in part}
 
 
-def unit_sums(samples: bytes) -> Iterator[UnitSums]:
+def read_samples(content: bytes | None) -> list[SampleScores]:
+    """The splits of a per-sample table; an empty list where there is none."""
+    return [] if content is None else from_table(pq.read_table(io.BytesIO(content)))
+
+
+def with_intervals_of_today(record: ResultRecord, samples: Sequence[SampleScores]) -> ResultRecord:
+    """The record with intervals of the method of new records, so that a board never mixes methods.
+
+    A record whose table lacks something keeps its intervals and the name of their method.
+    """
+    if record.outcome != "ok" or record.interval_method == METHOD:
+        return record
+    try:
+        scores = with_intervals(record.scores, samples)
+    except UserError:
+        return record
+    return record.model_copy(update={"schema_": 2, "scores": scores, "interval_method": METHOD})
+
+
+def unit_sums(samples: Sequence[SampleScores]) -> Iterator[UnitSums]:
     """Sums of every split and every subset that a per-sample table knows."""
-    for split in from_table(pq.read_table(io.BytesIO(samples))):
+    for split in samples:
         yield _sums(split, "")
         for name in split.subsets:
             subset = split.subset(name)

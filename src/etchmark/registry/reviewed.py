@@ -35,8 +35,10 @@ from etchmark.registry.layout import (
 from etchmark.registry.plausible import fault_beside_scores
 from etchmark.registry.records import MAX_RECORD_BYTES, REMEDY, read_record
 from etchmark.registry.replacing import finish, remove_record, table_of, write_together
+from etchmark.scoring.refresh import without_intervals
 from etchmark.scoring.samples import UnknownKind, from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
+from etchmark.scoring.uncertainty import BOOTSTRAP
 from etchmark.specs import BenchmarkSpec, ResultRecord
 from etchmark.specs.results import HUB_RAN, SINCE_2
 
@@ -317,6 +319,14 @@ def _same_content(old: ResultRecord, new: ResultRecord) -> bool:
     """Whether a record says nothing that the stored one, of a date and schema of its own, lacks."""
     unknown = [key for key in SINCE_2 if getattr(old, key) is None]
     ignored = {"created": new.created, "schema_": new.schema_}
+    if (old.interval_method or BOOTSTRAP) != (new.interval_method or BOOTSTRAP):
+        # Intervals of another method say the same of the same predictions: `results refresh`.
+        old, new = (
+            part.model_copy(
+                update={"scores": without_intervals(part.scores), "interval_method": None}
+            )
+            for part in (old, new)
+        )
     return old.model_copy(update=ignored | {key: getattr(new, key) for key in unknown}) == new
 
 

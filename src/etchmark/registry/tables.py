@@ -20,7 +20,13 @@ from sqlalchemy import ColumnElement, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from etchmark.catalog import explain
-from etchmark.registry.digests import VERSION, brief, unit_sums
+from etchmark.registry.digests import (
+    VERSION,
+    brief,
+    read_samples,
+    unit_sums,
+    with_intervals_of_today,
+)
 from etchmark.scoring.samples import UnknownKind
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
@@ -194,7 +200,8 @@ def digest_rows(entry: Entry, text: str) -> list[Base]:
         entry: the submission.
         text: its record as it is stored.
     """
-    record = entry.record
+    record, samples = entry.record, read_samples(entry.samples)
+    shown = with_intervals_of_today(record, samples)
     made: list[Base] = [
         BriefRow(
             **selected_by(record),
@@ -202,7 +209,7 @@ def digest_rows(entry: Entry, text: str) -> list[Base]:
             status=record.status,
             record_bytes=len(text.encode("utf-8", "surrogateescape")),
             curves=len(record.curves),
-            content=json.dumps(brief(record)),
+            content=json.dumps(brief(shown)),
         )
     ]
     made += [
@@ -219,7 +226,7 @@ def digest_rows(entry: Entry, text: str) -> list[Base]:
             seeds=len(values),
             content=values.astype("<f8").tobytes(),
         )
-        for sums in (() if entry.samples is None else unit_sums(entry.samples))
+        for sums in unit_sums(samples)
         for term, values in zip(sums.terms, sums.values, strict=True)
     ]
     return made

@@ -11,19 +11,28 @@ DOI 10.2307/3002019). How often such intervals hold the truth is measured in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from etchmark.scoring.uncertainty import SumsOfUnits, score, units_of
+from etchmark.scoring.uncertainty import (
+    AT_ONCE,
+    BOOTSTRAP,
+    LEVEL,
+    RESAMPLES,
+    SumsOfUnits,
+    bootstrap_intervals,
+    score,
+    units_of,
+)
+from etchmark.specs.results import IntervalMethod
 from etchmark.targets import Metric
 from etchmark.targets.scales import LINEAR, Scale
 
-METHOD = "jackknife-t"
+METHOD: IntervalMethod = "jackknife-t"
 """``interval_method`` of records whose intervals are computed here."""
 FEWEST_UNITS = 6
 """With fewer units there is no interval: they are listed instead."""
-LEVEL = 0.95
 
 
 def without_each(values: np.ndarray) -> np.ndarray:
@@ -54,8 +63,14 @@ def leave_one_out(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
             return metric.of({name: without_each(sums[name]) for name in names})
     if not isinstance(sums, SumsOfUnits):
         raise TypeError(f"{metric.id} is pooled: it needs the terms of single samples")
-    # The rows of this matrix are resamples, each without one unit.
-    return sums.pooled(metric, 1.0 - np.eye(units_of(sums)))
+    # The rows of each matrix are resamples without one unit, a few at a time to bound memory.
+    units = units_of(sums)
+    size = max(1, AT_ONCE // units)
+    parts = [
+        sums.pooled(metric, 1.0 - np.eye(min(size, units - start), units, k=start))
+        for start in range(0, units, size)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def counted(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
@@ -81,6 +96,50 @@ def interval(metric: Metric, sums: SumsOfUnits) -> tuple[float, float] | None:
     units = counted(metric, sums)
     left_out = leave_one_out(metric, sums)[:, units]
     return _interval(score(metric, sums), left_out, metric.scale)
+
+
+def intervals(metrics: Sequence[Metric], sums: SumsOfUnits) -> list[tuple[float, float] | None]:
+    """``interval`` of several metrics."""
+    return [interval(metric, sums) for metric in metrics]
+
+
+IntervalsOf = Callable[[Sequence[Metric], SumsOfUnits], list[tuple[float, float] | None]]
+METHODS: dict[IntervalMethod, IntervalsOf] = {BOOTSTRAP: bootstrap_intervals, METHOD: intervals}
+"""The function that computes the intervals of each method, to check those of a record."""
+
+
+def method_in_words(method: str, units: str, seeds: int | None = None) -> str:
+    """The interval method of a record in plain words.
+
+    Args:
+        method: ``interval_method`` of the record.
+        units: what is left out or resampled, in the plural, such as ``papers``.
+        seeds: how often the model was fitted; None leaves unsaid what that means.
+
+    Returns:
+        A phrase; ``method`` itself if it is unknown here.
+    """
+    if method == BOOTSTRAP:
+        return f"percentile bootstrap, {RESAMPLES:,} resamples of the {units}"
+    if method != METHOD:
+        return method
+    phrase = f"jackknife over the {units} with Student's t"
+    if seeds is None:
+        return phrase
+    return f"{phrase}, for this fit" if seeds == 1 else f"{phrase}, {seeds} seeds included"
+
+
+def why_none(units: int, unit_names: str) -> str:
+    """Why a score that is known has no interval, in a few words.
+
+    Args:
+        units: how many there are.
+        unit_names: what they are, in the plural, such as ``papers``.
+    """
+    if units < FEWEST_UNITS:
+        verb = "is" if units == 1 else "are"
+        return f"no interval: {units} {unit_names} {verb} too few"
+    return "no interval: the score is at the end of its scale"
 
 
 def _interval(

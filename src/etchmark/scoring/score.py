@@ -15,7 +15,7 @@ from etchmark.errors import UserError
 from etchmark.predictions import arrange
 from etchmark.predictions.arranging import check_scored
 from etchmark.predictions.incoming import Request
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals, uncertainty
 from etchmark.scoring.doubts import Doubt, doubts_of
 from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.subsets import subsets_of
@@ -44,7 +44,7 @@ def _metric_score(scored: Metric, sums: uncertainty.SumsOfUnits) -> dict[str, fl
     value = float(per_seed.mean())
     if not np.isfinite(value):
         return None
-    bounds = uncertainty.interval(uncertainty.bootstrap(scored, sums))
+    bounds = intervals.interval(scored, sums)
     return {
         "value": value,
         "ci_low": bounds[0] if bounds else None,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from etchmark.errors import UserError
 from etchmark.predictions import pages
 from etchmark.predictions.reading import MAX_ID_LENGTH
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals, uncertainty
 from etchmark.scoring.samples import PICTURE, SUBSET, SampleScores, kind_of_table
 from etchmark.scoring.score import fold_scores, fold_statistics
 from etchmark.specs import MetricScore, SplitScore
@@ -158,7 +158,7 @@ def disagreement(
         method: how the intervals were computed. None is what records say that were made while
             there was one method only, the percentile bootstrap.
     """
-    intervals_of = uncertainty.METHODS[method or uncertainty.BOOTSTRAP]
+    intervals_of = intervals.METHODS[method or uncertainty.BOOTSTRAP]
     if [score.split for score in scores] != [table.split for table in samples]:
         return "its splits differ from those of its table"
     for score, table in zip(scores, samples, strict=True):
@@ -207,7 +207,7 @@ def _of_group(
 
 
 def _of_intervals(
-    score: SplitScore, samples: SampleScores, intervals_of: uncertainty.IntervalsOf
+    score: SplitScore, samples: SampleScores, intervals_of: intervals.IntervalsOf
 ) -> str | None:
     resampled = intervals_of is uncertainty.bootstrap_intervals
     if resampled and not uncertainty.draws_are_those_of_the_records():

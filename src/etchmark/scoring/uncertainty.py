@@ -1,4 +1,4 @@
-"""Intervals and rank ranges from a paired bootstrap over the independent unit.
+"""Scores from sums over independent units, and rank ranges from a paired bootstrap over them.
 
 A resample draws as many units (papers, trajectories, samples) as there are, with replacement
 (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, DOI 10.1201/9780429246593; whole
@@ -9,8 +9,7 @@ between models are paired.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,9 +20,7 @@ from etchmark.targets import Metric
 
 RESAMPLES = 2000
 BOOTSTRAP: IntervalMethod = "percentile-bootstrap-2000"
-"""Percentiles of ``RESAMPLES`` resamples: see ``interval`` and ``bootstrap``."""
-METHOD: IntervalMethod = BOOTSTRAP
-"""How the intervals of a new record are computed."""
+"""``interval_method`` of older records: see ``bootstrap_intervals``."""
 SEED = 0
 LEVEL = 0.95
 # Rounded, or 2.5 % of 2,000 resamples is a hair more than 50 and picks the 51st.
@@ -193,30 +190,7 @@ def bootstrap_many(
     return scores
 
 
-def over_horizon(
-    squared_error: np.ndarray, units: np.ndarray, resamples: int = RESAMPLES
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Root mean squared error of each predicted frame and its 95 % interval.
-
-    Args:
-        squared_error: mean over the values of a frame, shape (seeds, samples, frames).
-        units: label of each sample's unit, shape (samples,).
-        resamples: number of resamples.
-
-    Returns:
-        Value, lower and upper end of the interval, each of shape (frames,).
-    """
-    _, index = np.unique(units, return_inverse=True)
-    size = np.bincount(index).astype(np.float64)
-    mean = squared_error.mean(axis=0, dtype=np.float64)
-    sums = np.stack([np.bincount(index, weights=frame) for frame in mean.T], axis=1)
-    counts = resample_counts(len(size), resamples)
-    drawn = np.sqrt((counts @ sums) / (counts @ size)[:, None])
-    low, high = np.quantile(drawn, [TAIL, 1.0 - TAIL], axis=0)
-    return np.sqrt(mean.mean(axis=0)), low, high
-
-
-def interval(scores: np.ndarray) -> tuple[float, float] | None:
+def percentile_interval(scores: np.ndarray) -> tuple[float, float] | None:
     """95 % percentile interval of resampled scores; None unless all of them are finite."""
     if not np.isfinite(scores).all():
         return None
@@ -227,7 +201,10 @@ def interval(scores: np.ndarray) -> tuple[float, float] | None:
 def bootstrap_intervals(
     metrics: Sequence[Metric], sums: SumsOfUnits
 ) -> list[tuple[float, float] | None]:
-    """``interval`` of several metrics at once, equal to within rounding.
+    """``percentile_interval`` of several metrics at once, equal to within rounding.
+
+    Records had such intervals before those of ``scoring.intervals``: they are recomputed to check
+    older records.
 
     One matrix product serves all metrics, which is several times faster than one for each.
 
@@ -251,13 +228,10 @@ def bootstrap_intervals(
         else:
             with np.errstate(invalid="ignore", over="ignore"):
                 resampled = metric.of(terms).mean(axis=0)
-        intervals.append(interval(resampled))
+        intervals.append(percentile_interval(resampled))
     return intervals
 
 
-IntervalsOf = Callable[[Sequence[Metric], SumsOfUnits], list[tuple[float, float] | None]]
-METHODS: dict[IntervalMethod, IntervalsOf] = {BOOTSTRAP: bootstrap_intervals}
-"""The function that computes the intervals of each method, to check those of a record."""
 _DRAWN = [[1, 0, 0, 0, 4], [2, 2, 0, 1, 0], [1, 2, 1, 0, 1]]
 
 
@@ -268,22 +242,6 @@ def draws_are_those_of_the_records() -> bool:
     It may change how it draws in a new release; intervals can then not be recomputed exactly.
     """
     return resample_counts(5, 3).astype(int).tolist() == _DRAWN
-
-
-def method_in_words(method: str, units: str) -> str:
-    """The interval method of a record in plain words.
-
-    Args:
-        method: ``interval_method`` of the record.
-        units: what is resampled, in the plural, such as ``papers``.
-
-    Returns:
-        A phrase; ``method`` itself if it is unknown here.
-    """
-    match = re.fullmatch(r"percentile-bootstrap-(\d+)", method)
-    if match is None:
-        return method
-    return f"percentile bootstrap, {int(match[1]):,} resamples of the {units}"
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
@@ -366,21 +324,3 @@ def _places(runs: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarray
     first = np.maximum.accumulate(np.where(bounds[:, :-1], place, 0), axis=1)
     ends = np.where(bounds[:, 1:], place, models - 1)
     return first, np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-
-
-def paired_difference(
-    metric: Metric, first: SumsOfUnits, second: SumsOfUnits
-) -> tuple[float, float, float]:
-    """Score of ``first`` minus that of ``second``, with its paired 95 % interval.
-
-    Args:
-        metric: the score.
-        first, second: unit sums over the same units.
-
-    Returns:
-        Difference, lower and upper end; the ends are NaN where a resample has no finite score.
-    """
-    difference = bootstrap(metric, first) - bootstrap(metric, second)
-    value = score(metric, first).mean() - score(metric, second).mean()
-    bounds = interval(difference) or (float("nan"), float("nan"))
-    return float(value), *bounds

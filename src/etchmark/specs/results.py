@@ -187,8 +187,8 @@ Status = Literal["reported", "scored", "run", "verified"]
 HUB_RAN: tuple[Status, ...] = ("run", "verified")
 """Statuses of which this hub ran the model and measured the cost itself."""
 
-IntervalMethod = Literal["percentile-bootstrap-2000"]
-"""Known ways to compute an interval; ``scoring.uncertainty.METHODS`` computes each of them."""
+IntervalMethod = Literal["percentile-bootstrap-2000", "jackknife-t"]
+"""Known ways to compute an interval; ``scoring.intervals.METHODS`` computes each of them."""
 
 
 class Claims(Record):

@@ -20,12 +20,12 @@ from etchmark.registry import reviewed
 from etchmark.registry.identity import id_of
 from etchmark.registry.layout import record_files
 from etchmark.registry.records import read_record
-from etchmark.scoring import uncertainty
-from etchmark.scoring.doubts import doubts_of_table, flags_of
+from etchmark.scoring import intervals
 from etchmark.scoring.samples import SampleScores, from_table, table_bytes
 from etchmark.scoring.score import score_samples
 from etchmark.scoring.stored import read_table
-from etchmark.specs import BenchmarkSpec, Curve, Protocol, ResultRecord, SplitScore
+from etchmark.specs import BenchmarkSpec, Protocol, ResultRecord
+from etchmark.submission.refresh import flags_shown, with_whole
 
 SPLITS = ("kind", "split", "train_split", "validation_split", "fold_column", "group_column",
           "extra_splits")  # fmt: skip
@@ -122,19 +122,16 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
     if old.unit_column != new.unit_column:
         samples = [_with_units(loaded, split) for split in samples]
     scores = [score_samples(new, record.protocol, split) for split in samples]
-    flags = record.flags
-    if flags is None:
-        # A table shows only some doubts: if it shows none, nobody has looked for all of them yet.
-        flags = flags_of(doubts_of_table(new, scores, samples)) or None
+    flags = flags_shown(new, record.model_copy(update={"scores": scores}), samples)
     rescored = record.model_copy(
         update={
             "schema_": 2,
             "benchmark_version": new.version,
             "role": new.role_of(record.name),
             "flags": flags,
-            "interval_method": uncertainty.METHOD,
+            "interval_method": intervals.METHOD,
             "scores": scores,
-            "curves": [_with_whole(curve, scores[0]) for curve in record.curves],
+            "curves": [with_whole(curve, scores[0]) for curve in record.curves],
         }
     )
     rescored = rescored.model_copy(update={"submission": id_of(rescored)})
@@ -155,18 +152,6 @@ def _check_unchanged(old: BenchmarkSpec, new: BenchmarkSpec, record: ResultRecor
 
 def _splits(protocol: Protocol) -> tuple[object, ...]:
     return tuple(getattr(protocol, key) for key in SPLITS)
-
-
-def _with_whole(curve: Curve, headline: SplitScore) -> Curve:
-    """The curve with the new score of the submission itself, the point of all training samples."""
-    score = headline.metrics.get(curve.metric)
-    if curve.param is not None or score is None:
-        return curve
-    points = [
-        point.model_copy(update={"score": score}) if point.value == 1 and point.score else point
-        for point in curve.points
-    ]
-    return curve.model_copy(update={"points": points})
 
 
 def _with_units(loaded: Benchmark, samples: SampleScores) -> SampleScores:

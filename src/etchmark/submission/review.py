@@ -7,7 +7,7 @@ cost, environment, settings and curves is kept as claims.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +24,13 @@ from etchmark.errors import UserError
 from etchmark.names import shapes
 from etchmark.registry import reviewed
 from etchmark.registry.identity import submission_id
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals, uncertainty
 from etchmark.scoring.doubts import flags_of
+from etchmark.scoring.refresh import with_intervals, without_intervals
 from etchmark.scoring.samples import PICTURE, to_table
 from etchmark.scoring.score import Scored
 from etchmark.scoring.stored import MAX_FILE_BYTES, read_table
-from etchmark.specs import BenchmarkSpec, Claims, Cost, ResultRecord
+from etchmark.specs import BenchmarkSpec, Claims, Cost, ResultRecord, SplitScore
 from etchmark.submission.export import EXPORTED, PREDICTIONS, RECORD, TABLE
 from etchmark.submission.scoring import score_file, table_of
 from etchmark.submission.statements import check_baselines, check_name, check_stored
@@ -249,7 +250,8 @@ def _check_scores(folder: Path, record: ResultRecord, scored: Scored) -> None:
         raise UserError(
             f"{folder / RECORD}: other splits than the predictions hold; export it again"
         )
-    for ours, theirs in zip(scored.scores, record.scores, strict=True):
+    computed, stated = _comparable(record, scored)
+    for ours, theirs in zip(computed, stated, strict=True):
         difference = _difference(ours.model_dump(), theirs.model_dump())
         if difference:
             raise UserError(
@@ -258,18 +260,24 @@ def _check_scores(folder: Path, record: ResultRecord, scored: Scored) -> None:
             )
 
 
+def _comparable(
+    record: ResultRecord, scored: Scored
+) -> tuple[Sequence[SplitScore], Sequence[SplitScore]]:
+    """The scores computed here, with intervals of the record's own method, and those it states."""
+    # Records that name no method are older than any but this one.
+    method = record.interval_method or uncertainty.BOOTSTRAP
+    if method == uncertainty.BOOTSTRAP and not uncertainty.draws_are_those_of_the_records():
+        return without_intervals(scored.scores), without_intervals(record.scores)
+    return with_intervals(scored.scores, scored.samples, method), record.scores
+
+
 def _check_role(folder: Path, record: ResultRecord, spec: BenchmarkSpec) -> None:
-    """What a record says of its role and its intervals holds here, or it says nothing."""
-    role, method = spec.role_of(record.name), uncertainty.METHOD
+    """What a record says of its role holds here, or it says nothing."""
+    role = spec.role_of(record.name)
     if record.role not in (None, role):
         raise UserError(
             f"{folder / RECORD}: role is said to be {record.role!r}, but on {spec.key}"
             f" {record.name!a} is {role!r}; export it again"
-        )
-    if record.interval_method not in (None, method):
-        raise UserError(
-            f"{folder / RECORD}: interval_method is said to be {record.interval_method!r}, but the"
-            f" intervals are those of {method!r}; export it again"
         )
 
 
@@ -289,7 +297,7 @@ def _accepted(record: ResultRecord, scored: Scored, spec: BenchmarkSpec) -> Resu
             "schema_": 2,
             "role": spec.role_of(record.name),
             "flags": flags_of(scored.doubts),
-            "interval_method": uncertainty.METHOD,
+            "interval_method": intervals.METHOD,
             "status": "scored",
             "scores": scored.scores,
             "params": {},

@@ -16,7 +16,7 @@ from etchmark.errors import UserError
 from etchmark.registry.identity import submission_id
 from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals
 from etchmark.scoring.doubts import Doubt, flags_of
 from etchmark.scoring.score import Scored
 from etchmark.specs import Cost, Curve, Fingerprints, ModelCard, ResultRecord
@@ -135,7 +135,7 @@ def make_record(
         cost=facts.cost,
         role=spec.role_of(name),
         flags=None if outcome.scored is None else flags_of(outcome.scored.doubts),
-        interval_method=None if outcome.scored is None else uncertainty.METHOD,
+        interval_method=None if outcome.scored is None else intervals.METHOD,
         artefact=facts.artefact,
         environment=environment.current(),
         created=_now(),
