@@ -41,9 +41,10 @@ class Cost(Record):
 
     ``cpu_seconds`` is the processor time of ``fit`` and ``predict`` in all folds, summed over cores
     and over the processes that they started; the start of the interpreter, imports at the head of
-    ``model.py``, counting, saving and scoring are left out. ``parameters`` are those that were fitted, ``total_parameters`` all that a
-    prediction depends on. ``reference_seconds`` is what a fixed piece of work took on the same
-    machine, before and after the run. These three are absent from records that do not know them.
+    ``model.py``, counting, saving and scoring are left out. ``parameters`` are those that were
+    fitted, ``total_parameters`` all that a prediction depends on. ``reference_seconds`` is what a
+    fixed piece of work took on the same machine, before and after the run. These three are absent
+    from records that do not know them.
     """
 
     fit_seconds: float | None = Field(default=None, ge=0)
