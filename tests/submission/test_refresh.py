@@ -66,7 +66,8 @@ def test_intervals_are_those_that_a_run_of_today_gives(
     for record, path in zip(refreshed, records, strict=True):
         run = read_record(path)
         assert record.scores == run.scores
-        assert record.flags == run.flags
+        # A table alone shows only some doubts: without any, flags stay unknown.
+        assert record.flags in (None, run.flags)
         assert record.scores[0].metrics["mae"].ci_low is not None
 
 
@@ -89,10 +90,10 @@ def test_a_process_that_stops_leaves_each_record_old_or_new(
         written.append(path)
         write_text(path, text)
 
-    monkeypatch.setattr(refresh.files, "write_text", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        list(refresh.refresh(records[0].parents[1]))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(refresh.files, "write_text", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            list(refresh.refresh(records[0].parents[1]))
     half = _bytes(records)
     assert [name for name in before if half[name] != before[name]] == [records[0].name]
     rows = json.loads(command("leaderboard", "toy-line", "--json").fine())
