@@ -22,7 +22,7 @@ from etchmark.data.loading import Benchmark, load_benchmark  # noqa: E402
 from etchmark.errors import UserError  # noqa: E402
 from etchmark.predictions import streaming  # noqa: E402
 from etchmark.scoring import template  # noqa: E402
-from etchmark.scoring.intervals import FEWEST_UNITS
+from etchmark.scoring.intervals import FEWEST_UNITS  # noqa: E402
 from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: E402
 from etchmark.scoring.score import score_samples  # noqa: E402
 from etchmark.specs import SplitScore  # noqa: E402
