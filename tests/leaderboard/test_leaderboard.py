@@ -20,6 +20,7 @@ pytest.importorskip("streamlit")
 from pages import (
     BENCHMARK,
     HOSTILE,
+    captions,
     figure_text,
     figures,
     fine,
@@ -65,8 +66,8 @@ def test_board_is_the_engines(board: dict[str, Entry]) -> None:
         "metric": "mae",
     }
     assert any("Headline protocol" in line for line in values(app.markdown))
-    captions = values(app.caption)
-    assert any(said.startswith("No interval: 3 sources are too few. Rank") for said in captions)
+    expected = "No interval: 3 sources are too few. Rank range"
+    assert any(said.startswith(expected) for said in captions(app))
 
 
 def test_the_ends_of_intervals_are_the_engines(toy_content: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_ends_of_intervals_are_the_engines(toy_content: Path) -> None:
     for column, ends in (("low", "ci_low"), ("high", "ci_high")):
         values_of = frame[ends].to_numpy(float, na_value=np.nan)
         np.testing.assert_array_equal(shown[column].to_numpy(float), values_of)
-    assert any("95 % interval over" in said for said in values(app.caption))
+    assert any("95 % interval over 12 samples" in said for said in captions(app))
 
 
 def test_switches_recompute_ranks_and_go_into_the_link(board: dict[str, Entry]) -> None:
