@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import re
 import shutil
@@ -429,6 +430,25 @@ def toy_predictions(toy_content: Path, tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def age() -> Callable[[Path, Path], None]:
+    """Rewrites a record as the first version wrote it: schema 1, with percentile intervals."""
+    from etchmark.registry.records import read_record
+    from etchmark.scoring.refresh import with_intervals
+    from etchmark.scoring.samples import from_table
+    from etchmark.scoring.uncertainty import BOOTSTRAP
+
+    def rewrite(path: Path, table: Path) -> None:
+        record = read_record(path)
+        scores = with_intervals(record.scores, from_table(pq.read_table(table)), BOOTSTRAP)
+        value = record.model_copy(update={"scores": scores}).model_dump(mode="json", by_alias=True)
+        for key in ("role", "flags", "interval_method", "artefact"):
+            value.pop(key, None)
+        path.write_text(json.dumps(value | {"schema": 1}, indent=2) + "\n", encoding="utf-8")
+
+    return rewrite
 
 
 def _zigzag(value: int) -> bytes:

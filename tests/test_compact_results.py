@@ -55,7 +55,7 @@ def test_a_compact_table_gives_the_same_terms(hook: ModuleType, folder: str) -> 
     drawn = [field for field in compact.schema if not _is_number_or_text(field.type)]
     assert drawn == []
     samples = from_table(compact)
-    assert disagreement(record.scores, samples) is None
+    assert disagreement(record.scores, samples, record.interval_method) is None
     for mine, theirs in zip(samples, from_table(read_table(whole, rows=rows)), strict=True):
         assert mine.kind == theirs.kind
         for name in ("ids", "units", "folds"):

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.text import literal, web_address
 
-from etchmark.api import RESAMPLES, Hub, open_hub
+from etchmark.api import FEWEST_UNITS, RESAMPLES, Hub, open_hub
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number, one_line
 
@@ -88,7 +88,8 @@ def show_uncertainty(spec: BenchmarkSpec) -> None:
   the same function for every model.
 - **Interval**: with other {units} the score would likely lie in it (95 %). Each {spec.unit_name} is
   left out in turn, and the spread of the scores gives the interval. With one seed it is an interval
-  for this fit; with several it includes what another seed would change.
+  for this fit; with several it includes what another seed would change. With fewer than
+  {FEWEST_UNITS} {units} there is no interval.
 - **Rank**: the order of the scores, 1 is best; equal scores share a rank. It is made among the rows
   that are shown, so a filter changes it.
 - **Rank range**: all models are ranked on {RESAMPLES:,} resamples of the {units}; the range holds

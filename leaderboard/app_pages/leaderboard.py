@@ -10,7 +10,7 @@ from dashboard.panels import board, board_figures, filters, model
 from dashboard.text import literal
 from dashboard.wording import count_of_units, gain_over, row_names
 
-from etchmark.api import Hub, View, gains, open_hub, the_best, to_records
+from etchmark.api import Hub, View, gains, open_hub, the_best, to_records, why_none
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, json_text
@@ -49,10 +49,17 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
 
 
 def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
-    units = count_of_units(spec, max(int(count) for count in ranked["units"].tolist()))
+    most = max(int(count) for count in ranked["units"].tolist())
+    absent = ranked.loc[ranked["ci_low"].isna(), "units"].tolist()
+    reasons = dict.fromkeys(why_none(int(count), spec.unit_names) for count in absent)
+    about = "".join(f"{reason[0].upper()}{reason[1:]}. " for reason in reasons)
+    if len(absent) < len(ranked):
+        about = (
+            f"Interval: 95 % interval over {count_of_units(spec, most)}; with another set of"
+            f" {spec.unit_names} the score would likely lie in it. {about}"
+        )
     return (
-        f"Interval: 95 % interval over {units}; with another set of {spec.unit_names} the score"
-        " would likely lie in it. Rank range: the ranks a model takes in 95 % of resamples; it"
+        f"{about}Rank range: the ranks a model takes in 95 % of resamples; it"
         " describes how ranks vary and tests nothing. Best: rows that may be the best, since no row"
         " is shown to be ahead of them." + gain_over(spec)
     )

@@ -13,9 +13,9 @@ from dashboard.panels import benchmark_picture
 from dashboard.text import literal, shortened
 from streamlit.delta_generator import DeltaGenerator
 
-from etchmark.api import Hub, RecentSubmission, View, gains, open_hub, the_best
+from etchmark.api import Hub, RecentSubmission, View, gains, open_hub, the_best, why_none
 from etchmark.specs import BenchmarkSpec
-from etchmark.text import number
+from etchmark.text import number, span
 
 NEWEST = 8
 IN_A_ROW = 3
@@ -107,7 +107,9 @@ def score_line(hub: Hub, spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:
     """A model with its score and interval."""
     unit = hub.metric(spec, spec.primary_metric).unit
     score = number(row["score"]) + ("" if unit == "1" else f" {unit}")
-    interval = f"{number(row['ci_low'])} … {number(row['ci_high'])}"
+    interval = span(row["ci_low"], row["ci_high"])
+    if interval == "–":
+        interval = why_none(row["units"], spec.unit_names)
     return (
         f"{literal(shortened(row['model'], 60))}: "
         f"{literal(spec.primary_metric)} **{literal(score)}** ({literal(interval)})"

@@ -119,6 +119,12 @@ def print_json(value: Any) -> None:
     print(text)
 
 
+def span(low: float | None, high: float | None) -> str:
+    """Both ends of an interval; a dash where there is none."""
+    ends = number(low), number(high)
+    return "–" if "–" in ends else f"{ends[0]} … {ends[1]}"
+
+
 def number(value: float | None) -> str:
     """Four significant digits, without an exponent where it can be helped."""
     import pandas as pd

@@ -270,10 +270,11 @@ def test_a_stopwatch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert 0.05 < noted["seconds"] < first.seconds
     noted = json.loads(note.read_text())
     assert noted["seconds"] == first.seconds
-    assert 0 < checkpoints.noted_cpu(note) == noted["cpu_seconds"]
+    assert 0 < first.cpu_seconds == noted["cpu_seconds"]
     with Stopwatch(note) as second:
         pass
     assert first.seconds < second.seconds < first.seconds + 0.2
+    assert first.cpu_seconds <= second.cpu_seconds < first.cpu_seconds + 0.2
     for broken in ("", "x", "nan", "-1", "inf"):
         note.write_text(broken)
         with Stopwatch(note) as watch:

@@ -606,6 +606,16 @@ def test_processor_time_counts_all_processes_of_a_run(hub):
     assert idle < cost["cpu_seconds"] - 0.4
 
 
+def test_processor_time_is_that_of_fit_and_predict_whatever_is_imported(hub):
+    burn = "end = time.process_time() + 0.5\n{}while time.process_time() < end: pass"
+    # A model that imports nothing does not pay for what the harness imports to check it.
+    assert cost_of(hub, mean(), *FOLDS)["cpu_seconds"] < 0.2
+    assert cost_of(hub, mean(top=burn.format("")), *FOLDS)["cpu_seconds"] < 0.2
+    fit, predict = burn.format(" " * 8), burn.format(" " * 8)
+    # One fit, and a prediction of each of two splits.
+    assert 1.5 <= cost_of(hub, mean(fit=fit, predict=predict))["cpu_seconds"] < 1.8
+
+
 def test_the_reference_workload_is_timed_before_and_after(hub, monkeypatch):
     assert "reference_seconds" not in cost_of(hub, mean())
     monkeypatch.setattr(reference, "ROUNDS", 1)

@@ -90,6 +90,21 @@ def test_a_model_that_saves_itself_finds_the_folder_it_is_given(hub) -> None:
     assert record["artefact"]["sha256"] == kept(hub)[0].name
 
 
+def test_saving_and_loading_are_not_counted_as_the_cost_of_a_model(hub) -> None:
+    work = (
+        "import time; memory = np.ones(5 * 10**7); end = time.process_time() + 1\n"
+        "{0}while time.process_time() < end: pass\n{0}"
+    )
+    heavy = code(
+        save="def save(self, folder):\n        " + work.format(" " * 8) + "super().save(folder)",
+        load=work.format(" " * 4) + "return rebuild(build, folder, device)",
+    )
+    record = record_of(hub, heavy, *KEEP, "holdout")
+    assert "artefact" in record, record["warned"]
+    assert record["cost"]["cpu_seconds"] < 0.5
+    assert record["cost"]["peak_memory_bytes"] < 350e6
+
+
 def test_the_same_run_is_kept_once(hub) -> None:
     first, again = (record_of(hub, code(), *KEEP, "holdout")["artefact"] for _ in range(2))
     assert first == again
@@ -133,6 +148,14 @@ def test_models_that_cannot_be_saved_are_refused_before_they_are_fitted(hub) -> 
             "more.bin is a pickle, which can run any code when it is loaded; save it as",
         ),
         ({"load": "1 / 0"}, "load() gave no such model: ZeroDivisionError"),
+        (
+            {
+                "save": "def save(self, folder):"
+                " import pickle; (folder / 'more.bin').write_bytes(pickle.dumps({'a': 1}))",
+                "load": "import os; os._exit(3)",
+            },
+            "more.bin is a pickle, which can run any code when it is loaded; save it as",
+        ),
         ({"load": "import os; os._exit(3)"}, "load() failed: the model's process exited"),
         (
             {"load": "model = rebuild(build, folder, device); model.offset += 5; return model"},

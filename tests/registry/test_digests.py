@@ -14,6 +14,7 @@ import pytest
 from etchmark.registry.contents import content_of
 from etchmark.registry.digests import VERSION, brief
 from etchmark.registry.store import Store
+from etchmark.scoring.intervals import METHOD
 from etchmark.specs import Claims, Cost, ResultRecord
 from etchmark.specs.results import SINCE_2, Artefact
 
@@ -116,6 +117,9 @@ def test_a_hub_of_an_earlier_form_is_read_and_brought_up_to_date(
     for row in rows:
         # The role is what the benchmark says today; the rest was never recorded.
         assert row["role"] == "entry"
+        assert row["flags"] is None
+        if row["outcome"] == "ok":
+            assert row["interval_method"] == METHOD
         assert row["cpu_seconds"] is None
     assert any(row["rank"] == 1 for row in rows)
 

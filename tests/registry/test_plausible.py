@@ -21,7 +21,8 @@ from etchmark.registry.reading import digests_of_row
 from etchmark.registry.records import read_record
 from etchmark.registry.reviewed import read_reviewed
 from etchmark.registry.tables import LOCAL, Entry, why_unreadable
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals, uncertainty
+from etchmark.scoring.refresh import with_intervals
 from etchmark.scoring.samples import KIND, SampleScores, UnknownKind, from_table
 from etchmark.specs import Claims, Curve, MetricScore, ResultRecord
 from etchmark.specs.results import Artefact, CurvePoint, IntervalMethod
@@ -203,8 +204,8 @@ def _mean(**change: Any) -> tuple[ResultRecord, list[SampleScores]]:
         ({"flags": CONSTANT[:-1]}, "constant: split 'spinodal'"),
         ({"flags": [flag.replace("constant", "odd") for flag in CONSTANT]}, "constant"),
         # Whoever names the method looked for doubts as well: the key was removed.
-        ({"flags": None, "interval_method": uncertainty.METHOD}, "constant: split 'test'"),
-        ({"flags": None}, None),
+        ({"flags": None, "interval_method": intervals.METHOD}, "constant: split 'test'"),
+        ({"flags": None, "interval_method": None}, None),
     ],
 )
 def test_flags_list_what_the_table_shows(change: dict[str, Any], missing: str | None) -> None:
@@ -259,7 +260,7 @@ def test_a_table_of_a_kind_of_a_newer_version_is_called_that(tmp_path: Path) -> 
 
 
 def test_every_known_method_can_be_recomputed() -> None:
-    assert set(uncertainty.METHODS) == set(get_args(IntervalMethod))
+    assert set(intervals.METHODS) == set(get_args(IntervalMethod))
     assert f"percentile-bootstrap-{uncertainty.RESAMPLES}" == uncertainty.BOOTSTRAP
     assert uncertainty.draws_are_those_of_the_records()
 
@@ -287,8 +288,13 @@ def test_an_interval_has_two_ends_in_order(ends: dict[str, float], message: str)
 
 @pytest.mark.parametrize("named", [False, True])
 def test_an_interval_edited_by_hand_is_refused(tmp_path: Path, named: bool) -> None:
-    record, _ = _mean(flags=CONSTANT if named else None)
-    change: dict[str, Any] = {"interval_method": uncertainty.METHOD} if named else {"schema_": 1}
+    record, samples = _mean(flags=CONSTANT if named else None)
+    method = intervals.METHOD if named else uncertainty.BOOTSTRAP
+    change = {
+        "schema_": 2 if named else 1,
+        "interval_method": method if named else None,
+        "scores": with_intervals(record.scores, samples, method),
+    }
     record = record.model_copy(update=change)
     path = tmp_path / MEAN.parent.name / MEAN.name
     path.parent.mkdir()
@@ -315,5 +321,5 @@ def test_intervals_of_several_metrics_at_once_are_the_same() -> None:
     assert len(metrics) > 2
     at_once = uncertainty.bootstrap_intervals(metrics, sums)
     for each, interval in zip(metrics, at_once, strict=True):
-        alone = uncertainty.interval(uncertainty.bootstrap(each, sums))
+        alone = uncertainty.percentile_interval(uncertainty.bootstrap(each, sums))
         assert interval == pytest.approx(alone, rel=1e-11)

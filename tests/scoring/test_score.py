@@ -50,10 +50,8 @@ def test_the_headline_split_alone(line: Benchmark, score: Score) -> None:
         peers.mean_absolute_error(truth.target, given[0])
     )
     assert only.metrics["r2"].value == pytest.approx(peers.r2_score(truth.target, given[0]))
-    low, high = only.metrics["mae"].ci_low, only.metrics["mae"].ci_high
-    assert low is not None
-    assert high is not None
-    assert low <= only.metrics["mae"].value <= high
+    # Three units are too few for an interval.
+    assert (only.metrics["mae"].ci_low, only.metrics["mae"].ci_high) == (None, None)
     assert only.metrics["mae"].seed_sd is None
     assert only.folds == []
 

@@ -13,19 +13,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from etchmark.data.loading import Benchmark
-from etchmark.scoring.samples import from_table, table_bytes, to_table
+from etchmark.data.loading import Benchmark, load_benchmark
+from etchmark.errors import UserError
+from etchmark.scoring.intervals import METHOD
+from etchmark.scoring.refresh import with_intervals, without_intervals
+from etchmark.scoring.samples import SampleScores, from_table, table_bytes, to_table
 from etchmark.scoring.score import Scored
 from etchmark.scoring.stored import disagreement, max_bytes, read_table
+from etchmark.scoring.uncertainty import BOOTSTRAP
 from etchmark.specs import SplitScore
 
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 
 
 @pytest.fixture
-def scored(line: Benchmark, score: Callable[..., Scored]) -> Scored:
-    return score(line, "holdout", ["test", "hard"], seeds=2)
+def scored(toy_content: Path, score: Callable[..., Scored]) -> Scored:
+    """Scores with intervals: each sample is a unit."""
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**spec, "unit_column": "id", "unit_name": "sample"}))
+    return score(load_benchmark("toy-line"), "holdout", ["test", "hard"], seeds=2)
+
+
+def _fault(scores: list[SplitScore], samples: list[SampleScores]) -> str | None:
+    return disagreement(scores, samples, METHOD)
 
 
 def _rows(scored: Scored) -> int:
@@ -35,7 +48,7 @@ def _rows(scored: Scored) -> int:
 def test_an_honest_table_is_read_back(scored: Scored) -> None:
     table = read_table(table_bytes(scored.samples), rows=_rows(scored))
     assert table.equals(to_table(scored.samples))
-    assert disagreement(scored.scores, from_table(table)) is None
+    assert _fault(scored.scores, from_table(table)) is None
 
 
 def test_every_reviewed_table_is_read_within_limits() -> None:
@@ -185,7 +198,7 @@ EDITS: dict[str, tuple[tuple[Any, ...], Any, str]] = {
 @pytest.mark.parametrize("case", EDITS)
 def test_an_edit_by_hand_is_told(scored: Scored, case: str) -> None:
     path, to, expected = EDITS[case]
-    fault = disagreement(_edited(scored.scores, *path, to=to), scored.samples)
+    fault = _fault(_edited(scored.scores, *path, to=to), scored.samples)
     assert fault is not None
     assert expected in fault
 
@@ -194,7 +207,7 @@ def test_rounding_is_no_edit(scored: Scored) -> None:
     nudged = _edited(
         scored.scores, 0, "metrics", "mae", "value", to=lambda value: value * (1 + 1e-12)
     )
-    assert disagreement(nudged, scored.samples) is None
+    assert _fault(nudged, scored.samples) is None
 
 
 @pytest.mark.parametrize(
@@ -211,8 +224,8 @@ def test_an_edit_of_folds_is_told(
     line: Benchmark, score: Callable[..., Scored], path: tuple[Any, ...], to: Any, expected: str
 ) -> None:
     scored = score(line, "folds", ["train"])
-    assert disagreement(scored.scores, scored.samples) is None
-    fault = disagreement(_edited(scored.scores, *path, to=to), scored.samples)
+    assert _fault(scored.scores, scored.samples) is None
+    fault = _fault(_edited(scored.scores, *path, to=to), scored.samples)
     assert fault is not None
     assert expected in fault
 
@@ -222,6 +235,25 @@ def test_arrays_are_compared_by_their_terms(
 ) -> None:
     scored = score(fields, "holdout", ["test"], seeds=2)
     table = read_table(table_bytes(scored.samples), rows=_rows(scored))
-    assert disagreement(scored.scores, from_table(table)) is None
+    assert _fault(scored.scores, from_table(table)) is None
     better = _edited(scored.scores, 0, "metrics", "rmse", "value", to=0.01)
-    assert "rmse" in (disagreement(better, from_table(table)) or "")
+    assert "rmse" in (_fault(better, from_table(table)) or "")
+
+
+# --- intervals of another method ---------------------------------------------------------------
+
+
+def test_intervals_of_records_of_before_are_recomputed_by_their_method(scored: Scored) -> None:
+    older = with_intervals(scored.scores, scored.samples, BOOTSTRAP)
+    assert older != scored.scores
+    assert without_intervals(older) == without_intervals(scored.scores)
+    assert disagreement(older, scored.samples) is None
+    assert disagreement(older, scored.samples, BOOTSTRAP) is None
+    assert "ci_low is said to be" in (_fault(older, scored.samples) or "")
+    assert "ci_low is said to be" in (disagreement(scored.scores, scored.samples) or "")
+    assert with_intervals(older, scored.samples) == scored.scores
+
+
+def test_intervals_need_the_table_of_their_split(scored: Scored) -> None:
+    with pytest.raises(UserError, match="split 'hard' is not in the per-sample table"):
+        with_intervals(scored.scores, scored.samples[:1])

@@ -1,4 +1,4 @@
-"""Intervals and rank ranges against scipy and explicit loops."""
+"""Resamples, percentile intervals and rank ranges against scipy and explicit loops."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_interval_against_scipy() -> None:
     target, predictions, _ = make(3, rows=80)
     units = np.array([f"s{row:03d}" for row in range(80)])
     sums = sums_of(target, predictions, units)
-    ours = uncertainty.interval(uncertainty.bootstrap(metric("mae"), sums, 20_000))
+    ours = uncertainty.percentile_interval(uncertainty.bootstrap(metric("mae"), sums, 20_000))
     theirs = stats.bootstrap(
         (np.abs(predictions[0] - target),),
         np.mean,
@@ -92,10 +92,10 @@ def test_whole_units_are_drawn() -> None:
     target = np.zeros(600)
     predictions = np.repeat(errors, 100)[None]
     units = np.repeat([f"u{one}" for one in range(6)], 100)
-    one = uncertainty.interval(
+    one = uncertainty.percentile_interval(
         uncertainty.bootstrap(metric("mae"), sums_of(target, predictions, units))
     )
-    few = uncertainty.interval(
+    few = uncertainty.percentile_interval(
         uncertainty.bootstrap(metric("mae"), sums_of(np.zeros(6), errors[None], np.unique(units)))
     )
     assert one == pytest.approx(few)
@@ -103,26 +103,10 @@ def test_whole_units_are_drawn() -> None:
     assert one[1] - one[0] > 2.0
 
 
-def test_coverage_of_the_interval() -> None:
-    covered = 0
-    trials, units, per_unit = 300, 25, 3
-    for trial in range(trials):
-        generator = np.random.default_rng(trial)
-        # Errors share a part within their unit; E|N(0, 2)| = 2 / sqrt(pi).
-        shared = np.repeat(generator.normal(size=units), per_unit)
-        errors = shared + generator.normal(size=units * per_unit)
-        label = np.repeat([f"u{one:02d}" for one in range(units)], per_unit)
-        sums = sums_of(np.zeros(units * per_unit), errors[None], label)
-        low, high = uncertainty.interval(uncertainty.bootstrap(metric("mae"), sums)) or (0, 0)
-        covered += low <= 2 / np.sqrt(np.pi) <= high
-    # The percentile interval of 25 units covers a little less than its nominal 95 %.
-    assert 0.88 <= covered / trials <= 0.98
-
-
 def test_interval_of_what_is_not_finite() -> None:
-    assert uncertainty.interval(np.array([1.0, np.nan, 2.0])) is None
-    assert uncertainty.interval(np.array([1.0, np.inf, 2.0])) is None
-    low, high = uncertainty.interval(np.arange(2001.0)) or (0, 0)
+    assert uncertainty.percentile_interval(np.array([1.0, np.nan, 2.0])) is None
+    assert uncertainty.percentile_interval(np.array([1.0, np.inf, 2.0])) is None
+    low, high = uncertainty.percentile_interval(np.arange(2001.0)) or (0, 0)
     assert (low, high) == pytest.approx((50.0, 1950.0))
 
 
@@ -165,7 +149,7 @@ def test_pairing_shows_a_difference_that_intervals_hide() -> None:
     generator = np.random.default_rng(1)
     common = generator.normal(0, 10, size=2000)
     resampled = np.stack([common + 50.0, common + 50.5])
-    first, second = (uncertainty.interval(one) for one in resampled)
+    first, second = (uncertainty.percentile_interval(one) for one in resampled)
     assert first is not None
     assert second is not None
     assert first[1] > second[0]
@@ -221,31 +205,3 @@ def test_ranks_among_some_are_those_of_a_board_of_them(
     expected = uncertainty.RankRanges(resampled[chosen]).among(values[chosen])
     for found, alone in zip(whole.among(values[chosen], chosen), expected, strict=True):
         assert np.array_equal(found, alone)
-
-
-def test_paired_difference() -> None:
-    target, predictions, units = make(6, seeds=2)
-    first, second = (sums_of(target, one[None], units) for one in predictions)
-    value, low, high = uncertainty.paired_difference(metric("mae"), first, second)
-    errors = np.abs(predictions - target)
-    assert value == pytest.approx(errors[0].mean() - errors[1].mean())
-    assert low < value < high
-    assert uncertainty.paired_difference(metric("mae"), first, first) == (0.0, 0.0, 0.0)
-
-
-def test_the_error_over_the_horizon_against_a_loop() -> None:
-    generator = np.random.default_rng(5)
-    errors = generator.random((2, 7, 4))
-    units = np.array(["a", "a", "b", "c", "c", "c", "d"])
-    value, low, high = uncertainty.over_horizon(errors, units)
-    np.testing.assert_allclose(value, np.sqrt(errors.mean(axis=(0, 1))))
-    counts = uncertainty.resample_counts(4)
-    labels = np.unique(units)
-    for frame in range(4):
-        drawn = []
-        for count in counts:
-            weights = np.array([count[np.flatnonzero(labels == one)[0]] for one in units])
-            mean = errors[:, :, frame].mean(axis=0)
-            drawn.append(np.sqrt((weights * mean).sum() / weights.sum()))
-        expected = np.quantile(drawn, [0.025, 0.975])
-        np.testing.assert_allclose([low[frame], high[frame]], expected, rtol=1e-12)

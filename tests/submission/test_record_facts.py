@@ -15,12 +15,13 @@ import yaml
 from etchmark.api import LocalHub
 from etchmark.registry import reviewed
 from etchmark.registry.store import Store, read_record
-from etchmark.scoring import uncertainty
+from etchmark.scoring import intervals
 from etchmark.specs import ResultRecord
 
 BENCHMARK = "toy-line"
 SUBMIT = (BENCHMARK, "--track", "features", "--protocol", "holdout")
 Command = Callable[..., Any]
+Age = Callable[[Path, Path], None]
 
 
 def _set_roles(content: Path, **roles: str) -> None:
@@ -62,7 +63,7 @@ def _edit(folder: Path, **change: Any) -> None:
 def test_a_submission_is_an_entry_without_flags(export: Path) -> None:
     record = read_record(export / "record.json")
     assert (record.role, record.flags) == ("entry", [])
-    assert record.interval_method == uncertainty.METHOD == "percentile-bootstrap-2000"
+    assert record.interval_method == intervals.METHOD == "jackknife-t"
     assert _record("mine") == record
 
 
@@ -85,7 +86,7 @@ def test_a_run_has_the_role_that_the_benchmark_declares(
     _set_roles(toy_content, toy_mean="control")
     command("evaluate", "toy_mean", BENCHMARK).fine()
     record = _record("toy_mean")
-    assert (record.role, record.interval_method) == ("control", uncertainty.METHOD)
+    assert (record.role, record.interval_method) == ("control", intervals.METHOD)
     # A mean is constant, and that is said of it although it is nobody's mistake.
     assert [flag.partition(":")[0] for flag in record.flags or ()] == ["constant"] * 2
 
@@ -109,7 +110,7 @@ def test_a_record_cannot_promote_itself(export: Path, command: Command) -> None:
 def test_another_interval_method_is_refused(export: Path, command: Command) -> None:
     _edit(export, interval_method="gut-feeling")
     said = command("results", "check", export).refusal()
-    assert "interval_method: must be 'percentile-bootstrap-2000'" in said
+    assert "interval_method: must be 'percentile-bootstrap-2000' or 'jackknife-t'" in said
 
 
 def test_flags_are_those_of_this_hub(export: Path, command: Command) -> None:
@@ -118,23 +119,32 @@ def test_flags_are_those_of_this_hub(export: Path, command: Command) -> None:
     assert read_record(path).flags == []
 
 
-def test_an_older_export_gets_what_it_lacks(export: Path, command: Command) -> None:
-    value = json.loads((export / "record.json").read_text())
-    for key in ("role", "flags", "interval_method"):
-        del value[key]
-    (export / "record.json").write_text(json.dumps(value | {"schema": 1}))
+def test_an_older_export_gets_what_it_lacks(export: Path, command: Command, age: Age) -> None:
+    age(export / "record.json", export / "samples.parquet")
+    assert read_record(export / "record.json").scores[0].metrics["mae"].ci_low is not None
     path = Path(command("results", "add", export).fine().removeprefix("wrote ").strip())
     record = read_record(path)
     assert (record.schema_, record.role, record.flags) == (2, "entry", [])
-    assert record.interval_method == uncertainty.METHOD
+    assert record.interval_method == intervals.METHOD
+    assert record.scores[0].metrics["mae"].ci_low is None
 
 
-def test_a_reviewed_record_of_schema_1_is_there_already(export: Path, command: Command) -> None:
+def test_an_interval_edited_in_an_older_export_is_told(
+    export: Path, command: Command, age: Age
+) -> None:
+    age(export / "record.json", export / "samples.parquet")
+    value = json.loads((export / "record.json").read_text())
+    value["scores"][0]["metrics"]["mae"]["ci_high"] = 7.0
+    (export / "record.json").write_text(json.dumps(value))
+    said = command("results", "check", export).refusal()
+    assert "mae.ci_high of split 'test' is said to be 7 but the predictions give 1" in said
+
+
+def test_a_reviewed_record_of_schema_1_is_there_already(
+    export: Path, command: Command, age: Age
+) -> None:
     path = Path(command("results", "add", export).fine().removeprefix("wrote ").strip())
-    value = json.loads(path.read_text())
-    for key in ("role", "flags", "interval_method"):
-        del value[key]
-    path.write_text(json.dumps(value | {"schema": 1}))
+    age(path, path.with_suffix(".parquet"))
     older = path.read_bytes()
     assert f"nothing, {path} is there already" in command("results", "check", export).fine()
     command("results", "add", export).fine()
@@ -168,7 +178,7 @@ def test_unranked_roles_are_listed_apart_and_never_lead(
     }  # fmt: skip
     assert rows["solver"]["score"] == rows["toy_mean"]["score"]
     assert rows["toy_mean"]["flags"][0].startswith("constant: ")
-    assert rows["mine"]["interval_method"] == uncertainty.METHOD
+    assert rows["mine"]["interval_method"] == intervals.METHOD
     said = command("leaderboard", BENCHMARK).fine()
     assert "listed apart: oracle" in said
     assert (
@@ -200,16 +210,11 @@ def test_the_role_in_force_is_the_benchmarks(
 
 
 def test_what_an_older_record_lacks_is_unknown_and_hides_nothing(
-    toy_content: Path, export: Path, command: Command
+    toy_content: Path, export: Path, command: Command, age: Age
 ) -> None:
     path = Path(command("results", "add", export).fine().removeprefix("wrote ").strip())
-    value = json.loads(path.read_text())
-    for key in ("role", "flags", "interval_method"):
-        del value[key]
-    path.write_text(json.dumps(value | {"schema": 1}))
+    age(path, path.with_suffix(".parquet"))
     _set_roles(toy_content, toy_mean="reference")
     row = _board(command)["mine"]
-    assert [row[key] for key in ("flags", "interval_method")] == [None] * 2
-    # The role is the benchmark's word and does not depend on the record.
-    assert row["role"] == "entry"
+    assert (row["role"], row["flags"], row["interval_method"]) == ("entry", None, intervals.METHOD)
     assert (row["rank"], row["rank_low"], row["rank_high"]) == (1, 1, 1)

@@ -203,16 +203,17 @@ def test_a_superseded_file_is_of_its_name_and_older(toy_content: Path) -> None:
         Catalog(toy_content).benchmark("toy-line@7")
 
 
-def test_curves_and_flags_follow_the_new_scores(content: Path, command: Command) -> None:
+def test_curves_and_flags_follow_the_new_scores(
+    content: Path, command: Command, age: Callable[[Path, Path], None]
+) -> None:
     (path,) = (content / "leaderboard/results/toy-line@1").glob("*--holdout.json")
+    age(path, path.with_suffix(".parquet"))
     value = json.loads(path.read_text())
     whole = value["scores"][0]["metrics"]["mae"]
     points = [{"value": 1.0, "samples": 30, "score": whole}]
     where = {"split": "test", "metric": "mae"}
     curve = {"name": "size", "title": "Size", "axis": "samples", **where, "points": points}
-    for key in ("role", "flags", "interval_method"):
-        del value[key]
-    path.write_text(json.dumps({**value, "schema": 1, "curves": [curve]}))
+    path.write_text(json.dumps({**value, "curves": [curve]}))
     _next_version(content, unit_column="id", unit_name="sample")
     command("results", "rescore", "toy-line", "--from", "1").fine()
     record = _records(content, 2)["toy_mean", "holdout"]

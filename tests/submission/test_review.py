@@ -239,8 +239,14 @@ def _deep(folder: Path) -> None:
 
 TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a better score": (_set("scores", 0, "metrics", "mae", "value", to=0.5), "mae.value"),
-    "a narrower interval": (_set("scores", 0, "metrics", "mae", "ci_high", to=1.25), "mae.ci_high"),
-    "half an interval": (_set("scores", 0, "metrics", "mae", "ci_low", to=None), "or neither"),
+    "an interval over three units": (
+        lambda folder: _edit(
+            folder,
+            lambda value: value["scores"][0]["metrics"]["mae"].update(ci_low=0.5, ci_high=1.25),
+        ),
+        "mae.ci_low",
+    ),
+    "half an interval": (_set("scores", 0, "metrics", "mae", "ci_high", to=1.25), "or neither"),
     "more samples": (_set("scores", 0, "n", to=900), "n of split"),
     "more seeds": (_set("scores", 0, "seeds", to=5), "seeds of split"),
     "folds that are not there": (

@@ -91,7 +91,7 @@ def _rescored(benchmark: Benchmark, record: ResultRecord) -> None:
     # A page shows predictions beside labels, and never as terms.
     assert "prediction" not in samples.terms
     assert score_samples(benchmark.spec, "holdout", samples) == record.scores[0]
-    assert disagreement(record.scores, [samples]) is None
+    assert disagreement(record.scores, [samples], record.interval_method) is None
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from dashboard.charts.style import (
     label,
     log_axis,
 )
-from etchmark.text import number
+from etchmark.text import number, span
 
 DASHES = (("dash", ORANGE), ("dot", VERMILION), ("dashdot", GREEN), ("longdash", PURPLE))
 SYMBOLS = {"run": "circle", "verified": "star", "scored": "circle-open", "reported": "diamond-open"}
@@ -203,7 +203,7 @@ def _add_intervals(figure: go.Figure, rows: pd.DataFrame, status: str, axis: Sco
     symbols = np.where(score < drawn, "triangle-left", symbols)
     hover = [
         f"{label(row['model'], 80)}<br>{label(row['track'])} · {label(row['status'])}<br>"
-        f"{number(row['score'])} ({number(row['ci_low'])} … {number(row['ci_high'])})<br>"
+        f"{number(row['score'])} ({span(row['ci_low'], row['ci_high'])})<br>"
         f"rank {row['rank']}, range {row['rank_low']}–{row['rank_high']}"
         for row in rows.to_dict("records")
     ]

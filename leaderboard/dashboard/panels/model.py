@@ -11,10 +11,10 @@ import streamlit as st
 from dashboard.panels import curves, errors
 from dashboard.text import literal, plain_lines, shortened, web_address
 from dashboard.wording import DISCLOSURE
-from etchmark.api import Entry, Hub, method_in_words, predicted_piece
+from etchmark.api import BOOTSTRAP, Entry, Hub, method_in_words, predicted_piece, why_none
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
-from etchmark.text import escape_json, number
+from etchmark.text import escape_json, number, span
 
 LONG = 600
 """Characters above which a text scrolls in a box of its own."""
@@ -40,7 +40,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
     if record.scores:
         st.markdown("**Scores**")
         st.dataframe(scores_table(hub, spec, record), hide_index=True, key="model-scores")
-        st.caption(literal(f"Intervals: {_intervals(spec, record.interval_method)}."))
+        st.caption(literal(_intervals(spec, record)))
     if record.outcome == "ok":
         errors.show(hub, spec, entry)
         curves.show_one(hub, spec, record)
@@ -116,9 +116,18 @@ def _show_flags(record: ResultRecord, role: str) -> None:
         st.markdown("**Warnings from scoring:** none.")
 
 
-def _intervals(spec: BenchmarkSpec, method: str | None) -> str:
-    """How the intervals were computed, in words."""
-    return "method unknown" if method is None else method_in_words(method, spec.unit_names)
+def _intervals(spec: BenchmarkSpec, record: ResultRecord) -> str:
+    """How the intervals were computed, and why some are missing, in words."""
+    # Older records name no method: there was one only.
+    method = record.interval_method or BOOTSTRAP
+    words = method_in_words(method, spec.unit_names, record.scores[0].seeds)
+    absent = {
+        why_none(split.units, spec.unit_names): None
+        for split in record.scores
+        for score in split.metrics.values()
+        if score.ci_low is None
+    }
+    return " ".join([f"Intervals: {words}.", *(f"–: {reason}." for reason in absent)])
 
 
 def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:
@@ -222,7 +231,7 @@ def scores_table(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> pd.Data
                     "metric": name,
                     "unit": hub.metric(spec, name).unit,
                     "score": number(score.value),
-                    "95 % interval": f"{number(score.ci_low)} … {number(score.ci_high)}",
+                    "95 % interval": span(score.ci_low, score.ci_high),
                     "mean ± sd over folds": f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
                     if score.fold_mean is not None
                     else None,

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from etchmark.scoring.intervals import FEWEST_UNITS, method_in_words, why_none
     from etchmark.scoring.samples import SampleScores
     from etchmark.scoring.score import Scored
-    from etchmark.scoring.uncertainty import LEVEL, RESAMPLES
+    from etchmark.scoring.uncertainty import BOOTSTRAP, LEVEL, RESAMPLES
     from etchmark.submission.campaign import Campaign
     from etchmark.submission.statements import card_from_mapping, read_card
     from etchmark.submission.submit import Committed, Prepared
@@ -102,12 +102,13 @@ _WHERE = {
     "Doubt": "scoring.doubts",
     "SampleScores": "scoring.samples",
     "Scored": "scoring.score",
-    **dict.fromkeys(("LEVEL", "RESAMPLES"), "scoring.uncertainty"),
+    **dict.fromkeys(("BOOTSTRAP", "LEVEL", "RESAMPLES"), "scoring.uncertainty"),
     **dict.fromkeys(("FEWEST_UNITS", "method_in_words", "why_none"), "scoring.intervals"),
     **dict.fromkeys(("card_from_mapping", "read_card"), "submission.statements"),
     **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
 }
 __all__ = [
+    "BOOTSTRAP",
     "FEWEST_UNITS",
     "LEVEL",
     "LOCAL",

@@ -204,7 +204,7 @@ class Board:
             terms=metric.reads(kind_of(self.spec.target).term_names(self.spec.target)),
         )
         for submission, entry in self._extra.items():
-            for part in () if entry.samples is None else digests.unit_sums(entry.samples):
+            for part in digests.unit_sums(digests.read_samples(entry.samples)):
                 if (part.split, part.subset) == (self.split, self.subset):
                     sums[submission] = part
         ranked = [

@@ -38,7 +38,7 @@ NOTE_EVERY_S = 1.0
 
 
 def usage_name(seed: int) -> str:
-    """File with processor seconds and peak memory of a fold."""
+    """File with processor seconds and peak memory of what a fold left running."""
     return f"usage-{seed}.json"
 
 
@@ -158,8 +158,9 @@ class Stopwatch:
         self._earlier, self._earlier_cpu = _noted(note)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._started = 0.0
+        self._started = self._started_cpu = 0.0
         self._ended: float | None = None
+        self._ended_cpu: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -167,15 +168,22 @@ class Stopwatch:
             return self._ended
         return self._earlier + max(0.0, time.perf_counter() - self._started - self._less())
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of the block: of this process and of those that it waited for."""
+        if self._ended_cpu is not None:
+            return self._ended_cpu
+        return self._earlier_cpu + cpu_now() - self._started_cpu
+
     def __enter__(self) -> Stopwatch:
-        self._started = time.perf_counter()
+        self._started, self._started_cpu = time.perf_counter(), cpu_now()
         if self._note is not None:
             self._thread = threading.Thread(target=self._keep_noting, daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._ended = self.seconds
+        self._ended, self._ended_cpu = self.seconds, self.cpu_seconds
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
@@ -191,15 +199,14 @@ class Stopwatch:
         # A full disk must not end a training.
         with suppress(OSError):
             temporary = self._note.with_name(f".{self._note.name}.tmp")
-            cpu = self._earlier_cpu + sum(os.times()[:4])
-            text = json.dumps({"seconds": self.seconds, "cpu_seconds": cpu})
+            text = json.dumps({"seconds": self.seconds, "cpu_seconds": self.cpu_seconds})
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(self._note)
 
 
-def noted_cpu(note: Path | None) -> float:
-    """Processor seconds of earlier attempts at a fit."""
-    return _noted(note)[1]
+def cpu_now() -> float:
+    """Processor seconds so far of this process and of those that it waited for."""
+    return time.process_time() + sum(os.times()[2:4])
 
 
 def _noted(note: Path | None) -> tuple[float, float]:

@@ -101,9 +101,17 @@ class RunFolder:
         results, usages, run = self._results(), self._usages(), self.run
         counts = [result["parameters"] for result in results]
         seeds = len(run["seeds"])
-        cpu = [usage["cpu_seconds"] for usage in usages if "cpu_seconds" in usage]
-        counting = sum(result.get("counting_seconds", 0.0) for result in results)
-        peaks = [usage["peak_bytes"] for usage in usages if "peak_bytes" in usage]
+        # What an older version of etchmark kept of a fold lacks these; so does a run without fork.
+        cpu = [
+            result["cpu_seconds"] + usage["left_cpu_seconds"]
+            for result, usage in zip(results, usages, strict=True)
+            if "cpu_seconds" in result and "left_cpu_seconds" in usage
+        ]
+        peaks = [
+            max(result["peak_bytes"], usage["left_peak_bytes"])
+            for result, usage in zip(results, usages, strict=True)
+            if result.get("peak_bytes") is not None and "left_peak_bytes" in usage
+        ]
         predict_seconds = sum(result["predict_seconds"] for result in results) / seeds
         predicted = sum(
             run["rows"][split] * kind.pieces(run["shapes"][split]) for split in run["splits"]
@@ -118,7 +126,7 @@ class RunFolder:
             # All folds have the same images, so those of one are all.
             feature_seconds=results[0]["feature_seconds"],
             hardware=environment.hardware(results[0]["device"]),
-            cpu_seconds=None if len(cpu) < len(usages) else max(0.0, (sum(cpu) - counting) / seeds),
+            cpu_seconds=None if len(cpu) < len(usages) else sum(cpu) / seeds,
             total_parameters=results[0].get("total_parameters"),
             reference_seconds=self._json("done.json")["reference_seconds"],
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import os
 import random
 import shutil
 import sys
@@ -21,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from etchmark import files
+from etchmark.artefacts import pickles
 from etchmark.artefacts.loading import import_model
 from etchmark.errors import UserError
 from etchmark.evaluation import counting, devices, stated
-from etchmark.evaluation.checkpoints import Stopwatch
+from etchmark.evaluation.checkpoints import Stopwatch, cpu_now
 from etchmark.evaluation.tables import Table, pick, write
 from etchmark.model import Samples
 from etchmark.targets import kind_named
@@ -137,19 +137,23 @@ def run_fold(
     with Stopwatch(noted, lambda: stated.feature_seconds(model).now) as fitting:
         model.fit(train, validation)
     read, kind = stated.feature_seconds(model), kind_named(run["target"]["kind"])
-    seconds = 0.0
+    seconds, cpu_seconds = 0.0, fitting.cpu_seconds
     for split in run["splits"]:
         inputs = Table(folder / inputs_file(split), run["inputs"])
         rows = inputs.rows()
-        started = time.perf_counter()
-        given = model.predict(inputs)
+        started, started_cpu = time.perf_counter(), cpu_now()
+        predictions = model.predict(inputs)
         seconds += time.perf_counter() - started
-        values = kind.checked(given, rows, run["shapes"][split], run["target"])
+        cpu_seconds += cpu_now() - started_cpu
+        values = kind.checked(predictions, rows, run["shapes"][split], run["target"])
         # A result counts once it is complete: its own file is written last and as a whole.
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)
     total = stated.feature_seconds(model)
+    # Counting and saving are not the model's work: its memory is read before either.
     result = {
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes": _peak_bytes(),
         "made_with": stated.made_with(model),
         "feature_seconds": float(total.ever) if hasattr(model, "feature_seconds") else None,
         "fit_seconds": fitting.seconds,
@@ -169,20 +173,22 @@ def _counts(model: Any, run: dict[str, Any], seed: int, folder: Path) -> dict[st
     counts: dict[str, Any] = {"parameters": fitted, "flops": flops}
     if (folder.name, seed) != (run["folds"][0], run["seeds"][0]):
         return counts
-    started = _cpu_seconds()
     split = run["splits"][0]
     row = Table(folder / inputs_file(split), run["inputs"]).first(1)
     pieces = kind_named(run["target"]["kind"]).pieces(run["shapes"][split])
     counts["flops"] = counting.flops(model, row, pieces) or flops
     counts["total_parameters"] = counting.total_parameters(model, fitted)
-    # Counting is not the model's work.
-    counts["counting_seconds"] = _cpu_seconds() - started
     return counts
 
 
-def _cpu_seconds() -> float:
-    """Of this process and those it waited for."""
-    return sum(os.times()[:4])
+def _peak_bytes() -> int | None:
+    """Largest memory so far of this process or one that it waited for; None if it is unknown."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
 
 
 # --- fitted models that are kept ---------------------------------------------------------------
@@ -227,12 +233,18 @@ def check_saved(code: Path, run: dict[str, Any], seed: int, folder: Path) -> Non
 
     Leaves ``checked-<seed>.json``, and the reason in ``lost_file`` if it does not.
     """
+    saved = folder / saved_folder(seed)
     if not (folder / lost_file(seed)).is_file():
         split = run["splits"][0]
         try:
-            model = import_model(code).load(
-                folder / saved_folder(seed), resolve_device(run["device"])
-            )
+            # Loading a pickle runs the code that it holds.
+            pickles.refuse(saved)
+        except ValueError as error:
+            lose(folder, seed, str(error))
+            files.write_json(folder / f"checked-{seed}.json", {})
+            return
+        try:
+            model = import_model(code).load(saved, resolve_device(run["device"]))
             inputs = Table(folder / inputs_file(split), run["inputs"]).first(CHECKED_ROWS)
             before = np.load(folder / f"predictions-{split}-{seed}.npy", mmap_mode="r")
             _compare(np.asarray(model.predict(inputs)), np.array(before[:CHECKED_ROWS]))

@@ -32,7 +32,7 @@ import psutil
 from etchmark import files, settings
 from etchmark.errors import UserError
 from etchmark.evaluation import reference
-from etchmark.evaluation.checkpoints import Checkpoint, noted_cpu, usage_name
+from etchmark.evaluation.checkpoints import Checkpoint, usage_name
 from etchmark.evaluation.fold import (
     check_saved,
     lay_out,
@@ -45,6 +45,7 @@ from etchmark.evaluation.fold import (
     take_samples,
 )
 from etchmark.evaluation.process import END_SECONDS
+from etchmark.targets import kind_named
 
 if TYPE_CHECKING:
     import resource
@@ -214,6 +215,8 @@ class _Runner:
         """Run the model and leave ``done.json`` or the reason why not; the exit status."""
         try:
             timed = [self._reference("before")]
+            # Imported before any fold is forked, or the first one that needs it would pay for it.
+            kind_named(self.run["target"]["kind"])
             build = load_build(self.code, keep=self.run["keep"])
             for seed in self.run["seeds"]:
                 for fold in range(len(self.run["folds"])):
@@ -267,15 +270,14 @@ class _Runner:
 
         usage_file = folder / usage_name(seed)
         if LINUX:
-            earlier = noted_cpu(noted)
             # A model that is saved is scored already: the process may end while it is saved.
             usage = self._forked(
                 folder / f"result-{seed}.json", fit_and_predict, may_end=bool(saved)
             )
             if usage is None:
                 return False
-            known = {"cpu_seconds": earlier + usage.cpu_seconds, "peak_bytes": usage.peak_bytes}
-            files.write_json(usage_file, known)
+            left = {"left_cpu_seconds": usage.cpu_seconds, "left_peak_bytes": usage.peak_bytes}
+            files.write_json(usage_file, left)
         else:
             fit_and_predict()
             os.chdir(self.root)
@@ -315,7 +317,8 @@ class _Runner:
     def _forked(
         self, result: Path, work: Callable[[], None], *, may_end: bool = False
     ) -> Usage | None:
-        """Run ``work`` in a fork; what it took, or None if it left no result.
+        """Run ``work`` in a fork; what the processes that it left running took, or None if it left
+        no result.
 
         Args:
             result: the file that ``work`` writes.
@@ -335,14 +338,13 @@ class _Runner:
                 with suppress(Exception):
                     sys.stdout.flush()
                 os._exit(status)
-        _, status, usage = os.wait4(child, 0)
+        _, status = os.waitpid(child, 0)
         orphans = _sweep()
         if result.is_file() and (status == 0 or may_end):
             (self.root / FAILURE).unlink(missing_ok=True)
-            taken = Usage.of(usage)
             return Usage(
-                taken.cpu_seconds + sum(orphan.cpu_seconds for orphan in orphans),
-                max(taken.peak_bytes, *(orphan.peak_bytes for orphan in orphans), 0),
+                sum(orphan.cpu_seconds for orphan in orphans),
+                max((orphan.peak_bytes for orphan in orphans), default=0),
             )
         if not (self.root / FAILURE).is_file():
             ended = "exited without a result"

@@ -39,10 +39,12 @@ class Cost(Record):
     predicted; ``flops`` are the floating-point operations of the same, counted by the harness where
     torch can, else as the model says.
 
-    ``cpu_seconds`` is the processor time of all processes of a run, the reading of data included,
-    summed over cores; ``parameters`` are those that were fitted, ``total_parameters`` all that a
-    prediction depends on. ``reference_seconds`` is what a fixed piece of work took on the same
-    machine, before and after the run. These three are absent from records that do not know them.
+    ``cpu_seconds`` is the processor time of ``fit`` and ``predict`` in all folds, summed over cores
+    and over the processes that they started; the start of the interpreter, imports at the head of
+    ``model.py``, counting, saving and scoring are left out. ``parameters`` are those that were
+    fitted, ``total_parameters`` all that a prediction depends on. ``reference_seconds`` is what a
+    fixed piece of work took on the same machine, before and after the run. These three are absent
+    from records that do not know them.
     """
 
     fit_seconds: float | None = Field(default=None, ge=0)

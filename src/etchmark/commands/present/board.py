@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from etchmark.api import Hub, View, Where, gains, the_best, to_records
-from etchmark.commands.present.scores import label_uncertainty, table
+from etchmark.commands.present.scores import label_uncertainty, table, why_dashes
 from etchmark.specs import BenchmarkSpec
-from etchmark.text import csv_text, number, one_line, plain, print_json
+from etchmark.text import csv_text, number, one_line, plain, print_json, span
 
 NAME_WIDTH = 60
 """Characters of a model's name on a printed board; baselines' names are shorter."""
@@ -76,6 +76,9 @@ def show(
     for row in frame.to_dict(orient="records"):
         rows.append([*_row(row), *[str(row["role"])] * with_role, *[_unranked(row)] * with_note])
     print(table(rows))
+    dashes = frame.loc[frame["score"].notna() & frame["ci_low"].isna(), "units"]
+    for reason in why_dashes(spec, dashes.tolist()):
+        print(reason)
     for statement in (the_best(spec, frame), gains(spec, frame)):
         if statement is not None:
             print(one_line(statement))
@@ -99,7 +102,7 @@ def _row(row: Mapping[Hashable, Any]) -> list[str]:
         _short_name(row["model"]),
         row["track"],
         number(row["score"]),
-        f"{number(row['ci_low'])} … {number(row['ci_high'])}",
+        span(row["ci_low"], row["ci_high"]),
         row["status"] if row["outcome"] == "ok" else "failed",
         _fit_seconds(row),
     ]

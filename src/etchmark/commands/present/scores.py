@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from etchmark.api import Doubt, Hub, Scored, Submitted, View, to_records
+from etchmark.api import Doubt, Hub, Scored, Submitted, View, to_records, why_none
 from etchmark.specs import (
     BenchmarkSpec,
     MetricScore,
@@ -15,7 +15,7 @@ from etchmark.specs import (
     SplitScore,
     SubsetScore,
 )
-from etchmark.text import number, one_line, plain, print_json
+from etchmark.text import number, one_line, plain, print_json, span
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -72,6 +72,21 @@ def show(hub: Hub, spec: BenchmarkSpec, protocol: str, scores: Sequence[SplitSco
             rows += _rows(hub, spec, f"{split.split}, {subset.subset}", subset)
     print(f"{spec.key}, protocol {protocol}")
     print(table(rows))
+    parts = [part for split in scores for part in (split, *split.subsets)]
+    absent = [part.units for part in parts for score in part.metrics.values()
+              if score.ci_low is None]  # fmt: skip
+    for reason in why_dashes(spec, absent):
+        print(reason)
+
+
+def why_dashes(spec: BenchmarkSpec, units: Iterable[int]) -> list[str]:
+    """Why scores have a dash for an interval, a line for each reason.
+
+    Args:
+        spec: the benchmark, which names the units.
+        units: over how many units each of these scores is.
+    """
+    return list(dict.fromkeys(why_none(count, spec.unit_names) for count in units))
 
 
 def _rows(
@@ -93,9 +108,7 @@ def _rows(
 
 def interval(score: MetricScore) -> str:
     """Ends of a 95 % interval; a dash where it is not defined."""
-    if score.ci_low is None or score.ci_high is None:
-        return "–"
-    return f"{number(score.ci_low)} … {number(score.ci_high)}"
+    return span(score.ci_low, score.ci_high)
 
 
 def standing(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> str:
