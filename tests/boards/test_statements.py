@@ -106,7 +106,10 @@ def test_rows_that_are_equal_in_practice_are_counted(spec: BenchmarkSpec) -> Non
         " matters here."
     )
     told = the_best(spec, frame([True, True, True, False], score=[1.0, 1.4, 1.45, 9.0]))
-    assert " 2 are equal in practice to the first" in told
+    assert told == (
+        "Of 4 ranked submissions, 3 may be the best: the others are closer to the first than 0.5000"
+        " mm, the smallest difference that matters here."
+    )
 
 
 def test_huge_boards_are_said_to_be_tested_against_their_best(spec: BenchmarkSpec) -> None:

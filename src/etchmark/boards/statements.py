@@ -46,23 +46,29 @@ def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
         return f"{of_all} one alone may be the best: {name}."
     least = "at least " if tested < len(ranked) and best[np.isfinite(best)][-1] else ""
     many = "all" if count == len(ranked) else f"{least}{count:,}"
-    sentence = f"{of_all} {many} may be the best: these data do not tell them apart."
-    if tested > CONTENDERS:
-        sentence += f" They were tested against the best {CONTENDERS}."
     metric, unit = (str(ranked[name].to_numpy()[0]) for name in ("metric", "unit"))
-    return sentence + _equal(spec, scores[best == 1], metric, unit)
+    why = _why(spec, scores[best == 1], metric, unit)
+    against = f" They were tested against the best {CONTENDERS}." if tested > CONTENDERS else ""
+    return f"{of_all} {many} may be the best: {why}{against}"
 
 
-def _equal(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> str:
-    """How many of the best are so close to the first that the difference does not matter."""
+def _why(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> str:
+    """Why several rows may be the best: not told apart, or so close that it does not matter."""
     smallest = spec.smallest_difference_of(metric, float(scores[0]))
     equal = int((abs(scores[1:] - scores[0]) < smallest).sum())
+    limit = f"{number(smallest)}{'' if unit == '1' else f' {unit}'}"
+    if equal == len(scores) - 1:
+        return (
+            f"the others are closer to the first than {limit}, the smallest difference that matters"
+            " here."
+        )
+    told = "these data do not tell them apart."
     if not equal:
-        return ""
-    verb, in_unit = "is" if equal == 1 else "are", "" if unit == "1" else f" {unit}"
+        return told
+    verb = "is" if equal == 1 else "are"
     return (
-        f" {equal:,} {verb} equal in practice to the first: closer than {number(smallest)}"
-        f"{in_unit}, the smallest difference that matters here."
+        f"{told} {equal:,} {verb} equal in practice to the first: closer than {limit}, the smallest"
+        " difference that matters here."
     )
 
 
