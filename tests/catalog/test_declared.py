@@ -202,8 +202,8 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "folds as units": (
         set_at("unit_column", value="fold"),
-        "unit_column is 'fold', which is protocols.folds.fold_column: a fold is no independent unit,"
-        " name the column of papers, trajectories or samples",
+        "unit_column is 'fold', which is protocols.folds.fold_column: a fold is no independent"
+        " unit, name the column of papers, trajectories or samples",
     ),
     "label uncertainty": (
         set_at("label_uncertainty", value={**UNCERTAINTY, "split": "hrad"}),
