@@ -155,6 +155,10 @@ def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: 
         ({"tracks": {"f": {**TRACK, "inputs": ["a", "y"]}}}, "hands out the target"),
         ({"tracks": {"f": {**TRACK, "inputs": ["id"]}}}, "not an input"),
         ({"tracks": {"f": {**TRACK, "inputs": []}}}, "at least 1"),
+        (
+            {"unit_column": "fold"},
+            "'fold', which is protocols.second.fold_column: a fold is no ind",
+        ),
         ({"title": "two\nlines"}, "one non-empty line"),
         ({"title": "a\x9b31mb"}, "one non-empty line"),
         ({"title": "a\x85b"}, "one non-empty line"),

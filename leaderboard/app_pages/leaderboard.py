@@ -10,7 +10,16 @@ from dashboard.panels import board, board_figures, filters, model
 from dashboard.text import literal
 from dashboard.wording import count_of_units, gain_over, row_names
 
-from etchmark.api import Hub, View, gains, open_hub, the_best, to_records, why_none
+from etchmark.api import (
+    Hub,
+    View,
+    coverage_in_words,
+    gains,
+    open_hub,
+    the_best,
+    to_records,
+    why_none,
+)
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, json_text
@@ -48,15 +57,17 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
     return spec, link | ({"all": "1"} if everything else {})
 
 
-def caption(spec: BenchmarkSpec, ranked: pd.DataFrame) -> str:
+def caption(spec: BenchmarkSpec, ranked: pd.DataFrame, coverage: float | None = None) -> str:
     most = max(int(count) for count in ranked["units"].tolist())
     absent = ranked.loc[ranked["ci_low"].isna(), "units"].tolist()
     reasons = dict.fromkeys(why_none(int(count), spec.unit_names) for count in absent)
     about = "".join(f"{reason[0].upper()}{reason[1:]}. " for reason in reasons)
     if len(absent) < len(ranked):
+        phrase = coverage_in_words(coverage)
+        measured = "" if phrase is None else f" ({phrase})"
         about = (
             f"Interval: 95 % interval over {count_of_units(spec, most)}; with another set of"
-            f" {spec.unit_names} the score would likely lie in it. {about}"
+            f" {spec.unit_names} the score would likely lie in it{measured}. {about}"
         )
     return (
         f"{about}Rank range: the ranks a model takes in 95 % of resamples; it"
@@ -174,7 +185,7 @@ def main() -> None:
     board.show(hub, spec, frame, everyone.elsewhere(), link)
     show_downloads(spec, frame, link)
     if len(ranked):
-        st.caption(literal(caption(spec, ranked)))
+        st.caption(literal(caption(spec, ranked, hub.coverage(spec, view))))
         board_figures.show(hub, spec, ranked, link)
     submission = show_model(hub, spec, frame)
     state.remember(link if submission is None else link | {"model": submission})

@@ -200,6 +200,11 @@ CASES: dict[str, tuple[Change, str]] = {
         set_at("bounds", value={**BOUNDS, "upper": "a"}),
         "target.bounds.lower: column 'fold' of toy is in 's', the target in 'mm'",
     ),
+    "folds as units": (
+        set_at("unit_column", value="fold"),
+        "unit_column is 'fold', which is protocols.folds.fold_column: a fold is no independent"
+        " unit, name the column of papers, trajectories or samples",
+    ),
     "label uncertainty": (
         set_at("label_uncertainty", value={**UNCERTAINTY, "split": "hrad"}),
         "label_uncertainty.split: unknown scored split of toy-line 'hrad', did you mean 'hard'?",

@@ -158,9 +158,10 @@ def draw(board: Board) -> bytes:
     for rank in range(1, rows + 1, 5):
         pen.line([at(-0.5, rank), at(rows - 0.5, rank)], fill=PALE)
         pen.text((LEFT - 50, at(0, rank)[1] - 12), str(rank), fill=INK, font=small)
+    ends = list(zip(low.tolist(), high.tolist(), strict=True))
     for column, row in enumerate(order.tolist()):
         colour = TOLD if apart[row] else OPEN
-        pen.line([at(column, low[row]), at(column, high[row])], fill=colour, width=9)
+        pen.line([at(column, rank) for rank in ends[row]], fill=colour, width=9)
         across, down = at(column, column + 1)
         pen.ellipse([across - 6, down - 6, across + 6, down + 6], fill=INK)
     gone = int(board.eliminated().sum())

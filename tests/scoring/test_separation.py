@@ -238,3 +238,22 @@ def test_huge_boards_are_tested_against_their_hundred_best() -> None:
     best = may_be_best(differences, scores)
     assert best[:250].mean() > 0.9
     assert not best[250:].any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_row_that_is_taken_away_is_worse_than_a_better_row_by_their_own_test_too(
+    seed: int,
+) -> None:
+    """The largest of all pairs is at least as large as any pair in each pattern of signs."""
+    generator = np.random.default_rng(seed)
+    errors = equal_models(generator, 15, 9 + 4 * seed) * np.linspace(1.0, 2.0, 15)[:, None]
+    differences, scores = board(errors)
+    best = may_be_best(differences, scores, 0.05)
+    rows = [of_errors(row) for row in errors]
+    assert 0 < best.sum() < len(rows)
+    for place in np.flatnonzero(~best):
+        better = np.flatnonzero(scores < scores[place])
+        relations = {
+            verdict(metric("mae"), rows[place], rows[other], 0.05).relation for other in better
+        }
+        assert "worse" in relations

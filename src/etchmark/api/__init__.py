@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         TemplateFiles,
     )
     from etchmark.boards.compare import Errors, Pair, Side, relation
+    from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.standings import Board, front, to_records
     from etchmark.boards.statements import gains, the_best
     from etchmark.boards.view import View, Where
@@ -90,6 +91,7 @@ _WHERE = {
     "named": "predictions.checks",
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
+    "coverage_in_words": "boards.coverage",
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
     **dict.fromkeys(("gains", "the_best"), "boards.statements"),
     **dict.fromkeys(("View", "Where"), "boards.view"),
@@ -152,6 +154,7 @@ __all__ = [
     "Where",
     "card_from_mapping",
     "compare",
+    "coverage_in_words",
     "evaluate",
     "executors_of",
     "explain",

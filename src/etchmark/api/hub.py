@@ -224,6 +224,10 @@ class Hub(ABC):
         """Reference lines that hold for a view, with their values."""
 
     @abstractmethod
+    def coverage(self, benchmark: AnyBenchmark, view: View | None = None) -> float | None:
+        """Measured share of the intervals of a view that hold the truth; None if unknown."""
+
+    @abstractmethod
     def curves(self, benchmark: AnyBenchmark, view: View | None = None) -> pd.DataFrame:
         """Learning and parameter curves of a protocol and track, one point per row."""
 

@@ -217,6 +217,18 @@ class LocalReader(Hub):
             extra=extra,
         )
 
+    def coverage(self, benchmark: AnyBenchmark, view: View | None = None) -> float | None:
+        from etchmark.boards.coverage import coverage_of
+        from etchmark.catalog import pick_protocol
+
+        spec, view = self._spec(benchmark), _view(view)
+        protocol = pick_protocol(spec, view.protocol, default=True)
+        headline = spec.protocols[protocol].split
+        if view.subset is not None or view.split not in (None, headline):
+            # It was measured on the whole headline split.
+            return None
+        return coverage_of(self.catalog, spec, protocol, view.metric or spec.primary_metric)
+
     def references(
         self, benchmark: AnyBenchmark, view: View | None = None
     ) -> list[tuple[ReferenceLine, float]]:

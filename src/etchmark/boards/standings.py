@@ -181,7 +181,6 @@ class Board:
             row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
             for row in rows
         ]
-        # Records from before roles were recorded keep their ranks.
         unranked = [row["role"] in UNRANKED_ROLES for row in rows]
         self._apart = np.logical_and(scored, unranked)
         self._ranked = np.logical_and(scored, np.logical_not(unranked))

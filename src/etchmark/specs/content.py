@@ -319,6 +319,11 @@ class BenchmarkSpec(Record):
                 raise ValueError(f"{key} is the target {column!r}, name another column")
             if not key.endswith("fold_column"):
                 continue
+            if column == self.unit_column:
+                raise ValueError(
+                    f"unit_column is {column!r}, which is {key}: a fold is no independent unit,"
+                    " name the column of papers, trajectories or samples"
+                )
             if column == "id":
                 raise ValueError(f"{key} is 'id', name a column of fold numbers")
             for track, declared in self.tracks.items():
