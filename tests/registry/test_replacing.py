@@ -166,16 +166,16 @@ def test_a_record_that_is_replaced_while_it_is_read_is_not_left_out(
 ) -> None:
     (old, old_table), (new, new_table) = versions
     path = reviewed.write(tmp_path, old, old_table, replacing=False)
-    first = reviewed.read_index
+    first = reviewed.scan_index
 
-    def outdated(folder: Path) -> dict[str, str] | None:
+    def outdated(folder: Path) -> tuple[dict[str, str] | None, list[str]]:
         index = first(folder)
-        monkeypatch.setattr(reviewed, "read_index", first)
+        monkeypatch.setattr(reviewed, "scan_index", first)
         # The writer is quicker than the reader, who has read the index only.
         reviewed.write(tmp_path, new, new_table, replacing=True)
         return index
 
-    monkeypatch.setattr(reviewed, "read_index", outdated)
+    monkeypatch.setattr(reviewed, "scan_index", outdated)
     ((_, read),) = reviewed.read_some(tmp_path, [path.relative_to(tmp_path).as_posix()])
     assert read == (new, new_table)
 

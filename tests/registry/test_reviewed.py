@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from etchmark.registry import layout, reviewed
 from etchmark.registry.identity import submission_id
 from etchmark.registry.store import Store, read_record
 from etchmark.specs import ResultRecord
+from etchmark.specs.results import SINCE_2
 
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")
@@ -124,6 +126,22 @@ def _reason(path: Path) -> None:
     path.write_text(path.read_text().replace('"reason": null', '"reason": "fine"', 1))
 
 
+def _with(**changes: Any) -> Callable[[Path], None]:
+    """Keys that are set in a record; those of None are removed."""
+
+    def edit(path: Path) -> None:
+        value = json.loads(path.read_text()) | changes
+        kept = {key: item for key, item in value.items() if changes.get(key, ...) is not None}
+        path.write_text(json.dumps(kept))
+
+    return edit
+
+
+def _schema_1(path: Path) -> None:
+    _with(schema=1, **dict.fromkeys(SINCE_2))(path)
+    path.write_text(path.read_text().replace('{"schema": 1', '{"schema": 1, "flags": null', 1))
+
+
 EDITED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a score": (_score, ".json: split 'test': mae is said to be 0.5 but the table gives 3"),
     "an interval": (_interval, ".json: split 'test': mae.ci_low is said to be 2.5 but the table"),
@@ -134,6 +152,13 @@ EDITED: dict[str, tuple[Callable[[Path], None], str]] = {
     "the digest removed": (_unlisted, ".parquet: its SHA-256 is missing in SHA256SUMS"),
     "a duplicate key": (_twice, ".json: duplicate key 'status'"),
     "a reason": (_reason, ".json: reason belongs to a run that failed"),
+    "a status": (_with(status="verified"), ".json: status is 'verified', but no version"),
+    "a flag": (_with(flags=["odd: so I say"]), ".json: flags: 'odd: so I say' is of no known kind"),
+    "what the hub looked for": (
+        _with(role="entry", flags=None, interval_method=None),
+        ".json: has a role but neither flags nor interval_method",
+    ),
+    "a key that schema 1 lacks": (_schema_1, ".json: a record of schema 1 has no flags"),
 }
 
 
@@ -168,19 +193,38 @@ def test_a_table_that_unpacks_to_gigabytes_is_left_out(folder, command, lying_ta
     assert models(command) == ["first"]
 
 
-def test_an_index_that_is_none_closes_its_own_folder_only(folder, command):
-    _index(folder, lambda text: text.replace("  ", " ", 1))
-    with pytest.warns(UserWarning, match="SHA256SUMS, line 1: is not one digest"):
+@pytest.mark.parametrize("separator", [b" ", b"  \xff"])
+def test_a_malformed_line_of_an_index_leaves_out_its_own_record_only(folder, command, separator):
+    index = folder / reviewed.INDEX
+    index.write_bytes(index.read_bytes().replace(b"  ", separator, 1))
+    with pytest.warns(UserWarning, match="SHA256SUMS, line 1: is not one digest") as caught:
         Store()
-    assert models(command) == []
+    said = [str(warning.message) for warning in caught]
+    assert [text for text in said if "its SHA-256 is missing in SHA256SUMS" in text]
+    assert models(command) == ["second"]
     assert "SHA256SUMS, line 1" in command("results", "run", "toy-line").stdout
 
 
-def test_a_table_named_twice_is_told_with_the_remedy(folder, command):
+def test_a_table_named_twice_is_told_with_the_remedy_and_hides_no_record(folder, command):
     _index(folder, lambda text: text + text.splitlines()[0] + "\n")
     name = (folder / reviewed.INDEX).read_text().split()[1]
     with pytest.warns(UserWarning, match=rf"line 3: names {name} a second time; keep the line"):
         Store()
+    assert models(command) == ["first", "second"]
+
+
+def test_a_table_named_twice_with_two_digests_is_left_out_alone(folder, command):
+    _index(folder, lambda text: text + f"{'0' * 64}  {text.split()[1]}\n")
+    with pytest.warns(UserWarning, match="line 3: names .* a second time"):
+        Store()
+    assert models(command) == ["second"]
+
+
+def test_a_missing_index_is_told_with_the_remedy_and_hides_no_record(folder, command):
+    (folder / reviewed.INDEX).unlink()
+    with pytest.warns(UserWarning, match=r"SHA256SUMS: is missing.*sha256sum \*\.parquet > SHA"):
+        Store()
+    assert models(command) == ["first", "second"]
 
 
 def test_a_line_that_no_record_needs_is_told_and_closes_nothing(folder, command, monkeypatch):

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from etchmark.errors import UserError
 from etchmark.registry import reviewed
-from etchmark.registry.layout import stray_lines
+from etchmark.registry.layout import index_faults, scan_index, stray_lines
 from etchmark.registry.reading import STORED
 from etchmark.registry.tables import (
     DERIVED,
@@ -63,7 +63,7 @@ def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
     for number, (folder, listing) in reversed([*enumerate(listings)]):
         mark = f"{number}:" if number else ""
         here = {mark + path: state for path, state in states(folder, listing).items()}
-        _warn_of_stray_lines(folder, listing)
+        _warn_of_indexes(folder, listing)
         new_here = {path for path, state in here.items() if not _same(taken.get(path), state)}
         read = _read(folder, [path.removeprefix(mark) for path in new_here])
         entries |= {mark + path: entry for path, entry in read}
@@ -173,16 +173,20 @@ def states(results: Path, listing: list[tuple[str, int, int]]) -> dict[str, str]
     return states
 
 
-def _warn_of_stray_lines(results: Path, listing: list[tuple[str, int, int]]) -> None:
-    """Name lines of an index that no record needs; whoever left them forgot a file or a line."""
+def _warn_of_indexes(results: Path, listing: list[tuple[str, int, int]]) -> None:
+    """Name indexes that are missing, and lines that are faulty or that no record needs."""
+    for name in sorted({path.partition("/")[0] for path, *_ in listing}):
+        with suppress(UserError):
+            for fault in index_faults(results / name):
+                warnings.warn(fault, stacklevel=2)
     paths = {path for path, *_ in listing}
     for path in sorted(paths):
         name, _, file = path.partition("/")
         if file != reviewed.INDEX:
             continue
         with suppress(UserError, OSError):
-            # An index that cannot be read is named with the records that it closes.
-            index = reviewed.read_index(results / name) or {}
+            # An index that cannot be read is named with the records that are left out for it.
+            index = scan_index(results / name)[0] or {}
             stray = [
                 table
                 for table in index
@@ -196,7 +200,7 @@ def _around(folder: Path) -> tuple[str, dict[str, str]]:
     """What a folder's records are held to: what its benchmark declares, and the index."""
     spec = reviewed.benchmark_of(folder)
     try:
-        index = reviewed.read_index(folder)
+        index, _ = scan_index(folder)
     except UserError as error:
         return str(error), {}
     declared = [] if spec is None else [spec.key, spec.target_fingerprint, list(spec.protocols)]

@@ -92,28 +92,71 @@ def read_index(folder: Path) -> dict[str, str] | None:
     Raises:
         UserError: it cannot be read, or a line is not of the form "digest, two spaces, name".
     """
+    index, faults = scan_index(folder)
+    if faults:
+        raise UserError(faults[0])
+    return index
+
+
+def scan_index(folder: Path) -> tuple[dict[str, str] | None, list[str]]:
+    """An index as far as it can be read: one faulty line concerns one table alone.
+
+    Returns:
+        SHA-256 by file name, without tables that two lines give different digests; None if there
+        is no index. A message for each faulty line, with its remedy.
+
+    Raises:
+        UserError: the file cannot be read at all.
+    """
     path = folder / INDEX
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
+        return None, []
+    except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}); restore it") from None
     index: dict[str, str] = {}
+    faults: list[str] = []
+    contradicted: set[str] = set()
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
-        if match is not None and match[2] in index:
-            raise UserError(
-                f"{path}, line {number}: names {match[2]} a second time; keep the line that"
-                f" `sha256sum {match[2]}` prints in its folder, and remove the other"
-            )
         if match is None:
-            raise UserError(
+            faults.append(
                 f"{path}, line {number}: is not one digest, two spaces and one table's name; make"
                 " the file again with `sha256sum *.parquet` in its folder"
             )
-        index[match[2]] = match[1]
-    return index
+            continue
+        digest, name = match.groups()
+        if name in index:
+            faults.append(
+                f"{path}, line {number}: names {name} a second time; keep the line that"
+                f" `sha256sum {name}` prints in its folder, and remove the other"
+            )
+            if index[name] != digest:
+                contradicted.add(name)
+        index[name] = digest
+    return {name: index[name] for name in index if name not in contradicted}, faults
+
+
+def index_faults(folder: Path) -> list[str]:
+    """Faulty lines of a folder's index, one message each; or that tables lack an index.
+
+    Raises:
+        UserError: the index cannot be read.
+    """
+    index, faults = scan_index(folder)
+    # The older layout, whose folders name no version, has no index.
+    if index is None and "@" in folder.name and _has_tables(folder):
+        return [
+            f"{folder / INDEX}: is missing, so the tables beside it are not checked against their"
+            f" digests; make it with `sha256sum *.parquet > {INDEX}` in that folder"
+        ]
+    return faults
+
+
+def _has_tables(folder: Path) -> bool:
+    """Whether a record of a folder has a table."""
+    return any(path.with_suffix(".parquet").is_file() for path in records_in(folder))
 
 
 def stray_lines(folder: Path, names: Iterable[str]) -> list[str]:
@@ -131,7 +174,7 @@ def stray_lines(folder: Path, names: Iterable[str]) -> list[str]:
         if stray and attempt:
             # Whoever removes a record removes its line last, a moment later.
             time.sleep(SETTLE_SECONDS)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         listed = {line.partition("  ")[2] for line in lines}
         stray = {
             name

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from etchmark.errors import UserError
-from etchmark.scoring.doubts import doubts_of_table, unlisted
+from etchmark.scoring.doubts import KINDS, doubts_of_table, unlisted
 from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec, Curve, CurvePoint, ResultRecord
 from etchmark.specs.results import HUB_RAN
@@ -42,6 +42,23 @@ def fault_of(record: ResultRecord) -> str | None:
                 fault = "there are two of this name"
             if fault is not None:
                 return f"{where}: {curve.name}: {fault}; remove it, or measure it again"
+    return None
+
+
+def fault_of_reviewed(record: ResultRecord) -> str | None:
+    """What no hub writes into a reviewed record; None if nothing is wrong."""
+    if record.status == "verified":
+        return (
+            "status is 'verified', but no version of etchmark verifies models yet; write 'run' or"
+            " 'scored', whichever it was"
+        )
+    for flag in record.flags or ():
+        if flag.partition(":")[0] not in KINDS:
+            return f"flags: {flag[:60]!r} is of no known kind ({', '.join(KINDS)}); remove it"
+    # Records name their role, flags and intervals since the same version.
+    is_silent = record.flags is None and record.interval_method is None
+    if record.outcome == "ok" and record.role is not None and is_silent:
+        return "has a role but neither flags nor interval_method; restore the file"
     return None
 
 

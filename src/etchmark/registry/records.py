@@ -15,6 +15,7 @@ from etchmark.catalog import explain
 from etchmark.errors import UserError
 from etchmark.registry.plausible import fault_of
 from etchmark.specs import ResultRecord
+from etchmark.specs.results import SINCE_2
 
 MAX_RECORD_BYTES = 16 << 20
 MAX_COUNT = 2**63 - 1
@@ -42,12 +43,16 @@ def read_record(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> ResultRecord:
         record = ResultRecord.model_validate_json(content)
         # The validator takes the last of two equal keys, and numbers that are none where a value
         # is of any kind; somebody who reads the file sees something else.
-        json.loads(
+        value = json.loads(
             content,
             object_pairs_hook=_each_key_once,
             parse_constant=_finite,
             parse_float=_finite,
         )
+        # The validator does not see a key whose value is null.
+        later = [key for key in SINCE_2 if key in value]
+        if record.schema_ == 1 and later:
+            raise ValueError(f"a record of schema 1 has no {later[0]}")
     except ValidationError as error:
         if (schema := _newer_schema(content)) is not None:
             raise UserError(
@@ -98,11 +103,12 @@ def _limited(record: ResultRecord) -> Iterator[tuple[str, float | None, float]]:
                 yield f"{where}curves.{at}.points.{number}.samples", point.samples, MAX_COUNT
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> None:
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key for key, _ in pairs}) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"duplicate key {twice[:40]!r}")
+    return dict(pairs)
 
 
 def _finite(text: str) -> None:

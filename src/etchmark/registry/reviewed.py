@@ -30,9 +30,10 @@ from etchmark.registry.layout import (
     read_index,
     record_files,
     records_in,
+    scan_index,
     write_index,
 )
-from etchmark.registry.plausible import fault_beside_scores
+from etchmark.registry.plausible import fault_beside_scores, fault_of_reviewed
 from etchmark.registry.records import MAX_RECORD_BYTES, REMEDY, read_record
 from etchmark.registry.replacing import finish, remove_record, table_of, write_together
 from etchmark.scoring.refresh import without_intervals
@@ -83,12 +84,13 @@ def read_some(
 ) -> Iterator[tuple[str, tuple[ResultRecord, bytes | None] | UserError]]:
     """Some reviewed records by their paths below the results folder; see ``read_all``.
 
-    Of a folder whose index cannot be read all records are left out, in one message.
+    A faulty line of an index leaves out the record that it concerns. Of a folder whose index cannot
+    be read at all every record is left out, in one message.
     """
     for name, group in groupby(sorted(paths), lambda path: path.partition("/")[0]):
         folder = results / name
         try:
-            index = read_index(folder)
+            index, _ = scan_index(folder)
         except UserError as error:
             yield name, error
             continue
@@ -104,7 +106,7 @@ def read_some(
         # damaged when it is read again.
         time.sleep(layout.SETTLE_SECONDS)
         with suppress(UserError):
-            index = read_index(folder)
+            index, _ = scan_index(folder)
         for path in refused:
             try:
                 yield path, read_reviewed(results / path, index, spec)
@@ -174,6 +176,8 @@ def read_reviewed(
     _check_origin(path, record, spec)
     if fault := misplaced(path, record):
         raise UserError(f"{path}: {fault}; move or rename it")
+    if fault := fault_of_reviewed(record):
+        raise UserError(f"{path}: {fault}")
     if record.outcome != "ok":
         return record, None
     table, digest = table_of(path, index)

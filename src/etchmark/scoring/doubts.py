@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from etchmark.targets.evidence import Evidence, evidence_of
 from etchmark.text import one_line
 
 Kind = Literal["worse_than_trivial", "constant", "orders_of_magnitude", "equal_to_labels"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 EQUAL_SHARE, EQUAL_COUNT = 0.2, 5
 """Doubtful if more than this share of the predictions, and at least this many, equal the labels."""
