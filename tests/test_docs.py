@@ -286,8 +286,8 @@ def test_metrics_are_documented() -> None:
 
 def test_what_the_notes_on_scores_say_of_resamples() -> None:
     text = (ROOT / "docs" / "methods" / "scores.md").read_text(encoding="utf-8")
-    assert f"{uncertainty.RESAMPLES:,} bootstrap resamples" in text
-    assert f"{100 * uncertainty.LEVEL:g} % percentile interval" in text
+    assert f"drawn again with replacement {uncertainty.RESAMPLES:,} times" in " ".join(text.split())
+    assert f"{100 * uncertainty.LEVEL:g} % interval" in text
 
 
 def test_every_public_name_is_in_the_reference() -> None:

@@ -48,6 +48,7 @@ def test_a_file_of_another_shape_closes_no_board(toy_content: Path, value: objec
 def test_low_coverage_is_called_too_narrow() -> None:
     assert coverage_in_words(None) is None
     assert coverage_in_words(0.934) == "measured coverage 93 %"
+    assert coverage_in_words(0.897) == "measured coverage 90 %"
     assert coverage_in_words(0.85) == "measured coverage 85 %: these intervals are too narrow"
 
 

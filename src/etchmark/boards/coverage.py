@@ -47,4 +47,5 @@ def coverage_in_words(share: float | None) -> str | None:
     if share is None:
         return None
     phrase = f"measured coverage {100 * share:.0f} %"
-    return phrase if share >= TOO_NARROW else f"{phrase}: these intervals are too narrow"
+    # As it is printed: nobody is told that 90 % is less than 90 %.
+    return phrase if round(share, 2) >= TOO_NARROW else f"{phrase}: these intervals are too narrow"
