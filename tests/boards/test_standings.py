@@ -271,7 +271,7 @@ def test_a_narrowed_board_ranks_what_is_left(enter) -> None:
         ({"track": "feature"}, "did you mean: features"),
         ({"split": "tset"}, "did you mean: test"),
         ({"split": "train"}, "unknown split"),
-        ({"metric": "mse"}, "unknown metric"),
+        ({"metric": "mse"}, "has no metric"),
     ],
 )
 def test_unknown_choices_are_refused(toy_content, options, expected):
