@@ -125,7 +125,7 @@ def test_a_board_and_its_views(hub: api.LocalHub) -> None:
     assert hub.standings("toy-line", where=api.Where(status=("run",))).empty
     board = hub.board("toy-line", api.View(metric="mae"))
     assert board.standings().equals(hub.standings("toy-line", api.View(metric="mae")))
-    with pytest.raises(UserError, match="unknown metric of toy-line 'dice'"):
+    with pytest.raises(UserError, match="toy-line has no metric 'dice'"):
         hub.board("toy-line", api.View(metric="dice"))
 
 
@@ -248,7 +248,7 @@ def test_two_models_side_by_side(hub: api.LocalHub) -> None:
     assert both.horizons().empty
     with pytest.raises(UserError, match="withdrawn or cannot be read"):
         hub.comparison("toy-line", [ids[0], "0" * 64])
-    with pytest.raises(UserError, match="unknown metric of toy-line 'dice'"):
+    with pytest.raises(UserError, match="toy-line has no metric 'dice'"):
         hub.comparison("toy-line", ids, api.View(metric="dice"))
 
 

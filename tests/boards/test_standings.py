@@ -214,8 +214,9 @@ def test_hostile_names_stay_names(enter, command):
     rows = json.loads(command("leaderboard", SPEC_ID, "--json").fine())
     assert [row["model"] for row in rows] == HOSTILE
     text = command("leaderboard", SPEC_ID).fine()
-    # Two lines of title and a head before the rows; a statement and a hint after them.
-    assert len(text.splitlines()) == 3 + len(HOSTILE) + 2
+    # Two lines of title and a head before the rows; why there is no interval, a statement and a
+    # hint after them.
+    assert len(text.splitlines()) == 3 + len(HOSTILE) + 3
     csv = command("leaderboard", SPEC_ID, "--csv").fine()
     import io
 
@@ -270,7 +271,7 @@ def test_a_narrowed_board_ranks_what_is_left(enter) -> None:
         ({"track": "feature"}, "did you mean: features"),
         ({"split": "tset"}, "did you mean: test"),
         ({"split": "train"}, "unknown split"),
-        ({"metric": "mse"}, "unknown metric"),
+        ({"metric": "mse"}, "has no metric"),
     ],
 )
 def test_unknown_choices_are_refused(toy_content, options, expected):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from etchmark.catalog import Catalog, catalog
+from etchmark.catalog.names import unknown_in_card
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 
@@ -379,3 +380,17 @@ def test_every_dataset_of_this_checkout_lists_its_columns() -> None:
     for name in content.dataset_names():
         for config, declared in content.dataset(name).configs.items():
             assert declared.columns, (name, config)
+
+
+def test_a_list_of_choices_that_is_cut_says_so() -> None:
+    names = [f"name-{number:02d}" for number in range(20)]
+    assert unknown_in_card("baseline", "porosity", names).endswith("name-11 and 8 more")
+    assert unknown_in_card("baseline", "porosity", names[:12]).endswith(", name-11")
+
+
+def test_all_missing_splits_are_named(toy_content: Path, command: Any) -> None:
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    edit(path, set_at("protocols", "holdout", "split", value="tset"))
+    edit(path, set_at("protocols", "holdout", "extra_splits", value=["harder"]))
+    said = command("show", "toy-line").refusal()
+    assert "has no splits 'tset', 'harder', only train, test, hard; correct this file" in said

@@ -155,8 +155,13 @@ def test_refusals_of_compare(submit: Callable[..., str], command: Command) -> No
     one = submit("near", 0.0)
     line = command("compare", "toy-line", "nearr", "near").refusal()
     assert "no submission 'nearr' to toy-line@1, protocol holdout; did you mean: near" in line
-    assert "are the same submission" in command("compare", "toy-line", "near", one[:9]).refusal()
-    assert "unknown metric" in command("compare", "toy-line", "a", "b", "--metric", "x").refusal()
+    line = command("compare", "toy-line", "near", one[:9]).refusal()
+    assert "are the same submission" in line
+    assert line.endswith("; name two different models")
+    assert (
+        "toy-line has no metric 'x'"
+        in command("compare", "toy-line", "a", "b", "--metric", "x").refusal()
+    )
     assert "unknown track" in command("compare", "toy-line", "a", "b", "--track", "x").refusal()
     assert "it has no submissions yet" in command("compare", "toy-fields", "a", "b").refusal()
     entry = Store().get(one)

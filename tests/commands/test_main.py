@@ -65,7 +65,7 @@ NAMES: list[tuple[tuple[str, ...], str]] = [
     (("leaderboard", "toy-line", "--track", "x"), "unknown track of toy-line 'x'"),
     (("leaderboard", "toy-line", "--protocol", "x"), "unknown protocol of toy-line 'x'"),
     (("leaderboard", "toy-line", "--split", "x"), "unknown split 'x'"),
-    (("leaderboard", "toy-line", "--metric", "x"), "unknown metric of toy-line 'x'"),
+    (("leaderboard", "toy-line", "--metric", "x"), "toy-line has no metric 'x'"),
     (("leaderboard", "toy-line", "--metric", "mea"), "did you mean: mae; choose from: mae, mape,"),
     (("leaderboard", "toy-line", "--subset", "x"), "unknown subset of toy-line 'x'; there is none"),
     (("leaderboard", "toy-line", "--tag", ""), "a tag is empty; leave it out or name one"),

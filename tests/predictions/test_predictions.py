@@ -583,7 +583,9 @@ def test_a_long_cell_is_refused_at_once(text: Callable[[str | bytes], Path], cel
 
 
 def test_csv_holds_no_arrays(text: Callable[[str | bytes], Path]) -> None:
-    assert "CSV but the target is an array" in refused(text("id,prediction\na,1\n"), shape=(2,))
+    assert "CSV, which holds no lists of numbers" in refused(
+        text("id,prediction\na,1\n"), shape=(2,)
+    )
 
 
 @given(content=st.text(st.sampled_from('id,predction\n\r"1.5e-+ax\ufeff\0 '), max_size=80))

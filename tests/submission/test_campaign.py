@@ -62,15 +62,15 @@ def test_patterns_choose_models(toy_content, baseline, command):
     command(*RUN, "--only", "oth*", "--protocol", "holdout").fine()
     assert _results(toy_content) == [("other", "holdout")]
     for option in (RUN[2:], ("--all",)):
-        where = "toy-line" if option == RUN[2:] else "any benchmark"
+        of = " of toy-line" if option == RUN[2:] else ""
         for pattern in ("zzz*", "oth*,zzz*", "oth*, zzz*"):
             said = command("results", "run", *option, "--only", pattern).refusal()
-            assert f"unknown baseline of {where} 'zzz*'; choose from: other, toy_mean" in said
+            assert f"no baseline{of} matches 'zzz*'; choose from: other, toy_mean" in said
         for pattern in ("", " ", "other,", ",other"):
             said = command("results", "run", *option, "--only", pattern).refusal()
             assert "--only holds an empty name" in said
     said = command("results", "run", "--all", "--protocol", "nope").refusal()
-    assert "unknown protocol of any benchmark 'nope'; choose from: folds, holdout" in said
+    assert "no benchmark has a protocol 'nope'; choose from: folds, holdout" in said
     assert "unknown protocol" in command(*RUN, "--protocol", "zzz").refusal()
 
 

@@ -102,7 +102,7 @@ def test_what_the_new_version_has_is_left_alone(content: Path, command: Command)
 
 def test_the_first_version_has_none_before_it(content: Path, command: Command) -> None:
     said = command("results", "rescore", "toy-line").refusal()
-    assert "toy-line@1: is the first version, so there are no earlier records to rescore" in said
+    assert "toy-line@1 is the first version, so there are no earlier records to rescore" in said
 
 
 def test_an_older_version_without_records_is_named(toy_content: Path, command: Command) -> None:

@@ -63,7 +63,8 @@ def comparison(
     protocol = pick_protocol(spec, view.protocol, default=True)
     metric = spec.primary_metric if view.metric is None else view.metric
     if metric not in spec.metrics:
-        raise unknown(f"metric of {spec.id}", metric, spec.metrics)
+        fault = f"{spec.id} has no metric {metric!r}"
+        raise unknown("metric", metric, spec.metrics, fault)
     entries = [entry for one in submissions if (entry := store.get(one)) is not None]
     if len(entries) < len(submissions):
         raise UserError("a submission was withdrawn or cannot be read; choose the models again")

@@ -158,6 +158,7 @@ def pair(
     if ids[0] == ids[1]:
         raise UserError(
             f"{models[0]!r} and {models[1]!r} are the same submission {ids[0][:12]}; name two"
+            " different models"
         )
     entries = [store.get(submission) for submission in ids]
     compared = sides([entry for entry in entries if entry is not None])

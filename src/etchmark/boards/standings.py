@@ -158,7 +158,8 @@ class Board:
         self.split = _split_name(spec.protocols[self.protocol], split)
         self.metric = spec.primary_metric if metric is None else metric
         if self.metric not in spec.metrics:
-            raise unknown(f"metric of {spec.id}", self.metric, spec.metrics)
+            fault = f"{spec.id} has no metric {self.metric!r}"
+            raise unknown("metric", self.metric, spec.metrics, fault)
         if subset is not None and subset not in spec.subsets:
             raise unknown(f"subset of {spec.id}", subset, spec.subsets)
         self.subset = subset or ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from etchmark.catalog.declared import Surroundings, problems
 from etchmark.catalog.models import ModelSource, model_in_folder, read_whole_card, with_variant
-from etchmark.catalog.names import unknown, unknown_in_card
+from etchmark.catalog.names import listed, unknown, unknown_in_card
 from etchmark.catalog.reading import read_record
 from etchmark.errors import UserError
 from etchmark.specs import BaselineCard, BaselineUse, BenchmarkSpec, DatasetSpec
@@ -242,7 +242,7 @@ class Catalog:
             return None if exists else unknown_in_card(f"variant of {head}", variant, variants)
         if whole:
             return None
-        listing = ", ".join(f"{head}/{known}" for known in list(variants)[:12])
+        listing = listed([f"{head}/{known}" for known in variants])
         return f"{head!r} has variants; name one of: {listing}" if variants else None
 
     def baseline(self, name: str) -> BaselineCard:

@@ -66,16 +66,19 @@ def _data(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
 
 
 def missing_splits(spec: BenchmarkSpec, splits: Collection[str], config: str) -> Iterator[str]:
-    """Splits that a benchmark names and that a config lacks.
+    """Splits that a benchmark names and that a config lacks, all of them in one message.
 
     Args:
         spec: the benchmark.
         splits: all splits of the config.
         config: how the config is called in messages.
     """
-    for where, split in _splits(spec):
-        if split not in splits:
-            yield f"{where}: {config} has no split {split!r}, only {', '.join(splits)}"
+    missing = [(where, split) for where, split in _splits(spec) if split not in splits]
+    if missing:
+        names = [repr(split) for split in dict.fromkeys(split for _, split in missing)]
+        noun = "split" if len(names) == 1 else "splits"
+        has = f"{config} has no {noun} {', '.join(names)}"
+        yield f"{missing[0][0]}: {has}, only {', '.join(splits)}"
 
 
 def missing_columns(

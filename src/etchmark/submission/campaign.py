@@ -95,7 +95,7 @@ def _check_patterns(catalog: Catalog, benchmarks: Sequence[str], only: Sequence[
         except UserError:
             # It is reported where its rows are made.
             continue
-    where = benchmarks[0] if len(benchmarks) == 1 else "any benchmark"
+    of = f" of {benchmarks[0]}" if len(benchmarks) == 1 else ""
     for pattern in (pattern.strip() for pattern in only):
         if not pattern:
             raise UserError(
@@ -103,7 +103,8 @@ def _check_patterns(catalog: Catalog, benchmarks: Sequence[str], only: Sequence[
                 " or leave --only out to run all of them"
             )
         if names and not any(fnmatch(name, pattern) for name in names):
-            raise unknown(f"baseline of {where}", pattern, names)
+            fault = f"no baseline{of} matches {pattern!r}"
+            raise unknown("baseline pattern", pattern, names, fault)
 
 
 def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
@@ -203,7 +204,8 @@ def _check_protocol(catalog: Catalog, protocol: str | None) -> None:
         with suppress(UserError):
             known |= set(catalog.benchmark(name).protocols)
     if protocol is not None and known and protocol not in known:
-        raise unknown("protocol of any benchmark", protocol, known)
+        fault = f"no benchmark has a protocol {protocol!r}"
+        raise unknown("protocol", protocol, known, fault)
 
 
 def _run(

@@ -53,7 +53,7 @@ def rescore(
     new = loaded.spec
     if version is None and new.version == 1:
         raise UserError(
-            f"{new.key}: is the first version, so there are no earlier records to rescore"
+            f"{new.key} is the first version, so there are no earlier records to rescore"
         )
     old = catalog.benchmark(f"{new.id}@{new.version - 1 if version is None else version}")
     if old.version >= new.version:
