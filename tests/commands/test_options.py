@@ -35,7 +35,7 @@ FREE = {
     # A folder that is made, and one of content, which is written to.
     *("build --out", "download --out", "template --out", "evaluate --export", "submit --export"),
     *("results run --out", "results add --into", "results migrate --into"),
-    *("results rescore --into", "results run --into"),
+    *("results refresh --into", "results rescore --into", "results run --into"),
 }
 """Options that take what is absurd elsewhere."""
 NUMBERS = ("--seeds", "--time-limit", "--memory-limit", "--workers", "--from", "--port")
