@@ -583,7 +583,7 @@ def test_a_long_cell_is_refused_at_once(text: Callable[[str | bytes], Path], cel
 
 
 def test_csv_holds_no_arrays(text: Callable[[str | bytes], Path]) -> None:
-    assert "CSV, which holds no lists of numbers" in refused(
+    assert "CSV; probabilities and arrays need Parquet" in refused(
         text("id,prediction\na,1\n"), shape=(2,)
     )
 

@@ -79,7 +79,7 @@ def read(
         return Predictions(found.ids, found.seeds, values, found.declared)
     if path.suffix.lower() == ".csv":
         if shape:
-            raise refuse(path, "is CSV, which holds no lists of numbers", "write Parquet instead")
+            raise refuse(path, "is CSV; probabilities and arrays need Parquet", "write Parquet")
         return _read_csv(path, rows, cells)
     raise refuse(
         path,
