@@ -438,7 +438,7 @@ def test_a_part_file_of_wrong_bytes_is_not_trusted(server, get, cache):
 @pytest.mark.parametrize("code", [401, 403, 404, 410, 204])
 def test_a_refusal_is_final_at_once(server, get, cache, code):
     file = server.add("a.bin", noise(2000), status(code))
-    with pytest.raises(UserError, match=f"answered {code}.*ETCHMARK_MIRROR") as caught:
+    with pytest.raises(UserError, match=f"answers {code}.*ETCHMARK_MIRROR") as caught:
         get(file)
     assert not isinstance(caught.value, SourcesUnavailable)
     assert len(server.hits) == 1

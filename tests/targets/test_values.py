@@ -39,7 +39,7 @@ def test_every_metric_has_a_peer() -> None:
     }
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name].pool is None])
 def test_a_metric_reads_the_terms_that_it_names(name: str) -> None:
     terms = {one: np.array([2.0 + place]) for place, one in enumerate(METRICS[name].terms)}
     assert np.isfinite(METRICS[name].finish(terms)).all()
