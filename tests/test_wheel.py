@@ -76,10 +76,10 @@ def test_the_wheel_holds_code_and_content_and_no_data(wheel):
         names = archive.namelist()
         sizes = {one.filename: one.compress_size for one in archive.infolist()}
     content = "etchmark/content"
-    # The board grows with every reviewed model; what else is in the wheel has no reason to.
+    # The board grows with every reviewed model; else only frozen labels make the wheel grow.
     assert (
         sum(size for name, size in sizes.items() if f"{content}/leaderboard/results/" not in name)
-        < 6_000_000
+        < 6_500_000
     )
     # The tables of results without what only drawings need, see hatch_build.py.
     assert wheel.stat().st_size < 18_000_000
@@ -146,7 +146,8 @@ def test_the_client_works_from_end_to_end(etchmark):
     assert etchmark("results", "check", "out").stdout.startswith("ok: four hundred on")
     rows = json.loads(etchmark("leaderboard", BENCHMARK, "--json").stdout)
     assert {"training_mean", "four hundred"} <= {row["model"] for row in rows}
-    assert all(row["rank_low"] <= row["rank"] <= row["rank_high"] for row in rows)
+    ranked = [row for row in rows if row["role"] in ("entry", "reference")]
+    assert all(row["rank_low"] <= row["rank"] <= row["rank_high"] for row in ranked)
 
 
 def _reviewed(protocol: str) -> int:
