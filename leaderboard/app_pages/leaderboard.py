@@ -10,16 +10,7 @@ from dashboard.panels import board, board_figures, filters, model
 from dashboard.text import literal
 from dashboard.wording import count_of_units, gain_over, row_names
 
-from etchmark.api import (
-    Hub,
-    View,
-    coverage_in_words,
-    gains,
-    open_hub,
-    the_best,
-    to_records,
-    why_none,
-)
+from etchmark.api import Hub, View, coverage_in_words, open_hub, statements, to_records, why_none
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, json_text
@@ -181,7 +172,7 @@ def main() -> None:
         st.caption(f"{len(frame):,} of {len(everyone.frame):,} submissions pass the filters.")
     ranked = frame.dropna(subset=["rank"])
     if len(ranked):
-        st.markdown(literal(" ".join(filter(None, [the_best(spec, ranked), gains(spec, ranked)]))))
+        st.markdown(literal(" ".join(statements(spec, ranked))))
     board.show(hub, spec, frame, everyone.elsewhere(), link)
     show_downloads(spec, frame, link)
     if len(ranked):

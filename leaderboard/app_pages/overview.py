@@ -13,7 +13,7 @@ from dashboard.panels import benchmark_picture
 from dashboard.text import literal, shortened
 from streamlit.delta_generator import DeltaGenerator
 
-from etchmark.api import Hub, RecentSubmission, View, gains, open_hub, the_best, why_none
+from etchmark.api import Hub, RecentSubmission, View, open_hub, statements, why_none
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number, span
 
@@ -123,9 +123,8 @@ def headline(spec: BenchmarkSpec) -> View:
 def show_statements(hub: Hub, spec: BenchmarkSpec) -> None:
     """Which submissions may be the best, and what the first gains over the reference."""
     frame = cached.standings(hub, spec, headline(spec))
-    st.markdown(literal(the_best(spec, frame)))
-    if (gain := gains(spec, frame)) is not None:
-        st.markdown(literal(gain))
+    # One element: its place on the page holds no more.
+    st.markdown(literal(" ".join(statements(spec, frame))))
 
 
 def show_newest(hub: Hub) -> None:

@@ -45,8 +45,9 @@ def test_the_overview_tells_who_leads(
 
 
 def test_overview_and_board_agree_on_which_rows_may_be_the_best(
-    toy_samples: Path, submit_raised: Callable[[str, Any], str]
+    toy_samples: Path, submit_raised: Callable[[str, Any], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("etchmark.boards.statements.gains", lambda spec, frame: "One gains.")
     # The second errs by turns more and less than the first, the third always by five.
     for name, by in (("first", 0.0), ("second", np.where(np.arange(9) % 2, -0.9, 0.9))):
         submit_raised(name, by)
@@ -55,7 +56,9 @@ def test_overview_and_board_agree_on_which_rows_may_be_the_best(
     assert ranked["may_be_best"].tolist() == [True, True, False]
     said = values(fine(page("overview")).markdown)
     (told,) = [element for element in said if "ranked submissions" in element]
-    expected = "Of 3 ranked submissions, 2 may be the best: these data do not tell them apart."
+    expected = (
+        "Of 3 ranked submissions, 2 may be the best: these data do not tell them apart. One gains."
+    )
     assert told == literal(expected)
     app = fine(start(benchmark=BENCHMARK))
     assert told in values(app.markdown)

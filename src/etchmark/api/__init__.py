@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from etchmark.boards.compare import Errors, Pair, Side, relation
     from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.standings import Board, front, to_records
-    from etchmark.boards.statements import gains, the_best
+    from etchmark.boards.statements import gains, statements, the_best
     from etchmark.boards.view import View, Where
     from etchmark.catalog import explain
     from etchmark.data.building import Build, Executors
@@ -93,7 +93,7 @@ _WHERE = {
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
     "coverage_in_words": "boards.coverage",
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
-    **dict.fromkeys(("gains", "the_best"), "boards.statements"),
+    **dict.fromkeys(("gains", "statements", "the_best"), "boards.statements"),
     **dict.fromkeys(("View", "Where"), "boards.view"),
     **dict.fromkeys(("Build", "Executors"), "data.building"),
     **dict.fromkeys(("Gallery", "grey", "groups", "numbers"), "data.gallery"),
@@ -177,6 +177,7 @@ __all__ = [
     "relation",
     "score",
     "standings",
+    "statements",
     "submit",
     "temporary_folder",
     "temporary_root",

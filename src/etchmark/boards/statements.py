@@ -17,6 +17,11 @@ def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
     return frame[name].to_numpy(dtype=float, na_value=math.nan)
 
 
+def statements(spec: BenchmarkSpec, frame: pd.DataFrame) -> list[str]:
+    """What a board says: ``the_best``, and ``gains`` where they are known."""
+    return [text for text in (the_best(spec, frame), gains(spec, frame)) if text is not None]
+
+
 def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
     """Which of the ranked rows of a board may be the best, as far as its data can tell.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from etchmark.api import Hub, View, Where, coverage_in_words, gains, the_best, to_records
+from etchmark.api import Hub, View, Where, coverage_in_words, statements, to_records
 from etchmark.commands.present.scores import label_uncertainty, table, why_dashes
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, number, one_line, plain, print_json, span
@@ -83,9 +83,8 @@ def show(
     coverage = coverage_in_words(hub.coverage(spec, shown))
     if coverage is not None and any(frame["ci_low"].notna().tolist()):
         print(f"intervals: {coverage}")
-    for statement in (the_best(spec, frame), gains(spec, frame)):
-        if statement is not None:
-            print(one_line(statement))
+    for statement in statements(spec, frame):
+        print(one_line(statement))
     if view.subset is None:
         _show_references(hub, spec, shown)
     declared = spec.label_uncertainty
