@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from runs import shortest_run
 
 from etchmark.catalog import Catalog
 from etchmark.columns import Columns
@@ -155,18 +156,6 @@ def test_fields_are_cut_at_the_volume_fraction_they_were_drawn_with(samples):
             stiff = drawn["seed"][-1] % 2 == 0
             count = round(drawn["fraction"] * image.size)
             assert image.sum() == (count if stiff else image.size - count)
-
-
-def shortest_run(marked: np.ndarray) -> int:
-    """Fewest neighbouring marked pixels between others in any row or column of a periodic cell."""
-    shortest = max(marked.shape)
-    for line in (*marked, *marked.T):
-        if 0 < line.sum() < line.size:
-            started = np.roll(line, -int(np.flatnonzero(line == 0)[0]))
-            steps = np.diff(np.concatenate([[0], started.astype(int), [0]]))
-            runs = np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1)
-            shortest = min(shortest, int(runs.min()))
-    return shortest
 
 
 def test_strips_walls_and_channels_are_at_least_three_pixels_wide(samples):

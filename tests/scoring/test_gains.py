@@ -160,3 +160,13 @@ def test_a_metric_without_a_scale_of_errors_has_no_gain() -> None:
     assert has_gains(metric("mae"))
     assert not has_gains(linear)
     assert np.isnan(gains(linear, [of_errors(ERRORS)], of_errors(ERRORS))).all()
+
+
+def test_units_without_a_value_are_no_degrees_of_freedom() -> None:
+    judged, generator = metric("equivariance_error"), np.random.default_rng(12)
+    turned = np.repeat([1.0, 0.0], [8, 32])[None]
+    reference, row = ({"sum_equivariance": generator.random((1, 40)) * turned} for _ in range(2))
+    whole = [{**sums, "oriented": turned} for sums in (reference, row)]
+    alone = [{name: values[:, :8] for name, values in sums.items()} for sums in whole]
+    expected = gains(judged, [alone[1]], alone[0])
+    np.testing.assert_allclose(gains(judged, [whole[1]], whole[0]), expected)

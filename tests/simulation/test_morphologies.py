@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.random import Generator
+from runs import shortest_run
 from scipy import ndimage
 
 from etchmark.simulation import microstructures as micro
@@ -99,18 +100,6 @@ def test_fields_are_cut_by_rank(name: str) -> None:
 def test_inclusions_meet_the_volume_fraction(name: str, fraction: float) -> None:
     for seed in range(10):
         assert abs(FAMILIES[name][0](generator_of(5, seed)).mean() - fraction) <= 0.01
-
-
-def shortest_run(marked: np.ndarray) -> int:
-    """Fewest neighbouring marked pixels between others in any row or column of a periodic cell."""
-    shortest = max(marked.shape)
-    for line in (*marked, *marked.T):
-        if 0 < line.sum() < line.size:
-            started = np.roll(line, -int(np.flatnonzero(line == 0)[0]))
-            steps = np.diff(np.concatenate([[0], started.astype(int), [0]]))
-            runs = np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1)
-            shortest = min(shortest, int(runs.min()))
-    return shortest
 
 
 @pytest.mark.parametrize("width", [3.0, 5.2])

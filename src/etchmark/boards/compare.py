@@ -93,9 +93,9 @@ def differences(spec: BenchmarkSpec, models: Sequence[Side], split: str, name: s
         scores = [float(score(metric, sums[side]).mean()) for side in (first, second)]
         leading = min(scores, key=lambda value: value * metric.sign())
         least = spec.smallest_difference_of(name, leading)
-        found = verdict(metric, sums[first], sums[second], least)
-        better = {"better": first, "worse": second}.get(found.relation, "")
-        rows.append((first, second, value, low, high, found.p, found.relation, better))
+        judged = verdict(metric, sums[first], sums[second], least)
+        better = {"better": first, "worse": second}.get(judged.relation, "")
+        rows.append((first, second, value, low, high, judged.p, judged.relation, better))
     columns = [
         "first", "second", "difference", "ci_low", "ci_high", "p", "relation", "better"
     ]  # fmt: skip

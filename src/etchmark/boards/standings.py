@@ -237,6 +237,11 @@ class Board:
     def _tested(self) -> PairedRows:
         return PairedRows(self.spec, metric_by_id(self.metric), self._paired)
 
+    @cached_property
+    def _gains(self) -> np.ndarray:
+        """Of every row over the reference: the same whichever rows are shown."""
+        return self._tested.gains(self._reference())
+
     def _reference(self) -> int | None:
         """The row of the declared reference that this hub ran or somebody reviewed, if any."""
         frame = self._frame
@@ -305,9 +310,8 @@ class Board:
                 frame[name] = _placed(frame[name], places, values)
             best = self._tested.may_be_best(scores, ranked)
             frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
-            gains = self._tested.gains(self._reference())
             for column, name in enumerate(GAIN_COLUMNS):
-                frame[name] = _placed(frame[name], places, gains[ranked, column])
+                frame[name] = _placed(frame[name], places, self._gains[ranked, column])
         order = frame["rank"].to_numpy(dtype=float, na_value=np.inf)
         # Rows that are listed apart come next, best first, then those without a score.
         apart = np.where(

@@ -11,8 +11,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from etchmark.scoring.intervals import FEWEST_UNITS, LEVEL, leave_one_out
+from etchmark.scoring.intervals import (
+    FEWEST_UNITS,
+    added,
+    counted,
+    jackknife_variance,
+    leave_one_out,
+    reach,
+)
 from etchmark.targets import Metric
+from etchmark.targets.scales import LINEAR
 
 Sums = Mapping[str, np.ndarray]
 AT_ONCE = 1 << 21
@@ -21,7 +29,7 @@ AT_ONCE = 1 << 21
 
 def has_gains(metric: Metric) -> bool:
     """Whether a metric has an error of which one can be a part of another."""
-    return metric.scale.name != "linear"
+    return metric.scale is not LINEAR
 
 
 def errors_of(metric: Metric, scores: np.ndarray) -> np.ndarray:
@@ -44,6 +52,11 @@ def gains(metric: Metric, rows: Sequence[Sums | None], reference: Sums) -> np.nd
     result = np.full((len(rows), 3), np.nan)
     if not has_gains(metric):
         return result
+    units = counted(metric, reference)
+    if not units.all():
+        # The others hold no data: they must not count as degrees of freedom.
+        reference = _of_units(reference, units)
+        rows = [None if row is None else _of_units(row, units) for row in rows]
     log, left_out, spread = _logs(metric, [reference])
     alike: dict[tuple[object, ...], list[int]] = {}
     for place, row in enumerate(rows):
@@ -57,6 +70,10 @@ def gains(metric: Metric, rows: Sequence[Sums | None], reference: Sums) -> np.nd
             sums = [row for place in some if (row := rows[place]) is not None]
             result[some] = _bounded(_logs(metric, sums), (log, left_out, spread))
     return result
+
+
+def _of_units(sums: Sums, units: np.ndarray) -> Sums:
+    return {name: values[:, units] for name, values in sums.items()}
 
 
 Logs = tuple[np.ndarray, np.ndarray, tuple[np.ndarray, int]]
@@ -99,20 +116,12 @@ def _over_seeds(metric: Metric, scores: np.ndarray) -> np.ndarray:
 
 @np.errstate(invalid="ignore", divide="ignore")
 def _bounded(rows: Logs, reference: Logs) -> np.ndarray:
-    from scipy.special import stdtrit
-
     ratio, units = rows[0] - reference[0], rows[1].shape[1]
     gain = 100.0 * (1.0 - np.exp(ratio))
     if units < FEWEST_UNITS:
         return np.stack([gain, *np.full((2, len(gain)), np.nan)], axis=1)
-    paired = rows[1] - reference[1]
-    of_units = (units - 1) / units * np.sum((paired - paired.mean(axis=1)[:, None]) ** 2, axis=1)
-    parts = [(of_units, units - 1)]
-    parts += [(spread, seeds - 1) for spread, seeds in (rows[2], reference[2]) if seeds > 1]
-    variance = sum((part for part, _ in parts), np.zeros(1))
-    freedom = variance**2 / sum((part**2 / free for part, free in parts), np.zeros(1))
-    # Of a model with itself there is no variance at all.
-    freedom = np.where(variance > 0, freedom, units - 1.0)
-    reach = stdtrit(freedom, 0.5 + LEVEL / 2) * np.sqrt(variance)
-    low, high = (100.0 * (1.0 - np.exp(ratio + sign * reach)) for sign in (1.0, -1.0))
+    parts = [(jackknife_variance(rows[1] - reference[1]), units - 1.0)]
+    parts += [(spread, seeds - 1.0) for spread, seeds in (rows[2], reference[2]) if seeds > 1]
+    away = reach(*added(*parts))
+    low, high = (100.0 * (1.0 - np.exp(ratio + sign * away)) for sign in (1.0, -1.0))
     return np.where(np.isfinite([gain, low, high]), [gain, low, high], np.nan).T

@@ -27,7 +27,7 @@ from etchmark.scoring.uncertainty import (
 )
 from etchmark.specs.results import IntervalMethod
 from etchmark.targets import Metric
-from etchmark.targets.scales import LINEAR, Scale
+from etchmark.targets.scales import Scale
 
 METHOD: IntervalMethod = "jackknife-t"
 """``interval_method`` of records whose intervals are computed here."""
@@ -73,7 +73,7 @@ def leave_one_out(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def counted(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
+def counted(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
     """Which units have a value of the metric, shape (units,): only these are independent data."""
     if metric.counted_by is None or metric.counted_by not in sums:
         return np.ones(units_of(sums), dtype=bool)
@@ -151,14 +151,36 @@ def _interval(
         return None
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         centre = scale.forward(np.asarray(per_seed.mean()))
-        low, high = bounds(centre, *variance(per_seed, left_out, scale))
-        ends = scale.inverse(np.array([low, high]))
+        away = reach(*variance(per_seed, left_out, scale))
+        ends = scale.inverse(np.array([centre - away, centre + away]))
     if not np.isfinite(ends).all():
         return None
     return float(ends.min()), float(ends.max())
 
 
-def variance(per_seed: np.ndarray, left_out: np.ndarray, scale: Scale) -> tuple[float, float]:
+def jackknife_variance(left_out: np.ndarray) -> np.ndarray:
+    """Sampling variance from values without each unit, which the last axis holds."""
+    units = left_out.shape[-1]
+    deviations = left_out - left_out.mean(axis=-1, keepdims=True)
+    return np.asarray((units - 1) / units * np.sum(deviations**2, axis=-1))
+
+
+def added(*parts: tuple[np.ndarray, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of independent variances and its degrees of freedom, after Satterthwaite.
+
+    Args:
+        parts: variances of any one shape, with the degrees of freedom of each.
+    """
+    total = sum((part for part, _ in parts), np.zeros(()))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = total**2 / sum((part**2 / free for part, free in parts), np.zeros(()))
+    # Without any variance, as of a model against itself, the degrees do not matter.
+    return total, np.where(total > 0, freedom, parts[0][1])
+
+
+def variance(
+    per_seed: np.ndarray, left_out: np.ndarray, scale: Scale
+) -> tuple[np.ndarray, np.ndarray]:
     """Sampling variance of the mean score on a scale, and its degrees of freedom.
 
     Args:
@@ -173,27 +195,17 @@ def variance(per_seed: np.ndarray, left_out: np.ndarray, scale: Scale) -> tuple[
         of_seeds = per_seed * scale.slope(np.asarray(per_seed.mean()))
     else:
         spread, of_seeds = scale.forward(mean), scale.forward(per_seed)
-    from_units = float((units - 1) / units * np.sum((spread - spread.mean()) ** 2))
-    if seeds == 1:
-        return from_units, units - 1.0
-    from_seeds = float(of_seeds.var(ddof=1) / seeds)
-    return _added((from_units, units - 1.0), (from_seeds, seeds - 1.0))
+    parts = [(jackknife_variance(spread), units - 1.0)]
+    if seeds > 1:
+        parts.append((np.asarray(of_seeds.var(ddof=1) / seeds), seeds - 1.0))
+    return added(*parts)
 
 
-def _added(*parts: tuple[float, float]) -> tuple[float, float]:
-    """Sum of independent variances with the degrees of freedom of Satterthwaite."""
-    total = sum(part for part, _ in parts)
-    if not total > 0:
-        return total, parts[0][1]
-    return total, total**2 / sum(part**2 / freedom for part, freedom in parts)
-
-
-def bounds(centre: np.ndarray, variance: float, freedom: float) -> tuple[float, float]:
-    """Ends of the interval around ``centre``, on the scale."""
+def reach(variance: np.ndarray, freedom: np.ndarray | float) -> np.ndarray:
+    """How far an interval extends to either side, elementwise."""
     from scipy.special import stdtrit
 
-    reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * np.sqrt(variance)
-    return float(centre - reach), float(centre + reach)
+    return stdtrit(freedom, 0.5 + LEVEL / 2) * np.sqrt(variance)
 
 
 def difference(
@@ -210,14 +222,14 @@ def difference(
     if units.sum() < FEWEST_UNITS:
         return value, float("nan"), float("nan")
     paired = left_out[0].mean(axis=0) - left_out[1].mean(axis=0)
-    parts = [variance(np.array([value]), paired[None], LINEAR)]
+    parts = [(jackknife_variance(paired), len(paired) - 1.0)]
     parts += [
-        (float(of_seeds.var(ddof=1)) / len(of_seeds), len(of_seeds) - 1.0)
+        (np.asarray(of_seeds.var(ddof=1) / len(of_seeds)), len(of_seeds) - 1.0)
         for of_seeds in scores
         if len(of_seeds) > 1
     ]
-    low, high = bounds(np.asarray(value), *_added(*parts))
-    return value, low, high
+    away = float(reach(*added(*parts)))
+    return value, value - away, value + away
 
 
 def over_horizon(
@@ -242,13 +254,8 @@ def over_horizon(
     count = len(size)
     if count < FEWEST_UNITS:
         return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
-    from scipy.special import stdtrit
-
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = 0.5 * np.log(without_each(sums) / without_each(size))
-        error = np.sqrt(
-            (count - 1) / count * np.sum((logs - logs.mean(axis=1)[:, None]) ** 2, axis=1)
-        )
-        reach = np.exp(float(stdtrit(count - 1.0, 0.5 + LEVEL / 2)) * error)
-    known = np.isfinite(reach)
-    return value, np.where(known, value / reach, np.nan), np.where(known, value * reach, np.nan)
+        factor = np.exp(reach(jackknife_variance(logs), count - 1.0))
+    known = np.isfinite(factor)
+    return value, np.where(known, value / factor, np.nan), np.where(known, value * factor, np.nan)
