@@ -286,6 +286,24 @@ def test_a_process_that_was_killed_between_requests_is_replaced(make: Make) -> N
     assert kept.ask({}, LIMITS)["pid"] != first
 
 
+@LINUX
+def test_a_process_whose_threads_are_still_ending_is_replaced(make: Make) -> None:
+    """Killed, but not yet to be waited for: only its first thread has ended."""
+    ends = """
+import ctypes, platform, signal, threading
+libc = ctypes.CDLL(None)
+exits = 93 if platform.machine() == "aarch64" else 60
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR1)).start()
+signal.signal(signal.SIGUSR1, lambda *_: libc.syscall(exits, 0))
+"""
+    kept = make()
+    first = kept.ask({"do": ends}, LIMITS)["pid"]
+    assert _ends(first)
+    assert psutil.Process(first).status() == psutil.STATUS_ZOMBIE
+    assert kept.ask({}, LIMITS)["pid"] != first
+
+
 def test_a_process_that_is_killed_amid_a_request(make: Make, tmp_path: Path) -> None:
     kept = make()
     first = kept.ask({}, LIMITS)["pid"]

@@ -177,6 +177,19 @@ class Supervised:
             self.process.wait(seconds)
         return self.process.returncode is not None
 
+    def runs(self) -> bool:
+        """Whether the process itself can still do anything.
+
+        One that was killed is no longer running some time before it can be waited for: its threads
+        end one by one, the first before the last.
+        """
+        if self.process.poll() is not None:
+            return False
+        try:
+            return _runs(psutil.Process(self.process.pid))
+        except psutil.NoSuchProcess:
+            return False
+
     def processes(self) -> list[psutil.Process]:
         """The process, if it runs, and everything below it."""
         try:

@@ -126,7 +126,7 @@ class Responder:
         Args:
             kept_bytes: resident memory that it may have kept from earlier requests.
         """
-        if not self._reusable or self.child.process.poll() is not None:
+        if not self._reusable or not self.child.runs():
             return False
         # Whatever a request started and left behind is ended with the process.
         processes = self.child.processes()
