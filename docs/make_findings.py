@@ -223,18 +223,16 @@ class Score:
         values = [fold.values[self.metric] for fold in scored.folds] if scored else []
         return [value for value in values if value is not None]
 
-    def label_uncertainty(self) -> float:
-        """What the benchmark declares as the uncertainty of its labels."""
-        declared = self.spec.label_uncertainty
-        if (
-            declared is None
-            or declared.metric != self.metric
-            or declared.split not in (None, self.split)
-        ):
+    def discretisation_error(self) -> float:
+        """What the benchmark declares as the size of the discretisation error of its labels."""
+        declared = self.spec.discretisation_error
+        size = declared and declared.size_on(self.metric, self.split)
+        if size is None:
             raise UnsupportedClaimError(
-                f"{self.benchmark} declares no uncertainty of {self.metric} on {self.split}"
+                f"{self.benchmark} declares no discretisation error of {self.metric} on"
+                f" {self.split}"
             )
-        return declared.value
+        return size
 
 
 @dataclass(frozen=True)

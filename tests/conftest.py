@@ -640,7 +640,7 @@ def write_volumes(root: Path, scratch: Path) -> None:
             "high-contrast": {"title": "contrast above 20", "column": "contrast", "above": 20},
             "grains": {"title": "grains alone", "column": "morphology", "equals": "grains"},
         },
-        label_uncertainty={
+        discretisation_error={
             "metric": "mape",
             "value": 2.5,
             "split": "test",

@@ -33,7 +33,10 @@ HOLDOUT = {
 FOLDS = {"title": "t", "kind": "folds", "description": "d", "split": "s", "fold_column": "fold"}
 TARGET = {"column": "y", "quantity": "q", "symbol": "y", "unit": "mm"}
 BOUNDS = {"lower": "low", "upper": "high", "title": "t"}
-UNCERTAINTY = {"metric": "mae", "value": 1.0, "description": "d"}
+DISCRETISATION = {"metric": "mae", "value": 1.0, "description": "d"}
+SPREAD = {"median": -0.1, "percentile_5": -1.0, "percentile_95": 0.5, "samples": 9}
+BACKWARDS = {**SPREAD, "median": -2.0, "refinements": [1, 3, 5]}
+REPEATED = {**SPREAD, "refinements": [1, 3, 3]}
 BENCHMARK: dict[str, Any] = {
     "schema": 1,
     "id": "b",
@@ -140,8 +143,21 @@ def test_benchmarks_of_frames_that_are_refused(change: dict[str, Any], message: 
         ({"subsets": {"s": {"title": "t", "column": "c", "above": 1, "equals": "x"}}}, "either"),
         ({"subsets": {"s": {"title": "t", "column": "c", "above": 2, "below": 1}}}, "less than"),
         ({"subsets": {"S!": {"title": "t", "column": "c", "above": 2}}}, "pattern"),
-        ({"label_uncertainty": {**UNCERTAINTY, "metric": "mape"}}, "not among metrics"),
-        ({"label_uncertainty": {**UNCERTAINTY, "value": 0}}, "greater than 0"),
+        ({"discretisation_error": {**DISCRETISATION, "metric": "mape"}}, "not among metrics"),
+        ({"label_uncertainty": {**DISCRETISATION, "metric": "mape"}}, "not among metrics"),
+        ({"discretisation_error": {**DISCRETISATION, "value": 0}}, "greater than 0"),
+        ({"discretisation_error": {**DISCRETISATION, "unknown": "r"}}, "unknown stands alone"),
+        ({"discretisation_error": {"metric": "mae", "value": 1}}, "description are required"),
+        ({"discretisation_error": {}}, "or unknown and a reason"),
+        ({"discretisation_error": {**DISCRETISATION, "distribution": BACKWARDS}}, "rising order"),
+        (
+            {"discretisation_error": {**DISCRETISATION, "distribution": REPEATED}},
+            "refinements",
+        ),
+        (
+            {"discretisation_error": DISCRETISATION, "label_uncertainty": DISCRETISATION},
+            "label_uncertainty is the former name of discretisation_error",
+        ),
         ({"smallest_difference": {"reason": "r"}}, "has either value or share"),
         ({"smallest_difference": {"reason": "r", "value": 1, "share": 0.1}}, "either value or"),
         ({"smallest_difference": {"reason": "r", "value": 0}}, "greater than 0"),
@@ -188,6 +204,19 @@ def test_the_smallest_difference_that_matters(
     spec = BenchmarkSpec.model_validate({**BENCHMARK, "smallest_difference": declared})
     assert spec.smallest_difference_of(metric, 2.0) == pytest.approx(expected)
     assert spec.smallest_difference_of(metric, -2.0) == pytest.approx(expected)
+
+
+def test_the_former_key_of_the_discretisation_error_is_read() -> None:
+    declared = {**DISCRETISATION, "distribution": {**SPREAD, "refinements": [1, 3, 5]}}
+    spec = BenchmarkSpec.model_validate({**BENCHMARK, "discretisation_error": declared})
+    former = BenchmarkSpec.model_validate({**BENCHMARK, "label_uncertainty": declared})
+    assert former == spec
+    assert spec.label_uncertainty is spec.discretisation_error
+    assert spec.discretisation_error is not None
+    assert spec.discretisation_error.size_on("mae", "any") == 1.0
+    shown = spec.model_dump(mode="json")
+    assert shown["discretisation_error"]["distribution"]["median"] == -0.1
+    assert "label_uncertainty" not in shown
 
 
 def test_gains_are_over_a_baseline_of_role_reference() -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.text import literal, web_address
 
-from etchmark.api import FEWEST_UNITS, RESAMPLES, Hub, open_hub
+from etchmark.api import FEWEST_UNITS, RESAMPLES, Hub, discretisation_in_words, open_hub
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number, one_line
 
@@ -79,7 +79,7 @@ def metric_unit(spec: BenchmarkSpec) -> str:
     return "" if unit == "1" else f" {unit}"
 
 
-def show_uncertainty(spec: BenchmarkSpec) -> None:
+def show_uncertainty(hub: Hub, spec: BenchmarkSpec) -> None:
     st.subheader("Interval, rank and gain", anchor=False)
     units = spec.unit_names
     st.markdown(
@@ -108,14 +108,7 @@ def show_uncertainty(spec: BenchmarkSpec) -> None:
   solver is the rival to beat at its cost.
 """
     )
-    declared = spec.label_uncertainty
-    if declared is not None:
-        st.markdown(
-            f"- **Discretisation error of the labels** ({declared.metric}"
-            f" {number(declared.value)}, split {declared.split or 'all'}):"
-            f" {literal(' '.join(declared.description.split()))} A label is exact for its voxels;"
-            " this is how far the grid moves it. It is the grey band of the plots."
-        )
+    show_discretisation(hub, spec)
     st.markdown(
         "- **Times** are wall times measured by the harness, with fitting summed over all folds."
         " Frozen image features are not part of fitting but a cost of their own; those of the"
@@ -126,6 +119,24 @@ def show_uncertainty(spec: BenchmarkSpec) -> None:
             "- **Mean ± sd over folds** is shown beside the score where papers report it that way."
             " Its spread is that of small test folds, not an interval for the score."
         )
+
+
+def show_discretisation(hub: Hub, spec: BenchmarkSpec) -> None:
+    """How far the grid moves the labels, and what that does not mean."""
+    error = spec.discretisation_error
+    if error is None:
+        return
+    unit = "1" if error.metric is None else hub.metric(spec, error.metric).unit
+    split = "" if error.split is None else f" (split {error.split})"
+    text = f"- **Discretisation error of the labels**{split}: "
+    text += literal(discretisation_in_words(error, unit))
+    if error.unknown is None:
+        text += (
+            " A label is exact for its voxels, and a solver on the same grid reproduces it; this is"
+            " how far the grid moves it. It does not limit which models can be told apart. It is"
+            " the grey band of the plots."
+        )
+    st.markdown(text)
 
 
 def show_terms(hub: Hub, spec: BenchmarkSpec) -> None:
@@ -166,7 +177,7 @@ def main() -> None:
     spec = state.choose_benchmark_apart(hub, "read-benchmark")
     show_task(spec)
     show_protocols(spec)
-    show_uncertainty(spec)
+    show_uncertainty(hub, spec)
     show_terms(hub, spec)
 
 

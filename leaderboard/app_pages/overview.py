@@ -87,7 +87,7 @@ def show_benchmark(hub: Hub, spec: BenchmarkSpec, places: dict[str, DeltaGenerat
 
 
 def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """The leader, whether this hub ran it, and its score over the error of the labels."""
+    """The leader, whether this hub ran it, and its score over the discretisation error."""
     first, *others = ranked.to_dict("records")
     lines = [score_line(hub, spec, first)]
     if first["status"] in UNCHECKED:
@@ -95,10 +95,10 @@ def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[st
         run = next((row for row in others if row["status"] in RUN), None)
         if run is not None:
             lines.append(f"Best of those run here: {score_line(hub, spec, run)}")
-    floor = spec.label_uncertainty
-    split = spec.protocols[spec.headline].split
-    if floor is not None and floor.holds_for(spec.primary_metric, split):
-        times = float(f"{first['score'] / floor.value:.2g}")
+    error = spec.discretisation_error
+    size = error and error.size_on(spec.primary_metric, spec.protocols[spec.headline].split)
+    if size is not None:
+        times = float(f"{first['score'] / size:.2g}")
         lines.append(f"{times:,g} times the discretisation error of the labels")
     return lines
 

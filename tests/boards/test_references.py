@@ -17,7 +17,7 @@ from etchmark import predictions
 from etchmark.boards.references import reference_values
 from etchmark.catalog import catalog
 from etchmark.registry.store import LOCAL, REVIEWED, Store
-from etchmark.specs import LabelUncertainty, ReferenceLine
+from etchmark.specs import DiscretisationError, ReferenceLine
 
 VALUE = {
     "label": "published",
@@ -165,20 +165,20 @@ def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, comm
     said = command("leaderboard", "toy-volumes").fine().splitlines()
     assert f"reference: published 3.000 %; {note}; Paper (2020)" in said
     assert "reference: limit 1.000 % (best on toy-line)" in said
-    (labels,) = [line for line in said if line.startswith("labels: ")]
-    assert labels.startswith("labels: mape 2.500 % is their discretisation error")
+    start = "discretisation error: "
+    assert f"{start}mape 2.500 %. Discretisation of the solver." in said
     other = command("leaderboard", "toy-volumes", "--metric", "r2").fine()
-    assert "labels: " not in other
+    assert start not in other
     assert "published" not in other
     assert "reference: limit 0." in other
     assert " 1 (best" not in other
     shown = command("show", "toy-volumes").fine()
     assert f"reference  published: mape 3.000 %; {note}; Paper (2020)" in shown
     assert "reference  limit: the best on toy-line" in shown
-    assert "labels     mape 2.500 %" in shown
+    assert "labels     discretisation error: mape 2.500 %" in shown
     assert isinstance(json.loads(command("leaderboard", "toy-volumes", "--json").fine()), list)
     spec = json.loads(command("show", "toy-volumes", "--json").fine())
-    assert spec["label_uncertainty"]["value"] == 2.5
+    assert spec["discretisation_error"]["value"] == 2.5
 
 
 @pytest.mark.parametrize(
@@ -203,16 +203,16 @@ def test_a_line_of_an_unknown_track_is_refused(declare, command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "metric", "shown", "holds"),
+    ("split", "metric", "shown", "size"),
     [
-        ("test", "mape", "test", True),
-        ("test", "mape", "hard", False),
-        (None, "mape", "hard", True),
-        (None, "r2", "test", False),
+        ("test", "mape", "test", 1.0),
+        ("test", "mape", "hard", None),
+        (None, "mape", "hard", 1.0),
+        (None, "r2", "test", None),
     ],
 )
-def test_the_uncertainty_of_labels_is_said_of_what_it_was_measured_on(
-    split: str | None, metric: str, shown: str, holds: bool
+def test_the_discretisation_error_is_shown_where_it_was_measured(
+    split: str | None, metric: str, shown: str, size: float | None
 ) -> None:
-    declared = LabelUncertainty(metric="mape", value=1.0, split=split, description="d")
-    assert declared.holds_for(metric, shown) is holds
+    declared = DiscretisationError(metric="mape", value=1.0, split=split, description="d")
+    assert declared.size_on(metric, shown) == size

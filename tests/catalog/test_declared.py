@@ -76,7 +76,7 @@ PAIR = {"shape": [2], "components": ["a", "b"]}
 CLASSES = {"kind": "label", "classes": ["a", "b"]}
 SUBSET = {"title": "large", "column": "aa", "above": 1}
 BOUNDS = {"title": "bounds", "lower": "fold", "upper": "b"}
-UNCERTAINTY = {"metric": "mae", "value": 1.0, "split": "train", "description": "A guess."}
+DISCRETISATION = {"metric": "mae", "value": 1.0, "split": "train", "description": "A guess."}
 CASES: dict[str, tuple[Change, str]] = {
     "dataset": (
         set_at("dataset", value="toi"),
@@ -206,9 +206,9 @@ CASES: dict[str, tuple[Change, str]] = {
         "unit_column is 'fold', which is protocols.folds.fold_column: a fold is no independent"
         " unit, name the column of papers, trajectories or samples",
     ),
-    "label uncertainty": (
-        set_at("label_uncertainty", value={**UNCERTAINTY, "split": "hrad"}),
-        "label_uncertainty.split: unknown scored split of toy-line 'hrad', did you mean 'hard'?",
+    "discretisation error": (
+        set_at("discretisation_error", value={**DISCRETISATION, "split": "hrad"}),
+        "discretisation_error.split: unknown scored split of toy-line 'hrad', did you mean 'hard'?",
     ),
     "line's model": (
         set_at("reference_lines", value=[{"label": "mean", "model": "toy_maen"}]),

@@ -154,7 +154,7 @@ def of_kind(kind: str, metric: str, **more: object) -> Slip:
         kept = {key: spec["target"][key] for key in ("column", "quantity", "symbol", "unit")}
         spec["target"] = {"kind": kind, **kept, **more}
         spec["metrics"], spec["primary_metric"] = [metric], metric
-        for key in ("bounds", "context_column", "horizon_column", "frames", "label_uncertainty"):
+        for key in ("bounds", "context_column", "horizon_column", "frames", "discretisation_error"):
             spec.pop(key, None)
         spec["reference_lines"] = []
 

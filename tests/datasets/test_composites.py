@@ -303,15 +303,15 @@ def test_extrapolation_without_an_order_is_of_the_first(module):
     assert (limit, order) == (pytest.approx(7.1 - (7.2 - 7.1) / (1 / 3 - 1 / 5) / 5), 1.0)
 
 
-def test_label_uncertainty_of_the_boards_is_measured(module):
+def test_discretisation_error_of_the_boards_is_measured(module):
     """The band on each board is the mean error of the refined labels."""
     for name in Catalog(ROOT).benchmark_names():
         spec = Catalog(ROOT).benchmark(name)
-        if spec.dataset != "composites" or spec.label_uncertainty is None:
+        if spec.dataset != "composites" or spec.discretisation_error is None:
             continue
         labels = frozen("2d-refined" if name.endswith("2d") else "3d-refined")
         errors = [
             abs(values[0] / module._extrapolated(list(values))[0] - 1)
             for values in zip(*(labels[f"c1111_split_{n}"] for n in (1, 2, 3)), strict=True)
         ]
-        assert spec.label_uncertainty.value == pytest.approx(100 * np.mean(errors), rel=0.02)
+        assert spec.discretisation_error.value == pytest.approx(100 * np.mean(errors), rel=0.02)

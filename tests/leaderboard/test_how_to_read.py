@@ -25,3 +25,10 @@ def test_the_page_explains_the_benchmark(toy_content: Path) -> None:
     )
     for word in words:
         assert word in text
+
+
+def test_the_page_states_the_discretisation_error(toy_volumes: Path) -> None:
+    app = fine(page("how_to_read", benchmark="toy-volumes"))
+    text = " ".join(values(app.markdown))
+    assert "**Discretisation error of the labels** (split test): mape 2" in text
+    assert "does not limit which models can be told apart" in text

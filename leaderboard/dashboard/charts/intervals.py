@@ -122,7 +122,7 @@ def interval_plot(
     references: Sequence[tuple[str, float]],
     title: str,
     axis: ScoreAxis,
-    uncertainty: float | None = None,
+    discretisation: float | None = None,
 ) -> go.Figure:
     """Scores with 95 % intervals, best at the top, and reference lines.
 
@@ -133,12 +133,12 @@ def interval_plot(
         references: names and values of lines to draw.
         title: title of the axis.
         axis: of the scores.
-        uncertainty: error of the labels; scores up to it are shaded.
+        discretisation: discretisation error of the labels; scores up to it are shaded.
     """
     shown = frame.head(MAX_ROWS)
     figure = go.Figure()
-    if uncertainty is not None and uncertainty > axis.low:
-        _add_band(figure, axis, uncertainty, len(shown))
+    if discretisation is not None and discretisation > axis.low:
+        _add_band(figure, axis, discretisation, len(shown))
     for (name, value), (dash, colour) in zip(references, DASHES, strict=False):
         figure.add_scatter(
             x=[value, value],
@@ -178,16 +178,16 @@ def interval_plot(
     return figure
 
 
-def _add_band(figure: go.Figure, axis: ScoreAxis, uncertainty: float, rows: int) -> None:
-    """Shade the scores that the error of the labels explains."""
-    right = min(uncertainty, axis.high)
+def _add_band(figure: go.Figure, axis: ScoreAxis, discretisation: float, rows: int) -> None:
+    """Shade the scores up to the discretisation error of the labels."""
+    right = min(discretisation, axis.high)
     figure.add_scatter(
         x=[axis.low, right, right, axis.low],
         y=[-0.6, -0.6, rows - 0.1, rows - 0.1],
         fill="toself",
         fillcolor="rgba(128, 128, 128, 0.25)",
         mode="none",
-        name=f"within the discretisation error of the labels: {number(uncertainty)}",
+        name=f"up to the discretisation error of the labels: {number(discretisation)}",
         hoverinfo="skip",
     )
 

@@ -65,9 +65,8 @@ def show_intervals(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, view: Vi
     protocol, metric = view.protocol or spec.headline, view.metric or spec.primary_metric
     lines = cached.references(hub, spec, view)
     references = [(line.label, value) for line, value in lines]
-    declared = spec.label_uncertainty
-    split = spec.protocols[protocol].split
-    band = declared.value if declared and declared.holds_for(metric, split) else None
+    declared = spec.discretisation_error
+    band = declared and declared.size_on(metric, spec.protocols[protocol].split)
     drawn = [value for _, value in references] + ([] if band is None else [band])
     axis = ScoreAxis.of(ranked, drawn)
     title = metric_label(hub.metric(spec, metric))

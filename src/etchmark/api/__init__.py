@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from etchmark.boards.compare import Errors, Pair, Side, relation
     from etchmark.boards.coverage import coverage_in_words
+    from etchmark.boards.discretisation import discretisation_in_words
     from etchmark.boards.standings import Board, front, to_records
     from etchmark.boards.statements import gains, statements, the_best
     from etchmark.boards.view import View, Where
@@ -92,6 +93,7 @@ _WHERE = {
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
     "coverage_in_words": "boards.coverage",
+    "discretisation_in_words": "boards.discretisation",
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
     **dict.fromkeys(("gains", "statements", "the_best"), "boards.statements"),
     **dict.fromkeys(("View", "Where"), "boards.view"),
@@ -155,6 +157,7 @@ __all__ = [
     "card_from_mapping",
     "compare",
     "coverage_in_words",
+    "discretisation_in_words",
     "evaluate",
     "executors_of",
     "explain",

@@ -38,7 +38,7 @@ def problems(spec: BenchmarkSpec, surroundings: Surroundings) -> Iterator[str]:
     if surroundings.dataset is not None:
         yield from _data(spec, surroundings.dataset)
     yield from _metrics(spec)
-    yield from _label_uncertainty(spec)
+    yield from _discretisation_error(spec)
     for name, use in spec.baselines.items():
         for model in (name, *(f"{name}/{variant}" for variant in use.without)):
             if problem := surroundings.model_problem(model, True):
@@ -163,11 +163,11 @@ def _units(spec: BenchmarkSpec, dataset: DatasetSpec) -> Iterator[str]:
             )
 
 
-def _label_uncertainty(spec: BenchmarkSpec) -> Iterator[str]:
-    split = spec.label_uncertainty.split if spec.label_uncertainty else None
+def _discretisation_error(spec: BenchmarkSpec) -> Iterator[str]:
+    split = spec.discretisation_error.split if spec.discretisation_error else None
     known = scored_splits(list(spec.protocols.values()))
     if split is not None and split not in known:
-        yield "label_uncertainty.split: " + unknown_in_card(
+        yield "discretisation_error.split: " + unknown_in_card(
             f"scored split of {spec.id}", split, known
         )
 

@@ -25,7 +25,7 @@ from etchmark.specs.base import (
 from etchmark.specs.references import (
     DEFAULT_SHARE,
     Citation,
-    LabelUncertainty,
+    DiscretisationError,
     ReferenceLine,
     SmallestDifference,
 )
@@ -220,7 +220,7 @@ class BenchmarkSpec(Record):
     metrics: list[str] = Field(min_length=1)
     primary_metric: str
     subsets: dict[Identifier, Subset] = {}
-    label_uncertainty: LabelUncertainty | None = None
+    discretisation_error: DiscretisationError | None = None
     reference_lines: list[ReferenceLine] = []
     baselines: dict[BaselineName, BaselineUse] = {}
     """What runs on it: a baseline with all of its variants, or ``<baseline>/<variant>``, which
@@ -291,6 +291,24 @@ class BenchmarkSpec(Record):
         kept = {name: value for name, value in declared.items() if name not in moved}
         return {**kept, "target": {**declared["target"], **beside}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, declared: Any) -> Any:
+        """``discretisation_error`` was called ``label_uncertainty``."""
+        if not isinstance(declared, dict) or "label_uncertainty" not in declared:
+            return declared
+        if "discretisation_error" in declared:
+            raise ValueError(
+                "label_uncertainty is the former name of discretisation_error; remove one of them"
+            )
+        renamed = {"label_uncertainty": "discretisation_error"}
+        return {renamed.get(name, name): value for name, value in declared.items()}
+
+    @property
+    def label_uncertainty(self) -> DiscretisationError | None:
+        """The former name of ``discretisation_error``."""
+        return self.discretisation_error
+
     @model_validator(mode="after")
     def _consistent(self) -> BenchmarkSpec:
         if self.primary_metric not in self.metrics:
@@ -334,8 +352,9 @@ class BenchmarkSpec(Record):
     @model_validator(mode="after")
     def _checks(self) -> BenchmarkSpec:
         self.target.check_metrics(self.metrics)
-        if self.label_uncertainty and self.label_uncertainty.metric not in self.metrics:
-            raise ValueError("label_uncertainty is of a metric that is not among metrics")
+        error = self.discretisation_error
+        if error is not None and error.metric is not None and error.metric not in self.metrics:
+            raise ValueError("discretisation_error is of a metric that is not among metrics")
         for line in self.reference_lines:
             if line.benchmark in {None, self.id} and line.track not in {None, *self.tracks}:
                 raise ValueError(

@@ -1,10 +1,12 @@
-"""What scores are compared with: papers, the error of the labels, lines, differences."""
+"""What scores are compared with: papers, discretisation error, lines, differences."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
-from etchmark.specs.base import Doi, Identifier, Line, Record, Url
+from etchmark.specs.base import Doi, Identifier, Line, LongLine, Record, Url
 
 
 class Citation(Record):
@@ -15,23 +17,64 @@ class Citation(Record):
     url: Url | None = None
 
 
-class LabelUncertainty(Record):
-    """Discretisation error of the labels: how far the grid they were computed on moves them.
+class ErrorDistribution(Record):
+    """The signed discretisation error of single labels, in the metric's unit.
 
-    A simulated label is exact for its voxels. What is uncertain is what the voxels stand for.
+    The sign is that of the label minus the value it would have on an infinitely fine grid.
     """
 
-    metric: str
-    value: float = Field(gt=0)
-    """In the metric's unit."""
+    median: float
+    percentile_5: float
+    percentile_95: float
+    samples: int = Field(gt=0)
+    """Labels that were computed again on finer grids."""
+    refinements: list[Annotated[int, Field(ge=1)]] = Field(min_length=2)
+    """Parts into which each voxel was split along each axis; 1 is the grid of the labels."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ErrorDistribution:
+        if not self.percentile_5 <= self.median <= self.percentile_95:
+            raise ValueError("percentile_5, median and percentile_95 must be in rising order")
+        if self.refinements != sorted(set(self.refinements)):
+            raise ValueError("refinements must be in rising order, without repeats")
+        return self
+
+
+class DiscretisationError(Record):
+    """How far the grid on which labels were computed moves them, or why that is unknown.
+
+    A simulated label is a function of its voxels, and a solver on the same grid reproduces it
+    without error. What is uncertain is what the voxels stand for. So this is no limit below which
+    scores could not be told apart.
+    """
+
+    metric: str | None = None
+    value: float | None = Field(default=None, gt=0)
+    """Size of the error, in the metric's unit: the score of labels on the given grid against
+    labels on an infinitely fine one, such as the mean of its absolute value for ``mape``."""
+    distribution: ErrorDistribution | None = None
+    """Where the error of a label has a sign."""
     split: Identifier | None = None
     """The split whose labels it was measured on; all of them if not given."""
-    description: str
+    description: str | None = None
     source_file: str | None = None
     """Where the value comes from, a path within the repository."""
+    unknown: LongLine | None = None
+    """Why nothing is known about it; instead of ``metric``, ``value`` and ``description``."""
 
-    def holds_for(self, metric: str, split: str) -> bool:
-        return metric == self.metric and split == (self.split or split)
+    @model_validator(mode="after")
+    def _either(self) -> DiscretisationError:
+        measured = [self.metric, self.value, self.description]
+        beside = [self.distribution, self.split, self.source_file]
+        if self.unknown is None and None in measured:
+            raise ValueError("metric, value and description are required, or unknown and a reason")
+        if self.unknown is not None and any(key is not None for key in (*measured, *beside)):
+            raise ValueError("unknown stands alone; remove it, or what was measured")
+        return self
+
+    def size_on(self, metric: str, split: str) -> float | None:
+        """Its size where scores of this metric and split are shown; None if it is of others."""
+        return self.value if metric == self.metric and split == (self.split or split) else None
 
 
 class SmallestDifference(Record):

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from etchmark.api import Hub, View, Where, coverage_in_words, statements, to_records
-from etchmark.commands.present.scores import label_uncertainty, table, why_dashes
+from etchmark.commands.present.scores import discretisation, table, why_dashes
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, number, one_line, plain, print_json, span
 
@@ -87,9 +87,10 @@ def show(
         print(one_line(statement))
     if view.subset is None:
         _show_references(hub, spec, shown)
-    declared = spec.label_uncertainty
-    if declared and declared.holds_for(str(first["metric"]), str(first["split"])):
-        print(f"labels: {label_uncertainty(hub, spec)}")
+    error = spec.discretisation_error
+    shown_here = (str(first["metric"]), str(first["split"]))
+    if error and (error.unknown or error.size_on(*shown_here) is not None):
+        print(f"discretisation error: {discretisation(hub, spec)}")
     if not everything:
         print("(--all also shows failed, incomplete and superseded submissions)")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from etchmark.api import Hub, LocalHub
-from etchmark.commands.present.scores import label_uncertainty, with_unit
+from etchmark.commands.present.scores import discretisation, with_unit
 from etchmark.errors import UserError
 from etchmark.specs import BaselineCard, BenchmarkSpec, DatasetSpec, ReferenceLine, Subset
 from etchmark.text import one_line, print_json
@@ -80,8 +80,8 @@ def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
         _row(label, text)
     for name, subset in spec.subsets.items():
         _row("subset", f"{name}: {subset.title} ({condition(subset)})")
-    if spec.label_uncertainty:
-        _row("labels", label_uncertainty(hub, spec))
+    if spec.discretisation_error:
+        _row("labels", f"discretisation error: {discretisation(hub, spec)}")
     for line in spec.reference_lines:
         _row("reference", reference(hub, spec, line))
     for baseline, use in spec.baselines.items():

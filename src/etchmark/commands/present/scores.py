@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from etchmark.api import Doubt, Hub, Scored, Submitted, View, to_records, why_none
+from etchmark.api import (
+    Doubt,
+    Hub,
+    Scored,
+    Submitted,
+    View,
+    discretisation_in_words,
+    to_records,
+    why_none,
+)
 from etchmark.specs import (
     BenchmarkSpec,
     MetricScore,
@@ -131,13 +140,10 @@ def with_unit(value: float, unit: str) -> str:
     return number(value) if unit == "1" else f"{number(value)} {unit}"
 
 
-def label_uncertainty(hub: Hub, spec: BenchmarkSpec) -> str:
-    """The discretisation error of the labels, as one line."""
-    declared = spec.label_uncertainty
-    if declared is None:
+def discretisation(hub: Hub, spec: BenchmarkSpec) -> str:
+    """The discretisation error of the labels, as one line; empty if none is declared."""
+    error = spec.discretisation_error
+    if error is None:
         return ""
-    unit = hub.metric(spec, declared.metric).unit
-    why = " ".join(declared.description.split())
-    return (
-        f"{declared.metric} {with_unit(declared.value, unit)} is their discretisation error ({why})"
-    )
+    unit = "1" if error.metric is None else hub.metric(spec, error.metric).unit
+    return discretisation_in_words(error, unit)
