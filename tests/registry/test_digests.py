@@ -16,6 +16,7 @@ from etchmark.registry.digests import VERSION, brief
 from etchmark.registry.store import Store
 from etchmark.scoring.intervals import METHOD
 from etchmark.specs import Claims, Cost, ResultRecord
+from etchmark.specs.costs import ABSENT_IF_UNKNOWN
 from etchmark.specs.results import SINCE_2, Artefact
 
 HUB = Path(__file__).resolve().parents[1] / "fixtures" / "records-1" / "hub"
@@ -32,6 +33,8 @@ COST = Cost(
     cpu_seconds=3.0,
     total_parameters=11,
     reference_seconds=(1.0, 1.25),
+    reference_cpu_seconds=(0.75, 1.0),
+    cpu_seconds_each=0.25,
 )
 
 
@@ -129,9 +132,7 @@ def test_briefs_of_the_form_before_are_made_again(hub: Path, command: Command) -
     with sqlite3.connect(hub / "home" / "registry.sqlite") as connection:
         for name, (_, content) in _briefs(hub).items():
             cost = {
-                key: value
-                for key, value in content["cost"].items()
-                if key not in ("cpu_seconds", "total_parameters", "reference_seconds")
+                key: value for key, value in content["cost"].items() if key not in ABSENT_IF_UNKNOWN
             }
             older = {key: value for key, value in content.items() if key not in SINCE_2}
             connection.execute(

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from etchmark.registry.tables import Brief
-from etchmark.specs import BenchmarkSpec
+from etchmark.specs import BenchmarkSpec, reference_units
 from etchmark.targets import metric as metric_by_id
 
 COLUMNS = (
@@ -17,7 +17,8 @@ COLUMNS = (
     "predict_seconds", "seconds_each", "feature_seconds", "flops", "peak_memory_bytes", "hardware",
     "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed", "role",
     "flags", "interval_method", "cpu_seconds", "total_parameters", "reference_seconds", "artefact",
-    "may_be_best", "gain", "gain_low", "gain_high", "gain_p",
+    "may_be_best", "gain", "gain_low", "gain_high", "gain_p", "reference_cpu_seconds",
+    "cpu_seconds_each", "reference_units",
 )  # fmt: skip
 GAIN_COLUMNS = ("gain", "gain_low", "gain_high", "gain_p")
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
@@ -30,6 +31,7 @@ def row_of(
     scored = brief.content["scores"].get(split, {}).get(subset)
     score = {} if scored is None else scored["metrics"].get(metric, {})
     counts = scored or {"n": 0, "units": 0, "seeds": 0}
+    cost = brief.content["cost"]
     return {
         "model": brief.name,
         "title": brief.content["card"]["title"],
@@ -45,7 +47,8 @@ def row_of(
         "status": brief.status,
         "outcome": brief.outcome,
         "reason": brief.content["reason"],
-        **brief.content["cost"],
+        **cost,
+        "reference_units": reference_units(cost["cpu_seconds"], cost["reference_cpu_seconds"]),
         "training_data": brief.content["card"]["training_data"],
         "tags": brief.content["card"]["tags"],
         "origin": brief.origin,
@@ -70,7 +73,7 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
     real = (
         "score", *SCORE_COLUMNS, *GAIN_COLUMNS, "fit_seconds", "predict_seconds", "seconds_each",
-        "feature_seconds", "cpu_seconds", "flops",
+        "feature_seconds", "cpu_seconds", "cpu_seconds_each", "reference_units", "flops",
     )  # fmt: skip
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
     return frame.astype(kinds | {"may_be_best": "boolean"})

@@ -112,6 +112,13 @@ class RunFolder:
             for result, usage in zip(results, usages, strict=True)
             if result.get("peak_bytes") is not None and "left_peak_bytes" in usage
         ]
+        predicting = [
+            result["predict_cpu_seconds"]
+            for result in results
+            if result.get("predict_cpu_seconds") is not None
+        ]
+        on_accelerator = any(result["device"] != "cpu" for result in results)
+        done = self._json("done.json")
         predict_seconds = sum(result["predict_seconds"] for result in results) / seeds
         predicted = sum(
             run["rows"][split] * kind.pieces(run["shapes"][split]) for split in run["splits"]
@@ -128,7 +135,12 @@ class RunFolder:
             hardware=environment.hardware(results[0]["device"]),
             cpu_seconds=None if len(cpu) < len(usages) else sum(cpu) / seeds,
             total_parameters=results[0].get("total_parameters"),
-            reference_seconds=self._json("done.json")["reference_seconds"],
+            reference_seconds=done["reference_seconds"],
+            # Processor time says nothing about the work of an accelerator.
+            reference_cpu_seconds=None if on_accelerator else done["reference_cpu_seconds"],
+            cpu_seconds_each=None
+            if len(predicting) < len(results)
+            else sum(predicting) / seeds / predicted,
         )
 
     def made_with(self) -> dict[str, str]:

@@ -229,18 +229,19 @@ class _Runner:
         finally:
             if LINUX:
                 _sweep()
-        known = None if None in timed else timed
-        files.write_json(self.root / "done.json", {"reference_seconds": known})
+        known = [] if None in timed else timed
+        done = {key: [part[key] for part in known if part] or None for key in reference.KEYS}
+        files.write_json(self.root / "done.json", done)
         return 0
 
-    def _reference(self, when: str) -> float | None:
-        """Seconds of the reference workload, in a process of its own; None if it is not timed."""
+    def _reference(self, when: str) -> dict[str, float] | None:
+        """What the reference workload took, in a process of its own; None if it is not timed."""
         rounds, path = self.run["reference"], self.root / f"reference-{when}.json"
         if not rounds:
             return None
 
         def work() -> None:
-            files.write_json(path, {"seconds": reference.seconds(rounds)})
+            files.write_json(path, reference.timed(rounds))
 
         # Threads that the libraries start would not outlive the forks that follow.
         if LINUX and self._forked(path, work) is None:
@@ -248,7 +249,7 @@ class _Runner:
             return None
         if not LINUX:
             work()
-        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def _fold(self, build: Callable[..., Any], seed: int, fold: int) -> bool:
         """Run one fold; false after a failure."""

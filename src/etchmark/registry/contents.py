@@ -56,6 +56,8 @@ class _Cost(TypedDict):
     cpu_seconds: _Amount | None
     total_parameters: Count | None
     reference_seconds: _Pair | None
+    reference_cpu_seconds: _Pair | None
+    cpu_seconds_each: _Amount | None
 
 
 class _Claimed(TypedDict, total=False):
@@ -71,6 +73,8 @@ class _Claimed(TypedDict, total=False):
     cpu_seconds: _Amount
     total_parameters: Count
     reference_seconds: _Pair
+    reference_cpu_seconds: _Pair
+    cpu_seconds_each: _Amount
 
 
 class _Artefact(TypedDict):

@@ -21,7 +21,7 @@ from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import Cost, ResultRecord
 
-VERSION = 5
+VERSION = 6
 """Raised when digests would come out otherwise; stored ones of another version are recomputed."""
 CARD = ("title", "training_data", "tags")
 

@@ -93,10 +93,11 @@ def _limited(record: ResultRecord) -> Iterator[tuple[str, float | None, float]]:
         for name in ("parameters", "total_parameters", "peak_memory_bytes"):
             yield f"{where}cost.{name}", getattr(cost, name), MAX_COUNT
         timed = ("fit_seconds", "predict_seconds", "feature_seconds", "seconds_each")
-        for name in (*timed, "cpu_seconds"):
+        for name in (*timed, "cpu_seconds", "cpu_seconds_each"):
             yield f"{where}cost.{name}", getattr(cost, name), MAX_SECONDS
-        for at, seconds in enumerate(cost.reference_seconds or ()):
-            yield f"{where}cost.reference_seconds.{at}", seconds, MAX_SECONDS
+        for name in ("reference_seconds", "reference_cpu_seconds"):
+            for at, seconds in enumerate(getattr(cost, name) or ()):
+                yield f"{where}cost.{name}.{at}", seconds, MAX_SECONDS
         yield f"{where}cost.flops", cost.flops, MAX_FLOPS
         for at, curve in enumerate(curves):
             for number, point in enumerate(curve.points):

@@ -42,11 +42,11 @@ from etchmark.specs.content import (
     Subset,
     Track,
 )
+from etchmark.specs.costs import Cost, reference_units
 from etchmark.specs.manifests import DataFile, Manifest
 from etchmark.specs.results import (
     Artefact,
     Claims,
-    Cost,
     Curve,
     CurvePoint,
     Environment,
@@ -127,4 +127,5 @@ __all__ = [
     "TrainingData",
     "Url",
     "Variant",
+    "reference_units",
 ]

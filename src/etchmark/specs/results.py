@@ -26,47 +26,7 @@ from etchmark.specs.base import (
 from etchmark.specs.cards import (
     ModelCard,
 )
-
-Seconds = Annotated[float, Field(ge=0)]
-
-
-class Cost(Record):
-    """What a run took; unknown parts are null.
-
-    ``feature_seconds`` is what computing the frozen features of all samples took, whenever that
-    was; ``fit_seconds`` is without it, ``predict_seconds`` with the part of the predicted samples.
-    ``seconds_each`` is the time of prediction of one sample, or of one frame where frames are
-    predicted; ``flops`` are the floating-point operations of the same, counted by the harness where
-    torch can, else as the model says.
-
-    ``cpu_seconds`` is the processor time of ``fit`` and ``predict`` in all folds, summed over cores
-    and over the processes that they started; the start of the interpreter, imports at the head of
-    ``model.py``, counting, saving and scoring are left out. ``parameters`` are those that were
-    fitted, ``total_parameters`` all that a prediction depends on. ``reference_seconds`` is what a
-    fixed piece of work took on the same machine, before and after the run. These three are absent
-    from records that do not know them.
-    """
-
-    fit_seconds: float | None = Field(default=None, ge=0)
-    predict_seconds: float | None = Field(default=None, ge=0)
-    peak_memory_bytes: Count | None = None
-    parameters: Count | None = None
-    hardware: str | None = None
-    feature_seconds: float | None = Field(default=None, ge=0)
-    seconds_each: float | None = Field(default=None, ge=0)
-    flops: float | None = Field(default=None, ge=0)
-    cpu_seconds: float | None = Field(default=None, ge=0)
-    total_parameters: Count | None = None
-    reference_seconds: tuple[Seconds, Seconds] | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A record that was stored before these keys existed is written as it was.
-        dumped = handler(self)
-        for name in ("cpu_seconds", "total_parameters", "reference_seconds"):
-            if dumped.get(name, ...) is None:
-                del dumped[name]
-        return dumped
+from etchmark.specs.costs import Cost
 
 
 class Environment(Record):
