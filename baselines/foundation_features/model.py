@@ -69,7 +69,7 @@ class FoundationFeatures(Savable):
         self.sections, self.composition, self.top = sections, composition, top
         self.pixels, self.device, self.weights = pixels, device, weights
         self.seconds = FeatureSeconds()
-        self.began: float | None = None
+        self.began: tuple[float, float] | None = None
         self.made: Features | None = None
         self.weights_id: str | None = None
 
@@ -91,7 +91,7 @@ class FoundationFeatures(Savable):
         if self.encoder is None:
             flat = np.stack([_shrunk(one, self.pixels) for one in pictures])
         else:
-            self.began = time.perf_counter()
+            self.began = time.perf_counter(), time.process_time()
             self.made = features(
                 pictures,
                 self.encoder,
@@ -100,7 +100,7 @@ class FoundationFeatures(Savable):
                 device=self.device,
                 given=self.weights,
             )
-            took = FeatureSeconds(self.made.seconds, self.made.spent)
+            took = FeatureSeconds(self.made.seconds, self.made.spent, self.made.cpu_spent)
             self.began, self.seconds = None, self.seconds + took
             self._check_weights(self.made.recipe["weights"])
             flat = self.made.values
@@ -172,9 +172,12 @@ class FoundationFeatures(Savable):
 
     def feature_seconds(self) -> FeatureSeconds:
         """What the features read so far took, and what those being read have taken."""
-        began = self.began
-        running = 0.0 if began is None else time.perf_counter() - began
-        return self.seconds + FeatureSeconds(now=running)
+        if self.began is None:
+            return self.seconds
+        began, began_cpu = self.began
+        return self.seconds + FeatureSeconds(
+            now=time.perf_counter() - began, cpu_now=time.process_time() - began_cpu
+        )
 
     def made_with(self) -> dict[str, str]:
         """For the record: which weights, which precision."""

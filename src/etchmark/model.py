@@ -67,16 +67,22 @@ class FeatureSeconds:
     Attributes:
         ever: their computation, whenever that was.
         now: wall time spent on computing those that were not stored, in this process.
+        cpu_now: processor time of the same.
     """
 
     ever: float = 0.0
     now: float = 0.0
+    cpu_now: float = 0.0
 
     def __add__(self, other: FeatureSeconds) -> FeatureSeconds:
-        return FeatureSeconds(self.ever + other.ever, self.now + other.now)
+        return FeatureSeconds(
+            self.ever + other.ever, self.now + other.now, self.cpu_now + other.cpu_now
+        )
 
     def __sub__(self, other: FeatureSeconds) -> FeatureSeconds:
-        return FeatureSeconds(self.ever - other.ever, self.now - other.now)
+        return FeatureSeconds(
+            self.ever - other.ever, self.now - other.now, self.cpu_now - other.cpu_now
+        )
 
 
 @runtime_checkable

@@ -149,12 +149,18 @@ class Stopwatch:
 
     Args:
         note: the file.
-        less: seconds of the block so far that do not count.
+        less: wall seconds of the block so far that do not count.
+        less_cpu: processor seconds that do not.
     """
 
-    def __init__(self, note: Path | None = None, less: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self,
+        note: Path | None = None,
+        less: Callable[[], float] = lambda: 0.0,
+        less_cpu: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._note = note
-        self._less = less
+        self._less, self._less_cpu = less, less_cpu
         self._earlier, self._earlier_cpu = _noted(note)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -173,7 +179,8 @@ class Stopwatch:
         """Processor time of the block: of this process and of those that it waited for."""
         if self._ended_cpu is not None:
             return self._ended_cpu
-        return self._earlier_cpu + cpu_now() - self._started_cpu
+        spent = cpu_now() - self._started_cpu - self._less_cpu()
+        return self._earlier_cpu + max(0.0, spent)
 
     def __enter__(self) -> Stopwatch:
         self._started, self._started_cpu = time.perf_counter(), cpu_now()

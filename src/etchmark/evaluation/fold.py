@@ -134,7 +134,11 @@ def run_fold(
         )
     # What is kept between runs counts alike whether it was there or not: features never in fitting
     # (each fold reads the same ones), those of predicted samples always in predicting.
-    with Stopwatch(noted, lambda: stated.feature_seconds(model).now) as fitting:
+    with Stopwatch(
+        noted,
+        lambda: stated.feature_seconds(model).now,
+        lambda: stated.feature_seconds(model).cpu_now,
+    ) as fitting:
         model.fit(train, validation)
     read, kind = stated.feature_seconds(model), kind_named(run["target"]["kind"])
     seconds = cpu_seconds = 0.0
@@ -150,6 +154,7 @@ def run_fold(
         with (folder / f"predictions-{split}-{seed}.npy").open("wb") as handle:
             np.save(handle, values, allow_pickle=False)
     total = stated.feature_seconds(model)
+    cpu_seconds = max(0.0, cpu_seconds - (total - read).cpu_now)
     # Counting and saving are not the model's work: its memory is read before either.
     result = {
         "cpu_seconds": fitting.cpu_seconds + cpu_seconds,

@@ -11,7 +11,7 @@ import numpy as np
 
 from etchmark.model import FeatureSeconds
 
-PARTS = ("ever", "now")
+PARTS = ("ever", "now", "cpu_now")
 
 
 def parameter_count(model: Any) -> int | None:

@@ -38,6 +38,7 @@ class Features:
         values: shape (images, features), float32; the outputs side by side.
         seconds: time it took to compute them, now or earlier; each image counts once.
         spent: wall time of this call, with the loading of the encoder.
+        cpu_spent: processor time of the same.
         computed: number of images encoded in this call.
         recipe: everything but the images that determines them, of the first output.
         weights: where the weights come from, with their hash.
@@ -46,6 +47,7 @@ class Features:
     values: np.ndarray
     seconds: float
     spent: float
+    cpu_spent: float
     computed: int
     recipe: dict[str, Any]
     weights: str
@@ -112,17 +114,17 @@ def _features(
     shelves = [None if folder is None else Shelf(folder, recipe) for recipe in recipes]
     known = [{} if shelf is None else _known(shelf, list(first)) for shelf in shelves]
     missing = [key for key in first if any(key not in stored for stored in known)]
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     if missing:
         job = _Job(pictures, first, spec, weights, outputs, device, shelves, known)
         job.run(missing, say)
-    spent = time.perf_counter() - started
+    spent, cpu_spent = time.perf_counter() - started, time.process_time() - started_cpu
     values = np.concatenate(
         [np.stack([stored[key].vector for key in hashes]) for stored in known], axis=1
     )
     # All outputs of an image come from one pass and carry its time.
     seconds = sum(known[0][key].seconds for key in first)
-    return Features(values, seconds, spent, len(missing), recipes[0], weights.source)
+    return Features(values, seconds, spent, cpu_spent, len(missing), recipes[0], weights.source)
 
 
 def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:

@@ -49,13 +49,14 @@ class Cost(Record):
     torch can, else as the model says. All of these seconds are wall time.
 
     ``cpu_seconds`` is the processor time of ``fit`` and ``predict`` in all folds, summed over cores
-    and over the processes that they started; the start of the interpreter, imports at the head of
-    ``model.py``, counting, saving and scoring are left out. ``cpu_seconds_each`` is the processor
-    time of what ``seconds_each`` is the wall time of. ``parameters`` are those that were fitted,
-    ``total_parameters`` all that a prediction depends on. ``reference_seconds`` is what a fixed
-    piece of work took on the same machine, before and after the run; ``reference_cpu_seconds`` is
-    the processor time of the same work on one thread, unknown where an accelerator did the model's
-    work. These five are absent from records that do not know them.
+    and over the processes that they started; frozen features, the start of the interpreter, imports
+    at the head of ``model.py``, counting, saving and scoring are left out. ``cpu_seconds_each`` is
+    the processor time of what ``seconds_each`` is the wall time of, unknown where frozen features
+    are part of it. ``parameters`` are those that were fitted, ``total_parameters`` all that a
+    prediction depends on. ``reference_seconds`` is what a fixed piece of work took on the same
+    machine, before and after the run; ``reference_cpu_seconds`` is the processor time of the same
+    work on one thread, unknown where an accelerator did the model's work. These five are absent
+    from records that do not know them.
     """
 
     fit_seconds: float | None = Field(default=None, ge=0)
