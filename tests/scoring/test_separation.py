@@ -142,8 +142,9 @@ def test_a_loss_points_the_way_its_metric_does(judged: separation.Metric) -> Non
     if "sum_sq_y" in sums:
         sums["sum_sq_y"], sums["sum_y"] = np.full((1, 20), 50.0), np.zeros((1, 20))
     changed = {**sums, judged.terms[0]: 0.5 * sums[judged.terms[0]]}
-    totals = [{name: value.sum(axis=1) for name, value in part.items()} for part in (sums, changed)]
-    gain = judged.sign() * float(judged.of(totals[1])[0] - judged.of(totals[0])[0])
+    units = np.arange(20)
+    before, after = (score(judged, SumsOfUnits(part, part, units))[0] for part in (sums, changed))
+    gain = judged.sign() * float(after - before)
     change = float((losses(judged, changed) - losses(judged, sums)).sum())
     assert gain * change > 0
 

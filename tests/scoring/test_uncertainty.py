@@ -66,6 +66,12 @@ def test_bootstrap_against_an_explicit_loop(name: str) -> None:
         by_hand = []
         for prediction in predictions:
             terms = terms_of(target[rows], prediction[rows], float(target.mean()))
+            if name == "mape_typical":
+                # Of a unit that is drawn twice there are two of the same error.
+                drawn = labels[np.repeat(np.arange(len(labels)), count.astype(int))]
+                errors = [terms["sum_rel_e"][units[rows] == label].mean() for label in drawn]
+                by_hand.append(100 * float(stats.gmean(errors)))
+                continue
             sums = {key: value.sum() for key, value in terms.items()}
             by_hand.append(float(metric(name).finish(sums)))
         assert score == pytest.approx(np.mean(by_hand), rel=1e-9)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as peers
 
 from etchmark.errors import UserError
+from etchmark.scoring import intervals, uncertainty
+from etchmark.scoring.uncertainty import SumsOfUnits, unit_sums
 from etchmark.targets import kind_named, metric
 from etchmark.targets.values import VALUE_TERMS, sample_terms
 
@@ -33,8 +36,9 @@ def score(name: str, target: np.ndarray, prediction: np.ndarray, shift: float = 
 
 
 def test_every_metric_has_a_peer() -> None:
-    # The rate of violations is counted by hand in test_bounds_and_subsets.py.
-    assert set(PEERS) | {"bound_violations"} == {
+    # The rate of violations is counted by hand in test_bounds_and_subsets.py, and the typical error
+    # has its peer below.
+    assert set(PEERS) | {"bound_violations", "mape_typical"} == {
         metric.id for metric in kind_named("scalar").metrics
     }
 
@@ -125,3 +129,45 @@ def test_names_units_and_directions() -> None:
     assert metric("mae").unit_for("HV") == "HV"
     assert metric("mape").unit_for("HV") == "%"
     assert [metric(name).sign() for name in ("mae", "rmse", "mape", "r2")] == [1, 1, 1, -1]
+
+
+def sums_of_units(units: int = 16, seeds: int = 1, *, zero: bool = False) -> SumsOfUnits:
+    generator = np.random.default_rng(3)
+    labels = np.repeat(np.arange(units), 20)
+    target = generator.uniform(5, 90, size=len(labels))
+    error = generator.normal(size=(seeds, len(labels))) * np.exp(labels / 4)
+    if zero:
+        error[:, labels == 2] = 0.0
+    terms = [sample_terms(target, target + one) for one in error]
+    return unit_sums({name: np.stack([one[name] for one in terms]) for name in terms[0]}, labels)
+
+
+def test_typical_error_is_the_geometric_mean_over_units() -> None:
+    sums = sums_of_units(seeds=2)
+    each = 100 * sums["sum_rel_e"] / sums["n"]
+    expected = stats.gmean(each, axis=1)
+    assert uncertainty.score(metric("mape_typical"), sums) == pytest.approx(expected, rel=1e-12)
+
+
+def test_interval_of_the_typical_error_is_students_t_on_the_logarithms() -> None:
+    sums = sums_of_units()
+    logs = np.log(100 * sums["sum_rel_e"] / sums["n"])[0]
+    expected = np.exp(stats.t.interval(0.95, len(logs) - 1, logs.mean(), stats.sem(logs)))
+    assert intervals.interval(metric("mape_typical"), sums) == pytest.approx(expected, rel=1e-9)
+
+
+def test_difference_of_typical_errors_is_one_of_losses() -> None:
+    metric_ = metric("mape_typical")
+    sums = sums_of_units()
+    assert metric_.loss is not None
+    loss = metric_.loss(sums)
+    value = uncertainty.score(metric_, sums)
+    assert np.exp(loss.mean(axis=1)) == pytest.approx(value, rel=1e-12)
+
+
+def test_typical_error_of_a_unit_without_error_is_zero() -> None:
+    sums = sums_of_units(zero=True)
+    assert uncertainty.score(metric("mape_typical"), sums) == [0.0]
+    left_out = intervals.leave_one_out(metric("mape_typical"), sums)[0]
+    assert np.flatnonzero(left_out).tolist() == [2]
+    assert intervals.interval(metric("mape_typical"), sums) is None

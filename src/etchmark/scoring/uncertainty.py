@@ -83,6 +83,8 @@ class SumsOfUnits(dict[str, np.ndarray]):
         if metric.pool is None:
             raise ValueError(f"{metric.id} is not pooled")
         names = metric.reads(self.terms)
+        if metric.of_units:
+            return metric.pool({name: self[name] for name in names if name in self}, counts)
         terms = {name: np.atleast_2d(self.terms[name]) for name in names if name in self.terms}
         size = max(1, AT_ONCE // len(self.unit))
         parts = [

@@ -41,6 +41,9 @@ class Metric:
     """Computes a metric that is not a function of sums, such as an area under a curve: its values,
     shape (seeds, resamples), from the terms of all samples, shape (seeds, samples) each, and how
     often each sample is drawn, shape (resamples, samples). ``finish`` is then never called."""
+    of_units: bool = False
+    """``pool`` is given sums over independent units, and how often each unit is drawn, in place of
+    terms of single samples."""
     counted_by: str | None = None
     """The term that counts the samples with a value, if some have none. A split without any such
     sample has no score of this metric."""

@@ -6,12 +6,13 @@ element equally.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etchmark.targets.definitions import Metric
+from etchmark.targets.definitions import Metric, not_additive
 from etchmark.targets.losses import Array, Sums, term_loss
 from etchmark.targets.scales import LOG, UNEXPLAINED
 
@@ -40,6 +41,28 @@ def _r2(s: Sums) -> Array:
     spread = s["sum_sq_y"] - s["sum_y"] ** 2 / s["n"]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(spread > 0, 1.0 - s["sum_sq_e"] / spread, np.nan)
+
+
+def typical_relative_error(sums: Mapping[str, Array], drawn: Array) -> Array:
+    """Geometric mean over units of the mean relative error of each, in %.
+
+    Args:
+        sums: ``sum_rel_e`` and ``n`` of each unit, shape (seeds, units) each.
+        drawn: how often each unit is drawn, shape (resamples, units).
+
+    Returns:
+        Shape (seeds, resamples); zero where a unit without any error is drawn.
+    """
+    errors = _mape(sums)
+    without = errors <= 0
+    logs = np.log(np.where(without, 1.0, errors))
+    typical = np.exp(logs @ drawn.T / drawn.sum(axis=1))
+    return np.where(without.astype(float) @ drawn.T > 0, 0.0, typical)
+
+
+def _log_relative_error(s: Sums) -> Array:
+    with np.errstate(divide="ignore"):
+        return np.log(_mape(s))
 
 
 VALUE_METRICS = (
@@ -87,6 +110,19 @@ VALUE_METRICS = (
         scale=UNEXPLAINED,
         # Of the same labels R² falls as the sum of squares rises.
         loss=term_loss("sum_sq_e"),
+    ),
+    Metric(
+        "mape_typical",
+        "Typical absolute percentage error",
+        "%",
+        False,
+        not_additive,
+        "geometric mean over independent units of 100 Σ|ŷ-y|/|y| / n of each",
+        ("sum_rel_e", "n"),
+        typical_relative_error,
+        of_units=True,
+        scale=LOG,
+        loss=_log_relative_error,
     ),
 )
 

@@ -75,7 +75,7 @@ def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
         mark = " (primary)" if name == spec.primary_metric else ""
         shown = "" if metric.unit == "1" else f", in {metric.unit}"
         _row("metric", f"{name}{mark}: {metric.title}{shown}; {metric.definition}")
-    _row("intervals", f"95 %, bootstrap over the {spec.unit_name}")
+    _row("intervals", f"95 %, jackknife over {spec.unit_names}")
     for label, text in hub.target_facts(spec):
         _row(label, text)
     for name, subset in spec.subsets.items():
