@@ -21,6 +21,30 @@ def _results(content):
     return sorted((one.name, one.protocol) for one in map(read_record, folder.glob("*.json")))
 
 
+def _seeds(content, model):
+    folder = content / "leaderboard" / "results" / "toy-line@1"
+    return read_record(folder / f"{model}--features--holdout.json").scores[0].seeds
+
+
+DRAWN = """
+class Drawn:
+    def __init__(self, seed): self.seed = seed
+    def fit(self, train, validation): self.mean = float(train.target.mean())
+    def predict(self, inputs): return [self.mean + self.seed] * len(inputs["a"])
+def build(seed, device): return Drawn(seed)
+"""
+KEPT = """
+from etchmark.saving import Savable, keeps_arguments, rebuild
+class Mean(Savable):
+    saved = ("mean",)
+    def fit(self, train, validation): self.mean = float(train.target.mean())
+    def predict(self, inputs): return [self.mean] * len(inputs["a"])
+@keeps_arguments
+def build(seed, device): return Mean()
+def load(folder, device): return rebuild(build, folder, device)
+"""
+
+
 @pytest.fixture
 def baseline(toy_content, name_baseline):
     def add(name: str, code: str | None = None, benchmark: str = "toy-line", **more):
@@ -55,6 +79,41 @@ def test_what_has_a_record_is_passed_over(toy_content, baseline, command):
     assert len(_results(toy_content)) == 4
     assert len(command(*RUN, "--again", "--protocol", "folds").fine().splitlines()) == 2
     assert len(_results(toy_content)) == 4
+
+
+def test_rows_are_run_with_the_seeds_that_the_benchmark_asks_for(
+    toy_content, baseline, command, name_baseline
+):
+    baseline("drawn", DRAWN)
+    only = ("--only", "drawn", "--protocol", "holdout")
+    command(*RUN, *only).fine()
+    assert _seeds(toy_content, "drawn") == 1
+    name_baseline("drawn", seeds=3)
+    assert "baseline   drawn (track features, entry, 3 seeds)" in command("show", "toy-line").fine()
+    assert "drawn holdout: mae" in command(*RUN, *only).fine()
+    assert _seeds(toy_content, "drawn") == 3
+    assert command(*RUN, *only).fine() == ""
+    # A record of more seeds than are asked for is as good.
+    name_baseline("drawn", seeds=2)
+    assert command(*RUN, *only).fine() == ""
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 101, 1.5, "many"])
+def test_a_number_of_seeds_that_is_none(toy_content, command, name_baseline, seeds):
+    name_baseline("toy_mean", seeds=seeds)
+    assert "baselines.toy_mean.seeds" in command("show", "toy-line").refusal()
+
+
+def test_fitted_models_are_kept_on_request(toy_content, baseline, command, home):
+    baseline("kept", KEPT)
+    only = ("--only", "kept", "--protocol", "holdout")
+    command(*RUN, *only).fine()
+    assert not (home / "artefacts").exists()
+    command(*RUN, *only, "--again", "--keep-model").fine()
+    folder = toy_content / "leaderboard" / "results" / "toy-line@1"
+    record = read_record(folder / "kept--features--holdout.json")
+    assert record.artefact is not None
+    assert (home / "artefacts" / record.artefact.sha256 / "artefact.json").is_file()
 
 
 def test_patterns_choose_models(toy_content, baseline, command):

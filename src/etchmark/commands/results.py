@@ -111,6 +111,10 @@ def run(
     ] = None,
     into: IntoOpt = None,
     again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
+    keep_models: Annotated[
+        bool,
+        typer.Option("--keep-model", help="keep the fitted models in the hub folder"),
+    ] = False,
     time_limit: TimeLimitOpt = 4 * 3600.0,
     executor: Annotated[
         str, typer.Option("--executor", help="local, or dask: on the workers of a Dask cluster")
@@ -135,5 +139,7 @@ def run(
         # Rows that ran side by side on one machine would spoil each other's cost.
         raise UserError("--executor processes: rows run one at a time here; give local or dask")
     executors_of(executor, scheduler=scheduler, workers=None)
-    campaign = Campaign(only.split(","), protocol, out, into, again, Limits(time_limit))
+    campaign = Campaign(
+        only.split(","), protocol, out, into, again, Limits(time_limit), keep_models
+    )
     LocalHub().run_baselines(benchmark, campaign, scheduler=scheduler)

@@ -198,6 +198,8 @@ class BaselineUse(Record):
     ``exploratory``: found by looking at test scores."""
     without: list[Identifier] = []
     """Variants that do not run here, where all others of the baseline do."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """With how many seeds it is fitted; a record of fewer counts as missing."""
 
 
 class BenchmarkSpec(Record):

@@ -56,6 +56,8 @@ class Campaign:
     """Also run rows that have a record."""
     limits: Limits = field(default_factory=Limits)
     """Time and memory of each run."""
+    keep_models: bool = False
+    """Keep the fitted models in the hub folder of the machine that runs them."""
 
 
 def models(
@@ -107,17 +109,18 @@ def _check_patterns(catalog: Catalog, benchmarks: Sequence[str], only: Sequence[
             raise unknown("baseline pattern", pattern, names, fault)
 
 
-def _done(results: Path, spec: BenchmarkSpec) -> set[tuple[str, str, str]]:
+def _done(results: Path, spec: BenchmarkSpec) -> dict[tuple[str, str, str], int]:
+    """With how many seeds each row was run that has a record."""
     records = [read_record(path) for path in record_files(results, spec.id, spec.version)]
     return {
-        (record.name, record.track, record.protocol)
+        (record.name, record.track, record.protocol): record.scores[0].seeds
         for record in records
         if record.outcome == "ok" and record.benchmark_version == spec.version
     }
 
 
 def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
-    """The rows of a benchmark to run; rows with a record are skipped.
+    """The rows of a benchmark to run; those with a record of as many seeds are skipped.
 
     Raises:
         UserError: the benchmark or a baseline is broken, a protocol is unknown, or there is no
@@ -127,10 +130,10 @@ def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
     protocols = list(spec.protocols)
     if campaign.protocol is not None:
         protocols = [pick_protocol(spec, campaign.protocol, default=True)]
-    done: set[tuple[str, str, str]] = set()
+    done: dict[tuple[str, str, str], int] = {}
     if campaign.out is None:
         results = reviewed.results_to_write(catalog, spec.id, campaign.into)
-        done = set() if campaign.again else _done(results, spec)
+        done = {} if campaign.again else _done(results, spec)
     return [
         Row(
             benchmark=spec.id,
@@ -139,16 +142,18 @@ def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
             protocol=protocol,
             digest=digest_of(spec, source),
             limits=campaign.limits,
+            seeds=use.seeds,
+            keep_models=campaign.keep_models,
             with_predictions=campaign.out is not None,
         )
         for source, use in models(catalog, spec, campaign.only)
         for protocol in protocols
-        if (source.name, use.track, protocol) not in done
+        if done.get((source.name, use.track, protocol), 0) < use.seeds
     ]
 
 
 def run(benchmark: str, campaign: Campaign = Campaign(), *, executor: Dask | None = None) -> None:
-    """Run the baselines of one benchmark, with their curves; rows with a record are skipped.
+    """Run the baselines of one benchmark, with their curves; see ``rows_of`` for those skipped.
 
     An interrupted training resumes from the model's own checkpoints. Output of a model goes to
     ``logs/<model>.log`` in the hub folder of the machine that runs it.

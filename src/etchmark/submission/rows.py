@@ -35,6 +35,9 @@ class Row:
     digest: str
     """``digest_of`` on the machine that plans the rows: a worker with other content refuses."""
     limits: Limits = field(default_factory=Limits)
+    seeds: int = 1
+    keep_models: bool = False
+    """Whether the fitted models are kept in the hub folder of the machine that runs it."""
     with_predictions: bool = False
     """Whether to return the predictions file, which an export needs."""
 
@@ -92,7 +95,9 @@ def run_row(row: Row) -> Finished | NotRun:
                 folder,
                 track=row.track,
                 protocol=row.protocol,
-                options=Options(limits=row.limits, resume=True),
+                options=Options(
+                    seeds=row.seeds, limits=row.limits, resume=True, keep=row.keep_models
+                ),
                 say=lambda text: print(f"{row.label}: {one_line(text)}", flush=True),
             )
             prepared = done.prepared

@@ -85,8 +85,9 @@ def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
     for line in spec.reference_lines:
         _row("reference", reference(hub, spec, line))
     for baseline, use in spec.baselines.items():
+        seeds = f", {use.seeds} seeds" if use.seeds > 1 else ""
         without = f", without {', '.join(use.without)}" if use.without else ""
-        _row("baseline", f"{baseline} (track {use.track}, {use.role}){without}")
+        _row("baseline", f"{baseline} (track {use.track}, {use.role}{seeds}){without}")
     _row("licence", spec.licence)
     for citation in spec.citations:
         _row("cite", citation.title + (f", DOI {citation.doi}" if citation.doi else ""))
