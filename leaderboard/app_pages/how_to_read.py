@@ -110,9 +110,11 @@ def show_uncertainty(hub: Hub, spec: BenchmarkSpec) -> None:
     )
     show_discretisation(hub, spec)
     st.markdown(
-        "- **Times** are wall times measured by the harness, with fitting summed over all folds."
-        " Frozen image features are not part of fitting but a cost of their own; those of the"
-        " predicted samples count as prediction, even if they were computed earlier."
+        "- **Cost** is the processor time of fitting and predicting, summed over cores and folds."
+        " Reference units divide it by the processor time of a fixed piece of work, timed beside"
+        " the run, so that rows of different and of busy machines compare. Parameters are all that"
+        " a prediction depends on. Wall times are on each model's page. Frozen image features are"
+        " a cost of their own."
     )
     if any(protocol.fold_statistics for protocol in spec.protocols.values()):
         st.markdown(

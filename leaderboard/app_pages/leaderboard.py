@@ -10,7 +10,16 @@ from dashboard.panels import board, board_figures, filters, model
 from dashboard.text import literal
 from dashboard.wording import count_of_units, gain_over, row_names
 
-from etchmark.api import Hub, View, coverage_in_words, open_hub, statements, to_records, why_none
+from etchmark.api import (
+    Hub,
+    View,
+    coverage_in_words,
+    open_hub,
+    statements,
+    to_records,
+    unknown_costs,
+    why_none,
+)
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, json_text
@@ -174,6 +183,8 @@ def main() -> None:
     if len(ranked):
         st.markdown(literal(" ".join(statements(spec, ranked))))
     board.show(hub, spec, frame, everyone.elsewhere(), link)
+    if (unknown := unknown_costs(frame)) is not None:
+        st.caption(literal(f"Costs. {unknown}"))
     show_downloads(spec, frame, link)
     if len(ranked):
         st.caption(literal(caption(spec, ranked, hub.coverage(spec, view))))

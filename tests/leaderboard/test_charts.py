@@ -107,12 +107,29 @@ def test_the_default_cost_is_one_that_the_leader_states() -> None:
             "status": "run",
             "seconds_each": [None, 1.0, 2.0, 3.0],
             "fit_seconds": [1.0, 2.0, 3.0, 4.0],
-            **dict.fromkeys(("feature_seconds", "parameters", "flops", "peak_memory_bytes")),
+            **dict.fromkeys(set(costs.COSTS) - {"seconds_each", "fit_seconds"}),
         }
     )
     assert costs.default_cost(costs.known(ranked), ranked) == "fit_seconds"
     ranked.loc[0, "seconds_each"] = 0.5
     assert costs.default_cost(costs.known(ranked), ranked) == "seconds_each"
+    # What compares between machines comes before wall seconds.
+    ranked["reference_units"] = [3.0, None, 1.0, 2.0]
+    assert costs.default_cost(costs.known(ranked), ranked) == "reference_units"
+
+
+def test_a_caption_names_the_rows_without_a_cost() -> None:
+    ranked = pd.DataFrame({"submission": list("abc"), "model": ["one", "two", "three"]})
+    ranked["hardware"] = "a pocket calculator"
+    ranked["feature_seconds"] = None
+    notes = costs._notes("cpu_seconds", pd.DataFrame(ranked[1:2]), ranked)
+    assert notes[:3] == [
+        "1 of 3 rows state this cost.",
+        "Not drawn, since they lack it: one, three.",
+        "The leader is not drawn.",
+    ]
+    assert costs._notes("cpu_seconds", ranked, ranked)[0] == "3 of 3 rows state this cost."
+    assert "Not drawn" not in " ".join(costs._notes("cpu_seconds", ranked, ranked))
 
 
 def test_two_blues_swap_on_dark_ground(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_claims_are_shown_apart_from_what_was_measured(
     )
     assert measured["status"] == "scored, reviewed"
     assert not {"fit, predict", "hardware", "software", "platform"} & set(measured)
-    assert claimed["fit, predict"] == "0.1250 s, – s"
+    assert claimed["fit, predict"] == "0.1250 s, – s of wall time"
     assert claimed["hardware"] == "a pocket calculator"
     assert claimed["software"].startswith("etchmark ")
     assert "pocket calculator" not in table(app).to_string()
@@ -205,11 +205,16 @@ def test_costs_that_an_older_record_lacks_are_shown_as_unknown() -> None:
         cpu_seconds=2.5,
         total_parameters=5_700_000,
         reference_seconds=(1.0, 1.5),
+        reference_cpu_seconds=(1.0, 1.5),
     )
     shown = model._measured_facts(known)
     assert shown["processor time"] == "2.500 s"
+    assert shown["reference units"] == "2.000 times the reference workload"
     assert shown["all parameters"] == "5,700,000, including those fitted elsewhere"
-    assert str(shown["reference workload"]).startswith("1.000 s before, 1.500 s after")
+    assert shown["reference workload"] == (
+        "1.000 s of processor time before, 1.500 s after the run;"
+        " 1.000 s of wall time before, 1.500 s after the run"
+    )
     assert set(model._measured_facts(Cost(fit_seconds=1.0)).values()) == {"unknown"}
     # Of what was never run there is nothing to know.
     assert model._measured_facts(Cost()) == {}

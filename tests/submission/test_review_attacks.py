@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,13 @@ from etchmark.submission import submit as submissions
 SUBMIT = ("toy-line", "--track", "features", "--protocol", "holdout")
 INVENTED: dict[str, Any] = {
     "status": "run",
-    "cost": {"fit_seconds": 1e-9, "parameters": 1, "hardware": "a pocket calculator"},
+    "cost": {
+        "fit_seconds": 1e-9,
+        "parameters": 1,
+        "hardware": "a pocket calculator",
+        "cpu_seconds": 2e-9,
+        "total_parameters": 1234,
+    },
     "made_with": {"weights.safetensors": "0" * 64},
     "params": {"depth": 10**6},
     "curves": [
@@ -100,7 +107,10 @@ def test_what_a_folder_says_of_itself_is_kept_as_claims(export, toy_content, com
     said = command("results", "check", folder).fine()
     assert "status scored (the record says run)" in said
     assert "date: that of acceptance (the record says 1999-01-01 00:00 UTC)" in said
-    claims = "cost (fit_seconds, parameters, hardware), environment, model settings"
+    claims = (
+        "cost (fit_seconds, parameters, hardware, cpu_seconds, total_parameters), environment,"
+        " model settings"
+    )
     assert f"{claims}, what it was made with, curve size" in said
     assert "dropped" not in said
     assert results(toy_content) == []
@@ -118,7 +128,8 @@ def test_what_a_folder_says_of_itself_is_kept_as_claims(export, toy_content, com
     (row,) = board(command)
     assert (row["status"], row["fit_seconds"], row["hardware"]) == ("scored", None, None)
     assert row["claimed"] == INVENTED["cost"]
-    assert "1e-09 claimed" in command("leaderboard", "toy-line").fine()
+    printed = command("leaderboard", "toy-line").fine()
+    assert re.search(r"2e-09 claimed +– +1,234 claimed", printed)
     assert "fit_seconds=1e-09; parameters=1" in command("leaderboard", "toy-line", "--csv").fine()
     assert board(command)[0]["date"] > "1999-12-31"
     assert (

@@ -14,7 +14,7 @@ from dashboard.charts.intervals import interval_bars
 from dashboard.state import Link
 from dashboard.text import shortened
 from dashboard.wording import metric_title
-from etchmark.api import Hub, MetricInfo, predicted_piece
+from etchmark.api import COMPARED, Hub, MetricInfo, predicted_piece
 from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
 
@@ -85,19 +85,15 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             },
             "folds": _fold_texts(frame),
             "status": frame["status"],
-            "fit s": frame["fit_seconds"],
-            "predict s": frame["predict_seconds"],
-            "ms each": 1000 * frame["seconds_each"],
+            **{column: frame[column] for column in COMPARED},
             "flops": frame["flops"],
-            "parameters": frame["parameters"],
             "n": frame["n"].where(frame["score"].notna()),
             "units": frame["units"].where(frame["score"].notna()),
             "date": frame["date"].str[:10],
             "note": _notes(frame),
         }
     )
-    optional = ["folds", "parameters", "fit s", "predict s", "ms each", "flops", "note", "low"]
-    optional += ["high", BAR, "best", "gain"]
+    optional = ["folds", *COMPARED, "flops", "note", "low", "high", BAR, "best", "gain"]
     empty = [name for name in optional if not any(table[name].notna().tolist())]
     # A column that holds the same word in every row says nothing.
     same = [name for name in ("track", "role") if len(set(table[name])) == 1]
@@ -151,13 +147,24 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]
         "units": config.NumberColumn(spec.unit_names),
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),
         # Wide enough for five figures: what does not fit would be cut off in front.
-        "fit s": config.NumberColumn(
+        "cpu_seconds": config.NumberColumn(
+            "cpu s",
             format=real,
             width=90,
-            help="wall time of fitting, all folds together, without image features",
+            help="processor time of fitting and predicting, all folds and cores together, without"
+            " image features; –: unknown, or not run here",
         ),
-        "predict s": config.NumberColumn(format=real, width=95),
-        "ms each": config.NumberColumn(f"ms per {each}", format=real, help="time of prediction"),
+        "reference_units": config.NumberColumn(
+            "ref units",
+            format=real,
+            width=90,
+            help="processor time divided by that of a fixed piece of work on the same machine, so"
+            " that rows of different machines compare; –: unknown, or not run here",
+        ),
+        "total_parameters": config.NumberColumn(
+            "parameters",
+            format="compact",
+            help="all that a prediction depends on, those fitted elsewhere included; –: unknown",
+        ),
         "flops": config.NumberColumn(f"flops per {each}", format="compact"),
-        "parameters": config.NumberColumn(format="compact"),
     }

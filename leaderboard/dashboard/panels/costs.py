@@ -15,14 +15,20 @@ from etchmark.api import Hub, predicted_piece
 from etchmark.specs import BenchmarkSpec
 
 COSTS = {
-    "seconds_each": ("prediction / seconds per {each}", True),
-    "fit_seconds": ("fitting / seconds", True),
-    "feature_seconds": ("image features of all samples / seconds", True),
-    "parameters": ("parameters", False),
+    "reference_units": ("fitting and predicting / reference units", True),
+    "cpu_seconds": ("fitting and predicting / processor seconds", True),
+    "total_parameters": ("all parameters", False),
+    "cpu_seconds_each": ("prediction / processor seconds per {each}", True),
+    "seconds_each": ("prediction / wall seconds per {each}", True),
+    "fit_seconds": ("fitting / wall seconds", True),
+    "feature_seconds": ("image features of all samples / wall seconds", True),
+    "parameters": ("fitted parameters", False),
     "flops": ("operations per {each}", False),
     "peak_memory_bytes": ("peak memory / bytes", True),
 }
 """Costs to choose from: title of the axis, and whether only what the harness measured is shown."""
+NAMED = 6
+"""Rows without a cost that a caption names."""
 
 
 def known(ranked: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -68,18 +74,25 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link) -> Non
 
 def _notes(cost: str, shown: pd.DataFrame, ranked: pd.DataFrame) -> list[str]:
     notes = [f"{len(shown)} of {len(ranked)} rows state this cost."]
-    if ranked["submission"].iloc[0] not in set(shown["submission"]):
-        notes.append("The leader is not among them.")
+    stated = ranked["submission"].isin(shown["submission"])
+    lacking = [shortened(str(name), 60) for name in ranked.loc[~stated, "model"]]
+    if lacking:
+        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        notes.append(f"Not drawn, since they lack it: {', '.join(lacking[:NAMED])}{more}.")
+    if not stated.iloc[0]:
+        notes.append("The leader is not drawn.")
     if COSTS[cost][1]:
         machines = sorted({shortened(str(name), 80) for name in shown["hardware"].dropna()})
         notes.append(f"Measured by the harness on: {'; '.join(machines)}.")
-    if cost == "seconds_each":
+    if cost == "reference_units":
+        notes.append("A unit is a fixed piece of work, timed beside each run on its machine.")
+    if cost in ("seconds_each", "cpu_seconds_each"):
         notes.append("Samples are predicted in batches. Training time is not included.")
     if cost == "feature_seconds":
         notes.append("Time of a frozen encoder for every image of the benchmark, once.")
     elif any(ranked["feature_seconds"].notna().tolist()):
-        notes += {
-            "seconds_each": ["Image features of the predicted samples are included."],
-            "fit_seconds": ["Image features are not included; they are a cost of their own."],
-        }.get(cost, [])
+        if cost == "seconds_each":
+            notes.append("Image features of the predicted samples are included.")
+        elif cost in ("fit_seconds", "cpu_seconds", "reference_units"):
+            notes.append("Image features are not included; they are a cost of their own.")
     return notes

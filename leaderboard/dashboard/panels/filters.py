@@ -101,7 +101,7 @@ def _choose_parameters(warnings: list[str]) -> int | None:
             warnings.append(f"{name!r} is not a number of parameters; that filter is ignored.")
         st.session_state["pick-parameters"] = limit
     return st.number_input(
-        "Parameters, at most",
+        "Fitted parameters, at most",
         value=None,
         min_value=0,
         max_value=10**15,

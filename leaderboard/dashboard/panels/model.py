@@ -150,7 +150,8 @@ def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:
 def _cost_facts(spec: BenchmarkSpec, cost: Cost) -> dict[str, str | None]:
     memory = cost.peak_memory_bytes
     return {
-        "fit, predict": f"{number(cost.fit_seconds)} s, {number(cost.predict_seconds)} s"
+        "fit, predict": f"{number(cost.fit_seconds)} s, {number(cost.predict_seconds)} s of wall"
+        " time"
         if cost.fit_seconds is not None or cost.predict_seconds is not None
         else None,
         "image features": f"{number(cost.feature_seconds)} s for all samples, computed once;"
@@ -159,33 +160,45 @@ def _cost_facts(spec: BenchmarkSpec, cost: Cost) -> dict[str, str | None]:
         else None,
         f"per {predicted_piece(spec)}": _cost_of_one(cost),
         "peak memory": f"{memory / 2**20:.0f} MiB" if memory is not None else None,
-        "parameters": f"{cost.parameters:,}" if cost.parameters is not None else None,
+        "fitted parameters": f"{cost.parameters:,}" if cost.parameters is not None else None,
         "hardware": cost.hardware,
     }
 
 
 def _cost_of_one(cost: Cost) -> str | None:
     """Time and operations of one prediction."""
-    texts = [] if cost.seconds_each is None else [f"{number(1000 * cost.seconds_each)} ms"]
+    times = {"processor time": cost.cpu_seconds_each, "wall time": cost.seconds_each}
+    texts = [
+        f"{number(1000 * seconds)} ms of {what}"
+        for what, seconds in times.items()
+        if seconds is not None
+    ]
     texts += [] if cost.flops is None else [f"{cost.flops:.3g} operations"]
     return ", ".join(texts) or None
 
 
 def _measured_facts(cost: Cost) -> dict[str, str | None]:
     """Costs that newer records hold; for older ones they are shown as unknown, not hidden."""
-    reference = cost.reference_seconds
+    pairs = {"processor time": cost.reference_cpu_seconds, "wall time": cost.reference_seconds}
+    workload = [
+        f"{number(pair[0])} s of {what} before, {number(pair[1])} s after the run"
+        for what, pair in pairs.items()
+        if pair is not None
+    ]
     if cost.fit_seconds is None and cost.cpu_seconds is None:
         # Nothing was measured: a file of predictions, or a run that failed.
         return {}
     return {
-        "processor time": f"{number(cost.cpu_seconds)} s" if cost.cpu_seconds else "unknown",
+        "processor time": f"{number(cost.cpu_seconds)} s"
+        if cost.cpu_seconds is not None
+        else "unknown",
+        "reference units": f"{number(cost.reference_units)} times the reference workload"
+        if cost.reference_units is not None
+        else "unknown",
         "all parameters": f"{cost.total_parameters:,}, including those fitted elsewhere"
         if cost.total_parameters is not None
         else "unknown",
-        "reference workload": f"{number(reference[0])} s before, {number(reference[1])} s after the"
-        " run, on the same machine"
-        if reference
-        else "unknown",
+        "reference workload": "; ".join(workload) or "unknown",
     }
 
 

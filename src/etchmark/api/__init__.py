@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         TemplateFiles,
     )
     from etchmark.boards.compare import Errors, Pair, Side, relation
+    from etchmark.boards.costs import COMPARED, cost_text, unknown_costs
     from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.discretisation import discretisation_in_words
     from etchmark.boards.standings import Board, front, to_records
@@ -92,6 +93,7 @@ _WHERE = {
     "named": "predictions.checks",
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
+    **dict.fromkeys(("COMPARED", "cost_text", "unknown_costs"), "boards.costs"),
     "coverage_in_words": "boards.coverage",
     "discretisation_in_words": "boards.discretisation",
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
@@ -113,6 +115,7 @@ _WHERE = {
 }
 __all__ = [
     "BOOTSTRAP",
+    "COMPARED",
     "FEWEST_UNITS",
     "LEVEL",
     "LOCAL",
@@ -156,6 +159,7 @@ __all__ = [
     "Where",
     "card_from_mapping",
     "compare",
+    "cost_text",
     "coverage_in_words",
     "discretisation_in_words",
     "evaluate",
@@ -186,6 +190,7 @@ __all__ = [
     "temporary_root",
     "the_best",
     "to_records",
+    "unknown_costs",
     "why_none",
 ]
 

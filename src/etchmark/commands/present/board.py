@@ -9,7 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from etchmark.api import Hub, View, Where, coverage_in_words, statements, to_records
+from etchmark.api import (
+    COMPARED,
+    Hub,
+    View,
+    Where,
+    cost_text,
+    coverage_in_words,
+    statements,
+    to_records,
+    unknown_costs,
+)
 from etchmark.commands.present.scores import discretisation, table, why_dashes
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, number, one_line, plain, print_json, span
@@ -67,7 +77,9 @@ def show(
         first["metric"],
         "95 % interval",
         "status",
-        "fit s",
+        "cpu s",
+        "ref units",
+        "parameters",
     ]
     # Only where there is something to say.
     with_role = len(set(frame["role"])) > 1
@@ -85,6 +97,8 @@ def show(
         print(f"intervals: {coverage}")
     for statement in statements(spec, frame):
         print(one_line(statement))
+    if (unknown := unknown_costs(frame)) is not None:
+        print(f"costs: {unknown}")
     if view.subset is None:
         _show_references(hub, spec, shown)
     error = spec.discretisation_error
@@ -107,7 +121,7 @@ def _row(row: Mapping[Hashable, Any]) -> list[str]:
         number(row["score"]),
         span(row["ci_low"], row["ci_high"]),
         row["status"] if row["outcome"] == "ok" else "failed",
-        _fit_seconds(row),
+        *(cost_text(row, column) for column in COMPARED),
     ]
 
 
@@ -115,14 +129,6 @@ def _short_name(name: str) -> str:
     """A name on one line; where it is cut, it shows that."""
     shown = one_line(name)
     return shown if len(shown) <= NAME_WIDTH else f"{shown[: NAME_WIDTH - 1]}…"
-
-
-def _fit_seconds(row: Mapping[Hashable, Any]) -> str:
-    """Seconds of fitting as measured, or as the submitter claims."""
-    claimed = (row["claimed"] or {}).get("fit_seconds")
-    if claimed is not None and pd.isna(row["fit_seconds"]):
-        return f"{number(claimed)} claimed"
-    return number(row["fit_seconds"])
 
 
 def _unranked(row: Mapping[Hashable, Any]) -> str:

@@ -38,7 +38,8 @@ def show(
     print(
         f"{one_line(record.name)}, track {record.track}: fit {number(cost.fit_seconds)} s, predict"
         f" {number(cost.predict_seconds)} s, {(cost.peak_memory_bytes or 0) / 2**20:.0f} MiB,"
-        f" {number(cost.cpu_seconds)} s of processor time"
+        f" {number(cost.cpu_seconds)} s of processor time,"
+        f" {number(cost.reference_units)} reference units"
     )
     if record.artefact is not None:
         print(f"kept the fitted model as artefact {record.artefact.sha256}")

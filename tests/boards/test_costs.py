@@ -1,0 +1,58 @@
+"""Costs of rows: numbers, claims, and what is unknown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from etchmark.api import COMPARED, cost_text, unknown_costs
+from etchmark.evaluation import reference
+
+Command = Callable[..., Any]
+RUN = {"status": "run", "outcome": "ok", "claimed": None}
+OLD = RUN | dict.fromkeys(COMPARED)
+NEW = RUN | {"cpu_seconds": 12.5, "reference_units": 16.0, "total_parameters": 5_700_000}
+FILE = OLD | {"status": "scored", "claimed": {"cpu_seconds": 2.0, "total_parameters": 1234}}
+
+
+@pytest.mark.parametrize(
+    ("row", "texts"),
+    [
+        (NEW, ["12.50", "16.00", "5,700,000"]),
+        (OLD, ["unknown", "unknown", "unknown"]),
+        (FILE, ["2.000 claimed", "–", "1,234 claimed"]),
+        (OLD | {"outcome": "failed"}, ["–", "–", "–"]),
+        (OLD | {"status": "scored"}, ["–", "–", "–"]),
+    ],
+)
+def test_a_cost_is_a_number_a_claim_or_unknown(row: dict[str, Any], texts: list[str]) -> None:
+    assert [cost_text(row, column) for column in COMPARED] == texts
+
+
+def test_a_board_says_which_costs_are_unknown() -> None:
+    assert unknown_costs(pd.DataFrame([NEW, FILE])) is None
+    said = unknown_costs(pd.DataFrame([NEW, OLD, NEW | {"reference_units": None}, FILE]))
+    assert said is not None
+    assert said.startswith(
+        "Unknown: processor seconds of 1, reference units of 2 and total parameters of 1 of the 3"
+        " rows that were run here."
+    )
+
+
+def test_a_run_has_costs_that_compare(
+    toy_content: object, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "ROUNDS", 1)
+    command("evaluate", "toy_mean", "toy-line", "--protocol", "holdout").fine()
+    board = ("leaderboard", "toy-line", "--protocol", "holdout")
+    (row,) = json.loads(command(*board, "--json").fine())
+    mean = sum(row["reference_cpu_seconds"]) / 2
+    assert row["reference_units"] == pytest.approx(row["cpu_seconds"] / mean)
+    printed = command(*board).fine()
+    assert "cpu s" in printed
+    assert "ref units" in printed
+    assert "unknown" not in printed or "Unknown: total parameters" in printed
