@@ -19,10 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import etchmark
+from etchmark.boards.compare import errors, sides
+from etchmark.boards.standings import sample_scores
 from etchmark.boards.statements import gains, the_best
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store
@@ -60,7 +63,7 @@ def _pairs(benchmark: str, protocol: str, metric: str, models: tuple[str, str]) 
 
 def decimals(value: float, metric: str) -> int:
     """How many decimals a score of this size is shown with."""
-    if metric == "rmse":
+    if metric.startswith("rmse"):
         return 4 if abs(value) < 0.01 else 3
     if metric == "mape":
         return 0 if abs(value) >= 100 else 1
@@ -168,6 +171,22 @@ class Score:
     def better(self, first: str, second: str) -> bool:
         """Whether the first model is shown to be better than the second."""
         return first != second and self.gap(first, second).better == first
+
+    def closer(self, first: str, second: str) -> int:
+        """On how many samples the first model has the smaller error."""
+        stored = Store()
+        entries = [stored.get(str(self.row(model)["submission"])) for model in (first, second)]
+        pair = sides([entry for entry in entries if entry is not None])
+        frame = errors(pair, self.split, self.metric).frame
+        return int((frame[pair[0].name] < frame[pair[1].name]).sum())
+
+    def share_of_worst(self, model: str, count: int) -> float:
+        """Share of the squared error that the worst samples hold."""
+        entry = Store().get(str(self.row(model)["submission"]))
+        samples = entry and sample_scores(entry, self.split)
+        require(samples, f"a per-sample table of {model}")
+        squared = np.sort(samples.terms["sum_sq_e"].mean(axis=0) if samples else ())
+        return float(squared[-count:].sum() / squared.sum())
 
     def relation(self, first: str, second: str) -> str:
         """What the data show: better, worse, equal in practice or not told apart."""

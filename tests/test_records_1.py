@@ -94,7 +94,7 @@ def test_stored_records_are_unchanged(benchmark: str) -> None:
 
 
 def _recomputed(benchmark: str, submissions: list[str]) -> pd.DataFrame:
-    spec = catalog().benchmark(benchmark)
+    spec = catalog().benchmark(f"{benchmark}@1")
     paths, rows = _paths(benchmark), []
     for submission in submissions:
         record = ResultRecord.model_validate_json(paths[submission].read_bytes())
@@ -159,7 +159,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def _assert_ranks(store: Store, benchmark: str, views: pd.DataFrame) -> None:
     # Every row had a rank when there were no roles.
-    spec = catalog().benchmark(benchmark)
+    spec = catalog().benchmark(f"{benchmark}@1")
     spec = spec.model_copy(update={"baselines": {}, "gains_over": None})
     board = ["protocol", "split", "metric", "subset"]
     for view, rows in views.groupby(board):
@@ -179,7 +179,7 @@ def _assert_ranks(store: Store, benchmark: str, views: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_ranks_on_the_first_view_are_the_same(store: Store, benchmark: str) -> None:
-    spec = catalog().benchmark(benchmark)
+    spec = catalog().benchmark(f"{benchmark}@1")
     ranks = RANKS[RANKS["benchmark"] == benchmark]
     first = (
         (ranks["protocol"] == spec.headline)

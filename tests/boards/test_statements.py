@@ -102,12 +102,12 @@ def test_five_units_are_said_to_tell_nothing_apart(spec: BenchmarkSpec) -> None:
 def test_rows_that_are_equal_in_practice_are_counted(spec: BenchmarkSpec) -> None:
     told = the_best(spec, frame([True, True, True, False], score=[1.0, 1.4, 1.6, 9.0]))
     assert told.endswith(
-        " 1 is equal in practice to the first: closer than 0.5000 mm, the smallest difference that"
+        " 1 is equal in practice to the first: closer than 0.5 mm, the smallest difference that"
         " matters here."
     )
     told = the_best(spec, frame([True, True, True, False], score=[1.0, 1.4, 1.45, 9.0]))
     assert told == (
-        "Of 4 ranked submissions, 3 may be the best: the others are closer to the first than 0.5000"
+        "Of 4 ranked submissions, 3 may be the best: the others are closer to the first than 0.5"
         " mm, the smallest difference that matters here."
     )
 

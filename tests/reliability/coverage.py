@@ -50,13 +50,21 @@ def records_of(board: Board) -> list[str]:
     return [ranked[place] for place in places]
 
 
-def draws(sums: SumsOfUnits, times: int, seed: int) -> Iterator[SumsOfUnits]:
-    """Unit sums of as many units, drawn with replacement."""
+def draws(judged: Metric, sums: SumsOfUnits, times: int, seed: int) -> Iterator[SumsOfUnits]:
+    """Unit sums of as many units, drawn with replacement; for a pooled metric with the terms of
+    their samples."""
     generator = np.random.Generator(np.random.PCG64(seed))
     units = uncertainty.units_of(sums)
+    members = [np.flatnonzero(sums.unit == unit) for unit in range(units)] if judged.pool else []
     for _ in range(times):
         drawn = generator.integers(0, units, size=units)
-        yield SumsOfUnits({name: values[:, drawn] for name, values in sums.items()}, {}, drawn)
+        terms, unit = {}, drawn
+        if judged.pool is not None:
+            samples = np.concatenate([members[place] for place in drawn])
+            unit = np.repeat(np.arange(units), [len(members[place]) for place in drawn])
+            read = judged.reads(sums.terms)
+            terms = {name: np.atleast_2d(sums.terms[name])[:, samples] for name in read}
+        yield SumsOfUnits({name: values[:, drawn] for name, values in sums.items()}, terms, unit)
 
 
 def bootstrap_interval(judged: Metric, sums: SumsOfUnits) -> tuple[float, float] | None:
@@ -79,7 +87,7 @@ def coverage(judged: Metric, sums: SumsOfUnits, times: int) -> dict[str, float] 
     held = dict.fromkeys(methods, 0)
     # Many units take long and cover as they should: fewer draws say so.
     times = max(200, min(times, AT_MOST // uncertainty.units_of(sums)))
-    for drawn in draws(sums, times, seed=0):
+    for drawn in draws(judged, sums, times, seed=0):
         for name, method in methods.items():
             ends = method(judged, drawn)
             # A draw whose score lies at the end of its scale has no interval: it holds nothing.
@@ -95,8 +103,6 @@ def study(spec: BenchmarkSpec, store: Store, protocol: str, times: int) -> dict[
     found: dict[str, object] = {}
     for name in spec.metrics:
         judged = metric(name)
-        if judged.pool is not None:
-            continue
         parts = [scores.sums() for scores in samples]
         shares = [
             share

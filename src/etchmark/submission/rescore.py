@@ -121,6 +121,7 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
     samples = from_table(read_table(content, rows=rows))
     if old.unit_column != new.unit_column:
         samples = [_with_units(loaded, split) for split in samples]
+        content = table_bytes(samples)
     scores = [score_samples(new, record.protocol, split) for split in samples]
     flags = flags_shown(new, record.model_copy(update={"scores": scores}), samples)
     rescored = record.model_copy(
@@ -135,7 +136,8 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
         }
     )
     rescored = rescored.model_copy(update={"submission": id_of(rescored)})
-    return reviewed.write(results, rescored, table_bytes(samples), replacing=False)
+    # A table that says the same stays the same file, which version control then stores once.
+    return reviewed.write(results, rescored, content, replacing=False)
 
 
 def _check_unchanged(old: BenchmarkSpec, new: BenchmarkSpec, record: ResultRecord) -> None:
