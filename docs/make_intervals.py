@@ -24,14 +24,18 @@ LOW, HIGH = 0.55, 1.0
 
 
 def boards() -> list[tuple[str, str, str, dict[str, dict[str, Any]]]]:
-    """Benchmark, protocol, primary metric and measured coverage by metric, of each design."""
+    """Benchmark, protocol, primary metric and measured coverage by metric, of each design.
+
+    Superseded versions are left out: their boards show what was measured for them.
+    """
     measured = json.loads(COVERAGE.read_text(encoding="utf-8"))
     known = catalog()
+    current = [known.benchmark(name) for name in known.benchmark_names()]
     return [
-        (key, protocol, known.benchmark(key).primary_metric, metrics)
-        for key, protocols in measured.items()
-        for protocol, metrics in protocols.items()
-        if known.benchmark(key).primary_metric in metrics
+        (spec.key, protocol, spec.primary_metric, metrics)
+        for spec in current
+        for protocol, metrics in measured.get(spec.key, {}).items()
+        if spec.primary_metric in metrics
     ]
 
 

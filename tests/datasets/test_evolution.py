@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -242,3 +243,33 @@ def test_refining_brings_frames_nearer_to_each_other(module: Any) -> None:
         apart = np.sqrt(np.mean((coarse.frames - fine.frames) ** 2))
         moved = np.sqrt(np.mean((coarse.frames[:, -1] - coarse.frames[:, 0]) ** 2))
         assert 0 < apart < 0.25 * moved, config
+
+
+# --- what the boards say of these data -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["spinodal-forecast", "grain-growth-forecast"])
+@pytest.mark.parametrize("frames", [10, 90])
+def test_discretisation_error_of_the_boards_is_measured(name: str, frames: int) -> None:
+    spec = Catalog(ROOT).benchmark(name if frames == 90 else f"{name}-{frames}")
+    assert spec.discretisation_error is not None
+    assert spec.discretisation_error.source_file is not None
+    labels = pq.read_table(ROOT / spec.discretisation_error.source_file)
+    squared = np.array(labels["squared_error"].to_pylist())[:, :frames].mean(axis=1)
+    typical = np.exp(0.5 * np.log(squared).mean())
+    assert spec.discretisation_error.value == pytest.approx(typical, rel=0.02)
+    assert spec.discretisation_error.metric == spec.primary_metric
+    assert spec.smallest_difference is not None
+    assert spec.smallest_difference.value == spec.discretisation_error.value
+
+
+@pytest.mark.parametrize("name", ["spinodal-forecast", "grain-growth-forecast"])
+def test_why_the_boards_lead_with_the_typical_error(name: str) -> None:
+    """What a benchmark says of the squared error that a few trajectories hold."""
+    spec = Catalog(ROOT).benchmark(name)
+    record = f"{name}@{spec.version}/stepper.free--frames--holdout.parquet"
+    table = pq.read_table(ROOT / "leaderboard" / "results" / record, columns=["split", "sum_sq_e"])
+    squared = table.filter(pc.field("split") == "test")["sum_sq_e"].to_numpy()
+    shares = np.sort(squared)[::-1].cumsum() / squared.sum()
+    said = " ".join(spec.description.split())
+    assert f"trajectory holds {100 * shares[0]:.0f} % and five hold {100 * shares[4]:.0f} %" in said

@@ -90,6 +90,26 @@ def test_both_versions_have_their_board(content: Path, command: Command) -> None
     assert json.loads(command("leaderboard", "toy-line@1", "--json").fine()) == before
 
 
+def test_a_table_that_says_the_same_is_the_same_file(
+    content: Path, command: Command, age: Callable[[Path, Path], None]
+) -> None:
+    results = content / "leaderboard" / "results"
+    for path in (results / "toy-line@1").glob("*.json"):
+        # Tables of earlier versions are written otherwise.
+        age(path, path.with_suffix(".parquet"))
+    _next_version(content, primary_metric="rmse")
+    command("results", "rescore", "toy-line").fine()
+    tables = [
+        {
+            path.name: path.read_bytes()
+            for path in (results / f"toy-line@{version}").glob("*.parquet")
+        }
+        for version in (1, 2)
+    ]
+    assert len(tables[0]) == 2
+    assert tables[0] == tables[1]
+
+
 def test_what_the_new_version_has_is_left_alone(content: Path, command: Command) -> None:
     _next_version(content, primary_metric="rmse")
     command("results", "run", "toy-line", "--protocol", "folds").fine()
