@@ -177,8 +177,9 @@ class Score:
         stored = Store()
         entries = [stored.get(str(self.row(model)["submission"])) for model in (first, second)]
         pair = sides([entry for entry in entries if entry is not None])
-        frame = errors(pair, self.split, self.metric).frame
-        return int((frame[pair[0].name] < frame[pair[1].name]).sum())
+        compared = errors(pair, self.split, self.metric)
+        share, _ = compared.shares(*(side.name for side in pair))
+        return round(share * len(compared.frame))
 
     def share_of_worst(self, model: str, count: int) -> float:
         """Share of the squared error that the worst samples hold."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from etchmark.targets import Metric, metric
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "leaderboard" / "results" / "coverage.json"
+Method = Callable[[Metric, SumsOfUnits], tuple[float, float] | None]
 RECORDS = 8
 """Records of each board, spread evenly over its ranks."""
 BOOTSTRAPPED = 120
@@ -81,7 +82,7 @@ def coverage(judged: Metric, sums: SumsOfUnits, times: int) -> dict[str, float] 
     truth = float(uncertainty.score(judged, sums).mean())
     if not np.isfinite(truth) or intervals.interval(judged, sums) is None:
         return None
-    methods = {"jackknife": intervals.interval}
+    methods: dict[str, Method] = {"jackknife": intervals.interval}
     if uncertainty.units_of(sums) <= BOOTSTRAPPED:
         methods["bootstrap"] = bootstrap_interval
     held = dict.fromkeys(methods, 0)
