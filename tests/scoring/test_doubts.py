@@ -220,6 +220,27 @@ def test_frames(
     assert all(message in doubt["message"] for doubt in found), found
 
 
+def test_the_typical_error_is_compared_with_that_of_the_trivial_forecast(
+    toy_frames: Path, tmp_path: Path, command: Command
+) -> None:
+    path = toy_frames / "benchmarks" / "toy-waves.yaml"
+    spec = yaml.safe_load(path.read_text())
+    metrics = ["rmse_typical", *spec["metrics"]]
+    path.write_text(yaml.safe_dump({**spec, "metrics": metrics, "primary_metric": metrics[0]}))
+    waves = load_benchmark("toy-waves")
+    truth, last = waves.truth("test").values.astype(np.float64), repeated(waves)
+    errors = np.sqrt(((truth - last) ** 2).mean(axis=(1, 2, 3)))
+    for times, kinds in ((2.0, ["worse_than_trivial"]), (0.5, [])):
+        file = tmp_path / f"{times}.parquet"
+        values = truth + times * (last - truth)
+        parts = [(waves.truth("test").ids, values, np.zeros(5, dtype=int))]
+        predictions.write_parts(file, parts)
+        shown = doubts(command, file, "toy-waves")
+        assert [doubt["kind"] for doubt in shown] == kinds
+        typical = f"{np.exp(np.log(errors).mean()):.4g}"
+        assert all(f"worse than {typical}, which" in doubt["message"] for doubt in shown)
+
+
 # --- who is told -------------------------------------------------------------------------------
 
 SUBMIT = ("--protocol", "holdout", "--track", "features", "--name", "mine")

@@ -8,7 +8,7 @@ import pytest
 from etchmark.scoring import intervals, separation
 from etchmark.scoring.uncertainty import SumsOfUnits, score, unit_sums
 from etchmark.targets import kind_named, metric
-from etchmark.targets.frames.trajectories import trajectory_terms, worst_tenth
+from etchmark.targets.frames.trajectories import LEAST, trajectory_terms, worst_tenth
 
 
 def of_rmse(rmse: np.ndarray) -> SumsOfUnits:
@@ -69,8 +69,34 @@ def test_both_have_intervals_and_tell_models_apart(name: str) -> None:
     assert separation.verdict(judged, better, worse).relation == "better"
 
 
-def test_a_trajectory_without_error_has_a_typical_error_of_zero_and_no_interval() -> None:
-    rmse = np.array([0.0, *np.full(9, 0.3)])
-    assert trajectory_terms(np.zeros(1), np.ones(1))["sum_log_rmse"] == -np.inf
-    assert value("rmse_typical", rmse) == 0.0
-    assert intervals.interval(metric("rmse_typical"), of_rmse(rmse)) is None
+def of_fields(rmse: np.ndarray, sd: float) -> SumsOfUnits:
+    """As ``of_rmse``, for true values about 0.7 with this standard deviation."""
+    terms = dict(of_rmse(rmse).terms)
+    # Moments are counted from 0.5.
+    terms["sum_y"] = 50.0 * np.full_like(terms["n"], 0.2)
+    terms["sum_sq_y"] = 50.0 * np.full_like(terms["n"], 0.2**2 + sd**2)
+    terms |= kind_named("frames").derived_terms(terms)
+    return unit_sums(terms, np.arange(len(rmse)))
+
+
+def test_one_trajectory_that_is_hit_exactly_does_not_decide_the_typical_error() -> None:
+    rmse = np.array([0.0, *np.full(99, 0.3)])
+    typical = metric("rmse_typical")
+    exact, honest = of_fields(rmse, 0.2), of_fields(np.full(100, 0.2), 0.2)
+    expected = np.exp((np.log(LEAST * 0.2) + 99 * np.log(0.3)) / 100)
+    assert score(typical, exact)[0] == pytest.approx(expected)
+    assert separation.verdict(typical, honest, exact).relation == "better"
+    low, high = intervals.interval(typical, exact) or (np.inf, -np.inf)
+    assert low < expected < high
+
+
+def test_errors_above_the_least_count_as_they_are() -> None:
+    rmse = 1.01 * LEAST * 0.2 * np.arange(1.0, 9.0)
+    expected = np.exp(np.log(rmse).mean())
+    assert score(metric("rmse_typical"), of_fields(rmse, 0.2))[0] == pytest.approx(expected)
+
+
+def test_without_any_error_the_terms_are_finite() -> None:
+    terms = {"sum_sq_e": np.zeros(1), "n": np.ones(1)}
+    assert np.isfinite(trajectory_terms(terms)["sum_log_rmse"]).all()
+    assert value("rmse_typical", np.zeros(5)) < 1e-100

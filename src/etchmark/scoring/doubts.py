@@ -17,7 +17,7 @@ import numpy as np
 from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec, SplitScore
 from etchmark.specs.results import MAX_FLAGS
-from etchmark.targets import metric
+from etchmark.targets import kind_of, metric
 from etchmark.targets.base import Trivial
 from etchmark.targets.evidence import Evidence, evidence_of
 from etchmark.text import one_line
@@ -188,8 +188,9 @@ def _worse(spec: BenchmarkSpec, score: SplitScore, trivial: Trivial | None) -> D
     primary = metric(spec.primary_metric)
     if trivial is None or primary.id not in score.metrics:
         return None
+    terms = {**trivial.terms, **kind_of(spec.target).derived_terms(trivial.terms)}
     with np.errstate(all="ignore"):
-        sums = {name: np.asarray(values.sum()) for name, values in trivial.terms.items()}
+        sums = {name: np.asarray(values.sum()) for name, values in terms.items()}
         reference = float(primary.of(sums))
     value = score.metrics[primary.id].value
     # Rounding alone is no difference. The reference is NaN where the metric needs terms that the

@@ -40,7 +40,7 @@ class FramesKind(TargetKind):
         return (*VALUE_TERMS, *FRAME_TERMS, *TRAJECTORY_TERMS)
 
     def derived_terms(self, terms: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return trajectory_terms(terms["sum_sq_e"], terms["n"])
+        return trajectory_terms(terms)
 
     def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
         frames = numbers_of_shape([None, *(target.shape[1:] if released else (None, None))])

@@ -17,21 +17,31 @@ from etchmark.targets.scales import LOG
 
 TRAJECTORY_TERMS = ("trajectories", "sum_log_rmse")
 """Per-sample terms that follow from the others: 1, and the logarithm of the sample's own RMSE."""
+LEAST = 1e-4
+"""RMSE of a trajectory, as a share of the standard deviation of its true values, below which it
+counts as no smaller: a trajectory that was hit exactly must not make the geometric mean zero,
+whatever the others are. Half precision is five times coarser."""
 WORST = 0.1
 """Share of the trajectories that count as the worst."""
 
 
-def trajectory_terms(sum_sq_e: Array, n: Array) -> dict[str, Array]:
+def trajectory_terms(terms: Mapping[str, Array]) -> dict[str, Array]:
     """``TRAJECTORY_TERMS`` of each sample, in the shape of the arguments.
 
     Args:
-        sum_sq_e: sum of squared errors over the values of a sample.
-        n: number of those values.
+        terms: ``sum_sq_e`` and ``n`` of each sample; without ``sum_y`` and ``sum_sq_y``, which give
+            the standard deviation, only an error of zero is replaced, by a tiny one.
     """
+    n = terms["n"]
     with np.errstate(divide="ignore", invalid="ignore"):
+        squared = terms["sum_sq_e"] / n
+        smallest = np.full_like(squared, np.finfo(np.float64).tiny)
+        if "sum_y" in terms and "sum_sq_y" in terms:
+            variance = terms["sum_sq_y"] / n - (terms["sum_y"] / n) ** 2
+            smallest = np.maximum(smallest, LEAST**2 * variance)
         return {
             "trajectories": np.ones_like(n, dtype=np.float64),
-            "sum_log_rmse": 0.5 * np.log(sum_sq_e / n),
+            "sum_log_rmse": 0.5 * np.log(np.maximum(squared, smallest)),
         }
 
 
@@ -72,7 +82,8 @@ TRAJECTORY_METRICS = (
         None,
         False,
         _typical,
-        "geometric mean over trajectories of the RMSE over the values of each",
+        "geometric mean over trajectories of the RMSE over the values of each, which counts as at"
+        " least 10⁻⁴ of the standard deviation of the true values",
         ("sum_log_rmse", "trajectories"),
         scale=LOG,
         loss=term_loss("sum_log_rmse"),
