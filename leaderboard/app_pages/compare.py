@@ -33,7 +33,7 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
         protocol = state.choose_protocol(spec)
     with third:
         metric = state.choose_metric(spec)
-    link = {"benchmark": spec.id, "protocol": protocol, "metric": metric}
+    link = {"benchmark": state.view()["benchmark"], "protocol": protocol, "metric": metric}
     # Not used here, but kept for the way back to the board.
     if state.view().get("track") in spec.tracks:
         link["track"] = state.view()["track"]

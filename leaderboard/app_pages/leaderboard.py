@@ -53,7 +53,8 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
         key="pick-all",
         value=False if "pick-all" in st.session_state else state.view().get("all") == "1",
     )
-    link = {"benchmark": spec.id, "track": track, "metric": metric, "protocol": name}
+    benchmark = state.view()["benchmark"]
+    link = {"benchmark": benchmark, "track": track, "metric": metric, "protocol": name}
     return spec, link | ({"all": "1"} if everything else {})
 
 

@@ -8,6 +8,7 @@ Streamlit drops query parameters there.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import streamlit as st
 
@@ -122,18 +123,35 @@ def benchmark_title(hub: Hub, name: str) -> str:
         return name
 
 
+def superseded(hub: Hub, names: Sequence[str]) -> list[str]:
+    """``ID@VERSION`` of the earlier versions of these benchmarks."""
+    older: list[str] = []
+    for name in names:
+        # A broken card is reported where its benchmark is shown.
+        with suppress(UserError):
+            older += hub.versions(name)[1:]
+    return older
+
+
 def choose_benchmark(hub: Hub) -> BenchmarkSpec:
-    """The benchmark that is looked at, picked by its title."""
+    """The benchmark that is looked at, picked by its title; earlier versions come last.
+
+    The view then holds its id, or ``ID@VERSION`` of an earlier version.
+    """
     names = benchmark_names(hub)
-    name = choose(
-        st.selectbox,
-        "Benchmark",
-        "benchmark",
-        names,
-        names[0],
-        format_func=lambda name: benchmark_title(hub, name),
-    )
-    return hub.benchmark(name)
+    older = superseded(hub, names)
+
+    def title(name: str) -> str:
+        version = f" (version {name.partition('@')[2]}, superseded)" if name in older else ""
+        return f"{benchmark_title(hub, name)}{version}"
+
+    options = [*names, *older]
+    name = choose(st.selectbox, "Benchmark", "benchmark", options, names[0], format_func=title)
+    spec = hub.benchmark(name)
+    if name in older:
+        current = hub.versions(spec.id)[0].partition("@")[2]
+        st.caption(f"Superseded by version {current}, which this list has too.")
+    return spec
 
 
 def start(
@@ -147,6 +165,10 @@ def start(
 def choose_benchmark_apart(hub: Hub, widget: str) -> BenchmarkSpec:
     """A benchmark that starts from the view and leaves it as it is."""
     names = benchmark_names(hub)
+    # Of an earlier version, the current one: it is the one to submit to.
+    linked = view().get("benchmark", "").partition("@")[0]
+    if widget not in st.session_state and linked in names:
+        st.session_state[widget] = linked
     start(widget, "benchmark", names, names[0])
     name = st.selectbox(
         "Benchmark", names, format_func=lambda name: benchmark_title(hub, name), key=widget

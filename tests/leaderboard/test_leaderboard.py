@@ -25,6 +25,7 @@ from pages import (
     figures,
     fine,
     numbers_of,
+    page,
     query,
     start,
     submit,
@@ -82,6 +83,33 @@ def test_the_ends_of_intervals_are_the_engines(toy_content: Path) -> None:
         values_of = frame[ends].to_numpy(float, na_value=np.nan)
         np.testing.assert_array_equal(shown[column].to_numpy(float), values_of)
     assert any("95 % interval over 12 samples" in said for said in captions(app))
+
+
+def test_a_superseded_version_is_chosen_and_linked(
+    board: dict[str, Entry], toy_content: Path
+) -> None:
+    path = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    spec = yaml.safe_load(path.read_text())
+    old = path.parent / "old" / f"{BENCHMARK}@1.yaml"
+    old.parent.mkdir()
+    path.rename(old)
+    path.write_text(yaml.safe_dump({**spec, "version": 2, "primary_metric": "rmse"}))
+    app = fine(start(benchmark=f"{BENCHMARK}@1"))
+    assert "good" in table(app)["model"].tolist()
+    assert query(app) | {"benchmark": f"{BENCHMARK}@1", "metric": "mae"} == query(app)
+    assert "Superseded by version 2, which this list has too." in captions(app)
+    choice = app.selectbox(key="pick-benchmark")
+    assert choice.options[-1] == f"{spec['title']} (version 1, superseded)"
+    fine(choice.set_value(BENCHMARK).run())
+    assert query(app) | {"benchmark": BENCHMARK} == query(app)
+    assert [said.partition(".")[0] for said in values(app.info)] == ["No submission here yet"]
+    assert not any("Superseded" in said for said in captions(app))
+    compared = fine(page("compare", benchmark=f"{BENCHMARK}@1"))
+    assert query(compared) | {"benchmark": f"{BENCHMARK}@1"} == query(compared)
+    # A file is submitted to the current version.
+    form = fine(page("submit", benchmark=f"{BENCHMARK}@1"))
+    assert form.selectbox(key="submit-benchmark").value == BENCHMARK
+    assert not form.warning
 
 
 def test_switches_recompute_ranks_and_go_into_the_link(board: dict[str, Entry]) -> None:

@@ -87,6 +87,16 @@ def test_both_versions_have_their_board(content: Path, command: Command) -> None
     assert json.loads(command("leaderboard", "toy-line", "--json").fine()) == []
     assert json.loads(command("leaderboard", "toy-line@1", "--json").fine()) == before
     command("results", "rescore", "toy-line").fine()
+    said = command("leaderboard", "toy-line@1").fine()
+    assert "superseded by toy-line@2: `etchmark leaderboard toy-line`\n" in said
+    assert "earlier versions" not in said
+    said = command("leaderboard", "toy-line").fine()
+    assert "(earlier versions have boards of their own: toy-line@1)\n" in said
+    assert "superseded by" not in said
+    for key in ("toy-line", "toy-line@1"):
+        other = "toy-line@1" if key == "toy-line" else "toy-line@2"
+        said = command("show", key).fine()
+        assert f"versions   also {other}; the current one is toy-line@2\n" in said
     (row,) = json.loads(command("leaderboard", "toy-line", "--json").fine())
     assert (row["model"], row["metric"], row["rank"]) == ("toy_mean", "rmse", 1)
     assert json.loads(command("leaderboard", "toy-line@1", "--json").fine()) == before

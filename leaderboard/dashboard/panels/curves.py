@@ -38,7 +38,7 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, view: View) -> Non
     frame = _of(cached.curves(hub, spec, view), ranked)
     if frame.empty:
         return
-    key = f"{spec.id}-{view.protocol}-{view.track}"
+    key = f"{spec.key}-{view.protocol}-{view.track}"
     points = _choose_curve(to_records(frame), key)
     lines = _choose_models(points, _line_names(points, ranked), f"{key}-{points[0]['curve']}")
     if not lines:

@@ -42,7 +42,7 @@ class FramesView(TargetView):
             list(names),
             default=list(names)[:SHOWN],
             max_selections=MAX_SHOWN,
-            key=f"rollout-models-{spec.id}-{view.protocol}",
+            key=f"rollout-models-{spec.key}-{view.protocol}",
             format_func=lambda submission: names.get(submission) or str(submission),
         )
         split = spec.protocols[view.protocol or spec.headline].split
@@ -89,8 +89,8 @@ def _show_horizons(frame: pd.DataFrame, comparison: Comparison, key: str) -> Non
     spec = comparison.spec
     show_figure(horizon_plot(frame, with_unit("RMSE", spec.target.unit)), key)
     st.caption(
-        f"Error of each predicted frame of split `{comparison.split}`; bands are 95 % intervals"
-        f" over {spec.unit_names}."
+        f"RMSE of each predicted frame of split `{comparison.split}`, pooled over all"
+        f" {spec.unit_names}, so that a few bad ones may decide it; bands are 95 % intervals."
     )
     show_table(frame, "horizon-table")
 

@@ -77,6 +77,10 @@ class Hub(ABC):
         """A benchmark by ``ID`` or ``ID@VERSION``."""
 
     @abstractmethod
+    def versions(self, benchmark: str) -> list[str]:
+        """``ID@VERSION`` of every version of the benchmark with this id, the current one first."""
+
+    @abstractmethod
     def datasets(self) -> list[str]:
         """Names of the datasets, in order."""
 

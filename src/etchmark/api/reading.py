@@ -104,6 +104,9 @@ class LocalReader(Hub):
 
         return content.benchmark(self.catalog, name)
 
+    def versions(self, benchmark: str) -> list[str]:
+        return self.catalog.versions(self.benchmark(benchmark))
+
     def datasets(self) -> list[str]:
         return self.catalog.dataset_names()
 

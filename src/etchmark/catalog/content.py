@@ -138,7 +138,7 @@ class Catalog:
         if at and not re.fullmatch("[1-9][0-9]*", version):
             raise UserError(
                 f"{name!r}: {version!r} is not a version, which is a whole number such as 1; choose"
-                f" from: {', '.join(self._versions(spec))}"
+                f" from: {', '.join(self.versions(spec))}"
             )
         if faults := list(dict.fromkeys(self._problems(spec))):
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -150,7 +150,7 @@ class Catalog:
     def _old_cards(self, current: BenchmarkSpec) -> Path:
         return self.benchmark_card(current.id).parent / "old"
 
-    def _versions(self, current: BenchmarkSpec) -> list[str]:
+    def versions(self, current: BenchmarkSpec) -> list[str]:
         """``ID@VERSION`` of every version of a benchmark, the current one first."""
         older = self._old_cards(current).glob(f"{current.id}@*.yaml")
         return [current.key, *sorted(path.stem for path in older if path.is_file())]
@@ -161,7 +161,7 @@ class Catalog:
         It is not checked against the current content, which may no longer have what it names.
         """
         path = self._old_cards(current) / f"{current.id}@{version}.yaml"
-        versions = self._versions(current)
+        versions = self.versions(current)
         if f"{current.id}@{version}" not in versions:
             raise UserError(
                 f"benchmark {current.id!r} is at version {current.version} here, not {version};"

@@ -61,6 +61,9 @@ def show(
     """The rows, best first, and what they are to be compared with."""
     first = frame.iloc[0]
     print(f"{spec.key}: {one_line(spec.title)}")
+    current, *older = hub.versions(spec.id)
+    if spec.key != current:
+        print(f"superseded by {current}: `etchmark leaderboard {spec.id}`")
     among = f", subset {view.subset}" if view.subset else ""
     among += f", {first['metric']}" + ("" if first["unit"] == "1" else f" in {first['unit']}")
     print(
@@ -105,6 +108,8 @@ def show(
     shown_here = (str(first["metric"]), str(first["split"]))
     if error and (error.unknown or error.size_on(*shown_here) is not None):
         print(f"discretisation error: {discretisation(hub, spec)}")
+    if spec.key == current and older:
+        print(f"(earlier versions have boards of their own: {', '.join(older)})")
     if not everything:
         print("(--all also shows failed, incomplete and superseded submissions)")
 

@@ -63,6 +63,9 @@ def _row(label: str, text: str) -> None:
 def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
     target = spec.target
     _head(f"{spec.key}: {spec.title}", spec.summary)
+    others = [key for key in hub.versions(spec.id) if key != spec.key]
+    if others:
+        _row("versions", f"also {', '.join(others)}; the current one is {hub.versions(spec.id)[0]}")
     unit = "" if target.unit == "1" else f", {target.unit}"
     _row("target", f"{target.quantity} {target.symbol}{unit} (column {target.column})")
     for position, (name, protocol) in enumerate(spec.protocols.items()):
