@@ -14,6 +14,12 @@ DISCLOSURE = {
     "unknown": "not stated",
 }
 """What a card says about training data."""
+ROLES = {
+    "entry": "a model, ranked",
+    "exploratory": "chosen or tuned by looking at test scores",
+    "oracle": "makes or reproduces the labels, such as a solver",
+}
+"""What a submission may say that it is."""
 
 
 def with_unit(quantity: str, unit: str) -> str:

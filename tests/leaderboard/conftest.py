@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from etchmark.registry.store import LOCAL, Store
 from etchmark.registry.tables import Entry
 from etchmark.specs import ModelCard
 from etchmark.submission import submit as submissions
+from etchmark.submission.statements import Statement
 
 
 @pytest.fixture
@@ -70,8 +72,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score in this process: starting another takes most of a second."""
 
     def inline(
-        path: Path, benchmark: str, *, scorer: object, **given: object
+        path: Path, benchmark: str, statement: Statement, *, scorer: object
     ) -> submissions.Prepared:
-        return submissions.prepare_file(load_benchmark(benchmark), path, **given)  # type: ignore[arg-type]
+        stated = {field.name: getattr(statement, field.name) for field in fields(statement)}
+        return submissions.prepare_file(load_benchmark(benchmark), path, **stated)
 
     monkeypatch.setattr(submitting, "preview_file", inline)

@@ -63,6 +63,19 @@ def test_submit_previews_before_it_stores(board: dict[str, Entry]) -> None:
     assert table(fine(app))["model"].tolist()[0] == "mine"
 
 
+def test_the_role_is_chosen_in_the_form(board: dict[str, Entry], quick: None) -> None:
+    app = ready()
+    assert app.selectbox(key="submit-role").value == "entry"
+    app.selectbox(key="submit-role").set_value("exploratory")
+    give(app, _csv(predictions(0.5)))
+    assert any("its role here is exploratory" in text for text in values(fine(app).info))
+    press(app, "Store this submission")
+    stored = next(
+        entry.record for entry in Store().entries(BENCHMARK, 1) if entry.record.name == "mine"
+    )
+    assert stored.role == "exploratory"
+
+
 def test_the_preview_says_what_is_stored_and_what_it_replaces(
     board: dict[str, Entry], quick: None
 ) -> None:

@@ -20,6 +20,7 @@ from etchmark.scoring.doubts import Doubt
 from etchmark.specs import ModelCard
 from etchmark.submission.preview import preview
 from etchmark.submission.scoring import score_file
+from etchmark.submission.statements import Statement
 from etchmark.targets.labels import StoredArrays
 
 Command = Callable[..., Any]
@@ -265,9 +266,8 @@ def test_evaluate_does_not_doubt_the_baselines_of_the_hub(
 
 def test_preview_hands_doubts_over(write: Callable[..., Path]) -> None:
     path = write(lambda labels: labels * 0)
-    prepared = preview(
-        path, "toy-line", name="mine", card=ModelCard(), track="features", protocol="holdout"
-    )
+    statement = Statement("mine", ModelCard(), track="features", protocol="holdout")
+    prepared = preview(path, "toy-line", statement)
     assert prepared.doubts == [
         Doubt("constant", "test", "split 'test': every prediction is 0; it tells no sample from"
               " another")

@@ -27,6 +27,7 @@ from etchmark.specs import ModelCard
 from etchmark.submission import preview as module
 from etchmark.submission import submit as submissions
 from etchmark.submission.preview import Scorer, preview
+from etchmark.submission.statements import Statement
 
 BENCHMARK, TRACK, PROTOCOL = "toy-line", "features", "holdout"
 
@@ -41,8 +42,9 @@ def predictions(toy_content: Path, tmp_path: Path) -> Path:
 
 
 def ask(path: Path, **more: object) -> submissions.Prepared:
-    options = {"name": "mine", "card": ModelCard(), "track": TRACK, "protocol": PROTOCOL, **more}
-    return preview(path, BENCHMARK, **options)  # type: ignore[arg-type]
+    scorer = more.pop("scorer", Scorer())
+    stated = {"name": "mine", "card": ModelCard(), "track": TRACK, "protocol": PROTOCOL, **more}
+    return preview(path, BENCHMARK, Statement(**stated), scorer=scorer)  # type: ignore[arg-type]
 
 
 def timeless(prepared: submissions.Prepared) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ LONG = 600
 
 def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
     record = entry.record
-    role = spec.role_of(record.name)
+    role = spec.role_of(record.name, record.role)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(literal(shortened(record.name, 80)), anchor=False)
         st.badge(f"role: {role}", color="gray")

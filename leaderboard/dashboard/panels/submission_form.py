@@ -10,10 +10,10 @@ import streamlit as st
 
 from dashboard.panels.task import Task
 from dashboard.text import shortened, web_address
-from dashboard.wording import DISCLOSURE
+from dashboard.wording import DISCLOSURE, ROLES
 from etchmark.api import Hub, Prepared, Statement, card_from_mapping, named, temporary_folder
 from etchmark.errors import UserError
-from etchmark.specs import ModelCard
+from etchmark.specs import OUTSIDE_ROLES, ModelCard
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Form:
     """An upload of Streamlit's."""
     name: str
     card: ModelCard
+    role: str = "entry"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ def show() -> Form | None:
         # No list of file types: a wrong file is refused by its content, with a reason.
         file = st.file_uploader("Predictions file (.csv or .parquet)", key="submit-file")
         name = st.text_input("Name on the board", max_chars=100, key="submit-name")
+        role = st.selectbox(
+            "Role",
+            OUTSIDE_ROLES,
+            format_func=lambda key: f"{key}: {ROLES[key]}",
+            help="Exploratory rows and oracles are listed apart, without a rank.",
+            key="submit-role",
+        )
         with st.expander("Card (optional): authors, paper, code, licence"):
             fields = _card_fields()
         pressed = st.form_submit_button("Check and preview", type="primary")
@@ -56,7 +64,8 @@ def show() -> Form | None:
         raise UserError("no file was given; drop a predictions file into the box above")
     if not name.strip():
         raise UserError("no name was given; enter the name that the model is to be listed under")
-    return Form(file, name.strip(), card_of({key: value for key, value in fields.items() if value}))
+    card = card_of({key: value for key, value in fields.items() if value})
+    return Form(file, name.strip(), card, role)
 
 
 def _listed(text: str) -> list[str]:
@@ -105,7 +114,7 @@ def check(hub: Hub, task: Task, form: Form) -> Preview:
     # By its content, not its name: parquet begins with these four letters.
     named_csv = str(form.file.name).lower().endswith(".csv")
     suffix = ".csv" if named_csv and not content.startswith(b"PAR1") else ".parquet"
-    statement = Statement(form.name, form.card, task.track, task.protocol)
+    statement = Statement(form.name, form.card, task.track, task.protocol, form.role)
     with temporary_folder() as folder:
         path = (folder / f"predictions{suffix}").absolute()
         write(path, content)

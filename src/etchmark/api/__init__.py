@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         MetricInfo,
         RecentSubmission,
         RunRequest,
-        Statement,
         Submitted,
         TemplateFiles,
     )
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
     from etchmark.scoring.score import Scored
     from etchmark.scoring.uncertainty import BOOTSTRAP, LEVEL, RESAMPLES
     from etchmark.submission.campaign import Campaign
-    from etchmark.submission.statements import card_from_mapping, read_card
+    from etchmark.submission.statements import Statement, card_from_mapping, read_card
     from etchmark.submission.submit import Committed, Prepared
     from etchmark.targets.pictures import Pictures
 
@@ -74,7 +73,6 @@ _TYPES = (
     "MetricInfo",
     "RecentSubmission",
     "RunRequest",
-    "Statement",
     "Submitted",
     "TemplateFiles",
 )
@@ -110,7 +108,7 @@ _WHERE = {
     "Scored": "scoring.score",
     **dict.fromkeys(("BOOTSTRAP", "LEVEL", "RESAMPLES"), "scoring.uncertainty"),
     **dict.fromkeys(("FEWEST_UNITS", "method_in_words", "why_none"), "scoring.intervals"),
-    **dict.fromkeys(("card_from_mapping", "read_card"), "submission.statements"),
+    **dict.fromkeys(("Statement", "card_from_mapping", "read_card"), "submission.statements"),
     **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
 }
 __all__ = [

@@ -111,6 +111,7 @@ def submit(
     protocol: str | None = None,
     track: str | None = None,
     export: str | Path | None = None,
+    role: str | None = None,
 ) -> ResultRecord:
     """Score predictions and enter them into this machine's registry.
 
@@ -118,10 +119,12 @@ def submit(
         given: predictions file or table, as ``score`` takes it.
         benchmark: what it is scored on.
         name: the model's name on the board.
-        card: authors, paper, code, licence, tags, training data (``specs.ModelCard``).
+        card: authors, paper, code, licence, tags, training data (``specs.SubmissionCard``).
         protocol: which protocol the predictions follow.
         track: which inputs the model read.
         export: also write the submission as a folder for ``etchmark results check``.
+        role: ``exploratory`` if it was chosen by looking at test scores, ``oracle`` if it makes or
+            reproduces the labels: neither is ranked. What the card says if None, else ``entry``.
 
     Warns:
         DoubtWarning: the predictions can be scored and look like a mistake.
@@ -129,12 +132,12 @@ def submit(
     Raises:
         UserError: the submission is refused, or the hub can only be read; nothing is stored.
     """
-    from etchmark.api.types import Statement
+    from etchmark.submission.statements import Statement
 
     check_required(name=name)
-    check_text(protocol=protocol, track=track)
+    check_text(protocol=protocol, track=track, role=role)
     _is_loaded(benchmark)
-    statement = Statement(name, _card(card), track, protocol)
+    statement = Statement(name, _card(card), track, protocol, role)
     folder = None if export is None else as_path("export", export)
     loaded = _loaded(benchmark)
     with _as_file(given, loaded) as path:
@@ -164,6 +167,7 @@ def evaluate(
     weights: str | Path | None = None,
     curves: bool = False,
     keep_model: bool = False,
+    role: str | None = None,
 ) -> ResultRecord:
     """Run a model (``<baseline>[/<variant>]`` or a folder with ``model.py``) and record its scores.
 
@@ -183,11 +187,12 @@ def evaluate(
         weights: safetensors file for a model that takes one.
         curves: also measure the curves that the model's card declares.
         keep_model: keep the fitted model in the hub folder; the record names it by content hash.
+        role: ``entry``, ``exploratory`` or ``oracle``; what its card says if None.
     """
     from etchmark.api.types import RunRequest
     from etchmark.evaluation.options import Limits, Options
 
-    check_text(track=track, protocol=protocol, device=device)
+    check_text(track=track, protocol=protocol, device=device, role=role)
     weights_file = None if weights is None else as_path("weights", weights)
     name = model if isinstance(model, str) else str(as_path("model", model))
     _is_loaded(benchmark)
@@ -203,6 +208,7 @@ def evaluate(
         ),
         track=track,
         protocol=protocol,
+        role=role,
         mini=mini,
         keep=store,
         curves=(lambda _: None) if curves else None,

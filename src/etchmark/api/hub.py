@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         MetricInfo,
         RecentSubmission,
         RunRequest,
-        Statement,
         Submitted,
         TemplateFiles,
     )
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     )
     from etchmark.submission.review import Checked
     from etchmark.submission.scoring import Stated
+    from etchmark.submission.statements import Statement
     from etchmark.submission.submit import Committed, Prepared
     from etchmark.submission.withdrawal import Withdrawn
 
@@ -319,7 +319,7 @@ class Hub(ABC):
         Args:
             path: the file.
             benchmark: what it is for.
-            statement: name, card, track and protocol.
+            statement: name, card, track, protocol and role.
             warm: keep the process that scores for the next file, as a server does; it ends with
                 this process.
         """
@@ -343,7 +343,7 @@ class Hub(ABC):
         Args:
             path: the file.
             benchmark: what it is for.
-            statement: name, card, track and protocol.
+            statement: name, card, track, protocol and role.
             export: also write the submission to this folder, to be reviewed elsewhere.
             force: replace an earlier export in that folder.
         """

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         Download,
         Evaluation,
         RunRequest,
-        Statement,
         Submitted,
         TemplateFiles,
     )
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from etchmark.submission.campaign import Campaign
     from etchmark.submission.review import Checked
     from etchmark.submission.scoring import Stated
+    from etchmark.submission.statements import Statement
     from etchmark.submission.submit import Committed, Prepared
     from etchmark.submission.withdrawal import Withdrawn
 

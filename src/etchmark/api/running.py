@@ -16,7 +16,7 @@ from etchmark.evaluation.mini import mini_of
 from etchmark.registry.store import Store
 from etchmark.submission.export import check_export, export
 from etchmark.submission.running import evaluate_model
-from etchmark.submission.statements import check_source
+from etchmark.submission.statements import check_source, with_role
 from etchmark.submission.submit import commit
 
 
@@ -50,6 +50,7 @@ def evaluate(
         track = resolve_track(source, benchmark, track)
         benchmark = _small(benchmark, track, request)
     check_source(store, benchmark.catalog, source)
+    source = with_role(source, benchmark.spec, request.role)
     with files.temporary_folder() as folder:
         done = evaluate_model(
             benchmark,

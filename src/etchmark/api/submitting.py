@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from etchmark.api.types import Statement, Submitted
+from etchmark.api.types import Submitted
 from etchmark.data.loading import Benchmark
 from etchmark.registry.store import Store
 from etchmark.submission import submit as submissions
 from etchmark.submission.export import export
 from etchmark.submission.preview import Scorer
 from etchmark.submission.preview import preview as preview_file
-from etchmark.submission.statements import check_stored
+from etchmark.submission.statements import Statement, check_stored
 from etchmark.submission.submit import Committed, Prepared
 
 
@@ -30,7 +30,7 @@ def submit(
         store: the registry.
         benchmark: what the file is for.
         path: the file.
-        statement: name and card, track and protocol.
+        statement: name and card, track, protocol and role.
         folder: also export the submission there.
         force: replace an earlier export in it.
 
@@ -44,6 +44,7 @@ def submit(
         card=statement.card,
         track=statement.track,
         protocol=statement.protocol,
+        role=statement.role,
     )
     check_stored(statement.name, store.names())
     # Exported first: what cannot be exported is not stored either.
@@ -54,15 +55,7 @@ def submit(
 
 def preview(path: Path, benchmark: str, statement: Statement, *, warm: bool = False) -> Prepared:
     """Score a stranger's file in a process of its own; see ``submission.preview``."""
-    return preview_file(
-        path,
-        benchmark,
-        name=statement.name,
-        card=statement.card,
-        track=statement.track,
-        protocol=statement.protocol,
-        scorer=Scorer(warm=warm),
-    )
+    return preview_file(path, benchmark, statement, scorer=Scorer(warm=warm))
 
 
 def keep(store: Store, prepared: Prepared) -> Committed:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from etchmark.data.download import Downloaded
     from etchmark.data.loading import Benchmark
     from etchmark.evaluation.options import Options
-    from etchmark.specs import BenchmarkSpec, ModelCard, ResultRecord
+    from etchmark.specs import BenchmarkSpec, ResultRecord
     from etchmark.submission.submit import Committed, Prepared
 
 
@@ -73,19 +73,6 @@ class RecentSubmission:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """What a submitter states beside a predictions file."""
-
-    name: str
-    """The model's name on the board."""
-    card: ModelCard
-    track: str | None = None
-    """Inputs that the model read; None if the file says."""
-    protocol: str | None = None
-    """Protocol that the predictions follow; None if the file says."""
-
-
-@dataclass(frozen=True)
 class Submitted:
     """A submission that was scored and stored."""
 
@@ -102,6 +89,8 @@ class RunRequest:
     """Inputs that the model reads; what its card says if None."""
     protocol: str | None = None
     """The headline protocol if None."""
+    role: str | None = None
+    """``entry``, ``exploratory`` or ``oracle``; what the model's card says if None."""
     mini: bool = False
     """Run on the small config of the dataset where there is one; nothing is stored."""
     unofficial: bool = False

@@ -58,7 +58,7 @@ def row_of(
         # Beside the columns of cost, never in them: this hub did not measure it.
         "claimed": brief.content["claimed"],
         # The benchmark's present word counts, whatever it was when the record was made.
-        "role": spec.role_of(brief.name),
+        "role": spec.role_of(brief.name, brief.content["role"]),
         "flags": brief.content["flags"],
         "interval_method": brief.content["interval_method"],
         "artefact": (brief.content["artefact"] or {}).get("sha256"),

@@ -11,12 +11,19 @@ from typing import Any
 from etchmark.catalog.names import unknown
 from etchmark.catalog.reading import as_record, content_of, parsed, read_yaml
 from etchmark.errors import UserError
-from etchmark.specs import BaselineCard, CurveSpec, ModelCard, Variant
+from etchmark.specs import (
+    BaselineCard,
+    CurveSpec,
+    ModelCard,
+    OutsideRole,
+    SubmissionCard,
+    Variant,
+)
 
 OWN_KEYS = {
     field.alias or name
     for name, field in BaselineCard.model_fields.items()
-    if name not in ModelCard.model_fields
+    if name not in SubmissionCard.model_fields
 }
 """Keys that only the card of a baseline may have, such as its name, variants and curves."""
 
@@ -34,6 +41,8 @@ class ModelSource:
     takes_weights: bool = False
     curves: dict[str, CurveSpec] = field(default_factory=dict)
     """Curves that ``--curves`` measures, by name."""
+    role: OutsideRole | None = None
+    """What its card states; the role that a benchmark declares counts before it."""
 
     @property
     def code(self) -> Path:
@@ -62,7 +71,8 @@ def model_in_folder(folder: Path, variant: str) -> ModelSource:
         raise UserError(
             f"{path}: declares no variants, so there is no {variant!r}; name the folder alone"
         )
-    return ModelSource(folder.name, folder, as_record(path, value, ModelCard), {}, {})
+    stated = as_record(path, value, SubmissionCard)
+    return ModelSource(folder.name, folder, stated.without_role(), {}, {}, role=stated.role)
 
 
 def read_whole_card(path: Path) -> BaselineCard:
@@ -138,4 +148,5 @@ def with_variant(name: str, folder: Path, card: BaselineCard, variant: str) -> M
         curves={
             curve: card.curves[curve] for curve in (declared.curves if declared else card.curves)
         },
+        role=card.role,
     )

@@ -54,6 +54,13 @@ BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="id, or i
 FileArg = Annotated[Path, typer.Argument(metavar="FILE", help="predictions file")]
 TrackOpt = Annotated[str | None, typer.Option("--track", help="inputs the model reads")]
 ProtocolOpt = Annotated[str | None, typer.Option("--protocol", help="how the data are divided")]
+RoleOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--role",
+        help="exploratory (chosen by test scores) or oracle (makes the labels): listed, not ranked",
+    ),
+]
 JsonOpt = Annotated[bool, typer.Option("--json", help="print JSON")]
 TimeLimitOpt = Annotated[
     float, typer.Option("--time-limit", min=0.001, help="wall seconds the model may take")

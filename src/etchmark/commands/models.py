@@ -14,6 +14,7 @@ from etchmark.commands.app import (
     ForceOpt,
     JsonOpt,
     ProtocolOpt,
+    RoleOpt,
     TimeLimitOpt,
     TrackOpt,
     UnofficialOpt,
@@ -33,6 +34,7 @@ def evaluate(
     benchmark: BenchmarkArg,
     track: TrackOpt = None,
     protocol: ProtocolOpt = None,
+    role: RoleOpt = None,
     mini: Annotated[
         bool, typer.Option("--mini", help="on the small config if there is one; store nothing")
     ] = False,
@@ -98,6 +100,7 @@ def evaluate(
         ),
         track=track,
         protocol=protocol,
+        role=role,
         mini=mini,
         unofficial=unofficial,
         export=export,

@@ -16,6 +16,7 @@ from etchmark.commands.app import (
     ForceOpt,
     JsonOpt,
     ProtocolOpt,
+    RoleOpt,
     TrackOpt,
     UnofficialOpt,
     Working,
@@ -50,10 +51,11 @@ def submit(
     benchmark: BenchmarkArg,
     name: Annotated[str, typer.Option("--name", help="the model's name on the board")],
     card: Annotated[
-        Path | None, typer.Option("--card", help="YAML: authors, paper, code, …")
+        Path | None, typer.Option("--card", help="YAML: authors, paper, code, role, …")
     ] = None,
     protocol: ProtocolOpt = None,
     track: TrackOpt = None,
+    role: RoleOpt = None,
     export: ExportOpt = None,
     force: ForceOpt = False,
     as_json: JsonOpt = False,
@@ -63,7 +65,7 @@ def submit(
     from etchmark.commands.present import scores
 
     hub = LocalHub()
-    statement = Statement(name, read_card(card), track, protocol)
+    statement = Statement(name, read_card(card), track, protocol, role)
     submitted = hub.submit(file, benchmark, statement, export=export, force=force)
     scores.submitted(hub, submitted, export, as_json)
 

@@ -204,10 +204,11 @@ def _around(folder: Path) -> tuple[str, dict[str, str]]:
     except UserError as error:
         return str(error), {}
     declared = [] if spec is None else [spec.key, spec.target_fingerprint, list(spec.protocols)]
+    roles = {} if spec is None else {name: use.role for name, use in spec.baselines.items()}
     tracks = (
         {} if spec is None else {name: track.fingerprint for name, track in spec.tracks.items()}
     )
-    return json.dumps([index is None, declared, tracks]), index or {}
+    return json.dumps([index is None, declared, tracks, roles]), index or {}
 
 
 def _same(row: ReviewedRow | None, state: str) -> bool:

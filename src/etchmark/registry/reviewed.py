@@ -40,7 +40,7 @@ from etchmark.scoring.refresh import without_intervals
 from etchmark.scoring.samples import UnknownKind, from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
 from etchmark.scoring.uncertainty import BOOTSTRAP
-from etchmark.specs import BenchmarkSpec, ResultRecord
+from etchmark.specs import OUTSIDE_ROLES, BenchmarkSpec, ResultRecord
 from etchmark.specs.results import HUB_RAN, SINCE_2
 
 __all__ = [
@@ -148,6 +148,12 @@ def _check_origin(path: Path, record: ResultRecord, spec: BenchmarkSpec | None) 
     ):
         if name not in known:
             raise UserError(f"{path}: {what} {name!r} is not of {spec.key}; restore the file")
+    is_outside = spec.declared_role(record.name) is None
+    if is_outside and record.role not in (None, *OUTSIDE_ROLES):
+        raise UserError(
+            f"{path}: its role is {record.role!r}, but {spec.key} declares no baseline"
+            f" {record.name!a}; restore the file"
+        )
     for what, stated, expected in (
         ("data", record.fingerprints.data, spec.tracks[record.track].fingerprint),
         ("target", record.fingerprints.target, spec.target_fingerprint),

@@ -24,6 +24,10 @@ Role = Literal["entry", "reference", "oracle", "control", "exploratory"]
 """What a baseline or submission is on a board; see ``BaselineUse``."""
 UNRANKED_ROLES = frozenset({"oracle", "control", "exploratory"})
 """Roles that are listed apart, without a rank."""
+OutsideRole = Literal["entry", "exploratory", "oracle"]
+"""What a submission may state of itself. Only a benchmark says that a row is a reference or a
+control, of the baselines that it declares."""
+OUTSIDE_ROLES: tuple[OutsideRole, ...] = ("entry", "exploratory", "oracle")
 SplitName = Annotated[str, Field(pattern=r"^[a-z0-9]+(?:_[a-z0-9]+)*$", max_length=64)]
 """Hugging Face ``datasets`` takes no hyphen in the name of a split."""
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     Field,
+    field_validator,
     model_validator,
 )
 
 from etchmark.specs.base import (
+    OUTSIDE_ROLES,
     Identifier,
     Line,
+    OutsideRole,
     Record,
     Reference,
+    Role,
     Url,
 )
 
@@ -34,6 +38,35 @@ class ModelCard(Record):
     """Was the model trained on anything beyond the benchmark's training data?"""
     training_data_note: Annotated[str, Field(max_length=2_000)] = ""
     bibtex: Annotated[str, Field(max_length=5_000)] = ""
+
+
+class SubmissionCard(ModelCard):
+    """A card file, which may also state the role; a record keeps that as its own ``role``."""
+
+    role: OutsideRole | None = None
+    """``exploratory``: found by looking at test scores; ``oracle``: makes or reproduces the labels,
+    such as a solver; ``entry`` if not given. A benchmark that names the model in its YAML says
+    itself what the role is."""
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def _from_outside(cls, role: Any) -> Any:
+        if isinstance(role, str) and role not in OUTSIDE_ROLES:
+            raise ValueError(role_fault(role))
+        return role
+
+    def without_role(self) -> ModelCard:
+        """What the record of a submission keeps as its card."""
+        stated = self.model_fields_set & ModelCard.model_fields.keys()
+        return ModelCard(**{name: getattr(self, name) for name in stated})
+
+
+def role_fault(role: str) -> str:
+    """Why a submission cannot have a role."""
+    known = f"a submission is {', '.join(OUTSIDE_ROLES[:-1])} or {OUTSIDE_ROLES[-1]}"
+    if role in get_args(Role):
+        return f"{known}, and only the YAML of a benchmark declares a {role}"
+    return f"{known}, not {role[:40]!r}"
 
 
 class BenchmarkUse(Record):
@@ -80,7 +113,7 @@ class Variant(Record):
     """Those of the card's curves that are measured with this variant."""
 
 
-class BaselineCard(ModelCard):
+class BaselineCard(SubmissionCard):
     """``baselines/<name>/card.yaml``."""
 
     schema_: Literal[1] = Field(alias="schema")

@@ -14,6 +14,7 @@ from pydantic import (
 
 from etchmark.specs.base import (
     LARGEST,
+    OUTSIDE_ROLES,
     BaselineName,
     Identifier,
     Line,
@@ -264,14 +265,27 @@ class BenchmarkSpec(Record):
         use = self.baselines.get(baseline)
         return None if use is None or variant in use.without else use
 
-    def role_of(self, model: str) -> Role:
-        """What a model is on the board: as declared beside its baseline, else an entry.
+    def declared_role(self, model: str) -> Role | None:
+        """The role declared beside a baseline; None of a model that is none.
 
         The role is that of the name, whatever the track: an oracle stays one on every track, and a
         variant that the benchmark leaves out has the role of its baseline.
         """
         use = self.baselines.get(model) or self.baselines.get(model.partition("/")[0])
-        return "entry" if use is None else use.role
+        return None if use is None else use.role
+
+    def role_of(self, model: str, stated: Role | None = None) -> Role:
+        """What a model is on the board: what is declared, else what is stated, else an entry.
+
+        Args:
+            model: ``<baseline>[/<variant>]``, or the name of a submission.
+            stated: what its submitter or its record says. Nobody but the benchmark makes a row a
+                reference or a control.
+        """
+        declared = self.declared_role(model)
+        if declared is not None:
+            return declared
+        return "entry" if stated is None or stated not in OUTSIDE_ROLES else stated
 
     @model_validator(mode="after")
     def _baselines(self) -> BenchmarkSpec:

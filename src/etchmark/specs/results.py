@@ -207,8 +207,8 @@ class ResultRecord(Record):
     claims: Claims | None = None
     """What the submitter states beside the predictions; absent if nothing is claimed."""
     role: Role | None = None
-    """What the benchmark said that the model is when it was scored; absent if that is unknown. On a
-    board the benchmark's present word counts."""
+    """What the model was when it was scored: as the benchmark declares, else as the submitter
+    stated; absent if that is unknown. On a board the benchmark's present word counts first."""
     flags: Annotated[list[LongLine], Field(max_length=MAX_FLAGS)] | None = None
     """Doubts that this hub found, ``<kind>: <sentence>``; empty if it looked and found none, absent
     if it did not look."""

@@ -23,9 +23,9 @@ from etchmark.evaluation.options import Limits
 from etchmark.evaluation.process import Ending, bounded
 from etchmark.evaluation.responder import Busy, Keeping, KeptResponder, Responder, Unanswered
 from etchmark.scoring.doubts import Doubt
-from etchmark.specs import ModelCard, ResultRecord
+from etchmark.specs import ResultRecord
 from etchmark.submission.scorer import REMEDY, TABLE
-from etchmark.submission.statements import check_name
+from etchmark.submission.statements import Statement, check_name, check_role
 from etchmark.submission.submit import Prepared
 
 COMMAND = (sys.executable, "-m", "etchmark.submission.scorer")
@@ -68,39 +68,31 @@ class Scorer:
 
 
 def preview(
-    path: Path,
-    benchmark: str,
-    *,
-    name: str,
-    card: ModelCard,
-    track: str | None,
-    protocol: str | None,
-    scorer: Scorer = Scorer(),
+    path: Path, benchmark: str, statement: Statement, *, scorer: Scorer = Scorer()
 ) -> Prepared:
     """What ``submit.prepare_file`` returns, computed within limits in another process.
 
     Args:
         path: predictions file.
         benchmark: id of the benchmark it is for.
-        name: the model's name on the board.
-        card: what the submission says of itself.
-        track: which inputs the model read.
-        protocol: which protocol the predictions follow.
+        statement: what the submission says of itself.
         scorer: the process that scores.
 
     Raises:
         UserError: the file is refused, or scoring it took too much time or memory.
     """
-    check_name(name)
+    check_name(statement.name)
+    check_role(statement.role)
     with files.temporary_folder() as folder:
         reply = scorer.ask(
             {
                 "file": str(path.absolute()),
                 "benchmark": benchmark,
-                "name": name,
-                "card": card.model_dump(mode="json"),
-                "track": track,
-                "protocol": protocol,
+                "name": statement.name,
+                "card": statement.card.model_dump(mode="json"),
+                "track": statement.track,
+                "protocol": statement.protocol,
+                "role": statement.role,
                 "folder": str(folder),
             }
         )

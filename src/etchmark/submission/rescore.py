@@ -128,7 +128,7 @@ def _rescore_one(loaded: Benchmark, old: BenchmarkSpec, path: Path, results: Pat
         update={
             "schema_": 2,
             "benchmark_version": new.version,
-            "role": new.role_of(record.name),
+            "role": new.role_of(record.name, record.role),
             "flags": flags,
             "interval_method": intervals.METHOD,
             "scores": scores,

@@ -273,7 +273,7 @@ def _comparable(
 
 def _check_role(folder: Path, record: ResultRecord, spec: BenchmarkSpec) -> None:
     """What a record says of its role holds here, or it says nothing."""
-    role = spec.role_of(record.name)
+    role = spec.role_of(record.name, record.role)
     if record.role not in (None, role):
         raise UserError(
             f"{folder / RECORD}: role is said to be {record.role!r}, but on {spec.key}"
@@ -295,7 +295,7 @@ def _accepted(record: ResultRecord, scored: Scored, spec: BenchmarkSpec) -> Resu
         update={
             # An older version's export lacks what is found here.
             "schema_": 2,
-            "role": spec.role_of(record.name),
+            "role": spec.role_of(record.name, record.role),
             "flags": flags_of(scored.doubts),
             "interval_method": intervals.METHOD,
             "status": "scored",

@@ -84,6 +84,7 @@ def evaluate_model(
         card=source.card,
         outcome=Outcome(scored, [files.sha256_of(path) for path in predictions], failure),
         run=RunFacts(source.params, run.cost, run.made_with, curves, run.artefact),
+        role=source.role,
     )
     samples = None if scored is None else table_of(scored)
     return Evaluated(Prepared(record, samples, predictions), run.log, run.checkpoints, run.trace)

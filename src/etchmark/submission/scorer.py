@@ -14,7 +14,7 @@ from typing import Any
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 from etchmark.evaluation.channel import Reply, respond
-from etchmark.specs import ModelCard
+from etchmark.specs import SubmissionCard
 from etchmark.submission.submit import prepare_file
 
 TABLE = "samples.parquet"
@@ -56,9 +56,10 @@ def _scored(request: dict[str, Any]) -> dict[str, Any]:
         load_benchmark(request["benchmark"]),
         Path(request["file"]),
         name=request["name"],
-        card=ModelCard.model_validate(request["card"]),
+        card=SubmissionCard.model_validate(request["card"]),
         track=request["track"],
         protocol=request["protocol"],
+        role=request["role"],
     )
     (Path(request["folder"]) / TABLE).write_bytes(prepared.samples or b"")
     return {

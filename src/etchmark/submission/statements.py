@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,31 @@ from etchmark.catalog import Catalog, ModelSource, explain, read_record
 from etchmark.errors import UserError
 from etchmark.names import first_alike, unfit
 from etchmark.registry.store import Store
-from etchmark.specs import ModelCard, ModelName
+from etchmark.specs import (
+    OUTSIDE_ROLES,
+    BenchmarkSpec,
+    ModelCard,
+    ModelName,
+    OutsideRole,
+    SubmissionCard,
+)
+from etchmark.specs.cards import role_fault
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a submitter states beside a predictions file."""
+
+    name: str
+    """The model's name on the board."""
+    card: ModelCard
+    """It may be a ``SubmissionCard``, which states the role."""
+    track: str | None = None
+    """Inputs that the model read; None if the file says."""
+    protocol: str | None = None
+    """Protocol that the predictions follow; None if the file says."""
+    role: str | None = None
+    """``entry``, ``exploratory`` or ``oracle``; None if the card says, or for an entry."""
 
 
 def check_name(name: str) -> str:
@@ -82,15 +107,70 @@ def check_source(store: Store | None, catalog: Catalog, source: ModelSource) -> 
         raise UserError(f"{source.folder}: {error} {hint}") from None
 
 
+def check_role(role: str | None) -> OutsideRole | None:
+    """The role that a submitter asks for; None if nobody does.
+
+    Raises:
+        UserError: it is unknown, or a benchmark alone gives it.
+    """
+    if role is None:
+        return None
+    for known in OUTSIDE_ROLES:
+        if role == known:
+            return known
+    raise UserError(f"role {role[:40]!a}: {role_fault(role)}; state another role, or none")
+
+
+def agreed_role(card: ModelCard, role: str | None) -> tuple[ModelCard, OutsideRole | None]:
+    """What a record keeps as its card, and the role that card file and options state.
+
+    Raises:
+        UserError: they state different roles, or one that no submission has.
+    """
+    asked = check_role(role)
+    if not isinstance(card, SubmissionCard):
+        return card, asked
+    if card.role and asked and card.role != asked:
+        raise UserError(
+            f"the card says role {card.role!r} but {asked!r} was asked for; correct the card, or"
+            " ask for no role"
+        )
+    return card.without_role(), asked or card.role
+
+
+def with_role(source: ModelSource, spec: BenchmarkSpec, role: str | None) -> ModelSource:
+    """A model in the role that it is to be run in: what is asked for, else what its card states.
+
+    Raises:
+        UserError: its card states another role, or the benchmark declares another one.
+    """
+    asked = check_role(role)
+    if asked is None:
+        return source
+    declared = spec.declared_role(source.name)
+    if declared not in (None, asked):
+        raise UserError(
+            f"{source.name} has the role {declared!r} on {spec.key}, whose YAML declares it; ask"
+            " for no role"
+        )
+    if source.role not in (None, asked):
+        raise UserError(
+            f"{source.folder}: the card says role {source.role!r} but {asked!r} was asked for;"
+            " correct the card, or ask for no role"
+        )
+    return replace(source, role=asked)
+
+
 def read_card(path: Path | None) -> ModelCard:
+    """A card file, which may state the role (a ``SubmissionCard``)."""
     if path is None:
         return ModelCard()
-    return read_record(path, ModelCard)
+    return read_record(path, SubmissionCard)
 
 
 def card_from_mapping(value: dict[str, Any]) -> ModelCard:
-    """A card from a mapping, unknown keys refused."""
+    """The same from a mapping, unknown keys refused."""
     try:
-        return ModelCard.model_validate(value)
+        return SubmissionCard.model_validate(value)
     except ValidationError as error:
         raise UserError(f"card: {explain(error)}; correct it") from None

@@ -19,11 +19,16 @@ from etchmark.registry.tables import Entry
 from etchmark.scoring import intervals
 from etchmark.scoring.doubts import Doubt, flags_of
 from etchmark.scoring.score import Scored
-from etchmark.specs import Cost, Curve, Fingerprints, ModelCard, ResultRecord
+from etchmark.specs import Cost, Curve, Fingerprints, ModelCard, ResultRecord, Role
 from etchmark.specs.results import Artefact
 from etchmark.specs.task import Task
 from etchmark.submission.scoring import score_file, table_of
-from etchmark.submission.statements import check_baselines, check_name, check_stored
+from etchmark.submission.statements import (
+    agreed_role,
+    check_baselines,
+    check_name,
+    check_stored,
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def prepare_file(
     card: ModelCard,
     track: str | None,
     protocol: str | None,
+    role: str | None = None,
 ) -> Prepared:
     """Check and score a predictions file; nothing is stored.
 
@@ -77,18 +83,20 @@ def prepare_file(
         card: what the submission says of the model.
         track: inputs that the model read; None if the file says.
         protocol: protocol that the predictions follow; None if the file says.
+        role: ``entry``, ``exploratory`` or ``oracle``; None if the card says, or for an entry.
 
     Raises:
-        UserError: the name or the file is refused.
+        UserError: the name, the role or the file is refused.
     """
     _official(benchmark)
     check_name(name)
+    card, stated_role = agreed_role(card, role)
     check_baselines(benchmark.catalog, name)
     stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
     track, _ = pick_track(benchmark.spec, stated.track, " (the one that the model reads)")
     outcome = Outcome(scored, [files.sha256_of(path)])
     task = Task(benchmark.spec, track, stated.protocol)
-    record = make_record(task, name=name, card=card, outcome=outcome)
+    record = make_record(task, name=name, card=card, outcome=outcome, role=stated_role)
     return Prepared(record, table_of(scored), [path], scored.doubts)
 
 
@@ -99,6 +107,7 @@ def make_record(
     card: ModelCard,
     outcome: Outcome,
     run: RunFacts | None = None,
+    role: Role | None = None,
 ) -> ResultRecord:
     """The record of a submission, created now.
 
@@ -109,6 +118,7 @@ def make_record(
         outcome: scores, or the reason why there are none.
         run: what was measured if this hub ran the model (status ``run``); None for a predictions
             file from outside (status ``scored``).
+        role: what is stated of it; the role that the benchmark declares counts before it.
     """
     spec = task.benchmark
     facts = RunFacts({}, Cost()) if run is None else run
@@ -133,7 +143,7 @@ def make_record(
         scores=[] if outcome.scored is None else outcome.scored.scores,
         curves=list(facts.curves),
         cost=facts.cost,
-        role=spec.role_of(name),
+        role=spec.role_of(name, role),
         flags=None if outcome.scored is None else flags_of(outcome.scored.doubts),
         interval_method=None if outcome.scored is None else intervals.METHOD,
         artefact=facts.artefact,
@@ -191,15 +201,16 @@ class Committed(Enum):
 
     NEW = "stored"
     CARD_CORRECTED = "card corrected; stored"
+    ROLE_CHANGED = "role changed; stored"
     SAME = "was stored already"
-    REVIEWED = "was stored already, and only a review corrects its card: a reviewed record"
+    REVIEWED = "was stored already, and only a review corrects its card or role: a reviewed record"
 
     def __bool__(self) -> bool:
         return self is Committed.NEW
 
 
 def commit(store: Store, prepared: Prepared) -> Committed:
-    """Store a submission, or update the card if it is stored already.
+    """Store a submission, or update card and role if it is stored already.
 
     Files come first and the row last, so whatever moment the process dies at, a row that is
     there is complete.
@@ -221,9 +232,9 @@ def _commit(store: Store, prepared: Prepared) -> Committed:
     kept = [store.keep_prediction(path) for path in prepared.predictions]
     if kept != record.fingerprints.predictions:
         raise UserError("the predictions file changed while it was scored; submit it again")
-    corrected = existing is not None and existing.record.card != record.card
+    change = None if existing is None else _change(existing.record, record)
     if existing is not None and record.outcome == "ok" and existing.origin != LOCAL:
-        return Committed.REVIEWED if corrected else Committed.SAME
+        return Committed.SAME if change is None else Committed.REVIEWED
     store.add(Entry(record, prepared.samples, LOCAL))
     for path, sha256 in zip(prepared.predictions, kept, strict=True):
         # A submission of the same file may have been withdrawn meanwhile.
@@ -231,4 +242,12 @@ def _commit(store: Store, prepared: Prepared) -> Committed:
             store.keep_prediction(path)
     if existing is None:
         return Committed.NEW
-    return Committed.CARD_CORRECTED if corrected else Committed.SAME
+    return Committed.SAME if change is None else change
+
+
+def _change(stored: ResultRecord, record: ResultRecord) -> Committed | None:
+    """What a submission of the same predictions corrects; None if it says the same."""
+    # Records from before roles were kept are entries, or what the benchmark says.
+    if record.role != (stored.role or record.role):
+        return Committed.ROLE_CHANGED
+    return Committed.CARD_CORRECTED if stored.card != record.card else None
