@@ -20,8 +20,6 @@ from etchmark.simulation import bounds, families
 from etchmark.simulation import microstructures as generate
 from etchmark.simulation.rotations import cube_rotations, rotate_volume
 
-REFINEMENTS = (1, 2, 3)
-"""Parts into which voxels are split along each axis, where a config does not name them."""
 ROTATIONS = cube_rotations()
 Sample = tuple[str, np.ndarray, dict[str, Any]]
 
@@ -95,7 +93,8 @@ def shards(context: BuildContext) -> list[Shard]:
                 "folds": settings.get("folds"),
                 "family": family.get("fold", index),
             }
-            if wanted.get("refined"):
+            if "refined" in wanted:
+                # Parts into which voxels are split along each axis.
                 payload["refined"] = wanted["refined"]
             if settings.get("polarities"):
                 payload |= {"polarities": True, "isotropic": family["isotropic"]}
@@ -204,18 +203,13 @@ def labels(context: BuildContext, shard: Shard) -> pa.Table:
     return pa.table({**columns, **named})
 
 
-def _refinements(payload: Mapping[str, Any]) -> list[int]:
-    wanted = payload["refined"]
-    return wanted if isinstance(wanted, list) else list(REFINEMENTS)
-
-
 def _refined_labels(payload: Mapping[str, Any], solve: Callable[..., Any]) -> pa.Table:
     columns: dict[str, list[Any]] = {"id": [], "hash": []}
-    columns |= {f"c1111_split_{times}": [] for times in _refinements(payload)}
+    columns |= {f"c1111_split_{times}": [] for times in payload["refined"]}
     for name, microstructure, drawn in _samples(payload):
         columns["id"].append(name)
         columns["hash"].append(generate.digest(microstructure))
-        for times in _refinements(payload):
+        for times in payload["refined"]:
             split = microstructure
             for axis in range(split.ndim):
                 split = np.repeat(split, times, axis)
@@ -224,35 +218,38 @@ def _refined_labels(payload: Mapping[str, Any], solve: Callable[..., Any]) -> pa
     return pa.table(columns)
 
 
-def _extrapolated(
-    values: Sequence[float], splits: Sequence[int] = REFINEMENTS
-) -> tuple[float, float]:
-    """Limit and order p of c + a h^p through the values at three sizes h = 1 / splits.
+def _extrapolated(values: Sequence[float], splits: Sequence[int]) -> tuple[float, float]:
+    """Limit and order p of c + a h^p through the values at two or three sizes h = 1 / splits.
 
-    Where no order between 1/2 and 2 fits, the first order through the two finest is taken.
+    Where no order between 1/2 and 2 fits, and through two values, the first order through the two
+    finest is taken.
     """
+    order = _order(values, splits) if len(values) == 3 else None
+    *_, coarse, fine = values
+    *_, less, most = splits
+    if order is None:
+        return (most * fine - less * coarse) / (most - less), 1.0
+    return fine + (fine - coarse) / ((most / less) ** order - 1), order
+
+
+def _order(values: Sequence[float], splits: Sequence[int]) -> float | None:
+    """Order of convergence through three values; None if it is not between 1/2 and 2."""
     coarse, middle, fine = values
-    first, second = coarse - middle, middle - fine
-    if first != 0 and 0 < second / first < 1:
-        target = second / first
-        low, high = 0.5, 2.0
+    if coarse == middle:
+        return None
+    target = (middle - fine) / (coarse - middle)
 
-        def powers(order: float) -> list[float]:
-            return [parts**-order for parts in splits]
+    def ratio(order: float) -> float:
+        one, two, three = (parts**-order for parts in splits)
+        return (two - three) / (one - two)
 
-        def ratio(order: float) -> float:
-            one, two, three = powers(order)
-            return (two - three) / (one - two)
-
-        if ratio(high) <= target <= ratio(low):
-            for _ in range(60):
-                order = (low + high) / 2
-                low, high = (order, high) if ratio(order) > target else (low, order)
-            order = (low + high) / 2
-            _, two, three = powers(order)
-            return fine - second / (two - three) * three, order
-    _, less, most = splits
-    return (most * fine - less * middle) / (most - less), 1.0
+    low, high = 0.5, 2.0
+    if not ratio(high) <= target <= ratio(low):
+        return None
+    for _ in range(60):
+        order = (low + high) / 2
+        low, high = (order, high) if ratio(order) > target else (low, order)
+    return (low + high) / 2
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -376,7 +373,7 @@ def _morphology(payload: Mapping[str, Any]) -> str:
 
 
 def _refined_table(found: pa.Table, payload: Mapping[str, Any]) -> pa.Table:
-    splits = _refinements(payload)
+    splits = payload["refined"]
     names = [f"c1111_split_{times}" for times in splits]
     values = np.stack([found.column(name).to_numpy() for name in names], axis=1)
     limits = np.array([_extrapolated(list(row), splits) for row in values])
@@ -387,13 +384,8 @@ def _refined_table(found: pa.Table, payload: Mapping[str, Any]) -> pa.Table:
         "c1111_extrapolated": limits[:, 0],
         "order": limits[:, 1],
     }
-    error = 100 * (values[:, 0] / limits[:, 0] - 1)
-    # Configs that name their refinements state the error with its sign.
-    if isinstance(payload["refined"], list):
-        columns["discretisation_error_percent"] = error
-        columns["morphology"] = [_morphology(payload)] * len(error)
-    else:
-        columns["label_error_percent"] = np.abs(error)
+    columns["discretisation_error_percent"] = 100 * (values[:, 0] / limits[:, 0] - 1)
+    columns["morphology"] = [_morphology(payload)] * len(limits)
     texts = {"id", "morphology"}
     features = {name: _value("string" if name in texts else "float64") for name in columns}
     return with_features(pa.table(columns), features)

@@ -26,6 +26,7 @@ from etchmark.data.labels import (
 from etchmark.data.shards import BuildContext
 from etchmark.simulation import families, microstructures
 from etchmark.simulation.rotations import rotate_stiffness, rotate_volume
+from etchmark.specs import BenchmarkSpec
 from etchmark.targets.array import equivariance_terms
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -298,31 +299,67 @@ def test_extrapolation_finds_limit_and_order(module, order, splits):
 
 
 def test_extrapolation_without_an_order_is_of_the_first(module):
-    assert module._extrapolated([7.0, 7.2, 7.1]) == (pytest.approx(3 * 7.1 - 2 * 7.2), 1.0)
+    limit, order = module._extrapolated([7.0, 7.2, 7.1], (1, 2, 3))
+    assert (limit, order) == (pytest.approx(3 * 7.1 - 2 * 7.2), 1.0)
+    assert module._extrapolated([7.0, 7.0, 7.0], (1, 3, 5)) == (7.0, 1.0)
+    assert module._extrapolated([7.3, 7.1], (1, 3)) == (pytest.approx(7.0), 1.0)
     limit, order = module._extrapolated([7.0, 7.2, 7.1], (1, 3, 5))
     assert (limit, order) == (pytest.approx(7.1 - (7.2 - 7.1) / (1 / 3 - 1 / 5) / 5), 1.0)
 
 
-def test_discretisation_error_of_the_boards_is_measured(module):
-    """The band on each board is the mean error of the refined labels."""
-    for name in Catalog(ROOT).benchmark_names():
-        spec = Catalog(ROOT).benchmark(name)
-        stated = spec.discretisation_error
-        if spec.dataset != "composites" or stated is None or stated.value is None:
-            continue
-        assert stated.source_file is not None
-        config = Path(stated.source_file).stem
-        labels = frozen(config)
-        splits = [n for n in (1, 2, 3, 5) if f"c1111_split_{n}" in labels]
-        errors = [
-            100 * (values[0] / module._extrapolated(list(values), splits)[0] - 1)
-            for values in zip(*(labels[f"c1111_split_{n}"] for n in splits), strict=True)
-        ]
-        assert stated.value == pytest.approx(np.mean(np.abs(errors)), rel=0.02)
-        if stated.distribution is not None:
-            ends = np.quantile(errors, [0.05, 0.5, 0.95])
-            shown = stated.distribution
-            assert [shown.percentile_5, shown.median, shown.percentile_95] == pytest.approx(
-                ends, abs=0.006
-            )
-            assert (shown.samples, shown.refinements) == (len(errors), splits)
+def errors_of_labels(module, config: str, splits: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a config on their own grid, and extrapolated from its refined grids."""
+    labels = frozen(config)
+    values = np.stack([labels[f"c1111_split_{parts}"] for parts in splits], axis=1)
+    limits = np.array([module._extrapolated(list(row), splits)[0] for row in values])
+    return values[:, 0], limits
+
+
+def boards_of_composites() -> list[BenchmarkSpec]:
+    """The newest version of each benchmark of these data, and the older ones."""
+    content = Catalog(ROOT)
+    older = [path.stem for path in (ROOT / "benchmarks" / "old").glob("*.yaml")]
+    specs = [content.benchmark(name) for name in (*content.benchmark_names(), *older)]
+    return [spec for spec in specs if spec.dataset == "composites"]
+
+
+@pytest.mark.parametrize("spec", boards_of_composites(), ids=lambda spec: spec.key)
+def test_discretisation_error_of_the_boards_is_measured(module, spec):
+    """Size and signed distribution on each board are those of its refined labels."""
+    stated = spec.discretisation_error
+    assert stated is not None
+    shown = stated.distribution
+    assert shown is not None
+    assert stated.source_file is not None
+    labels, limits = errors_of_labels(module, Path(stated.source_file).stem, shown.refinements)
+    errors = labels - limits if "component" in stated.metric else 100 * (labels / limits - 1)
+    ends = np.percentile(errors, [5, 50, 95])
+    assert (shown.percentile_5, shown.median, shown.percentile_95) == pytest.approx(ends, rel=0.02)
+    assert stated.value == pytest.approx(np.abs(errors).mean(), rel=0.005)
+    assert shown.samples == len(errors)
+    smallest = spec.smallest_difference
+    if smallest is not None and smallest.value is not None:
+        assert smallest.value == stated.value
+
+
+def test_the_first_order_alone_overstates_the_error(module):
+    """Volumes have two grids only; on images, which have three, the card compares the rules."""
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    sizes = []
+    for splits in ([1, 3], [1, 3, 5]):
+        labels, limits = errors_of_labels(module, "2d-refined", splits)
+        sizes.append(100 * np.abs(labels / limits - 1).mean())
+    assert f"{sizes[0]:.2f} % by this rule and {sizes[1]:.2f} % with three grids" in card
+    assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize("config", ["3d-refined", "2d-refined"])
+def test_the_card_states_the_discretisation_error(module, config):
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    splits = SPEC.parameters[config]["refined"]
+    labels, limits = errors_of_labels(module, config, splits)
+    errors = 100 * (labels / limits - 1)
+    low, middle, high = np.percentile(errors, [5, 50, 95])
+    grids = ", ".join(map(str, splits))
+    row = f"| `{config}` | {len(errors)} | {grids} | {middle:+.2f} | {low:+.2f} to {high:+.2f} |"
+    assert f"{row} {np.abs(errors).mean():.2f} |" in card
