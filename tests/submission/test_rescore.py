@@ -17,7 +17,7 @@ from etchmark.catalog import Catalog
 from etchmark.errors import UserError
 from etchmark.registry import reviewed
 from etchmark.registry.identity import id_of
-from etchmark.registry.store import read_record
+from etchmark.registry.store import Store, read_record
 from etchmark.specs import ResultRecord
 
 Command = Callable[..., Any]
@@ -121,6 +121,19 @@ def test_a_table_that_says_the_same_is_the_same_file(content: Path, command: Com
     ]
     assert len(tables[0]) == 2
     assert tables[0] == tables[1]
+
+
+def test_a_rescored_submission_is_counted_once(content: Path, command: Command) -> None:
+    assert Store().counts() == (2, 1)
+    old = {row["id"] for row in Store().newest(9)}
+    _next_version(content, primary_metric="rmse")
+    command("results", "rescore", "toy-line").fine()
+    store = Store()
+    assert store.counts() == (2, 1)
+    newest = store.newest(9)
+    assert len(newest) == 2
+    assert not old & {row["id"] for row in newest}
+    assert not any(row["superseded"] for row in newest)
 
 
 def test_what_the_new_version_has_is_left_alone(content: Path, command: Command) -> None:

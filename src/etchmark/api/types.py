@@ -43,7 +43,7 @@ class Counts(NamedTuple):
     """How much is in a registry."""
 
     submissions: int
-    """Those that were scored."""
+    """Those that were scored, to the latest version of their benchmark."""
     models: int
     """Different names among them."""
 

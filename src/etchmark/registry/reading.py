@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, String, exists, func, select, type_coerce
+from sqlalchemy import ColumnElement, Engine, String, exists, func, select, tuple_, type_coerce
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -263,21 +263,34 @@ class Reader:
             return self._readable(session.execute(query), entry_of)
 
     def counts(self) -> tuple[int, int]:
-        """Number of submissions that were scored, and of different models among them."""
+        """Number of submissions that were scored, and of different models among them.
+
+        Of each benchmark, only those to its latest version count: a rescored submission is one.
+        """
         query = select(func.count(), func.count(BriefRow.name.distinct())).where(*self._scored())
         with self._reading() as session:
             submissions, models = session.execute(query).one()
         return int(submissions), int(models)
 
     def _scored(self) -> tuple[Any, ...]:
-        return (
+        """Conditions on submissions that were scored, on the latest version of their benchmark."""
+        scored = (
             BriefRow.outcome == "ok",
             BriefRow.form == VERSION,
             BriefRow.id.not_in(list(self.left_out)),
         )
+        latest = (
+            select(BriefRow.benchmark, func.max(BriefRow.version))
+            .where(*scored)
+            .group_by(BriefRow.benchmark)
+            .correlate(None)
+        )
+        return (*scored, tuple_(BriefRow.benchmark, BriefRow.version).in_(latest))
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
         """The last submissions that were scored, newest first, one mapping each.
+
+        Those to earlier versions of a benchmark are left out, as in ``counts``.
 
         ``superseded``: whether a later submission of the same name has replaced it on the board.
         """
