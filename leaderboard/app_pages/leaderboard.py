@@ -12,9 +12,11 @@ from dashboard.wording import count_of_units, gain_over, row_names
 
 from etchmark.api import (
     Hub,
+    Solver,
     View,
     coverage_in_words,
     open_hub,
+    predicted_piece,
     statements,
     to_records,
     unknown_costs,
@@ -102,7 +104,9 @@ def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, link: state.Link) -
             )
 
 
-def show_model(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None:
+def show_model(
+    hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame, solver: Solver | None = None
+) -> str | None:
     """The model picked by row, by list or by link; its short id for the link."""
     ids = [str(submission) for submission in frame["submission"]]
     if "pick-model" not in st.session_state and (asked := state.view().get("model")):
@@ -139,6 +143,9 @@ def show_model(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None
     if entry is None:
         raise UserError("that submission was withdrawn or cannot be read; reload the page")
     with st.container(border=True):
+        if solver is not None:
+            row = frame.iloc[ids.index(submission)].to_dict()
+            st.markdown(literal(solver.in_words(row, predicted_piece(spec)) or ""))
         model.show(hub, spec, entry)
     return submission[: state.SHORT]
 
@@ -183,14 +190,15 @@ def main() -> None:
     ranked = frame.dropna(subset=["rank"])
     if len(ranked):
         st.markdown(literal(" ".join(statements(spec, ranked))))
-    board.show(hub, spec, frame, everyone.elsewhere(), link)
+    solver = hub.solver(spec, view, everyone.frame)
+    board.show(hub, spec, frame, everyone.elsewhere(), link, solver)
     if (unknown := unknown_costs(frame)) is not None:
         st.caption(literal(f"Costs. {unknown}"))
     show_downloads(spec, frame, link)
     if len(ranked):
         st.caption(literal(caption(spec, ranked, hub.coverage(spec, view))))
         board_figures.show(hub, spec, ranked, link)
-    submission = show_model(hub, spec, frame)
+    submission = show_model(hub, spec, frame, solver)
     state.remember(link if submission is None else link | {"model": submission})
 
 

@@ -14,17 +14,23 @@ from dashboard.charts.intervals import interval_bars
 from dashboard.state import Link
 from dashboard.text import shortened
 from dashboard.wording import metric_title
-from etchmark.api import COMPARED, Hub, MetricInfo, predicted_piece
+from etchmark.api import COMPARED, Hub, MetricInfo, Solver, predicted_piece, seconds_each
 from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
 
 TALL = 24
 """Rows that the table shows at once."""
 BAR, EXTRA = "bar", "on "
+OWN, EQUIVALENT = "own", "solver"
 
 
 def show(
-    hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame, elsewhere: pd.DataFrame, link: Link
+    hub: Hub,
+    spec: BenchmarkSpec,
+    frame: pd.DataFrame,
+    elsewhere: pd.DataFrame,
+    link: Link,
+    solver: Solver | None = None,
 ) -> None:
     """The table.
 
@@ -34,8 +40,13 @@ def show(
         frame: rows to show, best first.
         elsewhere: scores on other splits, one row per submission, one column per split.
         link: the view.
+        solver: what the solver behind the labels costs, where there is one.
     """
     table = board_table(frame, elsewhere, link["metric"])
+    if solver is not None:
+        rows = frame.to_dict("records")
+        table[OWN] = [seconds_each(row) for row in rows]
+        table[EQUIVALENT] = [solver.short(row) for row in rows]
     # A selected row number means nothing in another view, so each view has a table of its own.
     version = st.session_state.get("board-version", 0)
     view = repr((list(frame["submission"]), link, version))
@@ -167,4 +178,10 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]
             help="all that a prediction depends on, those fitted elsewhere included; –: unknown",
         ),
         "flops": config.NumberColumn(f"flops per {each}", format="compact"),
+        OWN: config.TextColumn(f"per {each}", help="time of a prediction"),
+        EQUIVALENT: config.TextColumn(
+            "solver as accurate",
+            help=f"processor time per {each} of the cheapest setting of the solver that is at least"
+            " as accurate; –: none is, or it is the solver itself",
+        ),
     }

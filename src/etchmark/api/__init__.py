@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from etchmark.boards.costs import COMPARED, cost_text, unknown_costs
     from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.discretisation import discretisation_in_words
+    from etchmark.boards.solver import Solver, seconds_each, with_solver
     from etchmark.boards.standings import Board, front, to_records
     from etchmark.boards.statements import gains, statements, the_best
     from etchmark.boards.view import View, Where
@@ -94,6 +95,7 @@ _WHERE = {
     **dict.fromkeys(("COMPARED", "cost_text", "unknown_costs"), "boards.costs"),
     "coverage_in_words": "boards.coverage",
     "discretisation_in_words": "boards.discretisation",
+    **dict.fromkeys(("Solver", "seconds_each", "with_solver"), "boards.solver"),
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
     **dict.fromkeys(("gains", "statements", "the_best"), "boards.statements"),
     **dict.fromkeys(("View", "Where"), "boards.view"),
@@ -150,6 +152,7 @@ __all__ = [
     "SampleScores",
     "Scored",
     "Side",
+    "Solver",
     "Statement",
     "Submitted",
     "TemplateFiles",
@@ -181,6 +184,7 @@ __all__ = [
     "refusal",
     "relation",
     "score",
+    "seconds_each",
     "standings",
     "statements",
     "submit",
@@ -190,6 +194,7 @@ __all__ = [
     "to_records",
     "unknown_costs",
     "why_none",
+    "with_solver",
 ]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TemplateFiles,
     )
     from etchmark.boards.compare import Pair
+    from etchmark.boards.solver import Solver
     from etchmark.boards.standings import Board
     from etchmark.boards.view import View, Where
     from etchmark.data.building import Executors
@@ -230,6 +231,18 @@ class Hub(ABC):
     @abstractmethod
     def coverage(self, benchmark: AnyBenchmark, view: View | None = None) -> float | None:
         """Measured share of the intervals of a view that hold the truth; None if unknown."""
+
+    @abstractmethod
+    def solver(
+        self, benchmark: AnyBenchmark, view: View | None, frame: pd.DataFrame
+    ) -> Solver | None:
+        """What the solver behind the labels costs; None where there is none or nobody timed it.
+
+        Args:
+            benchmark: whose board it is.
+            view: of the board.
+            frame: all rows of the board, of which those of the solver itself are read.
+        """
 
     @abstractmethod
     def curves(self, benchmark: AnyBenchmark, view: View | None = None) -> pd.DataFrame:

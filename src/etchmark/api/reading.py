@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         RecentSubmission,
     )
     from etchmark.boards.compare import Pair
+    from etchmark.boards.solver import Solver
     from etchmark.boards.standings import Board
     from etchmark.boards.view import View, Where
     from etchmark.catalog import Catalog
@@ -231,6 +232,18 @@ class LocalReader(Hub):
             # It was measured on the whole headline split.
             return None
         return coverage_of(self.catalog, spec, protocol, view.metric or spec.primary_metric)
+
+    def solver(
+        self, benchmark: AnyBenchmark, view: View | None, frame: pd.DataFrame
+    ) -> Solver | None:
+        from etchmark.boards.solver import solver_of
+        from etchmark.catalog import pick_protocol
+
+        spec, view = self._spec(benchmark), _view(view)
+        split = spec.protocols[pick_protocol(spec, view.protocol, default=True)].split
+        if view.subset is not None or view.split not in (None, split):
+            return None
+        return solver_of(self.catalog, spec, view.metric or spec.primary_metric, split, frame)
 
     def references(
         self, benchmark: AnyBenchmark, view: View | None = None

@@ -50,7 +50,7 @@ def leaderboard(
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,
 ) -> None:
     """The standings, best first; ranks are made among the rows that are shown."""
-    from etchmark.api import View, Where
+    from etchmark.api import View, Where, with_solver
     from etchmark.commands.present import board
 
     if as_json and as_csv:
@@ -60,14 +60,16 @@ def leaderboard(
     view = View(protocol, split, metric, subset, track)
     where = Where.of(status, tag, trained_on, max_parameters)
     frame = hub.standings(spec, view, where=where, everything=everything)
+    # Filters may leave out the rows of the solver itself.
+    solver = hub.solver(spec, view, hub.board(spec, view).frame)
     if as_json:
-        board.show_json(frame)
+        board.show_json(with_solver(frame, solver))
     elif as_csv:
-        board.show_csv(frame)
+        board.show_csv(with_solver(frame, solver))
     elif frame.empty:
         board.show_empty(hub, spec, view, where)
     else:
-        board.show(hub, spec, view, frame, everything=everything)
+        board.show(hub, spec, view, frame, solver, everything=everything)
 
 
 @app.command()

@@ -12,10 +12,13 @@ import pandas as pd
 from etchmark.api import (
     COMPARED,
     Hub,
+    Solver,
     View,
     Where,
     cost_text,
     coverage_in_words,
+    predicted_piece,
+    seconds_each,
     statements,
     to_records,
     unknown_costs,
@@ -56,7 +59,13 @@ def show_empty(hub: Hub, spec: BenchmarkSpec, view: View, where: Where) -> None:
 
 
 def show(
-    hub: Hub, spec: BenchmarkSpec, view: View, frame: pd.DataFrame, *, everything: bool
+    hub: Hub,
+    spec: BenchmarkSpec,
+    view: View,
+    frame: pd.DataFrame,
+    solver: Solver | None,
+    *,
+    everything: bool,
 ) -> None:
     """The rows, best first, and what they are to be compared with."""
     first = frame.iloc[0]
@@ -87,9 +96,14 @@ def show(
     # Only where there is something to say.
     with_role = len(set(frame["role"])) > 1
     with_note = everything or bool(frame["rank"].isna().any())
+    if solver is not None:
+        head += [f"per {predicted_piece(spec)}", "solver as accurate"]
     rows = [[*head, *["role"] * with_role, *["note"] * with_note]]
     for row in frame.to_dict(orient="records"):
-        rows.append([*_row(row), *[str(row["role"])] * with_role, *[_unranked(row)] * with_note])
+        cells = _row(row)
+        if solver is not None:
+            cells += [seconds_each(row) or "–", solver.short(row)]
+        rows.append([*cells, *[str(row["role"])] * with_role, *[_unranked(row)] * with_note])
     print(table(rows))
     dashes = frame.loc[frame["score"].notna() & frame["ci_low"].isna(), "units"]
     for reason in why_dashes(spec, dashes.tolist()):

@@ -1,0 +1,50 @@
+"""The page on costs says what was measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_costs", ROOT / "docs" / "make_costs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_reruns_is_that_of_the_measured_file(maker: ModuleType) -> None:
+    assert maker.reruns_table() in maker.PAGE.read_text(encoding="utf-8")
+
+
+def test_spreads_follow_from_the_runs() -> None:
+    results = json.loads((ROOT / "tests" / "reliability" / "costs.json").read_text())
+    for work in results["works"].values():
+        runs = [*work["alone"], *work["loaded"]]
+        for key, spread in work["spread"].items():
+            values = [run[key] for run in runs]
+            assert max(values) / min(values) == pytest.approx(spread, rel=0.02)
+    # What the page says: on one or few threads within a quarter, with linear algebra on several not.
+    spreads = {name: work["spread"]["units"] for name, work in results["works"].items()}
+    assert {name for name, spread in spreads.items() if spread < 1.25} == {"network", "python"}
+
+
+def test_the_table_of_solvers_names_boards_and_settings(maker: ModuleType) -> None:
+    """Scores change with new rows; the boards and their settings are those of the file."""
+    page = maker.PAGE.read_text(encoding="utf-8")
+    measured = json.loads(maker.SOLVER.read_text(encoding="utf-8"))
+    lines = page.split("<!-- solvers: docs/make_costs.py -->")[1].split("<!-- end")[0].split("\n")
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines if "@" in line]
+    assert rows
+    for row in rows:
+        settings = {point["setting"] for point in measured[row[1]]["points"]}
+        assert row[4] in settings | {"none that was timed"}
