@@ -33,7 +33,7 @@ def test_spreads_follow_from_the_runs() -> None:
         for key, spread in work["spread"].items():
             values = [run[key] for run in runs]
             assert max(values) / min(values) == pytest.approx(spread, rel=0.02)
-    # What the page says: on one or few threads within a quarter, with linear algebra on several not.
+    # What the page says: within a quarter, but for linear algebra on several threads.
     spreads = {name: work["spread"]["units"] for name, work in results["works"].items()}
     assert {name for name, spread in spreads.items() if spread < 1.25} == {"network", "python"}
 
