@@ -118,8 +118,8 @@ def draw() -> bytes:
     pen = ImageDraw.Draw(image)
     text, small = ImageFont.load_default(26), ImageFont.load_default(22)
     pen.text((20, 14), f"{key}: error against the time of one prediction", fill=INK, font=text)
-    pen.text((LEFT, 52), "models (open: wall time)", fill=BLUE, font=small)
-    pen.text((LEFT + 320, 52), "the solver with several settings", fill=RUST, font=small)
+    pen.text((LEFT + 120, 52), "models (open: wall time)", fill=BLUE, font=small)
+    pen.text((LEFT + 440, 52), "the solver with several settings", fill=RUST, font=small)
     for power in range(int(axes.low[0]), int(axes.high[0]) + 1):
         place, _ = axes.at(10.0**power, 1.0)
         pen.line([(place, TOP), (place, HEIGHT - BOTTOM)], fill=PALE, width=2)
