@@ -158,6 +158,10 @@ EDITED: dict[str, tuple[Callable[[Path], None], str]] = {
         _with(role="entry", flags=None, interval_method=None),
         ".json: has a role but neither flags nor interval_method",
     ),
+    "all that schema 2 brought": (
+        _with(role=None, flags=None, interval_method=None),
+        ".json: is of schema 2 but has neither flags nor interval_method",
+    ),
     "a key that schema 1 lacks": (_schema_1, ".json: a record of schema 1 has no flags"),
 }
 

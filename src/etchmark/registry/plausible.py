@@ -55,10 +55,13 @@ def fault_of_reviewed(record: ResultRecord) -> str | None:
     for flag in record.flags or ():
         if flag.partition(":")[0] not in KINDS:
             return f"flags: {flag[:60]!r} is of no known kind ({', '.join(KINDS)}); remove it"
-    # Records name their role, flags and intervals since the same version.
+    # Records name their role, flags and intervals since the same version, with which schema 2 came.
     is_silent = record.flags is None and record.interval_method is None
-    if record.outcome == "ok" and record.role is not None and is_silent:
-        return "has a role but neither flags nor interval_method; restore the file"
+    if record.outcome == "ok" and is_silent:
+        if record.role is not None:
+            return "has a role but neither flags nor interval_method; restore the file"
+        if record.schema_ == 2:
+            return "is of schema 2 but has neither flags nor interval_method; restore the file"
     return None
 
 
