@@ -26,7 +26,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import etchmark
 from etchmark.boards.compare import errors, sides
 from etchmark.boards.standings import sample_scores
-from etchmark.boards.statements import gains, the_best
+from etchmark.boards.statements import doubts, gains, the_best
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store
 from etchmark.scoring.separation import ALPHA, smallest_p
@@ -198,8 +198,10 @@ class Score:
         return catalog().benchmark(self.benchmark)
 
     def best_rows(self) -> str:
-        """Which rows may be the best, as the board says it."""
-        return self._quoted(the_best(self.spec, self.board.reset_index()))
+        """Which rows may be the best and which of them are flagged, as the board says it."""
+        frame = self.board.reset_index()
+        said = (the_best(self.spec, frame), doubts(frame))
+        return self._quoted(" ".join(sentence for sentence in said if sentence))
 
     def gains(self) -> str:
         """How many entries beat the declared reference, as the board says it."""

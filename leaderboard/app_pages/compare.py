@@ -18,7 +18,7 @@ from dashboard.text import literal, shortened
 from dashboard.views import view_of
 from dashboard.wording import metric_label, metric_title, row_names, with_unit
 
-from etchmark.api import Comparison, Hub, View, open_hub, relation
+from etchmark.api import Comparison, Hub, View, flags_to_show, open_hub, relation
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
 
@@ -74,6 +74,20 @@ def show_differences(hub: Hub, comparison: Comparison) -> None:
     for row in frame.to_dict("records"):
         st.markdown(literal(verdict(row, spec)))
     show_table(frame, "difference-table")
+
+
+def show_flags(ranked: pd.DataFrame, picked: list[str]) -> None:
+    """Doubts about the models that are compared."""
+    names = row_names(ranked)
+    rows = ranked[ranked["submission"].isin(picked)]
+    columns = (rows[name].tolist() for name in ("submission", "flags", "role"))
+    lines = [
+        f"- {literal(names[submission])}: {literal(shortened(flag, 500))}"
+        for submission, flags, role in zip(*columns, strict=True)
+        for flag in flags_to_show(flags, role)
+    ]
+    if lines:
+        st.markdown("\n".join(["Flags, which are doubts and change no rank:", "", *lines]))
 
 
 def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
@@ -156,6 +170,7 @@ def show(hub: Hub, spec: BenchmarkSpec, link: state.Link) -> None:
         return
     comparison = hub.comparison(spec, picked, view)
     show_differences(hub, comparison)
+    show_flags(ranked, picked)
     view_of(spec).show_side_by_side(comparison)
     show_samples(hub, comparison)
     show_groups(hub, comparison)

@@ -146,7 +146,8 @@ def show_model(
         if solver is not None:
             row = frame.iloc[ids.index(submission)].to_dict()
             st.markdown(literal(solver.in_words(row, predicted_piece(spec)) or ""))
-        model.show(hub, spec, entry)
+        flags = frame.loc[frame["submission"] == submission, "flags"].iloc[0]
+        model.show(hub, spec, entry, flags)
     return submission[: state.SHORT]
 
 

@@ -13,7 +13,15 @@ from dashboard.panels import benchmark_picture
 from dashboard.text import literal, shortened
 from streamlit.delta_generator import DeltaGenerator
 
-from etchmark.api import Hub, RecentSubmission, View, open_hub, statements, why_none
+from etchmark.api import (
+    Hub,
+    RecentSubmission,
+    View,
+    doubts_in_words,
+    open_hub,
+    statements,
+    why_none,
+)
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number, span
 
@@ -87,9 +95,12 @@ def show_benchmark(hub: Hub, spec: BenchmarkSpec, places: dict[str, DeltaGenerat
 
 
 def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """The leader, whether this hub ran it, and its score over the discretisation error."""
+    """The leader, its flags, whether this hub ran it, and its score over the grid's error."""
     first, *others = ranked.to_dict("records")
     lines = [score_line(hub, spec, first)]
+    words = doubts_in_words(first["flags"], first["role"])
+    if words:
+        lines.append(f":material/flag: flagged: {literal(words)}")
     if first["status"] in UNCHECKED:
         lines.append(f":material/info: **{first['status']}**: {UNCHECKED[first['status']]}")
         run = next((row for row in others if row["status"] in RUN), None)

@@ -214,9 +214,9 @@ def test_hostile_names_stay_names(enter, command):
     rows = json.loads(command("leaderboard", SPEC_ID, "--json").fine())
     assert [row["model"] for row in rows] == HOSTILE
     text = command("leaderboard", SPEC_ID).fine()
-    # Two lines of title and a head before the rows; why there is no interval, a statement and a
-    # hint after them.
-    assert len(text.splitlines()) == 3 + len(HOSTILE) + 3
+    # Two lines of title and a head before the rows; what flags are, why there is no interval, a
+    # statement and a hint after them.
+    assert len(text.splitlines()) == 3 + len(HOSTILE) + 4
     csv = command("leaderboard", SPEC_ID, "--csv").fine()
     import io
 

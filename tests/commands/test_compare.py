@@ -84,7 +84,7 @@ def test_the_difference_is_the_dashboards(
     assert (value["benchmark"], value["protocol"]) == ("toy-line@1", "holdout")
     assert (value["metric"], value["unit"]) == ("mae", "mm")
     assert value["first"] == {
-        "name": "near", "model": "near", "track": "features", "submission": near,
+        "name": "near", "model": "near", "track": "features", "submission": near, "flags": [],
     }  # fmt: skip
     frame = etchmark.compare("toy-line", "near", "far")
     assert frame[list(names)].to_dict("records") == [{name: expected[name] for name in names}]

@@ -25,13 +25,14 @@ def test_two_models_are_compared(
     for name, more in (("near", 0.0), ("far", 4.0), ("farther", 9.0)):
         ids[name] = submit_raised(name, more)[:12]
     app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
-    (said,) = values(app.markdown)
+    said, flags = values(app.markdown)
     assert said.startswith("near is better than far")
+    assert literal("far_ahead: split 'test': mae") in flags
     assert query(app)["models"] == f"{ids['near']},{ids['far']}"
     linked = {"models": f"{ids['far']},{ids['farther']}", "metric": "mae", "protocol": "holdout"}
     app = fine(page("compare", benchmark="toy-line", **linked))
     assert query(app)["models"] == linked["models"]
-    (said,) = values(app.markdown)
+    said, *_ = values(app.markdown)
     assert said.startswith("far is better than farther")
     assert "p of this pair alone" in said
     fine(app.multiselect[0].set_value([]).run())
@@ -42,7 +43,7 @@ def test_three_units_tell_nothing_apart(submit_raised: Callable[[str, float], st
     for name, more in (("near", 0.0), ("far", 4.0)):
         submit_raised(name, more)
     app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
-    (said,) = values(app.markdown)
+    said, *_ = values(app.markdown)
     assert said == literal(
         "near and far are not told apart by these sources: −4.000; p of this pair alone 0.2500."
     )

@@ -98,8 +98,10 @@ def test_role_doubts_and_interval_method_are_shown(board: dict[str, Entry]) -> N
     app = fine(start(benchmark=BENCHMARK, model="e" * 12))
     said = values(app.markdown)
     assert ":gray-badge[role: entry]" in said
-    flags = said[said.index("**Warnings from scoring**") + 1]
-    assert [line[:2] for line in flags.splitlines()] == ["- ", "- "]
+    flags = said[said.index("**Flags: doubts, which change no rank**") + 1]
+    assert [line[:2] for line in flags.splitlines()] == ["- "] * 3
+    # The row's own as well as the record's: it repeats the predictions of another row.
+    assert flags.splitlines()[2].endswith("submitted before as good")
     assert literal("every prediction is *3*") in flags
     expected = "Intervals: jackknife over the sources with Student's t, for this fit."
     assert f"{expected} –: no interval: 3 sources are too few." in captions(app)
@@ -112,8 +114,9 @@ def test_a_reference_may_be_constant(board: dict[str, Entry]) -> None:
     Store().add(Entry(record, board["good"].samples, LOCAL))
     said = values(fine(start(benchmark=BENCHMARK, model="e" * 12)).markdown)
     assert ":gray-badge[role: reference]" in said
-    shown = said[said.index("**Warnings from scoring**") + 1]
-    assert shown == f"- {literal('worse_than_trivial: so')}"
+    shown = said[said.index("**Flags: doubts, which change no rank**") + 1]
+    assert shown.splitlines()[0] == f"- {literal('worse_than_trivial: so')}"
+    assert "constant" not in shown
 
 
 def test_what_an_older_record_does_not_say_is_unknown_and_hides_nothing(
@@ -129,7 +132,7 @@ def test_what_an_older_record_does_not_say_is_unknown_and_hides_nothing(
     said = values(app.markdown)
     # The role is the benchmark's word, whether or not the record knew of roles.
     assert ":gray-badge[role: entry]" in said
-    assert any(text.startswith("**Warnings from scoring:** unknown") for text in said)
+    assert any(text.startswith("**Flags from scoring:** unknown") for text in said)
     said = "Intervals: percentile bootstrap, 2,000 resamples of the sources."
     assert any(caption.startswith(said) for caption in captions(app))
 

@@ -33,10 +33,13 @@ def test_the_overview_tells_who_leads(
     assert values(app.metric) == ["2", "1", "2", "2"]
     said = values(app.markdown)
     (card,) = [element for element in said if element.startswith("near: ")]
-    _, status = card.splitlines()
+    _, flags, status = card.splitlines()
+    assert flags.startswith(":material/flag: flagged: far ahead")
     assert "**scored**: from a predictions file; the model was not run here" in status
     told = "Of 2 ranked submissions, one alone may be the best: near."
-    assert said.count(literal(told)) == 1
+    assert [text.startswith(literal(told)) for text in said].count(True) == 1
+    (told,) = [text for text in said if text.startswith(literal(told))]
+    assert literal("Flagged, which changes no rank: near (far ahead).") in told
     links = {element.proto.label: element.proto.query_string for element in app.get("page_link")}
     assert sum(label == "Leaderboard" for label in links) == 1
     (near,) = [query for label, query in links.items() if "**near**" in label]
@@ -82,7 +85,7 @@ def test_a_card_names_the_best_model_that_was_run_here(
     submit_raised("near", 0.0)
     app = fine(page("overview"))
     (card,) = [element.value for element in app.markdown if element.value.startswith("near: ")]
-    _, _, run = card.splitlines()
+    _, _, _, run = card.splitlines()
     assert run.startswith(r"Best of those run here: toy\_mean: mae **")
 
 

@@ -16,11 +16,13 @@ import etchmark
 from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.data.loading import Benchmark, load_benchmark
-from etchmark.scoring.doubts import Doubt
-from etchmark.specs import ModelCard
+from etchmark.scoring.doubts import Doubt, better_than_on_validation, equal_in_table
+from etchmark.scoring.samples import SampleScores
+from etchmark.specs import Curve, CurvePoint, MetricScore, ModelCard, SplitScore
 from etchmark.submission.preview import preview
 from etchmark.submission.scoring import score_file
 from etchmark.submission.statements import Statement
+from etchmark.targets.base import Outcome
 from etchmark.targets.labels import StoredArrays
 
 Command = Callable[..., Any]
@@ -64,8 +66,8 @@ CASES: list[tuple[Change, list[str], str]] = [
     (lambda y: np.full_like(y, 101.5), ["constant"], "every prediction is 101.5"),
     (lambda y: y, ["equal_to_labels"], "9 of 9 predictions equal their labels"),
     (lambda y: y * (1 + 1e-8), ["equal_to_labels"], "9 of 9 predictions equal their labels"),
-    (lambda y: np.where(np.arange(9) < 5, y, y + 1), ["equal_to_labels"], "5 of 9 predictions"),
-    (lambda y: np.where(np.arange(9) < 4, y, y + 1), [], ""),
+    (lambda y: np.where(np.arange(9) < 3, y, y + 1), ["equal_to_labels"], "3 of 9 predictions"),
+    (lambda y: np.where(np.arange(9) < 2, y, y + 1), [], ""),
     (lambda y: noise(y) / 1000, ["orders_of_magnitude"], "are about 0.001 times the labels"),
     (lambda y: noise(y) * 40, ["orders_of_magnitude"], "check their unit and scale"),
     (lambda y: -noise(y) * 1e6, ["orders_of_magnitude"], "check their unit and scale"),
@@ -240,6 +242,109 @@ def test_the_typical_error_is_compared_with_that_of_the_trivial_forecast(
         assert [doubt["kind"] for doubt in shown] == kinds
         typical = f"{np.exp(np.log(errors).mean()):.4g}"
         assert all(f"worse than {typical}, which" in doubt["message"] for doubt in shown)
+
+
+# --- how many equal labels are too many --------------------------------------------------------
+
+MANY = np.random.default_rng(7).normal(100.0, 10.0, size=1000)
+
+
+def table(labels: np.ndarray, values: np.ndarray) -> SampleScores:
+    """A per-sample table of predictions of single values under one seed."""
+    numbers = labels.dtype.kind == "f"
+    outcome = Outcome(terms={}, labels={"target": labels}, outputs={"prediction": values[None]})
+    ids = np.arange(len(labels)).astype(str)
+    return SampleScores("test", ids, ids, None, [0], "scalar" if numbers else "label", outcome)
+
+
+@pytest.mark.parametrize(
+    ("labels", "equal", "is_doubted"),
+    [
+        (MANY, 10, True),
+        (MANY, 9, False),
+        (MANY[:200], 3, True),
+        (MANY[:200], 2, False),
+        # Labels that repeat are met by whoever returns a training label: all must be equal.
+        (np.round(MANY), 900, False),
+        (np.round(MANY), 1000, True),
+        (np.concatenate([MANY, np.full(9000, 5.0)]), 99, False),
+        (np.concatenate([MANY, np.full(9000, 5.0)]), 100, True),
+    ],
+)
+def test_one_number_in_a_hundred(labels: np.ndarray, equal: int, is_doubted: bool) -> None:
+    values = labels + 1.7
+    values[:equal] = labels[:equal] * (1 + 1e-8)
+    found = equal_in_table([table(labels, values)])
+    assert [doubt.kind for doubt in found] == ["equal_to_labels"] * is_doubted
+
+
+def test_an_honest_nearest_neighbour_is_not_doubted() -> None:
+    # Rounded labels, predictions among them: hundreds are met exactly.
+    labels = np.round(MANY)
+    values = np.round(labels + np.random.default_rng(8).normal(0.0, 3.0, size=1000))
+    assert (values == labels).mean() > 0.1
+    assert equal_in_table([table(labels, values)]) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "wrong", "is_doubted"), [(50, 0, True), (49, 0, False), (1000, 1, False)]
+)
+def test_classes_are_doubted_only_if_all_of_many_are_right(
+    count: int, wrong: int, is_doubted: bool
+) -> None:
+    labels = np.where(np.arange(count) % 2 == 0, "pore", "crack").astype(object)
+    values = labels.copy()
+    values[:wrong] = "crack"
+    found = equal_in_table([table(labels, values)])
+    assert [doubt.kind for doubt in found] == ["equal_to_labels"] * is_doubted
+    assert not found or found[0].message.endswith("a perfect model does that, and so does a file of"
+                                                  " the labels")  # fmt: skip
+
+
+# --- test and validation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("on_test", "on_validation", "changes", "is_doubted"),
+    [
+        ((1.0, 0.9, 1.1), (3.0, 2.5, 3.5), {}, True),
+        ((1.0, None, None), (3.0, None, None), {}, True),
+        ((1.0, 0.4, 2.6), (3.0, 2.5, 3.5), {}, False),
+        ((1.6, 1.5, 1.7), (3.0, 2.5, 3.5), {}, False),
+        ((3.0, 2.5, 3.5), (1.0, 0.9, 1.1), {}, False),
+        # Scored on test samples, as older curves are; of another metric; of another value.
+        ((1.0, 0.9, 1.1), (3.0, 2.5, 3.5), {"scored_on": None}, False),
+        ((1.0, 0.9, 1.1), (3.0, 2.5, 3.5), {"metric": "rmse"}, False),
+        ((1.0, 0.9, 1.1), (3.0, 2.5, 3.5), {"param": "depth"}, False),
+    ],
+)
+def test_far_better_on_test_than_on_validation_samples(
+    toy_content: Path,
+    on_test: tuple[float, float | None, float | None],
+    on_validation: tuple[float, float | None, float | None],
+    changes: dict[str, Any],
+    is_doubted: bool,
+) -> None:
+    def scored(value: float, low: float | None, high: float | None) -> MetricScore:
+        return MetricScore(value=value, ci_low=low, ci_high=high)
+
+    whole = SplitScore(split="test", n=9, units=9, seeds=1, metrics={"mae": scored(*on_test)})
+    points = [
+        CurvePoint(value=2, samples=9, score=scored(*on_validation)),
+        CurvePoint(value=4, samples=9, score=scored(1.0, None, None)),
+    ]
+    curve = Curve.model_validate(
+        {
+            "name": "width", "title": "Width", "axis": "width", "param": "width", "split": "val",
+            "scored_on": "validation", "metric": "mae", "points": points, **changes,
+        }
+    )  # fmt: skip
+    spec = load_benchmark("toy-line").spec
+    doubt = better_than_on_validation(spec, whole, [curve], {"width": 2})
+    assert (doubt is not None) == is_doubted
+    assert doubt is None or doubt.message.startswith(
+        "split 'test': mae 1 mm is far better than 3 mm on validation; "
+    )
 
 
 # --- who is told -------------------------------------------------------------------------------

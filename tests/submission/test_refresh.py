@@ -133,3 +133,27 @@ def test_a_curve_ends_at_the_refreshed_score(records: list[Path], command: Comma
     # Nothing is known of the samples behind a score of fewer training samples.
     assert other.score is not None
     assert other.score.ci_high == 99.0
+
+
+def test_flags_follow_what_the_table_and_the_benchmark_show_today(
+    records: list[Path], toy_content: Path, command: Command
+) -> None:
+    command("results", "refresh").fine()
+    before = _bytes(records)
+    path = toy_content / "benchmarks" / "toy-line.yaml"
+    spec = yaml.safe_load(path.read_text())
+    error = {"metric": "mae", "value": 1e6, "split": "test", "description": "a finer grid"}
+    path.write_text(yaml.safe_dump({**spec, "discretisation_error": error}))
+    assert command("results", "refresh").fine().endswith("refreshed 1 records\n")
+    (flagged,) = [record for record in records if record.read_bytes() != before[record.name]]
+    old, new = json.loads(before[flagged.name]), json.loads(flagged.read_text())
+    assert _bare(old) == _bare(new)
+    constant = [flag for flag in new["flags"] if flag.startswith("constant: ")]
+    assert old["flags"] == constant
+    assert [flag.partition(":")[0] for flag in new["flags"][len(constant) :]] == [
+        "below_discretisation_error"
+    ]
+    assert command("results", "refresh").fine() == "refreshed 0 records\n"
+    path.write_text(yaml.safe_dump(spec))
+    command("results", "refresh").fine()
+    assert _bytes(records) == before

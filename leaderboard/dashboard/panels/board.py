@@ -14,7 +14,15 @@ from dashboard.charts.intervals import interval_bars
 from dashboard.state import Link
 from dashboard.text import shortened
 from dashboard.wording import metric_title
-from etchmark.api import COMPARED, Hub, MetricInfo, Solver, predicted_piece, seconds_each
+from etchmark.api import (
+    COMPARED,
+    Hub,
+    MetricInfo,
+    Solver,
+    doubts_in_words,
+    predicted_piece,
+    seconds_each,
+)
 from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
 
@@ -81,6 +89,10 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "rank": frame["rank"],
             metric: frame["score"],
             "model": [shortened(name, 100) for name in frame["model"]],
+            "flags": [
+                doubts_in_words(flags, role) or None
+                for flags, role in zip(frame["flags"].tolist(), frame["role"].tolist(), strict=True)
+            ],
             "role": frame["role"],
             BAR: interval_bars(frame),
             "range": spans.where(ranked, None),
@@ -104,7 +116,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "note": _notes(frame),
         }
     )
-    optional = ["folds", *COMPARED, "flops", "note", "low", "high", BAR, "best", "gain"]
+    optional = ["folds", *COMPARED, "flops", "note", "low", "high", BAR, "best", "gain", "flags"]
     empty = [name for name in optional if not any(table[name].notna().tolist())]
     # A column that holds the same word in every row says nothing.
     same = [name for name in ("track", "role") if len(set(table[name])) == 1]
@@ -147,6 +159,9 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]
             "gain / %", format=real, width=75, help=f"over {spec.gains_over}, positive is better"
         ),
         "model": config.TextColumn(width=310),
+        "flags": config.TextColumn(
+            width=160, help="doubts, which change no rank; the model's page has them in full"
+        ),
         "role": config.TextColumn(help="only entries and references are ranked"),
         "track": config.TextColumn(width=130),
         metric.id: config.NumberColumn(metric_title(metric), format=real, width=90),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -11,7 +11,15 @@ import streamlit as st
 from dashboard.panels import curves, errors
 from dashboard.text import literal, plain_lines, shortened, web_address
 from dashboard.wording import DISCLOSURE
-from etchmark.api import BOOTSTRAP, Entry, Hub, method_in_words, predicted_piece, why_none
+from etchmark.api import (
+    BOOTSTRAP,
+    Entry,
+    Hub,
+    flags_to_show,
+    method_in_words,
+    predicted_piece,
+    why_none,
+)
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
 from etchmark.text import escape_json, number, span
@@ -20,7 +28,15 @@ LONG = 600
 """Characters above which a text scrolls in a box of its own."""
 
 
-def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
+def show(hub: Hub, spec: BenchmarkSpec, entry: Entry, flags: Sequence[str] | None = None) -> None:
+    """The submission.
+
+    Args:
+        hub: where metrics and baselines are known.
+        spec: the benchmark.
+        entry: the submission.
+        flags: of its row on the board, which knows more than the record; None if there are none.
+    """
     record = entry.record
     role = spec.role_of(record.name, record.role)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -35,7 +51,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
             st.error("This run failed and is not ranked. The reason:")
             st.text(shortened(record.reason or "none given", 2000))
         _show_facts(spec, record, entry.origin)
-        _show_flags(record, role)
+        _show_flags(record, role, record.flags if flags is None else flags)
         _show_claims(spec, record.claims)
     if record.scores:
         st.markdown("**Scores**")
@@ -86,6 +102,7 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
         "tags": ", ".join(card.tags),
         "training data": DISCLOSURE[card.training_data],
         "note on training data": card.training_data_note,
+        "further training data": ", ".join(card.training_sets),
         "track, protocol": f"{record.track}, {record.protocol}",
         "status": f"{record.status}, {origin}",
         "date": record.created.strftime("%Y-%m-%d %H:%M UTC"),
@@ -101,19 +118,16 @@ def _show_facts(spec: BenchmarkSpec, record: ResultRecord, origin: str) -> None:
     _show_packages(record.environment, "Package versions")
 
 
-def _show_flags(record: ResultRecord, role: str) -> None:
-    """What looked like a mistake when the hub scored the predictions."""
-    flags = record.flags or []
-    if role == "reference":
-        # A reference such as the mean of the training labels is constant on purpose.
-        flags = [flag for flag in flags if not flag.startswith("constant:")]
+def _show_flags(record: ResultRecord, role: str, flags: Sequence[str] | None) -> None:
+    """What looks like a mistake, or too good, of the predictions or of the row."""
+    shown = flags_to_show(flags, role)
+    if shown:
+        st.markdown("**Flags: doubts, which change no rank**")
+        st.markdown("\n".join(f"- {literal(shortened(flag, 500))}" for flag in shown))
     if record.outcome == "ok" and record.flags is None:
-        st.markdown("**Warnings from scoring:** unknown; the record is older than this check.")
-    elif flags:
-        st.markdown("**Warnings from scoring**")
-        st.markdown("\n".join(f"- {literal(shortened(flag, 500))}" for flag in flags))
-    elif record.outcome == "ok":
-        st.markdown("**Warnings from scoring:** none.")
+        st.markdown("**Flags from scoring:** unknown; the record is older than this check.")
+    elif record.outcome == "ok" and not shown:
+        st.markdown("**Flags:** none.")
 
 
 def _intervals(spec: BenchmarkSpec, record: ResultRecord) -> str:

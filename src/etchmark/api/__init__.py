@@ -54,7 +54,14 @@ if TYPE_CHECKING:
     from etchmark.files import NO_ROOM, no_room, refusal, temporary_folder, temporary_root
     from etchmark.predictions.checks import named
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
-    from etchmark.scoring.doubts import Doubt
+    from etchmark.scoring.doubts import (
+        BOARD_KINDS,
+        TOO_GOOD,
+        Doubt,
+        doubts_in_words,
+        flags_to_show,
+        kind_of_flag,
+    )
     from etchmark.scoring.intervals import FEWEST_UNITS, method_in_words, why_none
     from etchmark.scoring.samples import SampleScores
     from etchmark.scoring.score import Scored
@@ -105,7 +112,17 @@ _WHERE = {
     **dict.fromkeys(("Limits", "Options"), "evaluation.options"),
     **dict.fromkeys(("LOCAL", "REVIEWED", "Entry"), "registry.tables"),
     "Pictures": "targets.pictures",
-    "Doubt": "scoring.doubts",
+    **dict.fromkeys(
+        (
+            "BOARD_KINDS",
+            "TOO_GOOD",
+            "Doubt",
+            "doubts_in_words",
+            "flags_to_show",
+            "kind_of_flag",
+        ),
+        "scoring.doubts",
+    ),
     "SampleScores": "scoring.samples",
     "Scored": "scoring.score",
     **dict.fromkeys(("BOOTSTRAP", "LEVEL", "RESAMPLES"), "scoring.uncertainty"),
@@ -114,6 +131,7 @@ _WHERE = {
     **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
 }
 __all__ = [
+    "BOARD_KINDS",
     "BOOTSTRAP",
     "COMPARED",
     "FEWEST_UNITS",
@@ -122,6 +140,7 @@ __all__ = [
     "NO_ROOM",
     "RESAMPLES",
     "REVIEWED",
+    "TOO_GOOD",
     "Benchmark",
     "Board",
     "Build",
@@ -163,14 +182,17 @@ __all__ = [
     "cost_text",
     "coverage_in_words",
     "discretisation_in_words",
+    "doubts_in_words",
     "evaluate",
     "executors_of",
     "explain",
+    "flags_to_show",
     "front",
     "gains",
     "grey",
     "groups",
     "kept_pictures",
+    "kind_of_flag",
     "load_benchmark",
     "method_in_words",
     "named",

@@ -10,7 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from etchmark.errors import UserError
 from etchmark.registry.store import Store
 from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring import intervals
+from etchmark.scoring.doubts import flags_to_show
 from etchmark.scoring.samples import SampleScores
 from etchmark.scoring.separation import verdict
 from etchmark.scoring.uncertainty import SumsOfUnits, score
@@ -123,6 +124,8 @@ class Pair:
     frame: pd.DataFrame
     """One row per split: columns split, first, second, metric, unit, difference, ci_low, ci_high,
     units (how many), better, relation, p."""
+    flags: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
+    """Of each submission: doubts that its board shows beside it."""
 
 
 def pair(
@@ -184,7 +187,9 @@ def pair(
     unit = metric_by_id(board.metric).unit_for(spec.target.unit)
     frame = frame.assign(metric=board.metric, unit=unit, units=counts)
     frame = frame.reindex(columns=list(PAIR_COLUMNS))
-    return Pair(spec, board.protocol, board.metric, (compared[0], compared[1]), frame)
+    flags = {row["submission"]: flags_to_show(row["flags"], row["role"]) for row in rows}
+    shown = (compared[0], compared[1])
+    return Pair(spec, board.protocol, board.metric, shown, frame, (flags[ids[0]], flags[ids[1]]))
 
 
 def _submission(

@@ -59,6 +59,7 @@ def row_of(
         "claimed": brief.content["claimed"],
         # The benchmark's present word counts, whatever it was when the record was made.
         "role": spec.role_of(brief.name, brief.content["role"]),
+        # Those that depend on other rows are added by the board.
         "flags": brief.content["flags"],
         "interval_method": brief.content["interval_method"],
         "artefact": (brief.content["artefact"] or {}).get("sha256"),

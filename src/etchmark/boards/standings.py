@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from etchmark import specs
+from etchmark.boards.flags import Units, flags_of_rows
 from etchmark.boards.paired import PairedRows, Sums
 from etchmark.boards.rows import COLUMNS, GAIN_COLUMNS, row_of, to_records, typed
 from etchmark.boards.view import View, Where
@@ -185,6 +186,16 @@ class Board:
         unranked = [row["role"] in UNRANKED_ROLES for row in rows]
         self._apart = np.logical_and(scored, unranked)
         self._ranked = np.logical_and(scored, np.logical_not(unranked))
+        by, leaders = metric_by_id(self.metric), self.leaders()
+        self._frame["flags"] = flags_of_rows(spec, by, self._briefs, leaders, self._units_of)
+
+    def _units_of(self, submission: str) -> Units | None:
+        """Unit sums of a submission and the names of its units; None if it has none."""
+        entry = self._extra.get(submission) or self._store.get(submission)
+        scores = None if entry is None else sample_scores(entry, self.split)
+        if scores is not None and self.subset:
+            scores = scores.subset(self.subset)
+        return None if scores is None else (scores.sums(), tuple(np.unique(scores.units)))
 
     @cached_property
     def _paired(self) -> list[Sums | None]:
@@ -222,15 +233,11 @@ class Board:
     def _of_samples(self) -> list[Sums | None]:
         """The same of a metric that needs every sample: each per-sample table is read."""
         paired: list[Sums | None] = []
-        units: list[str] | None = None
-        for brief, ranked in zip(self._briefs, self._ranked, strict=True):
-            entry = self._extra.get(brief.submission) or self._store.get(brief.submission)
-            scores = None if entry is None or not ranked else sample_scores(entry, self.split)
-            if scores is not None and self.subset:
-                scores = scores.subset(self.subset)
-            labels = None if scores is None else np.unique(scores.units).tolist()
-            units = units or labels
-            paired.append(None if scores is None or labels != units else scores.sums())
+        units: tuple[str, ...] | None = None
+        for brief, is_ranked in zip(self._briefs, self._ranked, strict=True):
+            scored = self._units_of(brief.submission) if is_ranked else None
+            units = units or (None if scored is None else scored[1])
+            paired.append(None if scored is None or scored[1] != units else scored[0])
         return paired
 
     @cached_property

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from etchmark.scoring.doubts import TOO_GOOD, flags_to_show, in_words
 from etchmark.scoring.separation import ALPHA, CONTENDERS, smallest_p
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
@@ -18,8 +19,9 @@ def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def statements(spec: BenchmarkSpec, frame: pd.DataFrame) -> list[str]:
-    """What a board says: ``the_best``, and ``gains`` where they are known."""
-    return [text for text in (the_best(spec, frame), gains(spec, frame)) if text is not None]
+    """What a board says: ``the_best``, ``doubts``, and ``gains`` where they are known."""
+    texts = (the_best(spec, frame), doubts(frame), gains(spec, frame))
+    return [text for text in texts if text is not None]
 
 
 def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
@@ -55,6 +57,30 @@ def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
     why = _why(spec, scores[best == 1], metric, unit)
     against = f" They were tested against the best {CONTENDERS}." if tested > CONTENDERS else ""
     return f"{of_all} {many} may be the best: {why}{against}"
+
+
+DOUBTED = 3
+"""Doubted rows that a statement names at most."""
+
+
+def doubts(frame: pd.DataFrame) -> str | None:
+    """Which of the rows that may be the best have flags that question their score; None if none.
+
+    Args:
+        frame: rows of ``Board.standings``, best first.
+    """
+    ranked = pd.DataFrame(frame[frame["rank"].notna()])
+    best = (_numbers(ranked, "may_be_best") == 1) | (_numbers(ranked, "rank") == 1)
+    columns = (ranked[best][name].tolist() for name in ("model", "flags", "role"))
+    texts = [
+        f"{name} ({words})"
+        for name, flags, role in zip(*columns, strict=True)
+        if (words := in_words(flags_to_show(flags, role), TOO_GOOD))
+    ]
+    if not texts:
+        return None
+    more = f" and {len(texts) - DOUBTED:,} more" if len(texts) > DOUBTED else ""
+    return f"Flagged, which changes no rank: {', '.join(texts[:DOUBTED])}{more}."
 
 
 def _why(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> str:

@@ -93,6 +93,7 @@ class _Content(TypedDict):
     reason: str | None
     role: Role | None
     flags: list[LongLine] | None
+    values: Sha256 | None
     interval_method: IntervalMethod | None
     artefact: _Artefact | None
     scores: dict[str, dict[str, _Score]]

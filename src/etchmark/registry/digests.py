@@ -15,19 +15,20 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
+from etchmark.scoring.doubts import equal_in_table, flags_of, unlisted
 from etchmark.scoring.intervals import METHOD
 from etchmark.scoring.refresh import with_intervals
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import Cost, ResultRecord
 
-VERSION = 6
+VERSION = 7
 """Raised when digests would come out otherwise; stored ones of another version are recomputed."""
 CARD = ("title", "training_data", "tags")
 
 
-def brief(record: ResultRecord) -> dict[str, Any]:
-    """The part of a record that boards show, as plain objects for JSON."""
+def brief(record: ResultRecord, samples: Sequence[SampleScores] = ()) -> dict[str, Any]:
+    """The part of a record and its per-sample table that boards show, as plain objects for JSON."""
     dumped = record.model_dump(mode="json", include={"card", "cost", "scores", "artefact"})
     scores: dict[str, Any] = {}
     for split in dumped["scores"]:
@@ -42,11 +43,48 @@ def brief(record: ResultRecord) -> dict[str, Any]:
         "claimed": _claimed(record),
         "reason": record.reason,
         "role": record.role,
-        "flags": record.flags,
+        "flags": _flags(record, samples),
+        "values": values_digest(samples[0]) if samples else None,
         "interval_method": record.interval_method,
         "artefact": dumped.get("artefact"),
         "scores": scores,
     }
+
+
+def _flags(record: ResultRecord, samples: Sequence[SampleScores]) -> list[str] | None:
+    """Flags of a record, and those that its table shows though the record does not list them."""
+    doubts = [] if record.outcome != "ok" else equal_in_table(samples)
+    missing = [doubt for doubt in doubts if unlisted(record.flags or (), [doubt])]
+    return [*(record.flags or ()), *flags_of(missing)] if missing else record.flags
+
+
+DIGITS = 6
+"""Significant digits of predictions by which files are told to be the same."""
+
+
+def values_digest(samples: SampleScores) -> str:
+    """Hash of the predictions of a split, whatever the file looks like that they came in.
+
+    Where a table keeps no predictions, it is that of what scores are computed from.
+    """
+    outcome = samples.outcome
+    kept = {"prediction": outcome.outputs["prediction"]} if "prediction" in outcome.outputs else {}
+    digest = hashlib.sha256()
+    for name, values in sorted((kept or outcome.terms).items()):
+        digest.update(f"{name} {values.shape}\n".encode())
+        if values.dtype.kind == "f":
+            digest.update(_rounded(values).tobytes())
+        else:
+            digest.update("\0".join(values.astype(str).ravel().tolist()).encode())
+    return digest.hexdigest()
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Numbers to ``DIGITS`` significant digits: other machines sum in another order."""
+    fraction, exponent = np.frexp(values.astype("<f8"))
+    # Adding zero makes the two zeros alike; whatever is not a number is alike as well.
+    rounded = np.ldexp(np.round(fraction, DIGITS), exponent) + 0.0
+    return np.where(np.isnan(rounded), np.nan, rounded)
 
 
 def _claimed(record: ResultRecord) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from etchmark.errors import UserError
-from etchmark.scoring.doubts import KINDS, doubts_of_table, unlisted
+from etchmark.scoring.doubts import HELD, KINDS, doubts_of_table, unlisted
 from etchmark.scoring.samples import SampleScores
 from etchmark.specs import BenchmarkSpec, Curve, CurvePoint, ResultRecord
 from etchmark.specs.results import HUB_RAN
@@ -119,7 +119,9 @@ def fault_beside_scores(
     looked = record.flags is not None or record.interval_method is not None
     if spec is None or not looked:
         return None
-    doubt = unlisted(record.flags or (), doubts_of_table(spec, record.scores, samples))
+    # Rules that came later hide no record: boards show those doubts whether it lists them or not.
+    held = doubts_of_table(spec, record.scores, samples, HELD)
+    doubt = unlisted(record.flags or (), held)
     if doubt is not None:
         return f"flags lack what its table shows: {doubt.flag}"
     return None

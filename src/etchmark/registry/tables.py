@@ -174,7 +174,7 @@ def brief_of(entry: Entry) -> Brief:
         outcome=record.outcome,
         origin=entry.origin,
         created=record.created.replace(tzinfo=None),
-        content=brief(record),
+        content=brief(record, read_samples(entry.samples)),
     )
 
 
@@ -209,7 +209,7 @@ def digest_rows(entry: Entry, text: str) -> list[Base]:
             status=record.status,
             record_bytes=len(text.encode("utf-8", "surrogateescape")),
             curves=len(record.curves),
-            content=json.dumps(brief(shown)),
+            content=json.dumps(brief(shown, samples)),
         )
     ]
     made += [

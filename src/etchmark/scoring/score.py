@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,10 @@ class Scored:
     scores: list[SplitScore]
     samples: list[SampleScores]
     doubts: list[Doubt] = field(default_factory=list)
+
+    def doubted(self, more: Iterable[Doubt]) -> Scored:
+        """The same with more doubts."""
+        return replace(self, doubts=[*self.doubts, *more])
 
 
 def _finite(value: float) -> float | None:

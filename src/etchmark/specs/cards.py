@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     Field,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -37,7 +39,24 @@ class ModelCard(Record):
     training_data: TrainingData = "unknown"
     """Was the model trained on anything beyond the benchmark's training data?"""
     training_data_note: Annotated[str, Field(max_length=2_000)] = ""
+    training_sets: Annotated[list[Line], Field(max_length=100)] = []
+    """The further training data by name, ``DATASET:CONFIG`` or ``DATASET:CONFIG:SPLIT`` where they
+    are of this hub: those are compared with the samples that are scored."""
     bibtex: Annotated[str, Field(max_length=5_000)] = ""
+
+    @model_validator(mode="after")
+    def _declared(self) -> ModelCard:
+        if self.training_sets and self.training_data != "declared":
+            raise ValueError("training_sets are named, so training_data is declared")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A card that was stored before the key existed is written as it was.
+        dumped = handler(self)
+        if not self.training_sets:
+            dumped.pop("training_sets", None)
+        return dumped
 
 
 class SubmissionCard(ModelCard):

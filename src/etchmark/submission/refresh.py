@@ -1,7 +1,7 @@
-"""``results refresh``: reviewed records with the intervals of this version, without a run.
+"""``results refresh``: reviewed records with intervals and flags of this version, without a run.
 
-The per-sample table beside a record says all that an interval is made from. Scores, counts, ids,
-dates and tables stay as they are.
+The per-sample table beside a record says all that an interval is made from, and shows some doubts.
+Scores, counts, ids, dates and tables stay as they are.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from etchmark.registry import reviewed
 from etchmark.registry.layout import records_in
 from etchmark.registry.replacing import finish
 from etchmark.scoring import intervals
-from etchmark.scoring.doubts import doubts_of_table, flags_of
+from etchmark.scoring.doubts import BELOW, doubts_of_table, flags_of, kind_of_flag, unlisted
 from etchmark.scoring.refresh import with_intervals
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.stored import read_table
 from etchmark.specs import BenchmarkSpec, Curve, ResultRecord, SplitScore
+from etchmark.specs.results import MAX_FLAGS
 
 
 def refresh(results: Path) -> Iterator[str]:
-    """Recompute the intervals of all records that have those of another method; a line for each.
+    """Bring intervals and flags of all records up to this version; a line for each that changes.
 
     A process that is killed meanwhile leaves each record as it was or refreshed.
 
@@ -61,19 +62,25 @@ def text_of(record: ResultRecord) -> str:
 def _refreshed(
     path: Path, stored: tuple[ResultRecord, bytes | None], spec: BenchmarkSpec | None
 ) -> ResultRecord | None:
-    """The record with intervals of today; None if it has them, or has no scores."""
+    """The record with intervals and flags of today; None if it has them, or has no scores."""
     record, content = stored
-    if record.outcome != "ok" or record.interval_method == intervals.METHOD:
+    if record.outcome != "ok":
+        return None
+    is_current = record.interval_method == intervals.METHOD
+    if is_current and (content is None or spec is None):
         return None
     if content is None:
         raise UserError(f"{path}: has no per-sample table")
     if spec is None:
         raise UserError(f"{path}: its benchmark {path.parent.name} is not in the content")
     samples = from_table(read_table(content, rows=sum(s.n * s.seeds for s in record.scores)))
+    flags = flags_shown(spec, record, samples)
+    if is_current:
+        return None if flags == record.flags else record.model_copy(update={"flags": flags})
     scores = with_intervals(record.scores, samples)
     changed: dict[str, object] = {
         "schema_": 2,
-        "flags": flags_shown(spec, record, samples),
+        "flags": flags,
         "interval_method": intervals.METHOD,
         "scores": scores,
     }
@@ -85,14 +92,17 @@ def _refreshed(
 def flags_shown(
     spec: BenchmarkSpec, record: ResultRecord, samples: list[SampleScores]
 ) -> list[str] | None:
-    """The flags of a record; of one that is older than flags, those that its table shows.
+    """The flags of a record, with those that its scores and its table show today.
 
-    A table shows only some doubts: if it shows none, nobody has looked for all of them yet, and
-    the flags stay unknown.
+    A table shows only some doubts: if a record has no flags because it is older than they are, and
+    its table shows none, nobody has looked for all of them yet, and the flags stay unknown.
     """
-    if record.flags is not None:
-        return record.flags
-    return flags_of(doubts_of_table(spec, record.scores, samples)) or None
+    doubts = doubts_of_table(spec, record.scores, samples)
+    # The scores and the benchmark may say otherwise by now.
+    kept = [flag for flag in record.flags or () if kind_of_flag(flag) != BELOW]
+    missing = [doubt for doubt in doubts if unlisted(kept, [doubt])]
+    flags = [*kept, *flags_of(missing)][:MAX_FLAGS]
+    return flags if flags or record.flags is not None else None
 
 
 def with_whole(curve: Curve, headline: SplitScore) -> Curve:

@@ -34,6 +34,7 @@ from etchmark.specs import BenchmarkSpec, Claims, Cost, ResultRecord, SplitScore
 from etchmark.submission.export import EXPORTED, PREDICTIONS, RECORD, TABLE
 from etchmark.submission.scoring import score_file, table_of
 from etchmark.submission.statements import check_baselines, check_name, check_stored
+from etchmark.submission.training_sets import trained_on_test
 from etchmark.text import hidden
 
 RELATIVE_TOLERANCE = 1e-9
@@ -197,6 +198,7 @@ def check(
     _, scored = score_file(
         benchmark, path, track=record.track, protocol=record.protocol, need_track=True
     )
+    scored = scored.doubted(trained_on_test(benchmark, record.card, record.protocol))
     _check_scores(folder, record, scored)
     _check_role(folder, record, benchmark.spec)
     _check_table(folder / TABLE, to_table(scored.samples))

@@ -13,12 +13,14 @@ from etchmark.errors import UserError
 from etchmark.evaluation.curves import Curves, Say
 from etchmark.evaluation.evaluate import one_line, resolve_track, run_model
 from etchmark.evaluation.options import Options
+from etchmark.scoring.doubts import better_than_on_validation
 from etchmark.specs import Curve
 from etchmark.specs.task import Task
 from etchmark.submission.export import PREDICTIONS
 from etchmark.submission.scoring import score_file, table_of
 from etchmark.submission.statements import check_name, check_source
 from etchmark.submission.submit import Outcome, Prepared, RunFacts, make_record
+from etchmark.submission.training_sets import trained_on_test
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def evaluate_model(
     if failure is None:
         try:
             _, scored = score_file(benchmark, path, track=task.track, protocol=task.protocol)
+            scored = scored.doubted(trained_on_test(benchmark, source.card, task.protocol))
         except UserError as error:
             # Predictions that cannot be scored are the model's failure, not the caller's.
             failure = one_line(str(error).removeprefix(f"{path}: "))
@@ -77,6 +80,8 @@ def evaluate_model(
     if scored is not None and say is not None:
         whole = next(score for score in scored.scores if score.split == task.headline)
         curves = Curves(source, benchmark, task, whole, folder, options, say).measure()
+        doubt = better_than_on_validation(benchmark.spec, whole, curves, source.params)
+        scored = scored.doubted([] if doubt is None else [doubt])
     predictions = [] if scored is None else [path]
     record = make_record(
         task,

@@ -29,6 +29,7 @@ from etchmark.submission.statements import (
     check_name,
     check_stored,
 )
+from etchmark.submission.training_sets import trained_on_test
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def prepare_file(
     card, stated_role = agreed_role(card, role)
     check_baselines(benchmark.catalog, name)
     stated, scored = score_file(benchmark, path, track=track, protocol=protocol)
+    scored = scored.doubted(trained_on_test(benchmark, card, stated.protocol))
     track, _ = pick_track(benchmark.spec, stated.track, " (the one that the model reads)")
     outcome = Outcome(scored, [files.sha256_of(path)])
     task = Task(benchmark.spec, track, stated.protocol)

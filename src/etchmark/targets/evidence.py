@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 EQUAL = 1e-6
-"""Relative difference up to which a prediction counts as equal to its label."""
+"""Relative difference up to which a prediction counts as equal to its label: its last digits."""
+
+
+@dataclass(frozen=True)
+class EqualityRule:
+    """How many predictions must equal their labels before that is a doubt."""
+
+    share: float
+    """At least this share of the samples that count."""
+    count: int
+    """At least so many."""
+
+
+NUMBERS = EqualityRule(share=0.01, count=3)
+"""No model reaches the last digits of a measured or simulated number by chance."""
+MASKS = EqualityRule(share=0.5, count=3)
+"""A good model has a few masks right in every pixel, small ones above all."""
+CLASSES = EqualityRule(share=1.0, count=50)
+"""A good model has most classes right: only all of them, and many, are a doubt. Also where numbers
+repeat, so that a model that returns training labels meets those of test samples."""
 HEAD = 1024
 """Values of an array that are looked at first."""
 
@@ -18,7 +38,7 @@ class Evidence:
     Args:
         seeds: how many seeds there are.
         samples: how many samples there are.
-        exact: whether a prediction that equals its label is suspicious.
+        equality: how many predictions must equal their labels before that is a doubt.
         measured: whether predictions are quantities, whose magnitude can be off.
         names: what the numbers of single predictions stand for, such as classes.
         uniform: what predictions without any structure are called; None if they are no doubt.
@@ -29,16 +49,19 @@ class Evidence:
         seeds: int,
         samples: int,
         *,
-        exact: bool = True,
+        equality: EqualityRule = NUMBERS,
         measured: bool = True,
         names: Sequence[str] | None = None,
         uniform: str | None = None,
     ) -> None:
         shape = (seeds, samples)
-        self.exact, self.measured, self.uniform_name = exact, measured, uniform
+        self.equality, self.measured, self.uniform_name = equality, measured, uniform
         self.names = names
         self.equal = np.zeros(shape, dtype=bool)
         """Whether the prediction equals its label."""
+        self.telling = np.ones(samples, dtype=bool)
+        """Whether a prediction that equals the label of this sample tells anything. It does not
+        where the label repeats, or where nothing changes or nothing is to be told apart."""
         self.uniform = np.zeros(shape, dtype=bool)
         """Whether all values of an array are the same, and those of its label are not."""
         self.size = np.zeros(shape)
@@ -117,6 +140,9 @@ def evidence_of(
         evidence: filled and returned; one of quantities if None.
     """
     evidence = evidence or Evidence(len(values), len(target))
+    if target.ndim == 1 and evidence.equality is NUMBERS:
+        _, group, counts = np.unique(target, return_inverse=True, return_counts=True)
+        evidence.telling &= counts[group] == 1
     for seed, predictions in enumerate(values):
         evidence.add(seed, slice(None), target, predictions)
     return evidence

@@ -17,6 +17,7 @@ from etchmark.api import (
     Where,
     cost_text,
     coverage_in_words,
+    doubts_in_words,
     predicted_piece,
     seconds_each,
     statements,
@@ -98,13 +99,22 @@ def show(
     with_note = everything or bool(frame["rank"].isna().any())
     if solver is not None:
         head += [f"per {predicted_piece(spec)}", "solver as accurate"]
+    records = frame.to_dict(orient="records")
+    doubts = [doubts_in_words(row["flags"], row["role"]) for row in records]
+    after = head.index("model") + 1
+    if any(doubts):
+        head.insert(after, "flags")
     rows = [[*head, *["role"] * with_role, *["note"] * with_note]]
-    for row in frame.to_dict(orient="records"):
+    for row, words in zip(records, doubts, strict=True):
         cells = _row(row)
         if solver is not None:
             cells += [seconds_each(row) or "–", solver.short(row)]
+        if any(doubts):
+            cells.insert(after, words)
         rows.append([*cells, *[str(row["role"])] * with_role, *[_unranked(row)] * with_note])
     print(table(rows))
+    if any(doubts):
+        print("flags are doubts and change no rank; --json has them in full")
     dashes = frame.loc[frame["score"].notna() & frame["ci_low"].isna(), "units"]
     for reason in why_dashes(spec, dashes.tolist()):
         print(reason)

@@ -32,6 +32,9 @@ def show(hub: Hub, pair: Pair) -> None:
             [row["split"], number(row["difference"]), interval, str(row["units"]), p, better]
         )
     print(table(rows))
+    for name, flags in zip((first, second), pair.flags, strict=True):
+        for flag in flags:
+            print(f"flag of {name}: {plain(flag)}")
 
 
 def show_json(hub: Hub, pair: Pair) -> None:
@@ -48,8 +51,9 @@ def show_json(hub: Hub, pair: Pair) -> None:
             "model": side.entry.record.name,
             "track": side.entry.record.track,
             "submission": side.entry.record.submission,
+            "flags": flags,
         }
-        for side in pair.sides
+        for side, flags in zip(pair.sides, pair.flags, strict=True)
     )
     print_json(
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from etchmark.api import Committed, Evaluation, Hub, RunRequest
+from etchmark.api import TOO_GOOD, Committed, Evaluation, Hub, RunRequest, kind_of_flag
 from etchmark.commands.present import scores
 from etchmark.errors import UserError
 from etchmark.text import number, one_line, print_json
@@ -50,6 +50,8 @@ def show(
     again = "" if new else " again, in place of the run that predicted the very same"
     where = scores.standing(hub, spec, record)
     print(f"stored as {record.submission[:12]}{again}{where}")
+    kept = [flag for flag in record.flags or () if kind_of_flag(flag) in TOO_GOOD]
+    scores.show_flags([*kept, *scores.flags_of_board(hub, record)])
 
 
 def echo(line: str) -> None:

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from etchmark.api import (
+    BOARD_KINDS,
     Doubt,
     Hub,
     Scored,
     Submitted,
     View,
     discretisation_in_words,
+    kind_of_flag,
     to_records,
     why_none,
 )
@@ -60,6 +62,7 @@ def submitted(hub: Hub, submission: Submitted, export: Path | None, as_json: boo
         show(hub, spec, record.protocol, record.scores)
         where = standing(hub, spec, record)
         print(f"{submission.committed.value} as {record.submission[:12]}{where}")
+        show_flags(flags_of_board(hub, record))
         if export is not None:
             print(f"exported to {plain(str(export))}; see CONTRIBUTING.md for the public board")
     warn(submission.prepared.doubts)
@@ -70,6 +73,19 @@ def warn(doubts: Iterable[Doubt]) -> None:
     sys.stdout.flush()
     for doubt in doubts:
         print(f"warning: {plain(doubt.message)}", file=sys.stderr)
+
+
+def show_flags(flags: Iterable[str]) -> None:
+    for flag in flags:
+        print(f"flag: {plain(flag)}")
+
+
+def flags_of_board(hub: Hub, record: ResultRecord) -> list[str]:
+    """Flags of a stored submission that follow from other rows of its board."""
+    frame = hub.board(hub.benchmark(record.benchmark), View(record.protocol)).frame
+    rows = frame.loc[frame["submission"] == record.submission, "flags"].tolist()
+    flags = (rows[0] or ()) if rows else ()
+    return [flag for flag in flags if kind_of_flag(flag) in BOARD_KINDS]
 
 
 def show(hub: Hub, spec: BenchmarkSpec, protocol: str, scores: Sequence[SplitScore]) -> None:

@@ -76,6 +76,8 @@ class FrameTally:
         if seed == 0:
             for name, value in persistence_terms(target[0], last[0]).items():
                 self._repeated[name][sample] = value
+            # Whoever repeats the last frame is right where nothing moves.
+            self.evidence.telling[sample] = self._repeated["sum_sq_e"][sample] > 0
         terms, errors = frame_terms(target, predicted, last, self.checks, self.wanted)
         terms |= sample_terms(target, predicted, CENTRE)
         for name, value in terms.items():

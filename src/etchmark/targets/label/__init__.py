@@ -18,7 +18,7 @@ from etchmark.predictions.checks import listing, refuse
 from etchmark.predictions.reading import Cells
 from etchmark.targets.base import Job, Outcome, TargetKind, Trivial, numbers
 from etchmark.targets.cells import CLASS_NAME, CellRule
-from etchmark.targets.evidence import Evidence, evidence_of
+from etchmark.targets.evidence import CLASSES, Evidence, evidence_of
 from etchmark.targets.label.metrics import (
     BINS,
     GAP,
@@ -211,7 +211,7 @@ def _measure(values: np.ndarray, job: Job) -> Outcome:
         label_terms(truth, places, classes, None if shares is None else shares[seed])
         for seed, places in enumerate(predicted)
     ]
-    evidence = Evidence(*predicted.shape, exact=False, measured=False, names=classes)
+    evidence = Evidence(*predicted.shape, equality=CLASSES, measured=False, names=classes)
     return Outcome(
         terms={name: np.stack([terms[name] for terms in per_seed]) for name in per_seed[0]},
         labels={"target": labels.astype(object)},

@@ -22,7 +22,7 @@ from etchmark.predictions.streaming import StreamedPredictions, read_streamed
 from etchmark.targets.base import Job, Outcome, Part, TargetKind, Trivial
 from etchmark.targets.cells import CellRule, whole_numbers_of_rank
 from etchmark.targets.definitions import Metric
-from etchmark.targets.evidence import Evidence
+from etchmark.targets.evidence import MASKS, Evidence
 from etchmark.targets.labels import StoredArrays, Truth
 from etchmark.targets.mask.metrics import (
     HIT,
@@ -219,7 +219,7 @@ class _Tally:
             self.confusion = np.zeros((*self.shape, len(self.classes) ** 2), dtype=np.int32)
         self.picture: bytes | None = None
         uniform = "masks of one class"
-        self.evidence = Evidence(*self.shape, measured=False, uniform=uniform)
+        self.evidence = Evidence(*self.shape, equality=MASKS, measured=False, uniform=uniform)
         places = np.stack(np.unravel_index(np.arange(job.order.size), self.shape), axis=1)
         self.places = dict(zip(job.order.ravel().tolist(), places.tolist(), strict=True))
 
@@ -237,6 +237,7 @@ class _Tally:
         seed, sample = self.places[row]
         truth = self.label(sample)
         self.evidence.add(seed, slice(sample, sample + 1), truth[None], predicted[None])
+        self.evidence.telling[sample] = bool((truth != truth.flat[0]).any())
         terms = self._terms(truth, predicted, self.job.metrics)
         for name, value in terms.items():
             self.terms.setdefault(name, np.full(self.shape, np.nan))[seed, sample] = value
