@@ -18,7 +18,11 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs"
-BUILDS = (("superalloys", "composition"), ("composites", "2d-morphologies-full"), ("composites", "3d-mini"))
+BUILDS = (
+    ("superalloys", "composition"),
+    ("composites", "2d-morphologies-full"),
+    ("composites", "3d-mini"),
+)
 MODEL = "composite-stiffness-2d"
 # Page, the heading that is uppermost (the page's own if empty), and pixels below it.
 PAGES = {

@@ -33,7 +33,10 @@ def describe_seconds(seconds: float) -> str:
 
 
 class _Estimate:
-    """Prints once, after the first shards, how long the rest will take."""
+    """Prints after the first shards how long the rest will take, and again if it takes twice that.
+
+    Shards of some families of samples take a hundred times as long as those of others.
+    """
 
     def __init__(self, name: str, title: str, executor: Executor, jobs: Sequence[ShardJob]) -> None:
         self._name, self._title = name, title
@@ -42,6 +45,8 @@ class _Estimate:
         self._parallel: int = getattr(executor, "workers", cluster)
         self._shards = self._done = self._timed = 0
         self._started = time.monotonic()
+        self._again_after: float | None = None
+        """Seconds since the start after which the estimate was wrong; None before the first."""
 
     def count(self, shard: Shard) -> None:
         self._shards += 1
@@ -50,11 +55,13 @@ class _Estimate:
             self._started = time.monotonic()  # processes take their time to start
             return
         self._timed += shard.rows
-        # After a round of all that run side by side.
-        if self._shards != (1 if self._parallel == 1 else self._parallel + 1):
-            return
         seconds = time.monotonic() - self._started
+        # After a round of all that run side by side.
+        first = self._shards == (1 if self._parallel == 1 else self._parallel + 1)
+        if not first and (self._again_after is None or seconds < self._again_after):
+            return
         left = seconds * (self._rows - self._done) / self._timed
+        self._again_after = 2 * (seconds + max(left, LONG_S))
         if left >= LONG_S:
             print(
                 f"{self._name}: {self._title} of {self._timed:,} samples took"
