@@ -116,6 +116,17 @@ def test_fitted_models_are_kept_on_request(toy_content, baseline, command, home)
     assert (home / "artefacts" / record.artefact.sha256 / "artefact.json").is_file()
 
 
+def test_curves_are_left_out_on_request(toy_content, baseline, command):
+    size = {"title": "Error against training samples", "axis": "training samples", "shares": [0.5]}
+    baseline("curved", curves={"training-size": size})
+    only = ("--only", "curved", "--protocol", "holdout")
+    path = toy_content / "leaderboard" / "results" / "toy-line@1" / "curved--features--holdout.json"
+    assert "curve training-size" in command(*RUN, *only).fine()
+    assert [curve.name for curve in read_record(path).curves] == ["training-size"]
+    assert "curve training-size" not in command(*RUN, *only, "--again", "--no-curves").fine()
+    assert read_record(path).curves == []
+
+
 def test_patterns_choose_models(toy_content, baseline, command):
     baseline("other")
     command(*RUN, "--only", "oth*", "--protocol", "holdout").fine()

@@ -111,6 +111,9 @@ def run(
     ] = None,
     into: IntoOpt = None,
     again: Annotated[bool, typer.Option("--again", help="also those that have a record")] = False,
+    no_curves: Annotated[
+        bool, typer.Option("--no-curves", help="without the curves that models declare")
+    ] = False,
     keep_models: Annotated[
         bool,
         typer.Option("--keep-model", help="keep the fitted models in the hub folder"),
@@ -140,6 +143,6 @@ def run(
         raise UserError("--executor processes: rows run one at a time here; give local or dask")
     executors_of(executor, scheduler=scheduler, workers=None)
     campaign = Campaign(
-        only.split(","), protocol, out, into, again, Limits(time_limit), keep_models
+        only.split(","), protocol, out, into, again, Limits(time_limit), not no_curves, keep_models
     )
     LocalHub().run_baselines(benchmark, campaign, scheduler=scheduler)

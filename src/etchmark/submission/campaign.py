@@ -56,6 +56,8 @@ class Campaign:
     """Also run rows that have a record."""
     limits: Limits = field(default_factory=Limits)
     """Time and memory of each run."""
+    curves: bool = True
+    """Measure the curves that the models' cards declare, too."""
     keep_models: bool = False
     """Keep the fitted models in the hub folder of the machine that runs them."""
 
@@ -144,6 +146,7 @@ def rows_of(catalog: Catalog, benchmark: str, campaign: Campaign) -> list[Row]:
             limits=campaign.limits,
             seeds=use.seeds,
             keep_models=campaign.keep_models,
+            curves=campaign.curves,
             with_predictions=campaign.out is not None,
         )
         for source, use in models(catalog, spec, campaign.only)

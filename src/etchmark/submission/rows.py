@@ -38,6 +38,8 @@ class Row:
     seeds: int = 1
     keep_models: bool = False
     """Whether the fitted models are kept in the hub folder of the machine that runs it."""
+    curves: bool = True
+    """Whether the curves that the model's card declares are measured, too."""
     with_predictions: bool = False
     """Whether to return the predictions file, which an export needs."""
 
@@ -79,6 +81,10 @@ def digest_of(spec: BenchmarkSpec, source: ModelSource) -> str:
 
 def run_row(row: Row) -> Finished | NotRun:
     """Run a row on this machine, with the curves that the model's card declares."""
+
+    def say(text: str) -> None:
+        print(f"{row.label}: {one_line(text)}", flush=True)
+
     try:
         loaded = load_benchmark(row.benchmark)
         source = catalog().model(row.model)
@@ -98,7 +104,7 @@ def run_row(row: Row) -> Finished | NotRun:
                 options=Options(
                     seeds=row.seeds, limits=row.limits, resume=True, keep=row.keep_models
                 ),
-                say=lambda text: print(f"{row.label}: {one_line(text)}", flush=True),
+                say=say if row.curves else None,
             )
             prepared = done.prepared
             keep = row.with_predictions and prepared.predictions
