@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +20,23 @@ from etchmark.errors import UserError
 
 def test_local_runs_one_after_the_other() -> None:
     assert list(Local().run(abs, [-1, 2, -3])) == [(-1, 1), (2, 2), (-3, 3)]
+
+
+def test_one_thread_also_of_what_a_task_loads() -> None:
+    """Torch started with all threads: 50 times the processor time for small transforms."""
+    script = """
+from etchmark.data.executors import Local
+
+def threads(_):
+    import torch
+    return torch.get_num_threads()
+
+inside = [result for _, result in Local().run(threads, [1, 2])]
+print(inside, threads(0))
+"""
+    env = {**os.environ, "OMP_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[1, 1] 3\n", "")
 
 
 def test_processes_give_every_result_once() -> None:

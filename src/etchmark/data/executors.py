@@ -59,25 +59,37 @@ class Executor(Protocol):
 
 def default_workers() -> int:
     """Number of processors this process may use, up to a limit."""
+    return min(_usable_processors(), MAX_DEFAULT_WORKERS)
+
+
+def _usable_processors() -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(usable or 1, MAX_DEFAULT_WORKERS)
+    return usable or 1
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit numerical libraries to one thread inside the block."""
+    """Limit numerical libraries to one thread inside the block, those loaded in it included."""
     from threadpoolctl import threadpool_limits
 
     torch: Any = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch is not None else 0
-    with threadpool_limits(1):
+    before = torch.get_num_threads() if torch is not None else _threads_of_torch()
+    with threadpool_limits(1), _thread_settings():
         if torch is not None:
             torch.set_num_threads(1)
         try:
             yield
         finally:
-            if torch is not None:
+            torch = sys.modules.get("torch")
+            # It may be half imported where the block failed.
+            if hasattr(torch, "set_num_threads"):
                 torch.set_num_threads(before)
+
+
+def _threads_of_torch() -> int:
+    """With how many threads torch would start if it was loaded now."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    return int(stated) if stated.isdecimal() and int(stated) > 0 else _usable_processors()
 
 
 class Local:
