@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from etchmark.learning import surfaces
 from etchmark.learning.surfaces import (
     PENALTIES,
     Components,
@@ -129,3 +130,22 @@ def test_components_keep_their_relative_size():
     spread = scores.std(axis=0)
     assert spread[0] == pytest.approx(1, rel=0.01)
     assert spread[0] > spread[1] > spread[2]
+
+
+def test_gaussian_process_starts_again_where_all_would_be_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From lengths so short that no two samples resemble each other, there is no way up."""
+    generator = np.random.default_rng(5)
+    rows = generator.normal(size=(200, 3))
+    values = np.sin(rows[:, 0]) + 0.5 * rows[:, 1]
+    values = (values - values.mean()) / values.std()
+    process = GaussianProcess(log_target=False, seed=0)
+    lost = (2e-3, 0.9)
+    monkeypatch.setattr(surfaces, "GP_STARTS", (lost,))
+    stuck = process._maximum(rows, values, rows.std(axis=0))
+    assert np.ptp(stuck.predict(generator.normal(size=(50, 3)))) < 1e-6
+    monkeypatch.setattr(surfaces, "GP_STARTS", (lost, (10.0, 0.03), (30.0, 0.3)))
+    found = process._maximum(rows, values, rows.std(axis=0))
+    assert np.mean((found.predict(rows) - values) ** 2) < 0.01
+    assert found.log_marginal_likelihood_value_ > stuck.log_marginal_likelihood_value_ + 100

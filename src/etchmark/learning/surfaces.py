@@ -8,6 +8,7 @@ the training samples, with whole groups left out if there are groups.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
@@ -32,6 +33,9 @@ MAX_TERMS = 3300
 """Numbers of components are not tried if their polynomial has more terms than this."""
 GP_COMPONENTS = (16,)
 GP_ROWS = 1000
+GP_STARTS = ((3.0, 1e-3), (10.0, 0.03), (30.0, 0.3))
+"""Lengths, in standard deviations of each column, and noise from which the optimiser starts; the
+next only where the one before ends in noise alone."""
 INNER_FOLDS = 5
 
 Fitted = tuple[Any, float, float, int]
@@ -291,17 +295,37 @@ class GaussianProcess(_Surface):
     def _fit_process(self, rows: np.ndarray, values: np.ndarray) -> Fitted:
         size = rows.shape[1]
         spread = np.maximum(rows.std(axis=0), 1e-3)
-        kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
-            3.0 * spread, (1e-3, 1e4)
-        ) + WhiteKernel(1e-3, (1e-7, 1.0))
         drawn = np.random.default_rng(self.seed).permutation(len(rows))[:GP_ROWS]
         offset, unit = float(values.mean()), float(values.std()) or 1.0
-        small = GaussianProcessRegressor(kernel, n_restarts_optimizer=0, random_state=self.seed)
-        small.fit(rows[drawn], (values[drawn] - offset) / unit)
+        small = self._maximum(rows[drawn], (values[drawn] - offset) / unit, spread)
         fixed: dict[str, Any] = {"optimizer": None}
         whole: Any = GaussianProcessRegressor(small.kernel_, **fixed)
         whole.fit(rows, (values - offset) / unit)
         return whole, offset, unit, size
+
+    def _maximum(self, rows: np.ndarray, values: np.ndarray, spread: np.ndarray) -> Any:
+        """The process of largest marginal likelihood, of standardised values.
+
+        The optimiser's first step may overshoot into the optimum where everything is noise and the
+        prediction is constant; then it starts again from longer lengths and more noise.
+        """
+        variance = float(values.var()) or 1.0
+        noise_alone = -0.5 * len(rows) * (math.log(2 * math.pi * variance) + 1)
+        best: Any = None
+        for lengths, noise in GP_STARTS:
+            kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
+                lengths * spread, (1e-3, 1e4)
+            ) + WhiteKernel(noise, (1e-7, 1.0))
+            process: Any = GaussianProcessRegressor(
+                kernel, n_restarts_optimizer=0, random_state=self.seed
+            )
+            process.fit(rows, values)
+            likelihood = process.log_marginal_likelihood_value_
+            if best is None or likelihood > best.log_marginal_likelihood_value_:
+                best = process
+            if likelihood > noise_alone + 1:
+                break
+        return best
 
     def _apply(self, fitted: Fitted, rows: np.ndarray) -> np.ndarray:
         model, offset, unit, size = fitted
