@@ -22,7 +22,7 @@ from etchmark.evaluation.process import Ending, Outcome, Supervised, resident_by
 
 WATCHING = 0.2
 """Share of a core that watching may take: a request lasts seconds, and may ask for much at once."""
-GRACE_S = 1.0
+GRACE_S = 5.0
 """How long a process that ends may take to say so, or to hand over what it had written."""
 
 
