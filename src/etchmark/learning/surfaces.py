@@ -313,9 +313,11 @@ class GaussianProcess(_Surface):
         noise_alone = -0.5 * len(rows) * (math.log(2 * math.pi * variance) + 1)
         best: Any = None
         for lengths, noise in GP_STARTS:
-            kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(
-                lengths * spread, (1e-3, 1e4)
-            ) + WhiteKernel(noise, (1e-7, 1.0))
+            # Scikit-learn's annotation knows one length only.
+            start: Any = lengths * spread
+            kernel: Any = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(start, (1e-3, 1e4)) + WhiteKernel(
+                noise, (1e-7, 1.0)
+            )
             process: Any = GaussianProcessRegressor(
                 kernel, n_restarts_optimizer=0, random_state=self.seed
             )
