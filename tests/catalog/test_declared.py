@@ -170,7 +170,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "metric": (
         set_at("metrics", value=["mae", "dicee"]),
         "metrics: unknown metric 'dicee' of a target of kind scalar, choose from: mae, rmse, mape,"
-        " r2, bound_violations",
+        " r2, mape_typical, bound_violations",
     ),
     "metric of a component": (
         all_of(
@@ -178,7 +178,7 @@ CASES: dict[str, tuple[Change, str]] = {
             set_at("metrics", value=["mae", "component_error:c"]),
         ),
         "metrics: unknown metric 'component_error:c' of a target of kind array, choose from:"
-        " relative_error, equivariance_error, mae, rmse, mape, r2, component_error:a,"
+        " relative_error, equivariance_error, mae, rmse, mape, r2, mape_typical, component_error:a,"
         " component_error:b",
     ),
     "keys of a target": (

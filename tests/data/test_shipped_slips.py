@@ -50,6 +50,8 @@ def stored(name: str, split: str) -> tuple[Any, dict[str, Any] | None]:
         return [f"{split}-{row}" for row in range(ROWS)], None
     if name in TEXT:
         return ["text"] * ROWS, None
+    if name == "polarity":
+        return ["stiff", "soft"], None
     if name in WHOLE:
         return np.arange(ROWS), None
     if name in ARRAYS:
