@@ -24,6 +24,7 @@ def test_local_runs_one_after_the_other() -> None:
 
 def test_one_thread_also_of_what_a_task_loads() -> None:
     """Torch started with all threads: 50 times the processor time for small transforms."""
+    pytest.importorskip("torch")
     script = """
 from etchmark.data.executors import Local
 
