@@ -107,17 +107,33 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def findings(home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script that writes the findings, with an empty hub beside the reviewed records."""
-    path = ROOT / "docs" / "make_findings.py"
-    spec = importlib.util.spec_from_file_location("make_findings", path)
+def script(name: str) -> ModuleType:
+    """A Python file of the repository outside the package, as a module.
+
+    Args:
+        name: its path from the root, such as ``docs/make_costs.py``.
+    """
+    path = ROOT / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "make_findings", module)
+    # Dataclasses look up the module that they are defined in.
+    sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[str], ModuleType]:
+    """Loads a Python file outside the package."""
+    return script
+
+
+@pytest.fixture
+def findings(home: Path) -> ModuleType:
+    """The script that writes the findings, with an empty hub beside the reviewed records."""
+    return script("docs/make_findings.py")
 
 
 @pytest.fixture

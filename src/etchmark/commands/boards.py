@@ -59,9 +59,10 @@ def leaderboard(
     spec = hub.benchmark(benchmark)
     view = View(protocol, split, metric, subset, track)
     where = Where.of(status, tag, trained_on, max_parameters)
-    frame = hub.standings(spec, view, where=where, everything=everything)
+    whole = hub.board(spec, view)
+    frame = whole.standings(track=track, where=where, everything=everything)
     # Filters may leave out the rows of the solver itself.
-    solver = hub.solver(spec, view, hub.board(spec, view).frame)
+    solver = hub.solver(spec, view, whole.frame)
     if as_json:
         board.show_json(with_solver(frame, solver))
     elif as_csv:

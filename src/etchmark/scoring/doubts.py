@@ -248,7 +248,7 @@ def below_discretisation_error(spec: BenchmarkSpec, score: SplitScore) -> Doubt 
     if size is None or value is None or not sign * value.value < sign * size:
         return None
     unit = metric(declared.metric).unit_for(spec.target.unit)
-    suffix = "" if unit == "1" else f" {unit}"
+    suffix = _suffix(unit)
     return Doubt(
         BELOW,
         score.split,
@@ -290,7 +290,7 @@ def better_than_on_validation(
         overlap = bounds[0].max() >= bounds[1].min()
         if errors[0] < VALIDATION_RATIO * errors[1] and not overlap:
             unit = primary.unit_for(spec.target.unit)
-            suffix = "" if unit == "1" else f" {unit}"
+            suffix = _suffix(unit)
             return Doubt(
                 "better_than_on_validation",
                 score.split,
@@ -322,7 +322,7 @@ def _magnitude(spec: BenchmarkSpec, split: str, evidence: Evidence) -> Doubt | N
     if not (0 < label < math.inf and predicted < math.inf):
         return None
     ratio, unit = predicted / label, spec.target.unit
-    suffix = "" if unit == "1" else f" {unit}"
+    suffix = _suffix(unit)
     comparison = (
         f"split {split!r}: predictions are about {ratio:.3g} times the labels (median magnitudes"
         f" {predicted:.4g} and {label:.4g}{suffix})"
@@ -334,6 +334,11 @@ def _magnitude(spec: BenchmarkSpec, split: str, evidence: Evidence) -> Doubt | N
     if 1 / RATIO <= ratio <= RATIO:
         return None
     return Doubt("orders_of_magnitude", split, f"{comparison}; check their unit and scale")
+
+
+def _suffix(unit: str) -> str:
+    """A unit as it follows a number; empty where there is none."""
+    return "" if unit == "1" else f" {unit}"
 
 
 def _worse(spec: BenchmarkSpec, score: SplitScore, trivial: Trivial | None) -> Doubt | None:
@@ -350,7 +355,7 @@ def _worse(spec: BenchmarkSpec, score: SplitScore, trivial: Trivial | None) -> D
     if not primary.sign() * (value - reference) > 1e-6 * abs(reference) < math.inf:
         return None
     unit = primary.unit_for(spec.target.unit)
-    suffix = "" if unit == "1" else f" {unit}"
+    suffix = _suffix(unit)
     return Doubt(
         "worse_than_trivial",
         score.split,
