@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from etchmark import specs
 from etchmark.boards.flags import Units, flags_of_rows
@@ -24,7 +22,7 @@ from etchmark.registry.reviewed import HUB_RAN
 from etchmark.registry.store import REVIEWED, Store
 from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
-from etchmark.scoring.samples import SampleScores, from_table
+from etchmark.scoring.samples import SampleScores, from_bytes
 from etchmark.specs import BenchmarkSpec
 from etchmark.specs.base import UNRANKED_ROLES
 from etchmark.targets import kind_of
@@ -45,7 +43,7 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
     if entry.samples is None:
         return None
     try:
-        tables = from_table(pq.read_table(io.BytesIO(entry.samples)))
+        tables = from_bytes(entry.samples)
     except UNREADABLE:
         record = entry.record
         raise UserError(

@@ -7,18 +7,16 @@ needs only scores and sums over units: both are extracted once, when a submissio
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from etchmark.errors import UserError
 from etchmark.scoring.doubts import equal_in_table, flags_of, unlisted
 from etchmark.scoring.intervals import METHOD
 from etchmark.scoring.refresh import with_intervals
-from etchmark.scoring.samples import SampleScores, from_table
+from etchmark.scoring.samples import SampleScores, from_bytes
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import Cost, ResultRecord
 
@@ -101,7 +99,7 @@ def _counted(part: dict[str, Any]) -> dict[str, Any]:
 
 def read_samples(content: bytes | None) -> list[SampleScores]:
     """The splits of a per-sample table; an empty list where there is none."""
-    return [] if content is None else from_table(pq.read_table(io.BytesIO(content)))
+    return [] if content is None else from_bytes(content)
 
 
 def with_intervals_of_today(record: ResultRecord, samples: Sequence[SampleScores]) -> ResultRecord:

@@ -193,6 +193,18 @@ def kind_of_table(schema: pa.Schema) -> TargetKind:
     return kind_named(name)
 
 
+def from_bytes(content: bytes) -> list[SampleScores]:
+    """The splits of a stored per-sample table, which is trusted; ``stored.read_table`` reads others.
+
+    Raises:
+        pyarrow.ArrowException: the content is damaged.
+    """
+    # Not pq.read_table, whose threads may still hold the Python object when the interpreter ends, and
+    # then abort the process (apache/arrow#33975).
+    with pq.ParquetFile(io.BytesIO(content)) as file:
+        return from_table(file.read(use_threads=False))
+
+
 def from_table(table: pa.Table) -> list[SampleScores]:
     """The inverse of ``to_table``."""
     kind = kind_of_table(table.schema)
