@@ -98,6 +98,39 @@ def test_rows_are_run_with_the_seeds_that_the_benchmark_asks_for(
     assert command(*RUN, *only).fine() == ""
 
 
+def test_records_of_too_few_seeds_are_named(
+    toy_content, baseline, command, name_baseline, tmp_path
+):
+    baseline("drawn", DRAWN)
+    command(*RUN, "--protocol", "holdout").fine()
+    command(*RUN, "--only", "drawn", "--protocol", "holdout", "--out", tmp_path / "out").fine()
+    (export,) = (tmp_path / "out").iterdir()
+    results = toy_content / "leaderboard" / "results"
+    whole = f"checked 2 records in {results}"
+    assert command("results", "check").fine().splitlines() == [whole]
+    assert "seeds:" not in command("results", "check", export, "--baseline").fine()
+    name_baseline("drawn", seeds=3)
+    again = "etchmark results run toy-line@1 --only drawn --protocol holdout"
+    line = f"seeds: 1 of the 3 that toy-line@1 asks for; `{again}` fits it again"
+    file = "toy-line@1/drawn--features--holdout.json"
+    assert command("results", "check").fine().splitlines() == [f"{file}: {line}", whole]
+    assert line in command("results", "check", export, "--baseline").fine().splitlines()
+    command(*again.split()[1:]).fine()
+    assert command("results", "check").fine().splitlines() == [whole]
+    assert "give its DIR" in command("results", "check", "--baseline").refusal()
+
+
+def test_damaged_records_are_named(toy_content, command):
+    command(*RUN).fine()
+    results = toy_content / "leaderboard" / "results" / "toy-line@1"
+    path = results / "toy_mean--features--folds.json"
+    path.write_text("{}")
+    said = command("results", "check")
+    assert said.rc == 2
+    assert str(path) in said.stdout
+    assert "1 of 2 records cannot be read" in said.stderr
+
+
 @pytest.mark.parametrize("seeds", [0, -1, 101, 1.5, "many"])
 def test_a_number_of_seeds_that_is_none(toy_content, command, name_baseline, seeds):
     name_baseline("toy_mean", seeds=seeds)

@@ -173,6 +173,21 @@ class LocalHub(LocalReader):
 
         return review.check(self.catalog, folder, baseline=baseline)
 
+    def check_results(self) -> Iterator[str]:
+        """Check the reviewed records themselves; a line for each fault, and a count at the end."""
+        from etchmark.catalog import results_of
+        from etchmark.errors import UserError
+        from etchmark.submission import seeds
+
+        folders = [folder for root in self.catalog.roots if (folder := results_of(root)).is_dir()]
+        if not folders:
+            raise UserError(
+                f"{self.catalog.roots[0]}: holds no reviewed results; name a checkout or content"
+                " folder that does in ETCHMARK_CONTENT"
+            )
+        for folder in folders:
+            yield from seeds.check_reviewed(folder)
+
     def add_export(
         self,
         folder: Path,

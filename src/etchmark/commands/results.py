@@ -41,11 +41,25 @@ IntoOpt = Annotated[
 
 @results_app.command("check", cls=Working)
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR")], baseline: BaselineOpt = False
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="an exported submission (default: the reviewed results)"
+        ),
+    ] = None,
+    baseline: BaselineOpt = False,
 ) -> None:
-    """Rescore an exported submission, compare everything it says, and tell what `add` would do."""
-    for line in LocalHub().check_export(folder, baseline=baseline).report():
-        print(one_line(line))
+    """Rescore an exported submission, compare everything it says, and tell what `add` would do.
+
+    Without DIR, check every reviewed record against its table and its benchmark, and name those
+    with fewer seeds than the benchmark asks for.
+    """
+    if folder is None and baseline:
+        raise UserError("--baseline is about an exported submission; give its DIR")
+    hub = LocalHub()
+    report = None if folder is None else hub.check_export(folder, baseline=baseline).report()
+    for line in hub.check_results() if report is None else report:
+        print(one_line(line), flush=True)
 
 
 @results_app.command("add", cls=Working)

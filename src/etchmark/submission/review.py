@@ -33,6 +33,7 @@ from etchmark.scoring.stored import MAX_FILE_BYTES, read_table
 from etchmark.specs import BenchmarkSpec, Claims, Cost, ResultRecord, SplitScore
 from etchmark.submission.export import EXPORTED, PREDICTIONS, RECORD, TABLE
 from etchmark.submission.scoring import score_file, table_of
+from etchmark.submission.seeds import shortage
 from etchmark.submission.statements import check_baselines, check_name, check_stored
 from etchmark.submission.training_sets import trained_on_test
 from etchmark.text import hidden
@@ -54,6 +55,8 @@ class Checked:
     """As the folder has it."""
     results: Path
     """The folder of reviewed results that it was checked against."""
+    seeds_missing: str | None = None
+    """What is said where it has fewer seeds than its benchmark asks for."""
 
     def report(self) -> list[str]:
         """What is accepted, what is changed, and what ``results add`` writes, a line each."""
@@ -66,6 +69,7 @@ class Checked:
             f"date: that of acceptance (the record says {stated.created:%Y-%m-%d %H:%M} UTC)",
         ]
         lines += [f"flag: {flag}" for flag in record.flags or ()]
+        lines += [self.seeds_missing] if self.seeds_missing else []
         claims = claimed(record.claims)
         if claims:
             lines.append(f"kept as claims, not measured here: {', '.join(claims)}")
@@ -206,7 +210,8 @@ def check(
     if files.sha256_of(path) != record.fingerprints.predictions[0]:
         raise UserError(f"{path}: changed while it was checked; check it again")
     accepted = _accepted(record, scored, benchmark.spec)
-    return Checked(accepted, table_of(scored), record, results)
+    missing = shortage(benchmark.spec, accepted)
+    return Checked(accepted, table_of(scored), record, results, missing)
 
 
 def _check_identity(benchmark: Benchmark, folder: Path, record: ResultRecord, path: Path) -> None:
