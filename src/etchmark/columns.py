@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -107,6 +107,15 @@ def image_column(images: Iterable[np.ndarray]) -> pa.Array:
     """Images as PNG cells of the feature ``Image``: uint8, shape (rows, columns), of any sizes."""
     cells = [{"bytes": encode_image(pixels), "path": None} for pixels in images]
     return pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+
+
+def parquet_file(file: BinaryIO, **options: Any) -> pq.ParquetFile:
+    """A Parquet file behind a Python object, to be read with ``use_threads=False``.
+
+    Nothing is read ahead, since that starts threads: those that still hold the object when the
+    interpreter ends abort the process now and then (apache/arrow#33975).
+    """
+    return pq.ParquetFile(file, pre_buffer=False, **options)
 
 
 def nesting(kind: pa.DataType) -> tuple[int, pa.DataType]:

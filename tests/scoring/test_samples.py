@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,31 +38,6 @@ def test_the_table_gives_the_very_same_scores(
         sums = after.sums()
         for term, values in before.sums().items():
             assert np.array_equal(values, sums[term], equal_nan=True)
-
-
-THREADS = """
-import sys
-from pathlib import Path
-from etchmark.scoring.samples import from_bytes
-content = Path(sys.argv[1]).read_bytes()
-def threads():
-    return len(list(Path("/proc/self/task").iterdir()))
-before = threads()
-from_bytes(content)
-sys.exit(threads() - before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list threads")
-def test_reading_a_table_starts_no_thread_that_outlives_the_interpreter(
-    toy_content: Path, score: Score, tmp_path: Path
-) -> None:
-    """Such a thread, still holding the table's bytes, aborts the process now and then as it ends."""
-    scored = score(load_benchmark("toy-line"), "holdout", ["test"])
-    path = tmp_path / "samples.parquet"
-    path.write_bytes(table_bytes(scored.samples))
-    done = subprocess.run([sys.executable, "-c", THREADS, str(path)], timeout=120, check=False)
-    assert done.returncode == 0
 
 
 def test_the_table_keeps_folds(line: Benchmark, score: Score) -> None:

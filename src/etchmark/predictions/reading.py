@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etchmark.columns import parquet_file
 from etchmark.errors import UserError
 from etchmark.predictions import checks, pages
 from etchmark.predictions.checks import MAX_ID_LENGTH, MAX_SEEDS, Declared, refuse
@@ -275,9 +276,7 @@ def _bare(path: Path, rows: int, form: Form, limit: int, *, values: bool) -> pa.
 def _read_table(
     handle: BinaryIO, names: Sequence[str], dictionary: list[str] | None = None
 ) -> pa.Table:
-    with pq.ParquetFile(
-        handle, read_dictionary=dictionary, page_checksum_verification=True
-    ) as file:
+    with parquet_file(handle, read_dictionary=dictionary, page_checksum_verification=True) as file:
         table = file.read(columns=list(names), use_threads=False)
     table.validate(full=True)
     return table
@@ -307,7 +306,7 @@ def _bounded_ids(path: Path, handle: BinaryIO, coding: _Coding) -> pa.ChunkedArr
     """Ids of an encoding that hides their size, so few at once that they fit into memory."""
     size = max(1, IDS_AT_ONCE_BYTES // max(1, coding.bytes))
     parts: list[pa.Array] = []
-    with pq.ParquetFile(handle, page_checksum_verification=True) as file:
+    with parquet_file(handle, page_checksum_verification=True) as file:
         for batch in file.iter_batches(size, columns=["id"], use_threads=False):
             batch.validate(full=True)
             part = batch.column(0)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from etchmark.columns import parquet_file
 from etchmark.predictions import reading
 from etchmark.predictions.checks import Declared, refuse
 
@@ -40,7 +40,7 @@ class StreamedPredictions:
         try:
             with (
                 self.path.open("rb") as handle,
-                pq.ParquetFile(handle, page_checksum_verification=True) as file,
+                parquet_file(handle, page_checksum_verification=True) as file,
             ):
                 for batch in file.iter_batches(size, columns=["prediction"], use_threads=False):
                     column = batch.column(0)

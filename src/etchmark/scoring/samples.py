@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etchmark.columns import array_column, nesting, to_numpy
+from etchmark.columns import array_column, nesting, parquet_file, to_numpy
 from etchmark.scoring import uncertainty
 from etchmark.specs import KINDS
 from etchmark.targets import TargetKind, kind_named, untagged_kind
@@ -194,14 +194,12 @@ def kind_of_table(schema: pa.Schema) -> TargetKind:
 
 
 def from_bytes(content: bytes) -> list[SampleScores]:
-    """The splits of a stored per-sample table, which is trusted; ``stored.read_table`` reads others.
+    """The splits of a per-sample table that is trusted; ``stored.read_table`` reads others.
 
     Raises:
         pyarrow.ArrowException: the content is damaged.
     """
-    # Not pq.read_table, whose threads may still hold the Python object when the interpreter ends, and
-    # then abort the process (apache/arrow#33975).
-    with pq.ParquetFile(io.BytesIO(content)) as file:
+    with parquet_file(io.BytesIO(content)) as file:
         return from_table(file.read(use_threads=False))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etchmark.columns import parquet_file
 from etchmark.errors import UserError
 from etchmark.predictions import pages
 from etchmark.predictions.reading import MAX_ID_LENGTH
@@ -60,7 +61,7 @@ def read_table(content: bytes, *, rows: int, limit: int | None = None) -> pa.Tab
         coded = _check_sizes(file, footer, schema, rows, limit)
         # Dictionaries stay encoded until their texts are checked: decoded, a few bytes can become
         # gigabytes.
-        with pq.ParquetFile(
+        with parquet_file(
             io.BytesIO(content), read_dictionary=coded, page_checksum_verification=True
         ) as parquet:
             table = parquet.read(use_threads=False)
