@@ -53,6 +53,14 @@ def test_a_model_sees_what_it_needs_and_no_secret(hub, monkeypatch):
     assert (seen["PATH"], seen["HOME"]) == (os.environ["PATH"], os.environ["HOME"])
 
 
+def test_waiting_threads_sleep_unless_the_caller_wants_them_to_spin(hub, monkeypatch):
+    """Spinning counts as processor time, so that the cost of a run would depend on other programs."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "26")
+    seen = _environment(hub)
+    assert (seen["OMP_WAIT_POLICY"], seen["OPENBLAS_THREAD_TIMEOUT"]) == ("PASSIVE", "26")
+
+
 def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)

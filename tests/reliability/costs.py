@@ -29,6 +29,7 @@ import numpy as np
 from etchmark import environment, files
 from etchmark.evaluation import reference
 from etchmark.evaluation.checkpoints import cpu_now
+from etchmark.evaluation.model_environment import WAITING
 from etchmark.specs import reference_units
 
 TARGET = Path(__file__).resolve().parent / "costs.json"
@@ -106,7 +107,8 @@ def load(programs: int) -> Iterator[None]:
 def apart(name: str) -> dict[str, float]:
     """``measure`` in a process of its own, with the load average of the machine at its end."""
     command = [sys.executable, __file__, "--measure", name]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    settings = {**WAITING, **os.environ}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
     return json.loads(done.stdout) | {"load_average": os.getloadavg()[0]}
 
 

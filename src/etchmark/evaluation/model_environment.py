@@ -55,6 +55,8 @@ SECRET = re.compile("TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|(^|_)KEYS?(_|$)|KE
 OWN = frozenset(["ETCHMARK_OFFLINE"])
 WITH_FEATURES = frozenset(["ETCHMARK_WEIGHTS"])
 """Settings of etchmark itself: always, and for models that take weights."""
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
+"""Threads with nothing to do sleep: spinning counts as processor time, most on a busy machine."""
 ENDPOINT = "HF_ENDPOINT"
 """Passed on unless it holds a user name or password."""
 
@@ -97,7 +99,7 @@ def _harmless(name: str, value: str) -> bool:
 
 
 def environment_of_model(*, features: bool) -> dict[str, str]:
-    """The environment of a model's process.
+    """The environment of a model's process; what the caller says of waiting threads holds.
 
     Args:
         features: the model takes weights: it is told where they and the feature store are.
@@ -105,4 +107,4 @@ def environment_of_model(*, features: bool) -> dict[str, str]:
     own = {settings.IN_MODEL: "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
     if features:
         own["ETCHMARK_FEATURES"] = str(settings.features())
-    return {**passed_on(os.environ, features=features), **own}
+    return {**WAITING, **passed_on(os.environ, features=features), **own}
