@@ -107,6 +107,45 @@ def test_role_doubts_and_interval_method_are_shown(board: dict[str, Entry]) -> N
     assert f"{expected} –: no interval: 3 sources are too few." in captions(app)
 
 
+@pytest.mark.parametrize(
+    ("name", "seeds", "spread", "expected"),
+    [
+        ("theirs", 1, None, ", for this fit."),
+        ("theirs", 3, 0.5, ", 3 seeds included."),
+        # Some baselines draw nothing at random.
+        ("theirs", 3, 0.0, "; another seed changes nothing."),
+        ("toy_mean", 1, None, "; another seed changes nothing."),
+    ],
+)
+def test_what_another_seed_would_change_is_said(
+    board: dict[str, Entry],
+    name_baseline: Callable[..., None],
+    name: str,
+    seeds: int,
+    spread: float | None,
+    expected: str,
+) -> None:
+    name_baseline("toy_mean", role="reference", deterministic=True)
+    scores = [
+        split.model_copy(
+            update={
+                "seeds": seeds,
+                "metrics": {
+                    metric: score.model_copy(update={"seed_sd": spread})
+                    for metric, score in split.metrics.items()
+                },
+            }
+        )
+        for split in board["good"].record.scores
+    ]
+    changed = {"submission": "e" * 64, "name": name, "scores": scores}
+    record = board["good"].record.model_copy(update=changed)
+    Store().add(Entry(record, board["good"].samples, LOCAL))
+    said = captions(fine(start(benchmark=BENCHMARK, model="e" * 12)))
+    phrase = "Intervals: jackknife over the sources with Student's t"
+    assert [line for line in said if line.startswith(f"{phrase}{expected}")]
+
+
 def test_a_reference_may_be_constant(board: dict[str, Entry]) -> None:
     record = board["good"].record.model_copy(
         update={"submission": "e" * 64, "name": "toy_mean", "flags": CONSTANT_AND_WORSE}

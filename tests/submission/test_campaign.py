@@ -137,6 +137,14 @@ def test_a_number_of_seeds_that_is_none(toy_content, command, name_baseline, see
     assert "baselines.toy_mean.seeds" in command("show", "toy-line").refusal()
 
 
+def test_a_deterministic_baseline_has_one_seed(toy_content, command, name_baseline):
+    name_baseline("toy_mean", deterministic=True)
+    shown = command("show", "toy-line").fine()
+    assert "baseline   toy_mean (track features, entry, deterministic)" in shown
+    name_baseline("toy_mean", deterministic=True, seeds=2)
+    assert "a deterministic baseline has one seed" in command("show", "toy-line").refusal()
+
+
 def test_fitted_models_are_kept_on_request(toy_content, baseline, command, home):
     baseline("kept", KEPT)
     only = ("--only", "kept", "--protocol", "holdout")

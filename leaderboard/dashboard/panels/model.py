@@ -134,7 +134,12 @@ def _intervals(spec: BenchmarkSpec, record: ResultRecord) -> str:
     """How the intervals were computed, and why some are missing, in words."""
     # Older records name no method: there was one only.
     method = record.interval_method or BOOTSTRAP
-    words = method_in_words(method, spec.unit_names, record.scores[0].seeds)
+    words = method_in_words(
+        method,
+        spec.unit_names,
+        record.scores[0].seeds,
+        deterministic=_is_deterministic(spec, record),
+    )
     absent = {
         why_none(split.units, spec.unit_names): None
         for split in record.scores
@@ -142,6 +147,18 @@ def _intervals(spec: BenchmarkSpec, record: ResultRecord) -> str:
         if score.ci_low is None
     }
     return " ".join([f"Intervals: {words}.", *(f"–: {reason}." for reason in absent)])
+
+
+def _is_deterministic(spec: BenchmarkSpec, record: ResultRecord) -> bool:
+    """Whether another seed gives the same scores: as declared, or as several seeds have shown."""
+    use = spec.use_of(record.name)
+    if use is not None and use.deterministic:
+        return True
+    scores = [score for split in record.scores for score in split.metrics.values()]
+    # The mean of equal numbers may differ from them in the last bit.
+    return all(
+        score.seed_sd is not None and score.seed_sd <= 1e-12 * abs(score.value) for score in scores
+    )
 
 
 def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:

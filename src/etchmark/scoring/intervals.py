@@ -108,13 +108,16 @@ METHODS: dict[IntervalMethod, IntervalsOf] = {BOOTSTRAP: bootstrap_intervals, ME
 """The function that computes the intervals of each method, to check those of a record."""
 
 
-def method_in_words(method: str, units: str, seeds: int | None = None) -> str:
+def method_in_words(
+    method: str, units: str, seeds: int | None = None, *, deterministic: bool = False
+) -> str:
     """The interval method of a record in plain words.
 
     Args:
         method: ``interval_method`` of the record.
         units: what is left out or resampled, in the plural, such as ``papers``.
         seeds: how often the model was fitted; None leaves unsaid what that means.
+        deterministic: whether another seed gives the same predictions.
 
     Returns:
         A phrase; ``method`` itself if it is unknown here.
@@ -126,6 +129,8 @@ def method_in_words(method: str, units: str, seeds: int | None = None) -> str:
     phrase = f"jackknife over the {units} with Student's t"
     if seeds is None:
         return phrase
+    if deterministic:
+        return f"{phrase}; another seed changes nothing"
     return f"{phrase}, for this fit" if seeds == 1 else f"{phrase}, {seeds} seeds included"
 
 

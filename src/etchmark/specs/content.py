@@ -201,6 +201,14 @@ class BaselineUse(Record):
     """Variants that do not run here, where all others of the baseline do."""
     seeds: int = Field(default=1, ge=1, le=100)
     """With how many seeds it is fitted; a record of fewer counts as missing."""
+    deterministic: bool = False
+    """Another seed gives the same predictions here: its interval holds for every fit."""
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> BaselineUse:
+        if self.deterministic and self.seeds > 1:
+            raise ValueError("a deterministic baseline has one seed; remove its seeds")
+        return self
 
 
 class BenchmarkSpec(Record):

@@ -89,6 +89,7 @@ def _show_benchmark(hub: Hub, spec: BenchmarkSpec) -> None:
         _row("reference", reference(hub, spec, line))
     for baseline, use in spec.baselines.items():
         seeds = f", {use.seeds} seeds" if use.seeds > 1 else ""
+        seeds = ", deterministic" if use.deterministic else seeds
         without = f", without {', '.join(use.without)}" if use.without else ""
         _row("baseline", f"{baseline} (track {use.track}, {use.role}{seeds}){without}")
     _row("licence", spec.licence)
