@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
 PIXELS = "pixels"
 SECTIONS = ("concatenate", "mean", "max")
 HEADS = ("pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process")
+OWN_SIZE, STRIDE = "images", 16
+"""Size of an input that is the images' own, rounded up to a multiple of what encoders shrink by."""
 ATOMIC_PERCENT = "_at"
 """How the columns of a composition end."""
 
@@ -44,9 +47,12 @@ class FoundationFeatures(Savable):
         head: fitted on (features, scalars).
         sections: ``concatenate``, ``mean`` or ``max`` over the image columns of a sample.
         composition: also read the atomic percent of each element.
+        choose_layer: read one of the outputs, not all of them: the one with the smallest error on
+            validation samples or inner folds of the training samples.
         top: keep only this many features, the most important ones of a ridge regression.
         pixels: side to which plain pixels are averaged.
         device: ``cpu`` or ``cuda``.
+        own_size: the encoder's input has the size of the training images where all have one.
         weights: file of weights named by the caller.
     """
 
@@ -60,6 +66,8 @@ class FoundationFeatures(Savable):
         *,
         sections: str,
         composition: bool,
+        choose_layer: bool,
+        own_size: bool,
         top: int | None,
         pixels: int,
         device: str,
@@ -67,11 +75,22 @@ class FoundationFeatures(Savable):
     ) -> None:
         self.encoder, self.outputs, self.head = encoder, outputs, head
         self.sections, self.composition, self.top = sections, composition, top
+        self.choose_layer, self.own_size = choose_layer, own_size
         self.pixels, self.device, self.weights = pixels, device, weights
         self.seconds = FeatureSeconds()
         self.began: tuple[float, float] | None = None
         self.made: Features | None = None
         self.weights_id: str | None = None
+        self.layer: str | None = None
+
+    def state(self) -> dict[str, Any]:
+        size = {"size": self.encoder.size} if self.encoder is not None and self.own_size else {}
+        return super().state() | size
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        if self.encoder is not None and self.own_size:
+            self.encoder = replace(self.encoder, size=state["size"])
 
     # --- inputs ---
 
@@ -140,14 +159,31 @@ class FoundationFeatures(Savable):
         contrast = train.inputs["contrast"] if "contrast" in train.inputs else np.ones(1)
         self.reads_contrast = bool(np.ptp(contrast) > 0)
         self.weights_id = None
+        if self.encoder is not None and self.own_size:
+            self.encoder = replace(self.encoder, size=_own_size(train.inputs))
         data = self._data(train)
         held_out = None if validation is None else self._data(validation)
         self.weights_id = None if self.made is None else self.made.recipe["weights"]
         self.kept = np.arange(data.features.shape[1])
-        if self.top is not None:
+        if self.choose_layer and self.made is not None:
+            self._choose_layer(data, held_out, self.made.widths)
+        elif self.top is not None:
             self.kept = most_important(data)[: self.top]
         self.head.fit(*(self._reduced(one) for one in (data, held_out)))
         return self
+
+    def _choose_layer(self, data: Data, held_out: Data | None, widths: tuple[int, ...]) -> None:
+        """Keep the features of the layer with the smallest error off the samples of the fit."""
+        ends = np.cumsum(widths)
+        # One column per feature, one row per image of a sample.
+        places = np.arange(data.features.shape[1]).reshape(-1, ends[-1])
+        kept, best = self.kept, np.inf
+        for output, columns in zip(self.outputs, np.split(places, ends[:-1], axis=1), strict=True):
+            self.kept = columns.ravel()
+            self.head.fit(*(self._reduced(part) for part in (data, held_out)))
+            if self.head.left_out_error < best:
+                best, kept, self.layer = self.head.left_out_error, self.kept, str(output.layer)
+        self.kept = kept
 
     def _reduced(self, data: Data | None) -> Data | None:
         if data is None:
@@ -188,7 +224,7 @@ class FoundationFeatures(Savable):
                 "weights": self.made.weights,
                 "precision": str(self.made.recipe["precision"]),
             }
-        return told
+        return told if self.layer is None else told | {"layer": self.layer}
 
 
 def most_important(data: Data) -> np.ndarray:
@@ -199,6 +235,13 @@ def most_important(data: Data) -> np.ndarray:
     ridge = KernelRidge("linear").fit(Data(scaled, scalars, data.target, data.groups))
     slopes = ridge.weights @ (ridge.train - ridge.train.mean(axis=0))[:, : scaled.shape[1]]
     return np.argsort(-np.abs(slopes), kind="stable")
+
+
+def _own_size(inputs: Inputs) -> int | None:
+    """Side of square images, rounded up; None where they differ."""
+    shapes = {np.shape(image) for name in IMAGES if name in inputs for image in inputs[name]}
+    sides = {side for shape in shapes for side in shape}
+    return -(-sides.pop() // STRIDE) * STRIDE if len(sides) == 1 else None
 
 
 def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
@@ -238,11 +281,12 @@ def build(
     weights: str = "pretrained",
     weights_file: str | None = None,
     local: str | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
     preprocessing: str = "timm",
     crop: float | None = None,
     precision: str = "auto",
     layers: Layer | list[Layer] | None = None,
+    choose_layer: bool = False,
     pooling: str = "class",
     sections: str = "concatenate",
     views: Mapping[str, Any] | None = None,
@@ -257,17 +301,20 @@ def build(
     Args:
         seed: of random weights and of the head.
         device: ``cpu`` or ``cuda``.
-        encoder: timm's name with its tag, ``squeezenet1_1``, ``vgg19_16x`` or ``pixels``.
+        encoder: timm's name with its tag, ``squeezenet1_1``, ``vgg19_normalised``, ``vgg19_16x`` or
+            ``pixels``.
         head: ``pca-linear``, ``pca-quadratic``, ``ridge``, ``kernel-ridge``, ``gaussian-process``.
         log_target: regress the logarithm.
         weights: ``pretrained`` or ``random``.
         weights_file: safetensors file (``--weights``).
         local: file name in ``ETCHMARK_WEIGHTS``, if it is not ``<encoder>.safetensors``.
-        size: side of the encoder's input, None for its own.
+        size: side of the encoder's input; ``images`` for that of the training images, rounded up to
+            a multiple of 16, if they have one; None for the encoder's own.
         preprocessing: ``timm`` or ``as-published`` (square, no normalisation).
         crop: share of the resized image that is kept, None for the encoder's own.
         precision: ``auto``, ``float32`` or ``bfloat16``.
-        layers: ``last`` or numbers of blocks, one or several side by side.
+        layers: ``last``, numbers of blocks or names, one or several side by side.
+        choose_layer: of several, only the one that serves best inside the training data.
         pooling: ``class``, ``mean``, ``both`` or ``pyramid``.
         sections: ``concatenate``, ``mean`` or ``max``.
         views: averaged over: ``turns`` (1, 2, 4), ``flips``, ``shifts``.
@@ -279,7 +326,8 @@ def build(
     """
     if sections not in SECTIONS:
         raise UserError(f"sections {sections!r}: give one of {', '.join(SECTIONS)}")
-    for name, given in (("composition", composition), ("log_target", log_target)):
+    flags = {"composition": composition, "log_target": log_target, "choose_layer": choose_layer}
+    for name, given in flags.items():
         if not isinstance(given, bool):
             raise UserError(f"{name} {given!r}: give true or false")
     for name, given in (("components", components), ("top", top), ("pixels", pixels)):
@@ -289,6 +337,12 @@ def build(
         raise UserError(f"views {views!r}: give turns, flips and shifts")
     if isinstance(layers, int | str):
         layers = [layers]
+    if choose_layer and (encoder == PIXELS or len(layers or []) < 2 or top is not None):
+        raise UserError("choose_layer: needs an encoder with several layers, and no top")
+    if choose_layer and head == "gaussian-process":
+        raise UserError(
+            "choose_layer: a gaussian-process knows no error to choose by; give another"
+        )
     spec = None
     if encoder == PIXELS:
         if weights_file is not None:
@@ -301,7 +355,7 @@ def build(
             encoder,
             weights=weights,
             seed=seed,
-            size=size,
+            size=None if size == OWN_SIZE else size,  # pyright: ignore[reportArgumentType]
             preprocessing=preprocessing,
             crop=crop,
             precision=precision,
@@ -315,6 +369,8 @@ def build(
         _head(head, log_target, components, seed),
         sections=sections,
         composition=composition,
+        choose_layer=choose_layer,
+        own_size=size == OWN_SIZE,
         top=top,
         pixels=pixels,
         device=device,

@@ -191,6 +191,78 @@ def test_volumes_are_refused(build: Any) -> None:
         build(0, "cpu", **SMALL).fit(volumes)
 
 
+# --- cuts and sizes ----------------------------------------------------------------------------
+
+CUTS: dict[str, Any] = {
+    "encoder": "vgg19_16x", "weights": "random", "pooling": "mean", "size": "images",
+    "choose_layer": True, "layers": ["conv1_1", "conv3_1", "conv5_1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ["pca-quadratic", "ridge", "kernel-ridge"])
+def test_the_cut_is_the_layer_with_the_smallest_error_inside_the_training_samples(
+    build: Any, head: str
+) -> None:
+    train, test = samples(60), samples(20, 1)
+    alone = {}
+    for layer in CUTS["layers"]:
+        model = build(0, "cpu", **{**CUTS, "choose_layer": False, "layers": layer}, head=head)
+        alone[layer] = model.fit(train)
+    best = min(alone, key=lambda layer: alone[layer].head.left_out_error)
+    assert len({model.head.left_out_error for model in alone.values()}) == 3
+    model = build(0, "cpu", **CUTS, head=head).fit(train)
+    assert model.made_with()["layer"] == best
+    np.testing.assert_allclose(
+        model.predict(test.inputs), alone[best].predict(test.inputs), rtol=1e-5
+    )
+
+
+def test_the_cut_is_chosen_on_validation_samples_where_there_are_some(build: Any) -> None:
+    train, validation = samples(60), samples(30, 1)
+    model = build(0, "cpu", **CUTS).fit(train, validation)
+    errors = {}
+    for layer in CUTS["layers"]:
+        one = build(0, "cpu", **{**CUTS, "choose_layer": False, "layers": layer})
+        one.fit(train, validation)
+        errors[layer] = mape(validation.target, one.predict(validation.inputs))
+        assert one.head.left_out_error == pytest.approx(errors[layer])
+    assert model.made_with()["layer"] == min(errors, key=errors.__getitem__)
+
+
+def test_images_come_in_their_own_size(build: Any, tmp_path: Path) -> None:
+    load = sys.modules["model"].load
+    train = samples(40)
+    model = build(0, "cpu", **CUTS, head="ridge").fit(train)
+    assert model.encoder.size == 32  # images of 24 pixels
+    # The size that the head was fitted with also serves images of another size.
+    (tmp_path / "saved").mkdir()
+    model.save(tmp_path / "saved")
+    larger = {
+        name: values.repeat(2, 1).repeat(2, 2) if values.ndim == 3 else values
+        for name, values in train.inputs.items()
+    }
+    same = load(tmp_path / "saved", "cpu")
+    assert same.encoder.size == 32
+    np.testing.assert_array_equal(same.predict(larger), model.predict(larger))
+
+
+def test_micrographs_of_several_sizes_come_in_the_encoders_own(build: Any) -> None:
+    generator = np.random.default_rng(0)
+    images = np.empty(8, dtype=object)
+    for row in range(8):
+        images[row] = (generator.random((40 + row, 50)) < 0.5).astype(np.uint8) * 255
+    given = Samples(np.arange(8).astype(str), {"micrograph": images}, generator.random(8) + 1)
+    assert build(0, "cpu", **CUTS, head="ridge").fit(given).encoder.size is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"layers": ["conv1_1"]}, {"layers": None}, {"top": 4}, {"head": "gaussian-process"}]
+)
+def test_a_choice_needs_layers_and_an_error(build: Any, change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="choose_layer: "):
+        build(0, "cpu", **{**CUTS, **change})
+
+
 # --- the card ----------------------------------------------------------------------------------
 
 

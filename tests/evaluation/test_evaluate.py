@@ -339,6 +339,23 @@ def test_a_flood_of_output_is_not_kept(hub):
     assert len(run.log) <= OUTPUT_BYTES + 65536
 
 
+def test_what_each_fold_chose_is_kept(hub):
+    """Once each where folds differ; what they share stands alone."""
+    from etchmark.catalog import catalog
+    from etchmark.data.loading import load_benchmark
+
+    code = mean(
+        extra="def made_with(self): return {'mean': round(self.mean, 6), 'weights': 'w', 'part': 1}"
+    )
+    source = catalog().model(str(hub.model(code)))
+    benchmark = load_benchmark("toy-line")
+    task = Task(benchmark.spec, "features", "folds")
+    run = run_model(source, benchmark, task, hub.folder / "p.parquet")
+    assert (run.made_with["weights"], run.made_with["part"]) == ("w", "1")
+    chosen = run.made_with["mean"].split(", ")
+    assert len(chosen) == len(set(chosen)) > 1
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_model_may_use_processes(hub, method):
     # What is defined in model.py is found by processes that import it anew.

@@ -144,9 +144,16 @@ class RunFolder:
         )
 
     def made_with(self) -> dict[str, str]:
-        """What the model says it used, beside its code and the data."""
-        stated = self._results()[0]["made_with"]
-        return {one_line(name)[:40]: one_line(value) for name, value in list(stated.items())[:20]}
+        """What the model says it used, beside its code and the data.
+
+        Where folds or seeds differ, such as in a layer that each chose, every value stands once.
+        """
+        stated = [result["made_with"] for result in self._results()]
+        values = {
+            name: dict.fromkeys(each[name] for each in stated if name in each)
+            for name in list(stated[0])[:20]
+        }
+        return {one_line(name)[:40]: one_line(", ".join(each)) for name, each in values.items()}
 
     def saved_models(self) -> dict[tuple[str, int], Path]:
         """The folders that fitted models were saved in, by fold and seed.

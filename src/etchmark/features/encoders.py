@@ -20,6 +20,7 @@ from etchmark.features import images, weights
 from etchmark.features.networks import (
     OWN,
     SQUEEZENET,
+    VGG19,
     check_name,
     create,
     short_reason,
@@ -100,7 +101,8 @@ class Encoder:
         self.vit = hasattr(network, "num_prefix_tokens") and (
             method is not None and "return_prefix_tokens" in inspect.signature(method).parameters
         )
-        if not self.vit and spec.name not in OWN and hasattr(network, "conv1"):
+        residual = not self.vit and spec.name not in OWN and hasattr(network, "conv1")
+        if residual or spec.name == VGG19:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.half = spec.precision_on(device) == HALF
         self.prepare = self._preprocessing()
@@ -131,7 +133,7 @@ class Encoder:
             config: dict[str, Any] = {
                 "input_size": (3, 224, 224),
                 "interpolation": "bilinear",
-                # The pruned VGG-19 normalises in its first layer.
+                # The VGG networks normalise themselves.
                 "mean": IMAGENET_MEAN if spec.name == SQUEEZENET else (0.0, 0.0, 0.0),
                 "std": IMAGENET_STD if spec.name == SQUEEZENET else (1.0, 1.0, 1.0),
                 "crop_pct": 0.875,
@@ -215,22 +217,35 @@ class Encoder:
             raise UserError(
                 f"{self.spec.name}: only its last layer is available; set layer: {LAST}"
             )
+        if self.vit or self.spec.name in OWN:
+            prefixed = bool(getattr(network, "num_prefix_tokens", 0))
+            more = {"return_prefix_tokens": True} if prefixed else {}
+            grids = self._intermediates(images, [self._number(layer) for layer in layers], **more)
+            pairs = grids if prefixed else [(grid, None) for grid in grids]
+            return {
+                layer: (None if prefix is None else prefix[:, 0], grid)
+                for layer, (grid, prefix) in zip(layers, pairs, strict=True)
+            }
         maps: dict[Layer, tuple[torch.Tensor | None, torch.Tensor]] = {}
         blocks = [layer for layer in layers if layer != LAST]
-        if self.vit:
-            indices = [-1 if layer == LAST else layer for layer in layers]
-            if not network.num_prefix_tokens:
-                grids = [(grid, None) for grid in self._intermediates(images, indices)]
-            else:
-                grids = self._intermediates(images, indices, return_prefix_tokens=True)
-            for layer, (grid, prefix) in zip(layers, grids, strict=True):
-                maps[layer] = (None if prefix is None else prefix[:, 0], grid)
-            return maps
         if LAST in layers:
             maps[LAST] = self._last(images)
-        for layer, grid in zip(blocks, self._intermediates(images, blocks), strict=True):
+        numbers = [self._number(layer) for layer in blocks]
+        for layer, grid in zip(blocks, self._intermediates(images, numbers), strict=True):
             maps[layer] = (None, grid)
         return maps
+
+    def _number(self, layer: Layer) -> int:
+        """Of a block, or of a layer that has a name."""
+        if layer == LAST:
+            return -1
+        if isinstance(layer, int):
+            return layer
+        names = getattr(self.network, "layer_names", ())
+        if layer not in names:
+            known = ", ".join([LAST, *names]) if names else f"{LAST} or the number of a block"
+            raise UserError(f"{self.spec.name}: layer {layer!r}: give {known}")
+        return names.index(layer)
 
     def _last(self, images: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """Output of the last layer: class token, if there is one, and map."""

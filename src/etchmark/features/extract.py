@@ -36,6 +36,7 @@ class Features:
 
     Attributes:
         values: shape (images, features), float32; the outputs side by side.
+        widths: number of features of each output.
         seconds: time it took to compute them, now or earlier; each image counts once.
         spent: wall time of this call, with the loading of the encoder.
         cpu_spent: processor time of the same.
@@ -45,6 +46,7 @@ class Features:
     """
 
     values: np.ndarray
+    widths: tuple[int, ...]
     seconds: float
     spent: float
     cpu_spent: float
@@ -119,12 +121,20 @@ def _features(
         job = _Job(pictures, first, spec, weights, outputs, device, shelves, known)
         job.run(missing, say)
     spent, cpu_spent = time.perf_counter() - started, time.process_time() - started_cpu
-    values = np.concatenate(
-        [np.stack([stored[key].vector for key in hashes]) for stored in known], axis=1
-    )
+    parts = [np.stack([stored[key].vector for key in hashes]) for stored in known]
+    widths = tuple(part.shape[1] for part in parts)
     # All outputs of an image come from one pass and carry its time.
     seconds = sum(known[0][key].seconds for key in first)
-    return Features(values, seconds, spent, cpu_spent, len(missing), recipes[0], weights.source)
+    return Features(
+        np.concatenate(parts, axis=1),
+        widths,
+        seconds,
+        spent,
+        cpu_spent,
+        computed=len(missing),
+        recipe=recipes[0],
+        weights=weights.source,
+    )
 
 
 def _known(shelf: Shelf, hashes: Sequence[bytes]) -> dict[bytes, Found]:

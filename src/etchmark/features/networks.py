@@ -1,14 +1,14 @@
 """Networks of encoders without their weights, through timm (needs torch, and timm for its models).
 
-Two have small definitions of their own, because timm does not hold them: SqueezeNet 1.1 and a
-pruned VGG-19.
+Three have small definitions of their own, because timm does not hold them: SqueezeNet 1.1, VGG-19
+with normalised filters, and a pruned VGG-19.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -17,43 +17,113 @@ from torch import nn
 from etchmark.errors import UserError
 from etchmark.features.spec import EncoderSpec
 
-SQUEEZENET, PRUNED_VGG = "squeezenet1_1", "vgg19_16x"
+SQUEEZENET, PRUNED_VGG, VGG19 = "squeezenet1_1", "vgg19_16x", "vgg19_normalised"
 
 
-class PrunedVGG(nn.Module):
+class Sequence(nn.Module):
+    """A network of one layer after another, any of which can be read.
+
+    Attributes:
+        layer_names: of the layers that can be read, each after its nonlinearity.
+        feature_info: one entry per layer, as timm has it.
+    """
+
+    layer_names: tuple[str, ...]
+
+    @property
+    def feature_info(self) -> list[dict[str, str]]:
+        return [{"module": name} for name in self.layer_names]
+
+    def forward_maps(self, images: torch.Tensor, last: int) -> Iterator[torch.Tensor]:
+        """Maps of the layers up to number ``last``, in order; RGB in, as ``prepare`` leaves it."""
+        raise NotImplementedError
+
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        *_, maps = self.forward_maps(images, len(self.layer_names) - 1)
+        return maps
+
+    def forward_intermediates(
+        self, images: torch.Tensor, *, indices: list[int], **_: Any
+    ) -> list[torch.Tensor]:
+        """Maps of some layers, by their numbers in rising order."""
+        maps = enumerate(self.forward_maps(images, max(indices)))
+        return [each for number, each in maps if number in set(indices)]
+
+
+class VGG(Sequence):
+    """The 3 x 3 convolutions of a VGG network, each followed by a rectifier; RGB in 0..1.
+
+    ``convB_I`` is convolution I of block B; a 2 x 2 max-pool stands between blocks. Random weights
+    are drawn after He et al. (2015), DOI 10.1109/ICCV.2015.123, so that maps neither die out nor
+    grow with depth. Source: Simonyan & Zisserman, DOI 10.48550/arXiv.1409.1556.
+
+    Args:
+        channels: of every convolution, one sequence per block.
+        padding: ``zeros`` or ``reflect``, by one pixel.
+    """
+
+    def __init__(self, channels: Iterable[Iterable[int]], padding: str) -> None:
+        super().__init__()
+        names, inputs = [], 3
+        for block, widths in enumerate(channels, 1):
+            for place, outputs in enumerate(widths, 1):
+                names.append(f"conv{block}_{place}")
+                convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding)
+                nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+                nn.init.zeros_(convolution.bias)  # pyright: ignore[reportArgumentType]
+                self.add_module(names[-1], convolution)
+                inputs = outputs
+        self.layer_names = tuple(names)
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """What the first convolution reads."""
+        raise NotImplementedError
+
+    def forward_maps(self, images: torch.Tensor, last: int) -> Iterator[torch.Tensor]:
+        maps = self.normalised(images)
+        for number, name in enumerate(self.layer_names[: last + 1]):
+            if number and name.endswith("_1"):
+                maps = nn.functional.max_pool2d(maps, 2)
+            maps = nn.functional.relu(getattr(self, name)(maps))
+            yield maps
+
+
+class NormalisedVGG19(VGG):
+    """VGG-19 without its classifier, scaled so that filters respond alike to natural pictures.
+
+    Reads RGB in 0..1. Source of the scaling: Gatys, Ecker & Bethge, NeurIPS 2015, DOI
+    10.48550/arXiv.1505.07376.
+    """
+
+    BGR_MEAN = (103.939, 116.779, 123.68)
+
+    def __init__(self) -> None:
+        super().__init__([[64] * 2, [128] * 2, [256] * 4, [512] * 4, [512] * 4], "zeros")
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        mean = torch.tensor(self.BGR_MEAN, dtype=images.dtype, device=images.device)
+        return 255 * images.flip(1) - mean[:, None, None]
+
+
+class PrunedVGG(VGG):
     """VGG-19 up to relu5_1, pruned to about a sixteenth of its parameters.
 
     Reads RGB in 0..1. Source: Wang et al., Collaborative Distillation for Ultra-Resolution
     Universal Style Transfer, CVPR 2020, DOI 10.1109/CVPR42600.2020.00193.
     """
 
-    LAYERS = (
-        *(("conv1_1", 3, 16), ("conv1_2", 16, 16)),
-        *(("conv2_1", 16, 32), ("conv2_2", 32, 32)),
-        *(("conv3_1", 32, 64), ("conv3_2", 64, 64), ("conv3_3", 64, 64), ("conv3_4", 64, 64)),
-        *(("conv4_1", 64, 128), ("conv4_2", 128, 128), ("conv4_3", 128, 128)),
-        *(("conv4_4", 128, 128), ("conv5_1", 128, 128)),
-    )
-    POOLED = ("conv1_2", "conv2_2", "conv3_4", "conv4_4")
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__([[16] * 2, [32] * 2, [64] * 4, [128] * 4, [128]], "reflect")
         self.input_affine = nn.Conv2d(3, 3, 1)
-        for name, inputs, outputs in self.LAYERS:
-            self.add_module(name, nn.Conv2d(inputs, outputs, 3))
 
-    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        maps = self.input_affine(images)
-        for name, _, _ in self.LAYERS:
-            padded = nn.functional.pad(maps, (1, 1, 1, 1), mode="reflect")
-            maps = nn.functional.relu(getattr(self, name)(padded))
-            if name in self.POOLED:
-                maps = nn.functional.max_pool2d(maps, 2)
-        return maps
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        return self.input_affine(images)
 
 
-class SqueezeNet(nn.Module):
+class SqueezeNet(Sequence):
     """SqueezeNet 1.1 of torchvision without its classifier (arXiv 1602.07360)."""
+
+    layer_names = ("conv1", *(f"fire{number}" for number in range(2, 10)))
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,11 +131,23 @@ class SqueezeNet(nn.Module):
 
         self.features = squeezenet1_1(weights=None).features
 
-    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        return self.features(images)
+    def forward_maps(self, images: torch.Tensor, last: int) -> Iterator[torch.Tensor]:
+        maps, number = images, 0
+        for step in self.features:
+            maps = step(maps)
+            # The first convolution ends with its rectifier, a fire module has its own.
+            if not isinstance(step, nn.Conv2d | nn.MaxPool2d):
+                yield maps
+                number += 1
+            if number > last:
+                return
 
 
-OWN: dict[str, Callable[[], nn.Module]] = {SQUEEZENET: SqueezeNet, PRUNED_VGG: PrunedVGG}
+OWN: dict[str, Callable[[], Sequence]] = {
+    SQUEEZENET: SqueezeNet,
+    PRUNED_VGG: PrunedVGG,
+    VGG19: NormalisedVGG19,
+}
 
 
 def check_name(spec: EncoderSpec) -> None:

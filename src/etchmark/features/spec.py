@@ -21,7 +21,8 @@ OWN_OPTIONS = {
 }  # fmt: skip
 
 Layer = int | str
-"""``last``, or the index of a block from 0; negative counts from the end."""
+"""``last``, the index of a block from 0 (negative counts from the end), or a layer's name where the
+encoder has names: ``conv1_1`` to ``conv5_4``, ``fire2`` to ``fire9``."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Output:
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise UserError(f"pooling {self.pooling!r}: give one of {', '.join(POOLINGS)}")
-        if type(self.layer) is not int and self.layer != LAST:
-            raise UserError(f"layer {self.layer!r}: give '{LAST}' or the number of a block")
+        if type(self.layer) is not int and not (isinstance(self.layer, str) and self.layer):
+            raise UserError(f"layer {self.layer!r}: give '{LAST}', the number of a block or a name")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class EncoderSpec:
     """An encoder and how images are prepared for it.
 
     Attributes:
-        name: a timm model with its tag (``vit_base_patch16_clip_224.openai``), ``squeezenet1_1`` or
-            ``vgg19_16x``.
+        name: a timm model with its tag (``vit_base_patch16_clip_224.openai``), ``squeezenet1_1``,
+            ``vgg19_normalised`` or ``vgg19_16x``.
         weights: ``pretrained`` or ``random``.
         seed: of the random weights.
         size: side of the input in pixels; None for the model's own.

@@ -199,6 +199,9 @@ class _Surface(Savable):
 class PolynomialRidge(_Surface):
     """Principal components and scalars → full polynomial → ridge regression.
 
+    ``left_out_error`` is the error, in %, of the chosen components and penalty on validation
+    samples or inner folds.
+
     Args:
         degree: degree of the polynomial.
         log_target: regress the logarithm of the target.
@@ -236,7 +239,9 @@ class PolynomialRidge(_Surface):
                     errors[index] += error * len(held_out)
             index = int(np.argmin(errors))
             best = min(best, (float(errors[index]), columns, PENALTIES[index]))
-        _, self.columns, self.penalty = best
+        total, self.columns, self.penalty = best
+        held = len(data) if validation is None else len(validation)
+        self.left_out_error = total / held
         terms = self._terms(rows[: len(data), : self.columns])
         index = PENALTIES.index(self.penalty)
         mean, scale, offset, slopes = self._paths(terms, self._forth(data.target))
