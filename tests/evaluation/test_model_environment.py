@@ -54,7 +54,7 @@ def test_a_model_sees_what_it_needs_and_no_secret(hub, monkeypatch):
 
 
 def test_waiting_threads_sleep_unless_the_caller_wants_them_to_spin(hub, monkeypatch):
-    """Spinning counts as processor time, so that the cost of a run would depend on other programs."""
+    """Spinning counts as processor time: the cost of a run would depend on other programs."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "26")
     seen = _environment(hub)
