@@ -9,6 +9,7 @@ DEMO_VENV := .venv-demo
 DEMO_BIN := $(DEMO_VENV)/bin
 DEMO_READY := $(DEMO_VENV)/.ready
 CORE_VENV := .venv-core
+CORE_READY := $(CORE_VENV)/.ready
 # A Python newer than the oldest one supported; the fast suite's core part runs on it too.
 CORE_PYTHON ?= $(shell .ci/newer-python)
 # The demo's own hub folder: your user-wide one stays as it is.
@@ -26,7 +27,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BROWSER := $(BIN)/python $(INSTALL) -e '.[browser]'
 CHECK_PYTHON := -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 
-.PHONY: help setup demo demo-size dashboard lint test test-core test-slow test-browser screenshots speed speed-dashboard findings docs results data clean
+.PHONY: help setup core demo demo-size dashboard lint test test-core test-slow test-browser screenshots speed speed-dashboard findings docs results data clean
 
 help:
 	@echo "make demo       install into $(DEMO_VENV), build, score two baselines, submit a file, serve the board"
@@ -90,10 +91,15 @@ CORE_WITHOUT := simulation leaderboard performance baselines datasets features l
   scoring reliability data/test_shipped_slips.py targets/test_frames.py targets/test_frames_scored.py \
   evaluation/test_checkpoints.py evaluation/test_curves.py registry/test_damage.py registry/test_reviewed.py \
   registry/test_plausible.py test_agreement.py test_contributing.py test_findings.py test_records_1.py
-test-core:
+$(CORE_READY): pyproject.toml constraints.txt
 	@test -n "$(CORE_PYTHON)" || { echo "no Python newer than the oldest one supported was found; set CORE_PYTHON"; exit 1; }
 	@$(CORE_PYTHON) -m venv --clear $(CORE_VENV)
 	$(CORE_VENV)/bin/python $(INSTALL) -e '.[dashboard,test]'
+	@touch $@
+
+core: $(CORE_READY)
+
+test-core: core
 	OMP_NUM_THREADS=1 $(CORE_VENV)/bin/python -m pytest -n $(JOBS) $(CORE_WITHOUT:%=--ignore tests/%)
 
 test-slow: setup
