@@ -274,6 +274,61 @@ def test_random_weights_are_named_so_and_nothing_else_is() -> None:
         assert random == ("random weights" in variant["title"]), name
 
 
+TINY_VIT = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+TINY: dict[str, tuple[int, dict[str, Any], int]] = {
+    "dinov2-vit-b14-registers": (56, TINY_VIT, 24),
+    "dinov3-vit-s16": (48, TINY_VIT, 24),
+    "dinov3-convnext-tiny": (64, {"depths": (1, 1, 1, 1), "dims": (4, 8, 12, 16)}, 16),
+    "siglip2-vit-b16": (48, TINY_VIT, 24),
+    "pe-spatial-vit-b16": (64, TINY_VIT, 24),
+    "sam2-hiera-base-plus": (
+        128,
+        {"embed_dim": 8, "num_heads": 1, "stages": (1, 1, 3, 1), "global_att_blocks": (3,)},
+        64,
+    ),
+    "micronet-resnet50": (64, {"layers": (1, 1, 1, 1)}, 2048),
+}
+"""Input, options and width of networks like those of entries whose weights are not here."""
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_entry_without_rows_runs_as_a_tiny_network(build: Any, name: str) -> None:
+    card = yaml.safe_load((FOLDER / "card.yaml").read_text(encoding="utf-8"))
+    size, options, width = TINY[name]
+    params = dict(card["variants"][name]["params"])
+    bare = params.pop("encoder").partition(".")[0]
+    params |= {"size": size, "options": options, "weights": "random", "precision": "float32"}
+    train = samples(30)
+    model = build(0, "cpu", bare, **params).fit(train)
+    found = model.predict(train.inputs)
+    assert len(model.kept) == 3 * width  # of three faces
+    assert np.isfinite(found).all()
+    assert np.ptp(found) > 0
+
+
+def test_micronet_is_read_from_a_file_with_a_classifier_of_its_own(
+    build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    from etchmark.errors import CannotRun
+
+    card = yaml.safe_load((FOLDER / "card.yaml").read_text(encoding="utf-8"))
+    params = card["variants"]["micronet-resnet50"]["params"] | {"size": 64}
+    train = samples(6)
+    monkeypatch.setenv("ETCHMARK_WEIGHTS", str(tmp_path))
+    with pytest.raises(CannotRun, match=rf"{params['local']}, .*ETCHMARK_WEIGHTS lacks"):
+        build(0, "cpu", **params).fit(train)
+    # Its 54 classes are kinds of micrographs, where ImageNet has 1,000.
+    network = timm.create_model("resnet50", num_classes=54)
+    save_file(network.state_dict(), tmp_path / params["local"])
+    assert len(build(0, "cpu", **params).fit(train).kept) == 3 * 2048
+    params = params | {"encoder": "resnet101"}
+    with pytest.raises(CannotRun, match=r"does not fit resnet101"):
+        build(0, "cpu", **params).fit(train)
+
+
 def test_every_encoder_exists_with_its_tag() -> None:
     import timm
 
@@ -286,6 +341,10 @@ def test_every_encoder_exists_with_its_tag() -> None:
             continue
         if variant["params"].get("weights") == "random":
             assert timm.is_model(encoder), name
+        elif "." not in encoder:
+            # Only a file of that name says which weights are meant.
+            assert timm.is_model(encoder), name
+            assert variant["params"]["local"].endswith(".safetensors"), name
         else:
             found = timm.get_pretrained_cfg(encoder)
             assert found is not None, name

@@ -96,6 +96,23 @@ def test_offline_says_what_where_and_how(home: Path, monkeypatch: pytest.MonkeyP
         assert part in str(raised.value)
 
 
+def test_a_model_that_the_hub_does_not_have_comes_from_a_file_alone(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal() -> str:
+        with pytest.raises(CannotRun) as caught:
+            weights.locate("own", path=None, local="o.safetensors", size=lambda: "about 1 MB")
+        return str(caught.value)
+
+    monkeypatch.delenv("ETCHMARK_WEIGHTS", raising=False)
+    assert refusal() == (
+        "pretrained weights of own (about 1 MB) are read from a file, o.safetensors, which the"
+        " folder ETCHMARK_WEIGHTS would hold if it were set; put it there, or name a file with --weights"
+    )
+    monkeypatch.setenv("ETCHMARK_WEIGHTS", str(tmp_path))
+    assert "which the folder ETCHMARK_WEIGHTS lacks; put it there" in refusal()
+
+
 def test_random_weights_are_named_so() -> None:
     found = weights.random_weights(3)
     assert found.id.startswith("random:3, timm ")

@@ -49,30 +49,38 @@ def _load_timm(spec: EncoderSpec, path: Path) -> nn.Module:
     """The network with every tensor from the file.
 
     timm insists on every tensor only if the classifier has the size of its configuration; otherwise
-    missing tensors silently stay random. So the classifier is kept, or left out of both.
+    missing tensors silently stay random. So the classifier is kept, or left out of both, or has as
+    many classes as the file.
     """
     import timm
 
-    file = {"file": str(path)}
+    def filled(**classes: int) -> nn.Module:
+        overlay = {"file": str(path), **classes}
+        return create(spec, pretrained=True, pretrained_cfg_overlay=overlay, **classes)
+
     try:
-        return create(spec, pretrained=True, pretrained_cfg_overlay=file)
+        return filled()
     except REFUSALS as first:
-        bare = {**file, "num_classes": 0}
         try:
-            return create(spec, pretrained=True, pretrained_cfg_overlay=bare, num_classes=0)
+            return filled(num_classes=0)
         except REFUSALS:
             head = getattr(timm.get_pretrained_cfg(spec.name), "classifier", None)
-            if isinstance(head, str) and f"{head}.weight" in _tensors(path):
+            classes = _rows(path, f"{head}.weight")
+            if classes is None:
+                raise
+            try:
+                return filled(num_classes=classes)
+            except REFUSALS:
                 # The file has a classifier, so the first attempt failed for the real reason.
                 raise first from None
-            raise
 
 
-def _tensors(path: Path) -> set[str]:
+def _rows(path: Path, name: str) -> int | None:
+    """Length of a tensor of a file; None if the file does not have it."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as content:
-        return set(content.keys())
+        return content.get_slice(name).get_shape()[0] if name in set(content.keys()) else None
 
 
 class Encoder:

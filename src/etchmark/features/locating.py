@@ -24,7 +24,9 @@ def locate(spec: EncoderSpec, path: Path | None = None) -> weights.Weights:
     def size() -> str:
         from etchmark.features.networks import check_tag, megabytes
 
-        check_tag(spec)
+        # A file of that name says which weights are meant.
+        if spec.local is None:
+            check_tag(spec)
         return f"about {megabytes(spec):.0f} MB"
 
     return weights.locate(spec.name, path=path, local=spec.local, size=size)

@@ -90,7 +90,8 @@ def locate(name: str, *, path: Path | None, local: str | None, size: Callable[[]
     Args:
         name: timm's name with its tag; on the Hub ``timm/<name>``.
         path: a file named by the caller.
-        local: file name looked up in ``ETCHMARK_WEIGHTS`` before the Hub.
+        local: file name looked up in ``ETCHMARK_WEIGHTS`` before the Hub; the only place for a
+            model without a tag, which the Hub does not have.
         size: returns their size in words, for the message if they are not available.
 
     Raises:
@@ -102,6 +103,12 @@ def locate(name: str, *, path: Path | None, local: str | None, size: Callable[[]
     for file in (local, f"{name}.safetensors"):
         if folder is not None and file and (folder / file).is_file():
             return from_file(folder / file)
+    if local is not None and "." not in name:
+        raise CannotRun(
+            f"pretrained weights of {name} ({size()}) are read from a file, {local}, which the"
+            f" folder ETCHMARK_WEIGHTS {'lacks' if folder else 'would hold if it were set'}; put it"
+            " there, or name a file with --weights"
+        )
     cached = _from_hub(name, size)
     # The Hub's cache names a file by its SHA-256.
     blob = cached.resolve().name
