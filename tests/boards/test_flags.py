@@ -155,6 +155,44 @@ def test_the_same_predictions_under_another_name(enter: Enter, command: Command)
     assert rows["elsewhere"]["flags"] == rows["near"]["flags"] == []
 
 
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda values: values.astype(np.float32).astype(float),
+        lambda values: values * (1 + 3e-7 * TURNS),
+        lambda values: np.tile(values, (2, 1)),
+    ],
+    ids=["in single precision", "nearly", "as two seeds"],
+)
+def test_a_copy_that_is_not_equal_to_the_last_digit(
+    enter: Enter, command: Command, tmp_path: Path, copied: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    truth = load_benchmark(BENCHMARK).truth("test")
+    # Many values, of which some lie where rounding to six digits turns.
+    values = truth.values + TURNS + np.round(TURNS, 1) / 3
+    enter("first", values - truth.values)
+    again = np.atleast_2d(copied(values))
+    frames = [
+        pd.DataFrame({"id": truth.ids, "prediction": part, "seed": seed})
+        for seed, part in enumerate(again)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", etchmark.DoubtWarning)
+        etchmark.submit(
+            pd.concat(frames), BENCHMARK, name="copy", track="features", protocol="holdout"
+        )
+    rows = _rows(command)
+    assert [_kinds(rows[name]) for name in ("first", "copy")] == [["same_predictions"]] * 2
+
+
+def test_sketches_tell_predictions_apart_that_are_not_the_same(enter: Enter) -> None:
+    enter("first", TURNS)
+    enter("near", TURNS + 1e-3 * TURNS[::-1])
+    enter("scaled", 1.001 * TURNS)
+    briefs = Store().briefs(BENCHMARK, 1, "holdout")
+    assert len(set(flags.alike(briefs).values())) == 3
+
+
 def test_a_submitter_hears_of_the_same_predictions(
     enter: Enter, command: Command, toy_predictions: Callable[..., Path]
 ) -> None:

@@ -2,7 +2,7 @@
 
 They are made when a board is read and stand in no record: a row that was far ahead is so no longer
 once another catches up. Ten thousand rows take a fraction of a second, since rows are grouped by a
-digest of their predictions, and two per-sample tables at most are read.
+sketch of their predictions, and two per-sample tables at most are read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from etchmark.errors import UserError
@@ -26,6 +27,8 @@ from etchmark.text import number, one_line
 
 FAR_AHEAD = 1 / 3
 """The first row is far ahead if its error is less than this share of that of the next."""
+ALIKE = 1e-6
+"""Sketches this close are of the same predictions: single precision moves them by 1e-7."""
 NAMED = 3
 """Names that a flag lists at most."""
 Units = tuple[SumsOfUnits, tuple[str, ...]]
@@ -48,15 +51,51 @@ def of_today(spec: BenchmarkSpec, brief: Brief) -> list[str] | None:
     return [*others, *found] if kept is not None or found else None
 
 
-def same_predictions(briefs: Sequence[Brief]) -> dict[str, str]:
+def alike(briefs: Sequence[Brief]) -> dict[str, int]:
+    """A number for each submission with known predictions; equal where predictions are.
+
+    Numbers are equal to about six digits: their sketches are no further apart than that.
+    """
+    kinds: dict[object, list[Brief]] = defaultdict(list)
+    for brief in briefs:
+        values = brief.content["values"]
+        if brief.outcome == "ok" and values is not None:
+            kinds[values if isinstance(values, str) else len(values)].append(brief)
+    numbers: dict[str, int] = {}
+    for kind, members in kinds.items():
+        labels = np.zeros(len(members), dtype=int)
+        if not isinstance(kind, str):
+            labels = _clusters(np.array([brief.content["values"] for brief in members]))
+        start = len(numbers)
+        for brief, label in zip(members, labels.tolist(), strict=True):
+            numbers[brief.submission] = start + label
+    return numbers
+
+
+def _clusters(points: np.ndarray) -> np.ndarray:
+    """Labels of points, shape (points, coordinates), equal where neighbours are closer than
+    ``ALIKE`` in every coordinate."""
+    labels = np.zeros(len(points), dtype=int)
+    for column in points.T:
+        order = np.lexsort((column, labels))
+        is_new = (np.diff(labels[order]) != 0) | (np.diff(column[order]) > ALIKE)
+        labels[order] = np.concatenate([[0], np.cumsum(is_new)])
+    return labels
+
+
+def same_predictions(briefs: Sequence[Brief], numbers: Mapping[str, int]) -> dict[str, str]:
     """A flag for each submission whose predictions another name has as well, by submission.
 
     Both rows show it. Only submissions to one track and protocol are compared.
+
+    Args:
+        briefs: the rows of a board.
+        numbers: from ``alike``.
     """
-    groups: dict[tuple[str, str], list[Brief]] = defaultdict(list)
+    groups: dict[tuple[str, int], list[Brief]] = defaultdict(list)
     for brief in briefs:
-        if brief.outcome == "ok" and brief.content["values"] is not None:
-            groups[brief.track, brief.content["values"]].append(brief)
+        if brief.submission in numbers:
+            groups[brief.track, numbers[brief.submission]].append(brief)
     flags = {}
     for group in groups.values():
         if len({brief.name for brief in group}) < 2:
@@ -89,10 +128,10 @@ def flags_of_rows(
         ranked: those of them that are ranked, best first, whatever filters are set.
         units_of: unit sums of a submission with the names of its units.
     """
-    repeated = same_predictions(briefs)
-    digests = {brief.submission: brief.content["values"] for brief in briefs}
-    copies = [digests[name] is not None and digests[name] == digests[ranked["submission"].iloc[0]]
-              for name in ranked["submission"]]  # fmt: skip
+    numbers = alike(briefs)
+    repeated = same_predictions(briefs, numbers)
+    first = None if ranked.empty else numbers.get(ranked["submission"].iloc[0])
+    copies = [first is not None and numbers.get(name) == first for name in ranked["submission"]]
     lead = far_ahead(spec, metric, ranked, copies, units_of)
     rows: list[list[str] | None] = []
     for brief in briefs:

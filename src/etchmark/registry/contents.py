@@ -42,6 +42,7 @@ class _Card(TypedDict):
 
 _Amount = Annotated[float, Field(ge=0)]
 _Pair = Annotated[list[_Amount], Field(min_length=2, max_length=2)]
+_Sketch = Annotated[list[float], Field(min_length=2, max_length=100)]
 
 
 class _Cost(TypedDict):
@@ -93,7 +94,7 @@ class _Content(TypedDict):
     reason: str | None
     role: Role | None
     flags: list[LongLine] | None
-    values: Sha256 | None
+    values: _Sketch | Sha256 | None
     interval_method: IntervalMethod | None
     artefact: _Artefact | None
     scores: dict[str, dict[str, _Score]]

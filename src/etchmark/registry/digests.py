@@ -20,7 +20,7 @@ from etchmark.scoring.samples import SampleScores, from_bytes
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import Cost, ResultRecord
 
-VERSION = 7
+VERSION = 8
 """Raised when digests would come out otherwise; stored ones of another version are recomputed."""
 CARD = ("title", "training_data", "tags")
 
@@ -42,7 +42,7 @@ def brief(record: ResultRecord, samples: Sequence[SampleScores] = ()) -> dict[st
         "reason": record.reason,
         "role": record.role,
         "flags": _flags(record, samples),
-        "values": values_digest(samples[0]) if samples else None,
+        "values": sketch(samples[0]) if samples else None,
         "interval_method": record.interval_method,
         "artefact": dumped.get("artefact"),
         "scores": scores,
@@ -56,33 +56,45 @@ def _flags(record: ResultRecord, samples: Sequence[SampleScores]) -> list[str] |
     return [*(record.flags or ()), *flags_of(missing)] if missing else record.flags
 
 
-DIGITS = 6
-"""Significant digits of predictions by which files are told to be the same."""
+PROJECTIONS = 6
+"""Weighted sums of predictions by which files are told to be the same."""
 
 
-def values_digest(samples: SampleScores) -> str:
-    """Hash of the predictions of a split, whatever the file looks like that they came in.
+def sketch(samples: SampleScores) -> list[float] | str:
+    """A few numbers that are nearly equal where predictions are, whatever their file looks like.
 
-    Where a table keeps no predictions, it is that of what scores are computed from.
+    A hash of rounded numbers would not do: of many numbers, some lie where rounding turns, and a
+    copy in single precision falls on the other side. Sums of the predictions with fixed weights
+    move as little as the predictions do. The mean over seeds is taken, so the order of seeds and
+    seeds that repeat do not matter.
+
+    Args:
+        samples: of a split. Where a table keeps no predictions, what scores are computed from is
+            used.
+
+    Returns:
+        The number of values, the logarithm of the size of each array and the weighted sums,
+        relative to that size; ``boards.flags`` compares them. A hash where predictions are classes.
     """
     outcome = samples.outcome
     kept = {"prediction": outcome.outputs["prediction"]} if "prediction" in outcome.outputs else {}
-    digest = hashlib.sha256()
-    for name, values in sorted((kept or outcome.terms).items()):
-        digest.update(f"{name} {values.shape}\n".encode())
-        if values.dtype.kind == "f":
-            digest.update(_rounded(values).tobytes())
-        else:
-            digest.update("\0".join(values.astype(str).ravel().tolist()).encode())
-    return digest.hexdigest()
+    arrays = [values for _, values in sorted((kept or outcome.terms).items())]
+    if any(values.dtype.kind not in "fiub" for values in arrays):
+        seeds = {hashlib.sha256(_joined(seed)).hexdigest() for seed in zip(*arrays, strict=True)}
+        return hashlib.sha256("".join(sorted(seeds)).encode()).hexdigest()
+    means = [np.nan_to_num(values.mean(axis=0, dtype=np.float64).ravel(), posinf=0.0, neginf=0.0)
+             for values in arrays]  # fmt: skip
+    sizes = [float(np.linalg.norm(mean)) for mean in means]
+    whole = np.concatenate([mean / (size or 1.0) for mean, size in zip(means, sizes, strict=True)])
+    # Raw bits: what numpy makes of them may change with its version, and sketches are stored.
+    bits = np.random.PCG64(0).random_raw(PROJECTIONS * len(whole)).reshape(PROJECTIONS, -1)
+    weights = (bits >> np.uint64(11)) * 2.0**-52 - 1.0
+    logs = [float(np.log(size)) if size else 0.0 for size in sizes]
+    return [float(len(whole)), *logs, *(weights @ whole).tolist()]
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """Numbers to ``DIGITS`` significant digits: other machines sum in another order."""
-    fraction, exponent = np.frexp(values.astype("<f8"))
-    # Adding zero makes the two zeros alike; whatever is not a number is alike as well.
-    rounded = np.ldexp(np.round(fraction, DIGITS), exponent) + 0.0
-    return np.where(np.isnan(rounded), np.nan, rounded)
+def _joined(arrays: Sequence[np.ndarray]) -> bytes:
+    return "\0".join(name for values in arrays for name in values.astype(str).ravel()).encode()
 
 
 def _claimed(record: ResultRecord) -> dict[str, Any] | None:
