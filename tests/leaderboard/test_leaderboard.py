@@ -26,6 +26,7 @@ from pages import (
     fine,
     numbers_of,
     page,
+    predictions,
     query,
     start,
     submit,
@@ -69,6 +70,18 @@ def test_board_is_the_engines(board: dict[str, Entry]) -> None:
     assert any("Headline protocol" in line for line in values(app.markdown))
     expected = "No interval: 3 sources are too few. Rank range"
     assert any(said.startswith(expected) for said in captions(app))
+
+
+def test_rows_of_several_seeds_show_their_spread(board: dict[str, Entry], tmp_path: Path) -> None:
+    assert "seeds" not in table(fine(start(benchmark=BENCHMARK)))
+    path = tmp_path / "seeds.csv"
+    fits = [predictions(offset).assign(seed=seed) for seed, offset in enumerate((1.0, 2.0, 3.0))]
+    pd.concat(fits).to_csv(path, index=False)
+    etchmark.submit(path, BENCHMARK, name="thrice", track="features", protocol="holdout")
+    shown = table(fine(start(benchmark=BENCHMARK))).set_index("model")["seeds"]
+    # The mean excess over the truth is 1.5 times the offset.
+    assert shown["thrice"] == "3, sd 1.500"
+    assert shown["good"] == "1"
 
 
 def test_the_ends_of_intervals_are_the_engines(toy_content: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 
 from etchmark.registry.store import read_record
 from etchmark.submission import campaign
+from etchmark.text import number
 
 RUN = ("results", "run", "toy-line")
 
@@ -88,10 +89,15 @@ def test_rows_are_run_with_the_seeds_that_the_benchmark_asks_for(
     only = ("--only", "drawn", "--protocol", "holdout")
     command(*RUN, *only).fine()
     assert _seeds(toy_content, "drawn") == 1
+    assert "seeds" not in command("leaderboard", "toy-line").fine()
     name_baseline("drawn", seeds=3)
     assert "baseline   drawn (track features, entry, 3 seeds)" in command("show", "toy-line").fine()
     assert "drawn holdout: mae" in command(*RUN, *only).fine()
     assert _seeds(toy_content, "drawn") == 3
+    board = command("leaderboard", "toy-line").fine()
+    (row,) = json.loads(command("leaderboard", "toy-line", "--json").fine())
+    assert row["seed_sd"] > 0
+    assert f"  3, sd {number(row['seed_sd'])}  " in board
     assert command(*RUN, *only).fine() == ""
     # A record of more seeds than are asked for is as good.
     name_baseline("drawn", seeds=2)

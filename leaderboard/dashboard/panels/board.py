@@ -22,6 +22,7 @@ from etchmark.api import (
     doubts_in_words,
     predicted_piece,
     seconds_each,
+    seeds_text,
 )
 from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
@@ -106,6 +107,7 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
                 for split in elsewhere.columns
                 if any(elsewhere[split].notna().tolist())
             },
+            "seeds": _seeds_texts(frame),
             "folds": _fold_texts(frame),
             "status": frame["status"],
             **{column: frame[column] for column in COMPARED},
@@ -116,7 +118,19 @@ def board_table(frame: pd.DataFrame, elsewhere: pd.DataFrame, metric: str) -> pd
             "note": _notes(frame),
         }
     )
-    optional = ["folds", *COMPARED, "flops", "note", "low", "high", BAR, "best", "gain", "flags"]
+    optional = [
+        "seeds",
+        "folds",
+        *COMPARED,
+        "flops",
+        "note",
+        "low",
+        "high",
+        BAR,
+        "best",
+        "gain",
+        "flags",
+    ]
     empty = [name for name in optional if not any(table[name].notna().tolist())]
     # A column that holds the same word in every row says nothing.
     same = [name for name in ("track", "role") if len(set(table[name])) == 1]
@@ -135,6 +149,13 @@ def _notes(frame: pd.DataFrame) -> list[str | None]:
         else:
             notes.append(f"listed apart: {role}" if role in UNRANKED_ROLES else None)
     return notes
+
+
+def _seeds_texts(frame: pd.DataFrame) -> list[str | None]:
+    """Seeds of each row and the spread of their scores; nothing where no row has several."""
+    if not any(count > 1 for count in frame["seeds"].tolist()):
+        return [None] * len(frame)
+    return [seeds_text(row) for row in frame.to_dict("records")]
 
 
 def _fold_texts(frame: pd.DataFrame) -> list[str | None]:
@@ -169,6 +190,10 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, splits: Sequence[str]
         "high": config.NumberColumn("95 % high", format=real),
         BAR: config.ImageColumn("95 % interval", width=130, help="all rows on one scale"),
         **{f"{EXTRA}{split}": config.NumberColumn(split, format=real) for split in splits},
+        "seeds": config.TextColumn(
+            help="with how many seeds it was fitted, and the standard deviation of their scores;"
+            " the interval of one seed is for that fit, unless a seed changes nothing"
+        ),
         "folds": config.TextColumn("mean ± sd over folds"),
         "units": config.NumberColumn(spec.unit_names),
         "status": config.TextColumn(help="run: by this harness; scored: from a predictions file"),

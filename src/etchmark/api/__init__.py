@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from etchmark.boards.costs import COMPARED, cost_text, unknown_costs
     from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.discretisation import discretisation_in_words
+    from etchmark.boards.rows import seeds_text
     from etchmark.boards.solver import Solver, seconds_each, with_solver
     from etchmark.boards.standings import Board, front, to_records
     from etchmark.boards.statements import gains, statements, the_best
@@ -102,6 +103,7 @@ _WHERE = {
     **dict.fromkeys(("COMPARED", "cost_text", "unknown_costs"), "boards.costs"),
     "coverage_in_words": "boards.coverage",
     "discretisation_in_words": "boards.discretisation",
+    "seeds_text": "boards.rows",
     **dict.fromkeys(("Solver", "seconds_each", "with_solver"), "boards.solver"),
     **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
     **dict.fromkeys(("gains", "statements", "the_best"), "boards.statements"),
@@ -207,6 +209,7 @@ __all__ = [
     "relation",
     "score",
     "seconds_each",
+    "seeds_text",
     "standings",
     "statements",
     "submit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from etchmark.registry.tables import Brief
 from etchmark.specs import BenchmarkSpec, reference_units
 from etchmark.targets import metric as metric_by_id
+from etchmark.text import number
 
 COLUMNS = (
     "rank", "rank_low", "rank_high", "model", "title", "metric", "unit", "score", "ci_low",
@@ -91,3 +93,19 @@ def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return records
+
+
+def seeds_text(row: Mapping[Any, Any]) -> str:
+    """With how many seeds a model was fitted, and the spread of the scores: ``3, sd 0.12``.
+
+    Args:
+        row: by the names of ``COLUMNS``.
+
+    Returns:
+        A dash for a row without a score; the count alone of one seed, whose interval is for that
+        fit only.
+    """
+    if pd.isna(row["score"]):
+        return "–"
+    spread = row["seed_sd"]
+    return f"{row['seeds']}" + ("" if pd.isna(spread) else f", sd {number(spread)}")

@@ -20,6 +20,7 @@ from etchmark.api import (
     doubts_in_words,
     predicted_piece,
     seconds_each,
+    seeds_text,
     statements,
     to_records,
     unknown_costs,
@@ -101,7 +102,10 @@ def show(
         head += [f"per {predicted_piece(spec)}", "solver as accurate"]
     records = frame.to_dict(orient="records")
     doubts = [doubts_in_words(row["flags"], row["role"]) for row in records]
-    after = head.index("model") + 1
+    after, beside = head.index("model") + 1, head.index("95 % interval") + 1
+    with_seeds = any(row["seeds"] > 1 for row in records)
+    if with_seeds:
+        head.insert(beside, "seeds")
     if any(doubts):
         head.insert(after, "flags")
     rows = [[*head, *["role"] * with_role, *["note"] * with_note]]
@@ -109,6 +113,8 @@ def show(
         cells = _row(row)
         if solver is not None:
             cells += [seconds_each(row) or "–", solver.short(row)]
+        if with_seeds:
+            cells.insert(beside, seeds_text(row))
         if any(doubts):
             cells.insert(after, words)
         rows.append([*cells, *[str(row["role"])] * with_role, *[_unranked(row)] * with_note])
