@@ -27,7 +27,10 @@ CLASSES = ["matrix", "precipitate", "pore"]
 COMMON = {"column": "y", "quantity": "q", "symbol": "Y", "unit": "1", "classes": CLASSES}
 TARGET = MaskTarget.model_validate({**COMMON, "particles": "precipitate"})
 KIND = kind_named("mask")
-ALL = ["mean_iou", "iou:pore", "pixel_accuracy", "pixel_error", "boundary_f1", "particle_size_ks"]
+ALL = [
+    "mean_iou", "mean_iou_of_images", "iou:pore", "pixel_accuracy", "pixel_error", "boundary_f1",
+    "area_fraction_error", "area_error:pore", "particle_size_ks", "particle_size_wasserstein",
+]  # fmt: skip
 
 
 def images(count: int = 4, side: int = 48, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +100,58 @@ def test_against_scikit_learn(classes: int) -> None:
         assert score(f"iou:{name}", truth, predicted) == pytest.approx(expected, rel=1e-12)
 
 
+# Two images of 2 x 4 pixels: the second is of one class, of which one pixel is missed.
+BY_HAND = np.array([[[0, 0, 1, 1], [0, 0, 1, 2]], [[0, 0, 0, 0], [0, 0, 0, 0]]], dtype=np.uint8)
+GUESSED = np.array([[[0, 0, 0, 1], [0, 0, 1, 1]], [[0, 0, 0, 0], [0, 0, 0, 1]]], dtype=np.uint8)
+
+
+def test_pooled_and_image_by_image_by_hand() -> None:
+    # Pooled: class 0 is hit 4 + 7 of 13, class 1 twice of 5, class 2 never of 1.
+    pooled = (11 / 13 + 2 / 5 + 0) / 3
+    assert score("mean_iou", BY_HAND, GUESSED) == pytest.approx(pooled, rel=1e-12)
+    # Image by image: (4/5 + 2/4 + 0) / 3, and (7/8 + 0) / 2, which one stray pixel has halved.
+    images_alone = ((4 / 5 + 2 / 4) / 3 + (7 / 8) / 2) / 2
+    assert score("mean_iou_of_images", BY_HAND, GUESSED) == pytest.approx(images_alone, rel=1e-12)
+
+
+def test_area_fractions_by_hand() -> None:
+    # First image: one pixel more of 0, the same of 1, one less of 2, of 8; second: one from 0 to 1.
+    assert score("area_error:matrix", BY_HAND, GUESSED) == pytest.approx(100 * (1 / 8 + 1 / 8) / 2)
+    assert score("area_error:precipitate", BY_HAND, GUESSED) == pytest.approx(100 * (1 / 8) / 2)
+    assert score("area_error:pore", BY_HAND, GUESSED) == pytest.approx(100 * (1 / 8) / 2)
+    whole = 100 * (2 / 8 + 1 / 8 + 1 / 8) / 2 / 3
+    assert score("area_fraction_error", BY_HAND, GUESSED) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mean_iou", "iou:pore"])
+def test_differences_of_units_add_up_to_that_of_the_scores(name: str) -> None:
+    """The form that signs are given to: exact, and nothing comes from a unit where both agree."""
+    truth, first = images(6)
+    second = np.where(np.random.default_rng(2).random(truth.shape) < 0.2, 0, truth).astype(np.uint8)
+    second[0] = first[0]
+    made = metric(name)
+    assert made.contrast is not None
+    terms = [
+        {
+            key: np.array([sample[key] for sample in rows])
+            for key in made.reads(KIND.term_names(TARGET))
+        }
+        for rows in (
+            [
+                mask_terms(one, other, CLASSES, None, [])
+                for one, other in zip(truth, guess, strict=True)
+            ]
+            for guess in (first, second)
+        )
+    ]
+    of_units = made.contrast(*terms)
+    whole = score(name, truth, second) - score(name, truth, first)
+    assert of_units.shape == (6,)
+    assert of_units.sum() == pytest.approx(whole, abs=1e-12)
+    assert abs(whole) > 0.01
+    assert of_units[0] == 0.0
+
+
 def test_boundaries_are_those_of_scikit_image() -> None:
     segmentation = pytest.importorskip("skimage.segmentation")
     truth, predicted = (image[0] for image in images(side=200))
@@ -132,10 +187,13 @@ def test_particle_sizes_against_scipy() -> None:
         for image in stack:
             labels = ndimage.label(image == 1)[0]
             found += np.bincount(labels.ravel())[1:].tolist()
-        areas.append(area_bins(np.array(found)))
+        areas.append(area_bins(np.array(found)).astype(float))
     expected = stats.ks_2samp(*areas).statistic
     assert 0 < expected < 1
     assert score("particle_size_ks", truth, predicted) == pytest.approx(expected, rel=1e-12)
+    octaves = stats.wasserstein_distance(areas[0] / 4, areas[1] / 4)
+    found = score("particle_size_wasserstein", truth, predicted)
+    assert found == pytest.approx(octaves, rel=1e-12)
 
 
 def test_particles_that_are_not_there() -> None:
@@ -144,6 +202,15 @@ def test_particles_that_are_not_there() -> None:
     assert score("particle_size_ks", truth, truth) == 0.0
     assert score("particle_size_ks", truth, none) == 1.0
     assert score("particle_size_ks", none, none) == 0.0
+    assert score("particle_size_wasserstein", truth, none) == 24.0
+    assert score("particle_size_wasserstein", none, none) == 0.0
+
+
+def test_particles_of_twice_the_area_are_an_octave_away() -> None:
+    truth, predicted = np.zeros((2, 1, 32, 32), dtype=np.uint8)
+    truth[0, 2:4, 2:6] = truth[0, 10:12, 2:6] = 1
+    predicted[0, 2:6, 2:6] = predicted[0, 10:14, 2:6] = 1
+    assert score("particle_size_wasserstein", truth, predicted) == pytest.approx(1.0)
 
 
 def test_bins_of_area() -> None:
@@ -161,8 +228,11 @@ def test_metrics_that_masks_have() -> None:
     check_metrics(TARGET, ALL)
     with pytest.raises(UserError, match="unknown metric 'iou:grain' of a target of kind mask"):
         check_metrics(TARGET, ["iou:grain"])
-    with pytest.raises(ValueError, match=r"particle_size_ks needs target\.particles"):
-        MaskTarget.model_validate(COMMON).check_metrics(["particle_size_ks"])
+    with pytest.raises(UserError, match="unknown metric 'area_error:grain'"):
+        check_metrics(TARGET, ["area_error:grain"])
+    for name in ("particle_size_ks", "particle_size_wasserstein"):
+        with pytest.raises(ValueError, match=rf"{name} needs target\.particles"):
+            MaskTarget.model_validate(COMMON).check_metrics([name])
     for change in ({"classes": ["a", "a"]}, {"particles": "grain"}, {"classes": ["a"]}):
         with pytest.raises(ValidationError):
             MaskTarget.model_validate({**COMMON, **change})

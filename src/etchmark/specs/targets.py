@@ -228,9 +228,12 @@ class MaskTarget(BaseTarget):
     classes: list[Identifier] = Field(min_length=2, max_length=255)
     """Their names; the labels hold their numbers, from 0."""
     particles: Identifier | None = None
-    """The class whose connected components are particles; needed by ``particle_size_ks``."""
+    """The class whose connected components are particles; metrics of their sizes need it."""
 
-    needs: ClassVar[dict[str, str]] = {"particle_size_ks": "particles"}
+    needs: ClassVar[dict[str, str]] = {
+        "particle_size_ks": "particles",
+        "particle_size_wasserstein": "particles",
+    }
 
     @model_validator(mode="after")
     def _distinct(self) -> MaskTarget:

@@ -25,7 +25,11 @@ from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import MASKS, Evidence
 from etchmark.targets.labels import StoredArrays, Truth
 from etchmark.targets.mask.metrics import (
+    AREA,
+    AREA_ERROR,
+    BOUNDARY,
     HIT,
+    IMAGE_IOU,
     IOU,
     METRICS,
     PREDICTED,
@@ -33,6 +37,7 @@ from etchmark.targets.mask.metrics import (
     SIZE_PREDICTED,
     SIZE_TRUE,
     TRUE,
+    area_metric,
     confusion,
     iou_metric,
     mask_terms,
@@ -62,19 +67,22 @@ class MaskKind(TargetKind):
 
     def metric(self, name: str) -> Metric | None:
         family, _, of_class = name.partition(":")
-        return iou_metric(of_class) if family == IOU and of_class else super().metric(name)
+        if of_class and family in (IOU, AREA_ERROR):
+            return iou_metric(of_class) if family == IOU else area_metric(of_class)
+        return super().metric(name)
 
     def families(self, target: Any) -> list[str]:
-        return [f"{IOU}:{name}" for name in target.classes]
+        return [f"{family}:{name}" for family in (IOU, AREA_ERROR) for name in target.classes]
 
     def term_names(self, target: Any) -> tuple[str, ...]:
-        classes = [prefix + name for prefix in (HIT, TRUE, PREDICTED) for name in target.classes]
+        prefixes = (HIT, TRUE, PREDICTED, AREA)
+        classes = [prefix + name for prefix in prefixes for name in target.classes]
         sizes = [
             f"{prefix}{place:02d}"
             for prefix in (SIZE_TRUE, SIZE_PREDICTED)
             for place in range(SIZE_BINS)
         ]
-        return ("n", "images", "sum_boundary_f1", *classes, *sizes)
+        return ("n", "images", IMAGE_IOU, BOUNDARY, *classes, *sizes)
 
     def facts(self, target: Any) -> list[tuple[str, str]]:
         named = ", ".join(f"{place} {name}" for place, name in enumerate(target.classes))
@@ -180,8 +188,8 @@ class MaskKind(TargetKind):
     def column_type(self, name: str) -> pa.DataType | None:
         if name == CONFUSION:
             return pa.list_(pa.int32())
-        own = name in ("n", "images", "sum_boundary_f1")
-        prefixes = (HIT, TRUE, PREDICTED, SIZE_TRUE, SIZE_PREDICTED)
+        own = name in ("n", "images", IMAGE_IOU, BOUNDARY)
+        prefixes = (HIT, TRUE, PREDICTED, AREA, SIZE_TRUE, SIZE_PREDICTED)
         return pa.float64() if own or name.startswith(prefixes) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 
 from etchmark.targets.definitions import Metric
 from etchmark.targets.losses import Array, Sums, shares_contrast, term_loss
-from etchmark.targets.scales import LOGIT
+from etchmark.targets.scales import LOG, LOGIT
 
 HIT, TRUE, PREDICTED = "hit_", "true_", "predicted_"
 """Prefixes of terms of each class: pixels predicted rightly, pixels of the label, and pixels of
 the prediction."""
+AREA = "area_"
+"""Prefix of terms: difference of the share of an image that each class covers."""
 SIZE_TRUE, SIZE_PREDICTED = "size_true_", "size_predicted_"
 """Prefixes of terms: particles of each bin of area, in the label and in the prediction."""
 BINS_PER_OCTAVE, SIZE_BINS = 4, 96
 """Particle areas are counted in bins whose limits are 2^(k/4) pixels; the last has no limit."""
 BOUNDARY_SHARE = 0.0075
 """Distance, as a share of the image's diagonal, within which boundaries match."""
-IOU = "iou"
-"""Family of metrics, one per class: ``iou:pore``."""
+IOU, AREA_ERROR = "iou", "area_error"
+"""Families of metrics, one per class: ``iou:pore``."""
+IMAGE_IOU, BOUNDARY = "sum_image_iou", "sum_boundary_f1"
+"""Terms of whole images."""
+OF_PARTICLES = ("particle_size_ks", "particle_size_wasserstein")
+"""Metrics that need a class of particles."""
 
 
 def _of_classes(s: Sums, prefix: str) -> Array:
@@ -66,20 +72,40 @@ def _pixel_error(s: Sums) -> Array:
     return 1.0 - _pixel_accuracy(s)
 
 
-def _boundary_f1(s: Sums) -> Array:
-    return s["sum_boundary_f1"] / s["images"]
+def _mean_over_images(term: str) -> Callable[[Sums], Array]:
+    return lambda s: s[term] / s["images"]
 
 
-def _particle_size_ks(s: Sums) -> Array:
+def _area_fraction_error(s: Sums) -> Array:
+    return 100.0 * _of_classes(s, AREA).mean(axis=0) / s["images"]
+
+
+def _area_loss(s: Sums) -> Array:
+    return _of_classes(s, AREA).sum(axis=0)
+
+
+def _particle_sizes(s: Sums) -> tuple[Array, Array]:
+    """How far apart the cumulative distributions of particle area are, shape (bins, ...), and
+    what a distance is where a side has no particles: nothing if neither has any, else 1."""
     true, predicted = (_of_classes(s, prefix) for prefix in (SIZE_TRUE, SIZE_PREDICTED))
     totals = true.sum(axis=0), predicted.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = true.cumsum(axis=0) / totals[0], predicted.cumsum(axis=0) / totals[1]
-    distance = np.abs(shares[0] - shares[1]).max(axis=0)
-    # Without particles there is no distribution: alike if both have none, else as far apart as
-    # can be.
-    empty = np.where((totals[0] == 0) & (totals[1] == 0), 0.0, 1.0)
-    return np.where((totals[0] == 0) | (totals[1] == 0), empty, distance)
+    one_sided = np.where((totals[0] == 0) & (totals[1] == 0), 0.0, 1.0)
+    empty = np.where((totals[0] == 0) | (totals[1] == 0), one_sided, np.nan)
+    return np.abs(shares[0] - shares[1]), empty
+
+
+def _particle_size_ks(s: Sums) -> Array:
+    apart, empty = _particle_sizes(s)
+    return np.where(np.isnan(empty), apart.max(axis=0), empty)
+
+
+def _particle_size_wasserstein(s: Sums) -> Array:
+    apart, empty = _particle_sizes(s)
+    # The area between two cumulative distributions over log2 of the particle area.
+    widest = SIZE_BINS / BINS_PER_OCTAVE
+    return np.where(np.isnan(empty), apart.sum(axis=0) / BINS_PER_OCTAVE, widest * empty)
 
 
 def iou_metric(name: str) -> Metric:
@@ -97,6 +123,22 @@ def iou_metric(name: str) -> Metric:
     )  # fmt: skip
 
 
+def area_metric(name: str) -> Metric:
+    """Error of the area fraction of one class."""
+    term = AREA + name
+    return Metric(
+        f"{AREA_ERROR}:{name}",
+        f"Error of the area fraction of {name}",
+        "%",
+        False,
+        lambda s: 100.0 * s[term] / s["images"],
+        f"mean over images of |predicted - true| area fraction of the class {name}, of the image",
+        (term, "images"),
+        scale=LOG,
+        loss=term_loss(term),
+    )
+
+
 METRICS = (
     Metric(
         "mean_iou",
@@ -108,6 +150,18 @@ METRICS = (
         (f"{HIT}*", f"{TRUE}*", f"{PREDICTED}*"),
         scale=LOGIT,
         contrast=_iou_contrast,
+    ),
+    Metric(
+        "mean_iou_of_images",
+        "Mean over images of their mean IoU",
+        "1",
+        True,
+        _mean_over_images(IMAGE_IOU),
+        "mean over images of the mean IoU over the classes that occur in that image's label or"
+        " prediction: one stray pixel of another class halves an image of one class",
+        (IMAGE_IOU, "images"),
+        scale=LOGIT,
+        loss=term_loss(IMAGE_IOU, sign=-1.0),
     ),
     Metric(
         "pixel_accuracy",
@@ -136,11 +190,22 @@ METRICS = (
         "Boundary F1",
         "1",
         True,
-        _boundary_f1,
+        _mean_over_images(BOUNDARY),
         "mean over images of the F1 of boundary pixels that match within 0.75 % of the diagonal",
-        ("sum_boundary_f1", "images"),
+        (BOUNDARY, "images"),
         scale=LOGIT,
-        loss=term_loss("sum_boundary_f1", sign=-1.0),
+        loss=term_loss(BOUNDARY, sign=-1.0),
+    ),
+    Metric(
+        "area_fraction_error",
+        "Error of the area fractions",
+        "%",
+        False,
+        _area_fraction_error,
+        "mean over images and classes of |predicted - true| area fraction, of the image",
+        (f"{AREA}*", "images"),
+        scale=LOG,
+        loss=_area_loss,
     ),
     Metric(
         "particle_size_ks",
@@ -151,6 +216,17 @@ METRICS = (
         "largest difference of the cumulative distributions of particle area, 4 bins per octave",
         (f"{SIZE_TRUE}*", f"{SIZE_PREDICTED}*"),
         scale=LOGIT,
+    ),
+    Metric(
+        "particle_size_wasserstein",
+        "Wasserstein distance of the particle sizes",
+        "octaves of area",
+        False,
+        _particle_size_wasserstein,
+        "Wasserstein-1 distance of the distributions of log2(particle area) by number, 4 bins per"
+        " octave: 1 means that areas are off by a factor of two",
+        (f"{SIZE_TRUE}*", f"{SIZE_PREDICTED}*"),
+        scale=LOG,
     ),
 )
 
@@ -243,17 +319,22 @@ def mask_terms(
         wanted: ids of metrics.
     """
     wanted = set(wanted)
-    terms = {"n": float(truth.size), "images": 1.0, "sum_boundary_f1": math.nan}
+    terms = {"n": float(truth.size), "images": 1.0, BOUNDARY: math.nan}
     same = truth == predicted
     pixels = {HIT: truth[same], TRUE: truth.ravel(), PREDICTED: predicted.ravel()}
     for prefix, numbers in pixels.items():
         counts = np.bincount(numbers, minlength=len(classes)).tolist()
         terms |= {prefix + name: float(counts[place]) for place, name in enumerate(classes)}
+    terms |= {
+        AREA + name: abs(terms[PREDICTED + name] - terms[TRUE + name]) / truth.size
+        for name in classes
+    }
+    terms[IMAGE_IOU] = float(mean_iou({name: np.array(value) for name, value in terms.items()}))
     if "boundary_f1" in wanted:
-        terms["sum_boundary_f1"] = boundary_f1(truth, predicted)
+        terms[BOUNDARY] = boundary_f1(truth, predicted)
     for prefix, image in ((SIZE_TRUE, truth), (SIZE_PREDICTED, predicted)):
         counts = np.full(SIZE_BINS, np.nan)
-        if particles is not None and "particle_size_ks" in wanted:
+        if particles is not None and wanted & set(OF_PARTICLES):
             counts = particle_counts(image == classes.index(particles))
         terms |= {f"{prefix}{place:02d}": float(count) for place, count in enumerate(counts)}
     return terms
