@@ -19,7 +19,11 @@ from etchmark.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "datasets" / "micrographs"
-BENCHMARKS = {"uhcs-segmentation": "uhcs"}
+BENCHMARKS = {
+    "uhcs-segmentation": "uhcs",
+    "superalloy-segmentation": "superalloy",
+    "coating-segmentation": "coatings",
+}
 LABELS = ("mask", "share_")
 Rows = list[dict[str, str]]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import ImageColor
+import plotly.graph_objects as go
+from PIL import Image, ImageColor
 
 from dashboard.charts.images import grid
-from dashboard.charts.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from dashboard.charts.style import BLUE, GREEN, LAYOUT, ORANGE, PURPLE, SKY, VERMILION
 from etchmark.api import Pictures
 
 COLOURS = ("#303030", "#E8E8E8", ORANGE, SKY, GREEN, PURPLE, BLUE, "#F0E442")
@@ -38,6 +40,36 @@ def errors_shown(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Pixels that are predicted wrongly in red, all others pale, shape (..., 3)."""
     colours = [np.array(ImageColor.getrgb(colour), dtype=np.uint8) for colour in (VERMILION, RIGHT)]
     return np.where((truth != predicted)[..., None], *colours)
+
+
+def overlaid(
+    ground: np.ndarray, colours: np.ndarray, share: float, where: np.ndarray | None = None
+) -> np.ndarray:
+    """Colours that lie on a grey picture like a sheet of coloured glass, shape (..., 3), uint8.
+
+    Args:
+        ground: grey levels, uint8, shape (height, width).
+        colours: shape (height, width, 3).
+        share: how much of the colours is seen, from 0 to 1.
+        where: pixels that they cover, all of them if None.
+    """
+    grey = np.repeat(ground[..., None].astype(float), 3, axis=-1)
+    mixed = (1.0 - share) * grey + share * colours
+    shown = mixed if where is None else np.where(where[..., None], mixed, grey)
+    return shown.round().astype(np.uint8)
+
+
+def zoomable(pixels: np.ndarray) -> go.Figure:
+    """A picture in colour of which a part is enlarged by drawing a box around it."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    figure = go.Figure(go.Image(source=source, hoverinfo="skip"))
+    height = int(min(640, max(320, 900 * pixels.shape[0] / pixels.shape[1])))
+    figure.update_layout(**{**LAYOUT, "dragmode": "zoom", "height": height})
+    figure.update_xaxes(visible=False, constrain="domain")
+    figure.update_yaxes(visible=False)
+    return figure
 
 
 def picture(pictures: Pictures, count: int) -> bytes:

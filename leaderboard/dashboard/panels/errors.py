@@ -71,7 +71,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
         view.show_against_truth(alone, scores)
     with right:
         _show_groups(spec, table, scores)
-    view.show_details(alone, scores)
+    view.show_details(alone, scores, table.gallery)
     _show_properties(table)
     _show_ends(table, view)
 

@@ -91,7 +91,9 @@ class ArrayView(TargetView):
         if elements is not None:
             _show_components(alone.spec, scores, elements)
 
-    def show_details(self, alone: Comparison, scores: SampleScores) -> None:
+    def show_details(
+        self, alone: Comparison, scores: SampleScores, gallery: Gallery | None
+    ) -> None:
         elements = Elements.of(alone.spec, scores)
         if elements is None:
             return

@@ -55,12 +55,15 @@ class TargetView:
             scores: its outcome on the split.
         """
 
-    def show_details(self, alone: Comparison, scores: SampleScores) -> None:
+    def show_details(
+        self, alone: Comparison, scores: SampleScores, gallery: Gallery | None
+    ) -> None:
         """More on the predictions of one model, over the whole width of the page.
 
         Args:
             alone: a comparison of this model only.
             scores: its outcome on the split.
+            gallery: the data, None where they are not on this machine.
         """
 
     def show_side_by_side(self, comparison: Comparison) -> None:

@@ -11,7 +11,7 @@ from dashboard.charts.matrices import confusion_plot, row_shares
 from dashboard.page import show_figure, show_table
 from dashboard.text import shortened
 from dashboard.views.base import TargetView, classes_of, show_by_class
-from etchmark.api import Comparison, Estimate, SampleScores, ratio
+from etchmark.api import Comparison, Estimate, Gallery, SampleScores, ratio
 from etchmark.specs import BenchmarkSpec
 
 SHOWN = 10
@@ -30,7 +30,9 @@ class LabelView(TargetView):
         )
         show_table(confusion_table(counts, classes), "confusion-table")
 
-    def show_details(self, alone: Comparison, scores: SampleScores) -> None:
+    def show_details(
+        self, alone: Comparison, scores: SampleScores, gallery: Gallery | None
+    ) -> None:
         left, right = st.columns(2, gap="large")
         with left:
             _show_classes(alone.spec, scores)

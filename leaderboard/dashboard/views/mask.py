@@ -11,7 +11,15 @@ import streamlit as st
 from dashboard.charts.classes import class_plot
 from dashboard.charts.distributions import histogram, summary
 from dashboard.charts.images import enlarged, framed
-from dashboard.charts.masks import CELL, coloured, legend, picture
+from dashboard.charts.masks import (
+    CELL,
+    coloured,
+    errors_shown,
+    legend,
+    overlaid,
+    picture,
+    zoomable,
+)
 from dashboard.charts.matrices import confusion_plot, row_shares
 from dashboard.page import show_figure, show_table
 from dashboard.text import literal, shortened
@@ -22,6 +30,7 @@ from etchmark.api import (
     Gallery,
     Pictures,
     SampleScores,
+    grey,
     kept_pictures,
     ratio,
 )
@@ -30,6 +39,7 @@ from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
 
 MEAN_IOU = "mean IoU"
+PREDICTION, TRUTH, WRONG = "prediction", "truth", "wrong pixels"
 
 
 class MaskView(TargetView):
@@ -46,8 +56,10 @@ class MaskView(TargetView):
         table = class_table(scores, classes, estimates)
         st.dataframe(table, hide_index=True, key="class-iou-table")
 
-    def show_details(self, alone: Comparison, scores: SampleScores) -> None:
-        _show_pictures(alone.spec, scores)
+    def show_details(
+        self, alone: Comparison, scores: SampleScores, gallery: Gallery | None
+    ) -> None:
+        _show_pictures(alone.spec, scores, gallery)
         left, right = st.columns(2, gap="large")
         with left:
             _show_images(scores)
@@ -156,7 +168,7 @@ def _show_confusion(spec: BenchmarkSpec, scores: SampleScores) -> None:
     show_table(pd.DataFrame(columns), "confusion-table")
 
 
-def _show_pictures(spec: BenchmarkSpec, scores: SampleScores) -> None:
+def _show_pictures(spec: BenchmarkSpec, scores: SampleScores, gallery: Gallery | None) -> None:
     try:
         pictures = kept_pictures(scores)
     except UserError as error:
@@ -170,6 +182,59 @@ def _show_pictures(spec: BenchmarkSpec, scores: SampleScores) -> None:
     st.image(picture(pictures, len(classes)), width=CELL * len(pictures.titles), alt=described)
     st.image(legend(classes), width=600, alt="colours of the classes")
     st.caption(literal(described))
+    _show_overlay(spec, scores, pictures, gallery)
+
+
+def ground_of(
+    gallery: Gallery, spec: BenchmarkSpec, split: str, sample: str, sides: tuple[int, ...]
+) -> np.ndarray | None:
+    """The grey picture that a mask was drawn on, cut to the part that is kept of predictions.
+
+    Args:
+        gallery: the data.
+        spec: the benchmark.
+        split: of the sample.
+        sample: its id.
+        sides: of what is kept, from the upper left corner.
+    """
+    names = [name for name in gallery.kinds.pictures if name not in gallery.masks]
+    names = [name for name in names if name != spec.target.column]
+    ids = [str(name) for name in gallery.columns(split)["id"]]
+    if not names or sample not in ids:
+        return None
+    ground = grey(gallery.cell(split, names[0], ids.index(sample)))
+    if ground.ndim != 2 or any(side < kept for side, kept in zip(ground.shape, sides, strict=True)):
+        return None
+    return ground[: sides[0], : sides[1]]
+
+
+def _show_overlay(
+    spec: BenchmarkSpec, scores: SampleScores, pictures: Pictures, gallery: Gallery | None
+) -> None:
+    """The micrograph with a mask on it that can be made more or less transparent."""
+    if gallery is None:
+        st.caption("The pictures themselves are not on this machine; build or download the data.")
+        return
+    left, middle, right = st.columns(3)
+    title = left.segmented_control(
+        "Image", pictures.titles, default=pictures.titles[0], key="overlay-image"
+    )
+    shown = middle.segmented_control(
+        "On it", (PREDICTION, TRUTH, WRONG), default=PREDICTION, key="overlay-mask"
+    )
+    share = right.slider("Opacity / %", 0, 100, 40, 5, key="overlay-opacity") / 100
+    place = pictures.titles.index(title or pictures.titles[0])
+    truth, predicted = pictures.truth[place], pictures.predicted[place]
+    ground = ground_of(gallery, spec, scores.split, pictures.samples[place], truth.shape)
+    if ground is None:
+        return
+    count = len(classes_of(spec))
+    if shown == WRONG:
+        pixels = overlaid(ground, errors_shown(truth, predicted), share, truth != predicted)
+    else:
+        pixels = overlaid(ground, coloured(truth if shown == TRUTH else predicted, count), share)
+    show_figure(zoomable(pixels), "overlay")
+    st.caption("Draw a box to zoom in; a double click shows the whole image again.")
 
 
 def described_pictures(pictures: Pictures, scores: SampleScores, classes: list[str]) -> str:
