@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 pytest.importorskip("streamlit")
 from dashboard.charts.masks import class_colours, coloured, errors_shown, legend
@@ -43,6 +46,13 @@ values = generator.integers(0, 3, (rows, 8, 12)).astype(np.uint8)
 values[:, :4] = 0
 y, feature = array_column(values), array_feature(values)
 """
+MASK_BUILD_WITH_PICTURES = (
+    MASK_BUILD
+    + """
+more = {"photo": image_column([(40 * value).astype(np.uint8) for value in values])}
+more_features = {"photo": IMAGE}
+"""
+)
 MODEL = """
 class Model:
     def fit(self, train, validation):
@@ -342,6 +352,50 @@ def test_overlap_of_classes_and_images(toy_board: Callable[[str], Board]) -> Non
     shorts = ",".join(board.model(name) for name in ("near", "far"))
     app = fine(page("compare", benchmark=NAME, models=shorts))
     np.testing.assert_allclose(table_with(app, "group")["far"], table["IoU"])
+
+
+def test_a_mask_on_its_picture(
+    toy_board: Callable[[str], Board], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOYS, "mask", replace(TOYS["mask"], build=MASK_BUILD_WITH_PICTURES))
+    board = toy_board("mask")
+    app = fine(start(benchmark=NAME, model=board.model("far")))
+    truth, guess = board.labels, board.predicted["far"]
+    by_image = image_overlap(board.scores("far"), PHASES)[0]
+    worst, best = int(np.argmin(by_image)), int(np.argmax(by_image))
+
+    def shown() -> np.ndarray:
+        (drawn,) = figure(app, "overlay")["data"]
+        content = base64.b64decode(drawn["source"].partition(",")[2])
+        return np.asarray(Image.open(io.BytesIO(content)))
+
+    def ground(row: int) -> np.ndarray:
+        return np.stack([40 * truth[row]] * 3, axis=-1)
+
+    mixed = 0.6 * ground(worst) + 0.4 * coloured(guess[worst], 3)
+    assert np.abs(shown() - mixed).max() <= 0.5
+    app.slider(key="overlay-opacity").set_value(0).run()
+    assert (shown() == ground(worst)).all()
+    app.slider(key="overlay-opacity").set_value(100)
+    app.segmented_control(key="overlay-mask").set_value("truth")
+    app.segmented_control(key="overlay-image").set_value("best").run()
+    assert (fine(app) and shown() == coloured(truth[best], 3)).all()
+    app.segmented_control(key="overlay-mask").set_value("wrong pixels").run()
+    wrong = truth[best] != guess[best]
+    assert (shown()[~wrong] == ground(best)[~wrong]).all()
+    assert (shown()[wrong] == errors_shown(truth[best], guess[best])[wrong]).all()
+
+
+def test_without_the_data_there_is_no_overlay(
+    toy_board: Callable[[str], Board], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = toy_board("mask")
+    app = fine(start(benchmark=NAME, model=board.model("far")))
+    assert "overlay" not in keys(app), "this dataset has no pictures beside its masks"
+    monkeypatch.setattr("dashboard.cached.gallery_of", lambda *_: None)
+    app = fine(start(benchmark=NAME, model=board.model("far")))
+    assert any("not on this machine" in text for text in captions(app))
+    assert "confusion" in keys(app)
 
 
 def test_samples_of_masks_in_greys_and_in_colours(toy_board: Callable[[str], Board]) -> None:

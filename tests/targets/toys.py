@@ -54,7 +54,7 @@ BUILD = '''
 import numpy as np
 import pyarrow as pa
 
-from etchmark.columns import array_column, array_feature, with_features
+from etchmark.columns import IMAGE, array_column, array_feature, image_column, with_features
 from etchmark.data.building import main
 
 
