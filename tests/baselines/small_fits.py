@@ -75,6 +75,17 @@ def micrographs() -> Samples:
     return samples({"micrograph": pictures}, generator.uniform(200, 400, ROWS))
 
 
+def masked() -> Samples:
+    """Pictures of three grey levels, each with noise, and the class of every pixel."""
+    generator = np.random.default_rng(4)
+    masks = generator.integers(0, 3, (4, 8, 8)).astype(np.uint8).repeat(4, 1).repeat(4, 2)
+    pictures = np.empty(4, dtype=object)
+    for row, mask in enumerate(masks):
+        grey = np.array([50, 120, 200])[mask] + generator.normal(0, 5, mask.shape)
+        pictures[row] = grey.astype(np.uint8)
+    return samples({"micrograph": pictures}, masks)
+
+
 def frames() -> Samples:
     """Ten known frames and four that follow."""
     start = np.random.default_rng(3).uniform(0.1, 0.9, (4, 8, 8))
@@ -118,6 +129,21 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     ],
     "convlstm": [({**TRAINING, "hidden": [4, 4]}, frames)],
     "fcn": [({**TRAINING, "spatial": 4, "hidden": 8, "depth": 2, "blocks": 1}, frames)],
+    "grey_levels": [({}, masked)],
+    "hypercolumns": [
+        (
+            {
+                "encoder": "vgg19_16x",
+                "weights": "random",
+                "layers": ["conv1_2", "conv2_2"],
+                "pixels": 50,
+                "schedule": {"epochs": 1, "batch": 64},
+            },
+            masked,
+        )
+    ],
+    "majority_class": [({}, masked)],
+    "pixel_forest": [({"trees": 3, "pixels": 100, "scales": [1.0, 2.0]}, masked)],
     "foundation_features": [
         ({"encoder": "pixels", "pixels": 4, "head": "ridge"}, faces),
         ({"encoder": "pixels", "pixels": 4, "head": "gaussian-process"}, images),
