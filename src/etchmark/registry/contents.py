@@ -42,7 +42,8 @@ class _Card(TypedDict):
 
 _Amount = Annotated[float, Field(ge=0)]
 _Pair = Annotated[list[_Amount], Field(min_length=2, max_length=2)]
-_Sketch = Annotated[list[float], Field(min_length=2, max_length=100)]
+# One number per term of a target, and a few more: masks have hundreds of terms.
+_Sketch = Annotated[list[float], Field(min_length=2, max_length=4096)]
 
 
 class _Cost(TypedDict):
