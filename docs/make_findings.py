@@ -218,7 +218,7 @@ class Score:
     def shown(self) -> list[str]:
         """Entries that are shown to beat the declared reference, by the test of the whole board."""
         frame = self.board
-        beats = (frame["gain"] > 0) & (frame["gain_p"] <= ALPHA) & (frame["role"] == "entry")
+        beats = (frame["gain_relation"] == "better") & (frame["role"] == "entry")
         return self._where(beats.fillna(value=False))
 
     def may_be_best(self) -> list[str]:

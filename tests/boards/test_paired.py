@@ -105,6 +105,31 @@ def test_the_p_values_of_gains_allow_for_the_number_of_rows() -> None:
 BASE_ROW = {"sum_abs_e": BASE[None], "n": np.ones((1, 30))}
 
 
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(0.5, "better"), (0.995, "equal in practice"), (1.005, "equal in practice"), (2.0, "worse")],
+)
+def test_a_gain_that_does_not_matter_is_none(factor: float, expected: str) -> None:
+    # On every unit alike, so the data are sure of each difference.
+    sums = [{"sum_abs_e": row[None], "n": np.ones((1, 30))} for row in (BASE, factor * BASE)]
+    spec = BenchmarkSpec.model_validate(SPEC)
+    board = PairedRows(spec, metric("mae"), sums)
+    p = board.gains(0)[:, 3]
+    assert p[1] <= 0.001
+    scores = np.array([1.0, factor]) * BASE.mean()
+    assert board.relations(0, scores, p) == [None, expected]
+    assert board.relations(None, scores, p) == [None, None]
+
+
+def test_a_gain_that_units_do_not_show() -> None:
+    turns = np.where(np.arange(30) % 2, 0.5, 1.45)
+    sums = [{"sum_abs_e": row[None], "n": np.ones((1, 30))} for row in (BASE, turns * BASE)]
+    board = PairedRows(BenchmarkSpec.model_validate(SPEC), metric("mae"), sums)
+    scores = np.array([BASE.mean(), (turns * BASE).mean()])
+    assert abs(scores[1] / scores[0] - 1) > 0.01
+    assert board.relations(0, scores, board.gains(0)[:, 3]) == [None, "not told apart"]
+
+
 def test_only_the_best_of_many_rows_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "MOST_TESTED", 2)
     board, scores = rows(3.0, 1.0, 2.0)

@@ -36,6 +36,7 @@ def frame(best: list[bool | None], units: int = 20, **columns: list[Any]) -> pd.
         "units": pd.array([units] * count, dtype="Int64"),
         "may_be_best": pd.array(best, dtype="boolean"),
         **{name: pd.array([None] * count, dtype="Float64") for name in GAINS},
+        "gain_relation": [None] * count,
     }
     return pd.DataFrame(
         table
@@ -125,23 +126,25 @@ def test_gains_count_entries_that_are_shown_to_beat_the_reference(spec: Benchmar
         gain=[30.0, 20.0, -10.0, 0.0],
         gain_low=[10.04, -5.0, -20.0, 0.0],
         gain_high=[50.0, 45.0, -1.0, 0.0],
-        gain_p=[0.01, 0.2, 0.01, None],
+        gain_relation=["better", "not told apart", "worse", None],
     )
     # The third differs from the reference, too, but is worse.
     expected = "1 of 3 entries is shown to beat toy_mean; the first gains 30.0 % (10.0 … 50.0)."
     assert gains(spec, board) == expected
-    board["gain_p"] = pd.array([0.5, 0.5, 0.01, None], dtype="Float64")
+    # A difference that does not matter is no gain, however sure the data are of it.
+    board["gain_relation"] = ["equal in practice", "not told apart", "worse", None]
     expected = "No entry is shown to beat toy_mean; the first gains 30.0 % (10.0 … 50.0)."
     assert gains(spec, board) == expected
 
 
 def test_rows_listed_apart_gain_nothing(spec: BenchmarkSpec) -> None:
-    board = frame([None, True], rank=[None, 1], gain=[60.0, 5.0], gain_p=[0.001, 0.4])
+    relations = [None, "not told apart"]
+    board = frame([None, True], rank=[None, 1], gain=[60.0, 5.0], gain_relation=relations)
     assert gains(spec, board) == "No entry is shown to beat toy_mean; the first gains 5.0 %."
 
 
 def test_without_a_declared_reference_nothing_is_gained(toy_content: Any) -> None:
-    board = frame([True, True], gain=[5.0, 6.0], gain_p=[0.01, 0.01])
+    board = frame([True, True], gain=[5.0, 6.0], gain_relation=["better"] * 2)
     assert gains(load_benchmark("toy-line").spec, board) is None
 
 

@@ -73,7 +73,7 @@ def test_a_row_apart_is_listed_with_its_cost_and_never_ranked(role: str, submit,
     assert (near["role"], far["role"]) == (role, "entry")
     assert near["score"] == pytest.approx(0.5)
     assert far["rank"] == 1
-    for name in ("rank", "rank_low", "rank_high", "may_be_best", "gain", "gain_p"):
+    for name in ("rank", "rank_low", "rank_high", "may_be_best", "gain", "gain_p", "gain_relation"):
         assert near[name] is None
     assert "fit_seconds" in near
     board = command("leaderboard", "toy-line").fine()

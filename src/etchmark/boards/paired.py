@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from etchmark.scoring import gains, uncertainty
-from etchmark.scoring.separation import Differences, gains_p, may_be_best
+from etchmark.scoring.separation import Differences, Relation, gains_p, may_be_best, relation
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import Metric
 
@@ -58,6 +58,30 @@ class PairedRows:
         if finite.any():
             table[np.array(others)[finite], 3] = gains_p(behind[finite])
         return table
+
+    def relations(
+        self, reference: int | None, scores: np.ndarray, p: np.ndarray
+    ) -> list[Relation | None]:
+        """What the test of gains shows of every row: how it compares with the reference.
+
+        Args:
+            reference: the row that others are compared with.
+            scores: of every row, NaN where there is none.
+            p: adjusted, from ``gains``; None is returned where it is NaN.
+        """
+        known = np.flatnonzero(np.isfinite(p))
+        if reference is None or not len(known):
+            return [None] * len(self._sums)
+        sign = self._metric.sign()
+        behind = self._differences([reference, *known.tolist()]).over_first().sum(axis=1)
+        shown: list[Relation | None] = [None] * len(self._sums)
+        for place, total in zip(known.tolist(), behind.tolist(), strict=True):
+            pair = [float(scores[place]), float(scores[reference])]
+            least = self._spec.smallest_difference_of(
+                self._metric.id, min(pair, key=lambda score: sign * score)
+            )
+            shown[place] = relation(sign * (pair[0] - pair[1]), total, float(p[place]), least)
+        return shown
 
     def may_be_best(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Which rows may be the best of them: 1 or 0, NaN where that is not tested.

@@ -20,7 +20,7 @@ COLUMNS = (
     "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed", "role",
     "flags", "interval_method", "cpu_seconds", "total_parameters", "reference_seconds", "artefact",
     "may_be_best", "gain", "gain_low", "gain_high", "gain_p", "reference_cpu_seconds",
-    "cpu_seconds_each", "reference_units",
+    "cpu_seconds_each", "reference_units", "gain_relation",
 )  # fmt: skip
 GAIN_COLUMNS = ("gain", "gain_low", "gain_high", "gain_p")
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
@@ -79,7 +79,7 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
         "feature_seconds", "cpu_seconds", "cpu_seconds_each", "reference_units", "flops",
     )  # fmt: skip
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
-    return frame.astype(kinds | {"may_be_best": "boolean"})
+    return frame.astype(kinds | {"may_be_best": "boolean", "gain_relation": "string"})
 
 
 def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from etchmark.registry.store import REVIEWED, Store
 from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
 from etchmark.scoring import uncertainty
 from etchmark.scoring.samples import SampleScores, from_bytes
+from etchmark.scoring.separation import Relation
 from etchmark.specs import BenchmarkSpec
 from etchmark.specs.base import UNRANKED_ROLES
 from etchmark.targets import kind_of
@@ -247,6 +248,12 @@ class Board:
         """Of every row over the reference: the same whichever rows are shown."""
         return self._tested.gains(self._reference())
 
+    @cached_property
+    def _relations(self) -> list[Relation | None]:
+        """What the test of gains shows of every row."""
+        scores = self._frame["score"].to_numpy(dtype=float, na_value=np.nan)
+        return self._tested.relations(self._reference(), scores, self._gains[:, -1])
+
     def _reference(self) -> int | None:
         """The row of the declared reference that this hub ran or somebody reviewed, if any."""
         frame = self._frame
@@ -317,6 +324,8 @@ class Board:
             frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
             for column, name in enumerate(GAIN_COLUMNS):
                 frame[name] = _placed(frame[name], places, self._gains[ranked, column])
+            relations = np.array(self._relations, dtype=object)[ranked]
+            frame["gain_relation"] = _placed(frame["gain_relation"], places, relations)
         order = frame["rank"].to_numpy(dtype=float, na_value=np.inf)
         # Rows that are listed apart come next, best first, then those without a score.
         apart = np.where(

@@ -114,13 +114,13 @@ def gains(spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None:
         frame: rows of ``Board.standings``, best first.
     """
     entries = pd.DataFrame(frame[frame["rank"].notna() & (frame["role"] == "entry")])
-    gain, p = _numbers(entries, "gain"), _numbers(entries, "gain_p")
-    known = np.flatnonzero(np.isfinite(gain) & np.isfinite(p))
+    tested = entries["gain_relation"].notna().to_numpy(dtype=bool)
+    known = np.flatnonzero(tested & np.isfinite(_numbers(entries, "gain")))
     if spec.gains_over is None or not len(known):
         return None
     names = ("gain", "gain_low", "gain_high")
     best = gain_text(*(float(_numbers(entries, name)[known[0]]) for name in names))
-    shown = int(((gain > 0) & (p <= ALPHA)).sum())
+    shown = entries["gain_relation"].tolist().count("better")
     if not shown:
         return f"No entry is shown to beat {spec.gains_over}; the first gains {best}."
     verb = "is" if shown == 1 else "are"

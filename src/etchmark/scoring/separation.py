@@ -362,10 +362,21 @@ def verdict(
     units = counted(metric, first) & counted(metric, second)
     differences = Differences(metric, [first, second]).between(0, [1])[0][units]
     p = pair_p(differences) if np.isfinite(differences).all() and len(differences) else float("nan")
+    return Verdict(relation(gap, float(differences.sum()), p, smallest_difference), p)
+
+
+def relation(gap: float, behind: float, p: float, smallest_difference: float) -> Relation:
+    """What a tested difference shows of the first of two models.
+
+    Args:
+        gap: how much worse its score is.
+        behind: sum over units of what the signs were given to.
+        p: of the test.
+        smallest_difference: scores closer than this are equal in practice.
+    """
     if abs(gap) < smallest_difference or gap == 0:
-        return Verdict("equal in practice", p)
+        return "equal in practice"
     # Over several seeds the mean of scores and the mean of losses may point to different sides.
-    agrees = differences.sum() * gap > 0
-    if p <= ALPHA and agrees:
-        return Verdict("better" if gap < 0 else "worse", p)
-    return Verdict("not told apart", p)
+    if p <= ALPHA and behind * gap > 0:
+        return "better" if gap < 0 else "worse"
+    return "not told apart"
