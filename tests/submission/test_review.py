@@ -44,6 +44,16 @@ def _results(content: Path) -> list[str]:
     return sorted(path.suffix for path in (content / "leaderboard" / "results").glob("*/*.*"))
 
 
+def test_a_reviewer_sees_the_flags_of_the_board(exported, command, tmp_path, toy_predictions):
+    command("results", "add", exported).fine()
+    folder = tmp_path / "copy"
+    # The same numbers in another file.
+    file = toy_predictions("p.csv")
+    command("submit", file, *SUBMIT, "--name", "copied", "--export", folder).fine()
+    said = command("results", "check", folder).fine().splitlines()
+    assert "flag: same_predictions: the same predictions were submitted before as mine" in said
+
+
 def test_a_good_export_is_accepted(exported, toy_content, command):
     said = command("results", "check", exported).fine().splitlines()
     record = read_record(exported / "record.json")

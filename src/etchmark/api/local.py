@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,8 +171,12 @@ class LocalHub(LocalReader):
 
     def check_export(self, folder: Path, *, baseline: bool = False) -> Checked:
         from etchmark.submission import review
+        from etchmark.submission.board_flags import board_flags
 
-        return review.check(self.catalog, folder, baseline=baseline)
+        checked = review.check(self.catalog, folder, baseline=baseline)
+        record = checked.record
+        spec = self._spec(f"{record.benchmark}@{record.benchmark_version}")
+        return replace(checked, board_flags=board_flags(spec, self.store, record, checked.samples))
 
     def check_results(self) -> Iterator[str]:
         """Check the reviewed records themselves; a line for each fault, and a count at the end."""

@@ -57,6 +57,8 @@ class Checked:
     """The folder of reviewed results that it was checked against."""
     seeds_missing: str | None = None
     """What is said where it has fewer seeds than its benchmark asks for."""
+    board_flags: tuple[str, ...] = ()
+    """Doubts that follow from the other rows of its board, so that no record holds them."""
 
     def report(self) -> list[str]:
         """What is accepted, what is changed, and what ``results add`` writes, a line each."""
@@ -68,7 +70,7 @@ class Checked:
             f"track {record.track}, role {record.role}, status {record.status}{status}",
             f"date: that of acceptance (the record says {stated.created:%Y-%m-%d %H:%M} UTC)",
         ]
-        lines += [f"flag: {flag}" for flag in record.flags or ()]
+        lines += [f"flag: {flag}" for flag in (*(record.flags or ()), *self.board_flags)]
         lines += [self.seeds_missing] if self.seeds_missing else []
         claims = claimed(record.claims)
         if claims:
