@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -44,3 +45,8 @@ def test_the_model() -> None:
     assert predicted.shape == (2, 4, 6)
     assert (predicted[0] == predicted[1]).all()
     assert set(np.unique(predicted)) == {0, 1}
+
+
+def test_the_tables_are_those_of_the_records(load_script: Callable[[str], ModuleType]) -> None:
+    maker = load_script("docs/make_segmentation.py")
+    assert maker.page() == maker.PAGE.read_text(encoding="utf-8"), "run docs/make_segmentation.py"
