@@ -170,3 +170,14 @@ def test_units_without_a_value_are_no_degrees_of_freedom() -> None:
     alone = [{name: values[:, :8] for name, values in sums.items()} for sums in whole]
     expected = gains(judged, [alone[1]], alone[0])
     np.testing.assert_allclose(gains(judged, [whole[1]], whole[0]), expected)
+
+
+@pytest.mark.parametrize("metric_id", ["mae", "rmse"])
+def test_a_seed_or_a_unit_without_an_error_takes_no_interval_away(metric_id: str) -> None:
+    base = of_errors(ERRORS)
+    one_perfect_seed = of_errors(np.stack([np.zeros(40), 0.5 * ERRORS, 0.6 * ERRORS]))
+    one_bad_unit = of_errors(np.where(np.arange(40) == 3, ERRORS, 0.0))
+    for row in (one_perfect_seed, one_bad_unit):
+        gain, low, high = of_one(row, base, metric_id)
+        assert low < gain < high < 100.0
+    assert np.isnan(of_one(of_errors(np.zeros(40)), base, metric_id)[1:]).all()

@@ -53,6 +53,24 @@ def test_on_the_log_scale_a_geometric_mean_has_the_interval_of_student_on_the_lo
     assert got == pytest.approx(tuple(expected), rel=1e-12)
 
 
+def test_one_unit_with_all_of_the_error_has_a_wide_interval() -> None:
+    errors = np.zeros(12)
+    errors[3] = 6.0
+    low, high = intervals.interval(metric("mae"), of_errors(errors)) or (0, 0)
+    # Of one unit in twelve the relative standard error is one.
+    factor = np.exp(stats.t.ppf(0.975, 11))
+    assert (low, high) == pytest.approx((0.5 / factor, 0.5 * factor), rel=1e-9)
+
+
+def test_one_seed_without_an_error_takes_no_interval_away() -> None:
+    errors = np.stack([np.zeros(12), np.linspace(1, 2, 12), np.linspace(2, 1, 12)])
+    sums = of_terms(sum_abs_e=errors, n=np.ones_like(errors))
+    low, high = intervals.interval(metric("mae"), sums) or (0, 0)
+    assert low < 0.5 < score(metric("mae"), sums).mean() < 2 < high
+    # The score itself at the end of its scale has none.
+    assert intervals.interval(metric("mae"), of_errors(np.zeros(12))) is None
+
+
 def test_a_share_stays_between_its_ends_and_is_close_to_the_interval_of_wilson() -> None:
     correct = np.zeros(200)
     correct[:190] = 1.0

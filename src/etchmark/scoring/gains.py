@@ -91,9 +91,9 @@ def _logs(metric: Metric, rows: Sequence[Sums]) -> Logs:
     seeds = next(iter(stacked.values())).shape[1]
     totals = {name: values.sum(axis=-1) for name, values in stacked.items()}
     scores = metric.of(totals)
-    logs = np.log(errors_of(metric, scores.mean(axis=1)))
-    left_out = np.log(errors_of(metric, leave_one_out(metric, stacked).mean(axis=1)))
-    return logs, left_out, (_over_seeds(metric, scores), seeds)
+    whole = errors_of(metric, scores.mean(axis=1))
+    left_out = errors_of(metric, leave_one_out(metric, stacked).mean(axis=1))
+    return np.log(whole), _near(left_out, whole), (_over_seeds(metric, scores), seeds)
 
 
 def _logs_of_one(metric: Metric, row: Sums) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,16 +102,28 @@ def _logs_of_one(metric: Metric, row: Sums) -> tuple[np.ndarray, np.ndarray, np.
     if not isinstance(row, SumsOfUnits):
         raise TypeError(f"{metric.id} is pooled: it needs the terms of single samples")
     scores = score(metric, row)[None]
-    left_out = leave_one_out(metric, row).mean(axis=0)[None]
-    logs = np.log(errors_of(metric, scores.mean(axis=1)))
-    return logs, np.log(errors_of(metric, left_out)), _over_seeds(metric, scores)
+    left_out = errors_of(metric, leave_one_out(metric, row).mean(axis=0)[None])
+    whole = errors_of(metric, scores.mean(axis=1))
+    return np.log(whole), _near(left_out, whole), _over_seeds(metric, scores)
+
+
+def _near(errors: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Logarithms of errors, shape (rows, k), that vary about those of ``whole``, shape (rows,).
+
+    By the slope there in rows of which an error is zero: one seed, or all units but one, may have
+    none.
+    """
+    logs = np.log(errors)
+    by_slope = np.log(whole)[:, None] + errors / whole[:, None] - 1.0
+    return np.where(np.isfinite(logs).all(axis=1, keepdims=True), logs, by_slope)
 
 
 def _over_seeds(metric: Metric, scores: np.ndarray) -> np.ndarray:
     """Variance of the mean of logarithms over seeds, shape (rows,); scores have (rows, seeds)."""
     if scores.shape[1] == 1:
         return np.zeros(len(scores))
-    return np.log(errors_of(metric, scores)).var(axis=1, ddof=1) / scores.shape[1]
+    errors = errors_of(metric, scores)
+    return _near(errors, errors.mean(axis=1)).var(axis=1, ddof=1) / scores.shape[1]
 
 
 @np.errstate(invalid="ignore", divide="ignore")

@@ -195,11 +195,11 @@ def variance(
     """
     units, seeds = left_out.shape[1], len(per_seed)
     mean = left_out.mean(axis=0)
-    if scale.bounded:
-        spread = mean * scale.slope(np.asarray(per_seed.mean()))
-        of_seeds = per_seed * scale.slope(np.asarray(per_seed.mean()))
-    else:
-        spread, of_seeds = scale.forward(mean), scale.forward(per_seed)
+    spread, of_seeds = scale.forward(mean), scale.forward(per_seed)
+    # One seed may have no error at all, or one unit all of it: the score has a scale even so.
+    if scale.bounded or not (np.isfinite(spread).all() and np.isfinite(of_seeds).all()):
+        slope = scale.slope(np.asarray(per_seed.mean()))
+        spread, of_seeds = mean * slope, per_seed * slope
     parts = [(jackknife_variance(spread), units - 1.0)]
     if seeds > 1:
         parts.append((np.asarray(of_seeds.var(ddof=1) / seeds), seeds - 1.0))
