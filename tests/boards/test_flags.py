@@ -224,6 +224,51 @@ def test_far_ahead_is_a_third_of_the_next_error(
     assert _kinds(rows["next"]) == []
 
 
+@pytest.mark.parametrize(
+    ("leading", "behind", "expected"),
+    [
+        ([0.1], 5, 1),
+        # Two or three that share a lead do not hide each other, up to a tenth of the rows.
+        ([0.1, 0.12], 20, 2),
+        ([0.1, 0.12, 0.25], 30, 3),
+        ([0.1, 0.12], 5, 0),
+        ([0.1, 0.12, 0.25, 0.3], 30, 0),
+        ([0.1, 0.12, 0.5], 30, 2),
+    ],
+)
+def test_rows_that_lead_together(
+    toy_samples: Path, leading: list[float], behind: int, expected: int
+) -> None:
+    spec, mae = load_benchmark(BENCHMARK).spec, etchmark.targets.metric("mae")
+    scores = [*leading, *np.linspace(1.0, 2.0, behind)]
+    ranked = pd.DataFrame(
+        {
+            "submission": [f"{place}" for place in range(len(scores))],
+            "model": [f"m{place}" for place in range(len(scores))],
+            # The row that comes next is no entry: what is trivial is easily left behind.
+            "role": ["reference" if score == 1.0 else "entry" for score in scores],
+            "score": scores,
+            "split": "test",
+            "units": 9,
+        }
+    )
+
+    def units_of(submission: str) -> Any:
+        from etchmark.scoring.uncertainty import unit_sums
+
+        errors = scores[int(submission)] * (1 + 0.01 * TURNS[None])
+        names = np.array([f"u{unit}" for unit in range(9)])
+        sums = unit_sums({"sum_abs_e": errors, "n": np.ones((1, 9))}, names)
+        return sums, tuple(names)
+
+    found = flags.far_ahead(spec, mae, ranked, {}, units_of)
+    assert list(found) == [f"{place}" for place in range(expected)]
+    if expected > 1:
+        assert "mae 0.12 mm is less than a third of" in found["1"].replace("0.1200", "0.12")
+        after = expected if len(leading) > expected else expected + 1
+        assert f"the next row, m{after};" in found["1"]
+
+
 def test_a_lead_that_units_do_not_show_is_not_far(enter: Enter, command: Command) -> None:
     # One sample makes the whole difference: flipping its sign undoes it.
     enter("next", TURNS + 100 * (np.arange(9) == 3))

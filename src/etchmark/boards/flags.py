@@ -26,11 +26,14 @@ from etchmark.targets import Metric
 from etchmark.text import number, one_line
 
 FAR_AHEAD = 1 / 3
-"""The first row is far ahead if its error is less than this share of that of the next."""
+"""A row is far ahead if its error is less than this share of that of the next."""
+LEADERS = 10
+"""Rows that are looked at for a common lead at most, and at most a tenth of the rows."""
 ALIKE = 1e-6
 """Sketches this close are of the same predictions: single precision moves them by 1e-7."""
 NAMED = 3
 """Names that a flag lists at most."""
+Row = Mapping[Any, Any]
 Units = tuple[SumsOfUnits, tuple[str, ...]]
 
 
@@ -130,15 +133,12 @@ def flags_of_rows(
     """
     numbers = alike(briefs)
     repeated = same_predictions(briefs, numbers)
-    first = None if ranked.empty else numbers.get(ranked["submission"].iloc[0])
-    copies = [first is not None and numbers.get(name) == first for name in ranked["submission"]]
-    lead = far_ahead(spec, metric, ranked, copies, units_of)
+    leads = far_ahead(spec, metric, ranked, numbers, units_of)
     rows: list[list[str] | None] = []
     for brief in briefs:
         flags = of_today(spec, brief)
         found = [repeated[brief.submission]] if brief.submission in repeated else []
-        if lead is not None and lead[0] == brief.submission:
-            found.append(lead[1])
+        found += [leads[brief.submission]] if brief.submission in leads else []
         rows.append([*(flags or ()), *found] if found else flags)
     return rows
 
@@ -147,46 +147,79 @@ def far_ahead(
     spec: BenchmarkSpec,
     metric: Metric,
     ranked: pd.DataFrame,
-    copies: Sequence[bool],
+    numbers: Mapping[str, int],
     units_of: Callable[[str], Units | None],
-) -> tuple[str, str] | None:
-    """The first row and its flag, if its error is far below that of the next one.
+) -> dict[str, str]:
+    """A flag for the first row, or the first few, if their error is far below that of the next one.
 
-    The two must also be told apart, where so many units can tell any two models apart.
+    The first row is compared with the next one. On a board of twenty rows and more, the first few
+    are compared with the next entry as well, or two good files would hide each other. The last row
+    of the lead and the next must be told apart, where so many units can tell any two models apart.
 
     Args:
         spec: the benchmark.
         metric: what the board is ranked by.
         ranked: the ranked rows, best first.
-        copies: which of them hold the predictions of the first: a copy is no next row.
+        numbers: from ``alike``; a copy of a row is no next row.
         units_of: unit sums of a submission with the names of its units.
+
+    Returns:
+        Flags by submission.
     """
-    place = next((place for place, is_copy in enumerate(copies) if not is_copy), None)
-    if not place or not has_gains(metric):
-        return None
-    errors = errors_of(metric, ranked["score"].to_numpy(dtype=float)[[0, place]])
-    if not errors[0] < FAR_AHEAD * errors[1]:
-        return None
-    first, second = ranked.iloc[0], ranked.iloc[place]
-    if smallest_p(int(first["units"])) <= ALPHA:
-        try:
-            sums = [units_of(row["submission"]) for row in (first, second)]
-        except UserError:
-            # A damaged table is no reason to show no board.
-            return None
-        if sums[0] is None or sums[1] is None or sums[0][1] != sums[1][1]:
-            return None
-        least = spec.smallest_difference_of(metric.id, float(first["score"]))
-        if verdict(metric, sums[0][0], sums[1][0], least).relation != "better":
-            return None
+    if not has_gains(metric) or len(ranked) < 2:
+        return {}
+    rows = _distinct(ranked, numbers)
+    errors = errors_of(metric, rows["score"].to_numpy(dtype=float)).tolist()
+    entries = np.flatnonzero((rows["role"] == "entry").to_numpy(dtype=bool))
+    for size in range(max(1, min(LEADERS, len(rows) // 10)), 0, -1):
+        places = range(size, len(rows)) if size == 1 else entries[entries >= size].tolist()
+        if not places or not errors[size - 1] < FAR_AHEAD * errors[places[0]]:
+            continue
+        last, after = rows.iloc[[size - 1, places[0]]].to_dict("records")
+        if _told_apart(spec, metric, (last, after), units_of):
+            return {
+                submission: _lead(spec, metric, after, (error, errors[places[0]]))
+                for submission, error in zip(rows["submission"], errors[:size], strict=False)
+            }
+    return {}
+
+
+def _distinct(ranked: pd.DataFrame, numbers: Mapping[str, int]) -> pd.DataFrame:
+    """The rows without those whose predictions a better row has as well."""
+    keys = [numbers.get(name, name) for name in ranked["submission"]]
+    return pd.DataFrame(ranked[~pd.Series(keys, index=ranked.index, dtype=object).duplicated()])
+
+
+def _told_apart(
+    spec: BenchmarkSpec,
+    metric: Metric,
+    pair: tuple[Row, Row],
+    units_of: Callable[[str], Units | None],
+) -> bool:
+    """Whether the first row is better than the second, or too few units could tell."""
+    if smallest_p(int(pair[0]["units"])) > ALPHA:
+        return True
+    try:
+        sums = [units_of(row["submission"]) for row in pair]
+    except UserError:
+        # A damaged table is no reason to show no board.
+        return False
+    if sums[0] is None or sums[1] is None or sums[0][1] != sums[1][1]:
+        return False
+    least = spec.smallest_difference_of(metric.id, float(pair[0]["score"]))
+    return verdict(metric, sums[0][0], sums[1][0], least).relation == "better"
+
+
+def _lead(spec: BenchmarkSpec, metric: Metric, after: Row, errors: tuple[float, float]) -> str:
+    """The flag of a row that is far ahead of another."""
     unit = metric.unit_for(spec.target.unit)
-    texts = [number(error) + ("" if unit == "1" else f" {unit}") for error in errors.tolist()]
+    texts = [number(error) + ("" if unit == "1" else f" {unit}") for error in errors]
     what = f"1 − {metric.id}" if metric.higher_is_better else metric.id
     message = (
-        f"split {first['split']!r}: {what} {texts[0]} is less than a third of {texts[1]}, that of"
-        f" the next row, {second['model']}; so long a lead is worth a second look"
+        f"split {after['split']!r}: {what} {texts[0]} is less than a third of {texts[1]}, that of"
+        f" the next row, {after['model']}; so long a lead is worth a second look"
     )
-    return first["submission"], flag("far_ahead", message)
+    return flag("far_ahead", message)
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricScore]:
