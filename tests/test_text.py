@@ -84,6 +84,15 @@ def test_numbers(value: Any, shown: str) -> None:
     assert text.number(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.386, "0.386"), (0.5, "0.5"), (3.0, "3"), (40.0, "40"), (1200.0, "1,200"),
+     (4.4e-4, "0.00044"), (1e-7, "1e-07"), (None, "–")],
+)  # fmt: skip
+def test_declared_numbers_gain_no_zeros(value: Any, shown: str) -> None:
+    assert text.declared_number(value) == shown
+
+
 # --- through the commands ----------------------------------------------------------------------
 
 

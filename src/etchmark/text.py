@@ -136,3 +136,9 @@ def number(value: float | None) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:#.4g}" if abs(value) >= 1e-3 else f"{value:.3g}"
+
+
+def declared_number(value: float | None) -> str:
+    """The same without zeros at the end: what is declared has the digits that it was given."""
+    text = number(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text

@@ -21,13 +21,13 @@ def words(unit: str, **declared: object) -> str:
 
 def test_a_signed_distribution_is_said_with_its_samples_and_grids() -> None:
     assert words("%", **MEASURED, distribution=SPREAD) == (
-        "mape 0.3870 %; label by label −1.02 % … +0.5 % (5 to 95 %), median −0.13 %; from 1,160"
+        "mape 0.387 %; label by label −1.02 % … +0.5 % (5 to 95 %), median −0.13 %; from 1,160"
         " labels with voxels split into 1, 3, 5 parts along each axis. Of some images."
     )
 
 
 def test_a_size_alone() -> None:
-    assert words("1", **MEASURED) == "mape 0.3870. Of some images."
+    assert words("1", **MEASURED) == "mape 0.387. Of some images."
 
 
 def test_what_is_unknown_is_said_to_be() -> None:

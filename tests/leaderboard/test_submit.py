@@ -76,6 +76,23 @@ def test_the_role_is_chosen_in_the_form(board: dict[str, Entry], quick: None) ->
     assert stored.role == "exploratory"
 
 
+def test_declared_training_data_that_hold_test_samples_are_a_doubt(
+    board: dict[str, Entry], quick: None
+) -> None:
+    app = ready()
+    app.text_input(key="submit-training-sets").set_value("toy:scalar-mini:test, ImageNet-21k")
+    app = give(app, _csv(predictions(0.5)))
+    # Named sets are declared data: the form has to say so.
+    assert "must be declared" in app.error[0].value
+    app.selectbox(key="submit-training-data").set_value("declared")
+    press(app, "Check and preview")
+    fine(app)
+    assert any("9 of its 9 samples are in" in warning.value for warning in app.warning)
+    press(app, "Store this submission")
+    stored = next(entry for entry in Store().entries(BENCHMARK, 1) if entry.record.name == "mine")
+    assert stored.record.card.training_sets == ["toy:scalar-mini:test", "ImageNet-21k"]
+
+
 def test_the_preview_says_what_is_stored_and_what_it_replaces(
     board: dict[str, Entry], quick: None
 ) -> None:

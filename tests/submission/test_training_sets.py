@@ -81,5 +81,5 @@ def test_a_flag_of_the_record(
 def test_cards_without_sets_are_written_as_before() -> None:
     assert "training_sets" not in ModelCard().model_dump()
     assert _card("a:b").model_dump()["training_sets"] == ["a:b"]
-    with pytest.raises(ValueError, match="so training_data is declared"):
+    with pytest.raises(ValueError, match="so training_data must be declared"):
         ModelCard(training_data="none", training_sets=["a:b"])

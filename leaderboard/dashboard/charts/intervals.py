@@ -26,7 +26,7 @@ from dashboard.charts.style import (
     label,
     log_axis,
 )
-from etchmark.text import number, span
+from etchmark.text import declared_number, number, span
 
 DASHES = (("dash", ORANGE), ("dot", VERMILION), ("dashdot", GREEN), ("longdash", PURPLE))
 SYMBOLS = {"run": "circle", "verified": "star", "scored": "circle-open", "reported": "diamond-open"}
@@ -187,7 +187,7 @@ def _add_band(figure: go.Figure, axis: ScoreAxis, discretisation: float, rows: i
         fill="toself",
         fillcolor="rgba(128, 128, 128, 0.25)",
         mode="none",
-        name=f"up to the discretisation error of the labels: {number(discretisation)}",
+        name=f"up to the discretisation error of the labels: {declared_number(discretisation)}",
         hoverinfo="skip",
     )
 

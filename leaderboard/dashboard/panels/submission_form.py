@@ -85,8 +85,18 @@ def _card_fields() -> dict[str, Any]:
             "Training data",
             ["unknown", "none", "declared"],
             format_func=lambda key: DISCLOSURE[key],
+            key="submit-training-data",
         ),
         "training_data_note": st.text_input("Which other data", max_chars=2000).strip(),
+        "training_sets": _listed(
+            st.text_input(
+                "Other data, by name",
+                help="separated by commas; data of this hub as DATASET:CONFIG or"
+                " DATASET:CONFIG:SPLIT, which are compared with the samples that are scored",
+                placeholder="composites:2d-full:train, ImageNet-21k",
+                key="submit-training-sets",
+            )
+        ),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etchmark.specs import DiscretisationError
-from etchmark.text import number
+from etchmark.text import declared_number
 
 
 def discretisation_in_words(error: DiscretisationError, unit: str) -> str:
@@ -16,7 +16,7 @@ def discretisation_in_words(error: DiscretisationError, unit: str) -> str:
     if error.unknown is not None:
         return f"unknown: {_one_line(error.unknown)}"
     after = "" if unit == "1" else f" {unit}"
-    parts = [f"{error.metric} {number(error.value)}{after}"]
+    parts = [f"{error.metric} {declared_number(error.value)}{after}"]
     if (known := error.distribution) is not None:
         grids = ", ".join(map(str, known.refinements))
         low, middle, high = (

@@ -10,7 +10,7 @@ import pandas as pd
 from etchmark.scoring.doubts import TOO_GOOD, flags_to_show, in_words
 from etchmark.scoring.separation import ALPHA, CONTENDERS, smallest_p
 from etchmark.specs import BenchmarkSpec
-from etchmark.text import number
+from etchmark.text import declared_number, number
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -87,10 +87,7 @@ def _why(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> str
     """Why several rows may be the best: not told apart, or so close that it does not matter."""
     smallest = spec.smallest_difference_of(metric, float(scores[0]))
     equal = int((abs(scores[1:] - scores[0]) < smallest).sum())
-    # Declared with fewer digits than scores have: no zeros are added.
-    digits = number(smallest)
-    limit = digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
-    limit += "" if unit == "1" else f" {unit}"
+    limit = declared_number(smallest) + ("" if unit == "1" else f" {unit}")
     if equal == len(scores) - 1:
         return (
             f"the others are closer to the first than {limit}, the smallest difference that matters"

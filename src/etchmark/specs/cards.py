@@ -47,7 +47,7 @@ class ModelCard(Record):
     @model_validator(mode="after")
     def _declared(self) -> ModelCard:
         if self.training_sets and self.training_data != "declared":
-            raise ValueError("training_sets are named, so training_data is declared")
+            raise ValueError("training_sets are named, so training_data must be declared")
         return self
 
     @model_serializer(mode="wrap")
