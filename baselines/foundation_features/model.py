@@ -32,6 +32,8 @@ IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
 PIXELS = "pixels"
 SECTIONS = ("concatenate", "mean", "max")
 HEADS = ("pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process")
+CHOICE_COMPONENTS = 16
+"""Principal components with which layers are compared, where the head reads components."""
 OWN_SIZE, STRIDE = "images", 16
 """Size of an input that is the images' own, rounded up to a multiple of what encoders shrink by."""
 ATOMIC_PERCENT = "_at"
@@ -47,8 +49,8 @@ class FoundationFeatures(Savable):
         head: fitted on (features, scalars).
         sections: ``concatenate``, ``mean`` or ``max`` over the image columns of a sample.
         composition: also read the atomic percent of each element.
-        choose_layer: read one of the outputs, not all of them: the one with the smallest error on
-            validation samples or inner folds of the training samples.
+        chooser: fitted to each of the outputs, of which only the one with its smallest error on
+            validation samples or inner folds of the training samples is read; None to read all.
         top: keep only this many features, the most important ones of a ridge regression.
         pixels: side to which plain pixels are averaged.
         device: ``cpu`` or ``cuda``.
@@ -66,7 +68,7 @@ class FoundationFeatures(Savable):
         *,
         sections: str,
         composition: bool,
-        choose_layer: bool,
+        chooser: Any,
         own_size: bool,
         top: int | None,
         pixels: int,
@@ -75,7 +77,7 @@ class FoundationFeatures(Savable):
     ) -> None:
         self.encoder, self.outputs, self.head = encoder, outputs, head
         self.sections, self.composition, self.top = sections, composition, top
-        self.choose_layer, self.own_size = choose_layer, own_size
+        self.chooser, self.own_size = chooser, own_size
         self.pixels, self.device, self.weights = pixels, device, weights
         self.seconds = FeatureSeconds()
         self.began: tuple[float, float] | None = None
@@ -165,7 +167,7 @@ class FoundationFeatures(Savable):
         held_out = None if validation is None else self._data(validation)
         self.weights_id = None if self.made is None else self.made.recipe["weights"]
         self.kept = np.arange(data.features.shape[1])
-        if self.choose_layer and self.made is not None:
+        if self.chooser is not None and self.made is not None:
             self._choose_layer(data, held_out, self.made.widths)
         elif self.top is not None:
             self.kept = most_important(data)[: self.top]
@@ -180,9 +182,9 @@ class FoundationFeatures(Savable):
         kept, best = self.kept, np.inf
         for output, columns in zip(self.outputs, np.split(places, ends[:-1], axis=1), strict=True):
             self.kept = columns.ravel()
-            self.head.fit(*(self._reduced(part) for part in (data, held_out)))
-            if self.head.left_out_error < best:
-                best, kept, self.layer = self.head.left_out_error, self.kept, str(output.layer)
+            error = self.chooser.fit(*map(self._reduced, (data, held_out))).left_out_error
+            if error < best:
+                best, kept, self.layer = error, self.kept, str(output.layer)
         self.kept = kept
 
     def _reduced(self, data: Data | None) -> Data | None:
@@ -269,6 +271,13 @@ def _head(name: str, log_target: bool, components: int | None, seed: int) -> Any
     if name == "gaussian-process":
         return GaussianProcess(log_target=log_target, seed=seed)
     return KernelRidge("rbf" if name == "kernel-ridge" else "linear", log_target=log_target)
+
+
+def _chooser(name: str, log_target: bool, components: int | None, seed: int) -> Any:
+    """A head that tells layers apart: one number of components, instead of a search for each."""
+    if name.startswith("pca-"):
+        components = components or CHOICE_COMPONENTS
+    return _head(name, log_target, components, seed)
 
 
 @keeps_arguments
@@ -369,7 +378,7 @@ def build(
         _head(head, log_target, components, seed),
         sections=sections,
         composition=composition,
-        choose_layer=choose_layer,
+        chooser=_chooser(head, log_target, components, seed) if choose_layer else None,
         own_size=size == OWN_SIZE,
         top=top,
         pixels=pixels,

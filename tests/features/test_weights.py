@@ -107,7 +107,8 @@ def test_a_model_that_the_hub_does_not_have_comes_from_a_file_alone(
     monkeypatch.delenv("ETCHMARK_WEIGHTS", raising=False)
     assert refusal() == (
         "pretrained weights of own (about 1 MB) are read from a file, o.safetensors, which the"
-        " folder ETCHMARK_WEIGHTS would hold if it were set; put it there, or name a file with --weights"
+        " folder ETCHMARK_WEIGHTS would hold if it were set; put it there, or name a file with"
+        " --weights"
     )
     monkeypatch.setenv("ETCHMARK_WEIGHTS", str(tmp_path))
     assert "which the folder ETCHMARK_WEIGHTS lacks; put it there" in refusal()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -62,7 +62,9 @@ class VGG(Sequence):
         padding: ``zeros`` or ``reflect``, by one pixel.
     """
 
-    def __init__(self, channels: Iterable[Iterable[int]], padding: str) -> None:
+    def __init__(
+        self, channels: Iterable[Iterable[int]], padding: Literal["zeros", "reflect"]
+    ) -> None:
         super().__init__()
         names, inputs = [], 3
         for block, widths in enumerate(channels, 1):
