@@ -348,6 +348,7 @@ def page() -> str:
     environment.tests |= {
         "below": lambda model, score, value: score.value(model) < value,
         "begins": str.startswith,
+        "ends": str.endswith,
         "better_than": lambda model, score, other: score.better(model, other),
         "worse_than": lambda model, score, other: score.better(other, model),
     }
