@@ -25,6 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import etchmark
 from etchmark.boards.compare import errors, sides
+from etchmark.boards.solver import SolverPoint, solver_of
 from etchmark.boards.standings import sample_scores
 from etchmark.boards.statements import doubts, gains, the_best
 from etchmark.catalog import catalog
@@ -214,6 +215,21 @@ class Score:
         # Longer names first: one may begin with another.
         names = "|".join(map(re.escape, sorted(self.models(), key=len, reverse=True)))
         return re.sub(rf"(?<![\w/-])(?:{names})(?![\w/-])", r"`\g<0>`", sentence)
+
+    def solver(self, model: str) -> SolverPoint:
+        """The cheapest setting of the board's solver that is at least as accurate as a model."""
+        frame = self.board.reset_index()
+        solver = solver_of(catalog(), self.spec, self.metric, self.split, frame)
+        point = None if solver is None else solver.of_row({**self.row(model), "model": model})
+        if point is None:
+            raise UnsupportedClaimError(f"no solver of {self.benchmark} is as accurate as {model}")
+        return point
+
+    def solver_samples(self) -> int:
+        """How many samples the board's solver was timed on."""
+        frame = self.board.reset_index()
+        solver = solver_of(catalog(), self.spec, self.metric, self.split, frame)
+        return 0 if solver is None else solver.samples
 
     def shown(self) -> list[str]:
         """Entries that are shown to beat the declared reference, by the test of the whole board."""
