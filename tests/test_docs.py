@@ -265,7 +265,8 @@ def test_every_page_with_python_is_run() -> None:
     pages = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md"))]
     with_python = {page for page in pages if any(b.language == "python" for b in all_blocks(page))}
     quickstarts = {f"docs/quickstart/{path.name}" for path in ROOT.glob("docs/quickstart/*.md")}
-    assert with_python - quickstarts == {"docs/forecasts.md", "docs/methods/simulation.md"}
+    others = {"docs/forecasts.md", "docs/methods/simulation.md", "docs/segmentation.md"}
+    assert with_python - quickstarts == others
 
 
 def test_settings_are_documented() -> None:
@@ -333,6 +334,19 @@ def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
     Path("mine").mkdir()
     Path("mine", "model.py").write_text(model, encoding="utf-8")
     ran = command("evaluate", "mine", "spinodal-forecast", "--json")
+    assert json.loads(ran.fine())["outcome"] == "ok"
+
+
+def test_the_segmentation(mirror: Path, command: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    predicting, model = blocks("docs/segmentation.md")
+    monkeypatch.chdir(tmp_path)
+    command("download", "uhcs-segmentation").fine()
+    names: dict[str, Any] = {}
+    exec(compile(predicting, "docs/segmentation.md", "exec"), names)
+    assert 0 < names["scores"][0].metrics["mean_iou"].value < 1
+    Path("mine").mkdir()
+    Path("mine", "model.py").write_text(model, encoding="utf-8")
+    ran = command("evaluate", "mine", "uhcs-segmentation", "--json")
     assert json.loads(ran.fine())["outcome"] == "ok"
 
 
