@@ -30,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "records-1"
 RUN_AGAIN = {
     "superalloy-hardness": [
+        "composition_regression/descriptor-choice",
+        "composition_regression/exploratory-element-count",
+        "composition_regression/exploratory-solute-root-sum",
         "composition_regression/ridge",
         "composition_regression/ridge-all-atomic",
         "composition_regression/ridge-all-weight",
