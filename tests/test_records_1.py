@@ -33,6 +33,7 @@ RUN_AGAIN = {
         "composition_regression/descriptor-choice",
         "composition_regression/exploratory-element-count",
         "composition_regression/exploratory-solute-root-sum",
+        "composition_regression/gaussian-process",
         "composition_regression/ridge",
         "composition_regression/ridge-all-atomic",
         "composition_regression/ridge-all-weight",
