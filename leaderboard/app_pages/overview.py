@@ -97,21 +97,24 @@ def show_benchmark(hub: Hub, spec: BenchmarkSpec, places: dict[str, DeltaGenerat
 def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
     """The leader, its flags, whether this hub ran it, and its score over the grid's error."""
     first, *others = ranked.to_dict("records")
-    lines = [score_line(hub, spec, first)]
-    words = doubts_in_words(first["flags"], first["role"])
-    if words:
-        lines.append(f":material/flag: flagged: {literal(words)}")
+    lines = [score_line(hub, spec, first), *flag_lines(first)]
     if first["status"] in UNCHECKED:
         lines.append(f":material/info: **{first['status']}**: {UNCHECKED[first['status']]}")
         run = next((row for row in others if row["status"] in RUN), None)
         if run is not None:
-            lines.append(f"Best of those run here: {score_line(hub, spec, run)}")
+            lines += [f"Best of those run here: {score_line(hub, spec, run)}", *flag_lines(run)]
     error = spec.discretisation_error
     size = error and error.size_on(spec.primary_metric, spec.protocols[spec.headline].split)
     if size is not None:
         times = float(f"{first['score'] / size:.2g}")
         lines.append(f"{times:,g} times the discretisation error of the labels")
     return lines
+
+
+def flag_lines(row: dict[Hashable, Any]) -> list[str]:
+    """A line that names the flags of a row; none if it has none."""
+    words = doubts_in_words(row["flags"], row["role"])
+    return [f":material/flag: flagged: {literal(words)}"] if words else []
 
 
 def score_line(hub: Hub, spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:

@@ -133,14 +133,14 @@ def test_gains_count_entries_that_are_shown_to_beat_the_reference(spec: Benchmar
     assert gains(spec, board) == expected
     # A difference that does not matter is no gain, however sure the data are of it.
     board["gain_relation"] = ["equal in practice", "not told apart", "worse", None]
-    expected = "No entry is shown to beat toy_mean; the first gains 30.0 % (10.0 … 50.0)."
+    expected = "No entry is shown to beat toy_mean; the first entry gains 30.0 % (10.0 … 50.0)."
     assert gains(spec, board) == expected
 
 
 def test_rows_listed_apart_gain_nothing(spec: BenchmarkSpec) -> None:
     relations = [None, "not told apart"]
     board = frame([None, True], rank=[None, 1], gain=[60.0, 5.0], gain_relation=relations)
-    assert gains(spec, board) == "No entry is shown to beat toy_mean; the first gains 5.0 %."
+    assert gains(spec, board) == "No entry is shown to beat toy_mean; the first entry gains 5.0 %."
 
 
 def test_without_a_declared_reference_nothing_is_gained(toy_content: Any) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
+import pandas as pd
 import pytest
+
+import etchmark
 
 pytest.importorskip("streamlit")
 from pages import BENCHMARK, FOLDER, captions, fine, literal, page, query, start, table, values
@@ -87,6 +91,25 @@ def test_a_card_names_the_best_model_that_was_run_here(
     (card,) = [element.value for element in app.markdown if element.value.startswith("near: ")]
     _, _, _, run = card.splitlines()
     assert run.startswith(r"Best of those run here: toy\_mean: mae **")
+
+
+def test_whatever_model_a_card_names_is_shown_with_its_flags(
+    submit_raised: Callable[[str, float], str], command: Callable
+) -> None:
+    command("evaluate", "toy_mean", "toy-line").fine()
+    # The same predictions under another name: both rows are flagged, the one that was run as well.
+    submit_raised("near", 0.0)
+    truth = load_benchmark("toy-line").truth("test")
+    mean = load_benchmark("toy-line").frame("train")["y"].mean()
+    copy = pd.DataFrame({"id": truth.ids, "prediction": mean})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", etchmark.DoubtWarning)
+        etchmark.submit(copy, "toy-line", name="copy", track="features", protocol="holdout")
+    app = fine(page("overview"))
+    (card,) = [element.value for element in app.markdown if element.value.startswith("near: ")]
+    lines = card.splitlines()
+    place = next(at for at, line in enumerate(lines) if line.startswith("Best of those run here"))
+    assert "flagged: same predictions as another" in lines[place + 1]
 
 
 def test_the_newest_submissions_lead_to_their_models(

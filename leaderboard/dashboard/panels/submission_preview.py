@@ -10,7 +10,18 @@ from dashboard.panels.submission_form import Preview, write
 from dashboard.panels.task import Task
 from dashboard.text import literal, shortened
 from dashboard.wording import count_of_units
-from etchmark.api import LOCAL, Committed, Entry, Hub, Prepared, View, temporary_folder
+from etchmark.api import (
+    BOARD_KINDS,
+    LOCAL,
+    Committed,
+    Entry,
+    Hub,
+    Prepared,
+    View,
+    doubts_in_words,
+    kind_of_flag,
+    temporary_folder,
+)
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, ResultRecord
 from etchmark.text import escape_json
@@ -95,6 +106,11 @@ def show_standing(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
         return
     frame = frame.dropna(subset=["rank"])
     row = rows.iloc[0]
+    for flag in row["flags"] or ():
+        # Doubts that follow from the file alone are shown with its checks.
+        if kind_of_flag(flag) in BOARD_KINDS:
+            message = flag.partition(": ")[2]
+            st.warning(literal(message[:1].upper() + message[1:] + "."))
     if pd.isna(row["rank"]):
         st.info(f"Listed apart and not ranked: its role here is {row['role']}.")
         return
@@ -118,12 +134,17 @@ def neighbourhood(frame: pd.DataFrame, submission: str) -> pd.DataFrame:
     row = int((frame["submission"] == submission).to_numpy().argmax())
     near = frame.iloc[max(0, row - NEIGHBOURS) : row + NEIGHBOURS + 1]
     spans = near["rank_low"].astype(str) + "–" + near["rank_high"].astype(str)
+    doubts = [
+        doubts_in_words(flags, role)
+        for flags, role in zip(near["flags"].tolist(), near["role"].tolist(), strict=True)
+    ]
     return pd.DataFrame(
         {
             "": ["▶" if name == submission else "" for name in near["submission"]],
             "rank": near["rank"],
             "rank range": spans,
             "model": [shortened(name, 100) for name in near["model"]],
+            **({"flags": doubts} if any(doubts) else {}),
             "track": near["track"],
             str(near["metric"].iloc[0]): near["score"],
             "95 % low": near["ci_low"],

@@ -119,7 +119,7 @@ def gains(spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None:
     best = gain_text(*(float(_numbers(entries, name)[known[0]]) for name in names))
     shown = entries["gain_relation"].tolist().count("better")
     if not shown:
-        return f"No entry is shown to beat {spec.gains_over}; the first gains {best}."
+        return f"No entry is shown to beat {spec.gains_over}; the first entry gains {best}."
     verb = "is" if shown == 1 else "are"
     noun = "entry" if len(known) == 1 else "entries"
     return (
