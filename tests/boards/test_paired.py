@@ -84,6 +84,22 @@ def test_one_per_cent_is_equal_where_nothing_is_declared() -> None:
     assert board.may_be_best(scores, np.arange(2)).tolist() == [1, 1]
 
 
+def test_the_share_is_of_the_better_score_of_each_pair() -> None:
+    # The leader is far ahead in one unit alone, so it is told apart from neither of the others.
+    second = np.where(np.arange(30) == 7, 240.0, 2.1)
+    errors = [np.where(np.arange(30) % 2, 1.9, 2.3), second, second + 0.05]
+    sums = [{"sum_abs_e": row[None], "n": np.ones((1, 30))} for row in errors]
+    board = PairedRows(BenchmarkSpec.model_validate(SPEC), metric("mae"), sums)
+    scores = np.array([row.mean() for row in errors])
+    assert 0.01 * scores[0] < scores[2] - scores[1] < 0.01 * scores[1]
+    assert board.may_be_best(scores, np.arange(3)).tolist() == [1, 1, 1]
+    # The third is behind the second in every unit: where that matters, it is taken away.
+    least = {"value": 0.01, "reason": "r"}
+    strict = BenchmarkSpec.model_validate({**SPEC, "smallest_difference": least})
+    board = PairedRows(strict, metric("mae"), sums)
+    assert board.may_be_best(scores, np.arange(3)).tolist() == [1, 1, 0]
+
+
 def test_without_the_reference_there_are_no_gains() -> None:
     board, _ = rows(2.0, None)
     assert np.isnan(board.gains(None)).all()

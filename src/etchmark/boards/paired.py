@@ -97,6 +97,10 @@ class PairedRows:
             return result
         differences = self._differences(places[tested].tolist())
         if differences.finite():
-            least = self._spec.smallest_difference_of(self._metric.id, float(scores[tested[0]]))
-            result[tested] = may_be_best(differences, scores[tested], least)
+            # A share of the better score of each pair, as wherever a pair is judged.
+            least = [
+                self._spec.smallest_difference_of(self._metric.id, score)
+                for score in scores[tested].tolist()
+            ]
+            result[tested] = may_be_best(differences, scores[tested], np.array(least))
         return result

@@ -290,14 +290,15 @@ class _Pairs:
 
 
 def may_be_best(
-    differences: Differences, scores: np.ndarray, smallest_difference: float = 0.0
+    differences: Differences, scores: np.ndarray, smallest_difference: float | np.ndarray = 0.0
 ) -> np.ndarray:
     """Which rows may be the best: those that are told apart from no better row.
 
     Args:
         differences: of the rows.
         scores: of the rows, smaller is better, shape (rows,).
-        smallest_difference: rows closer than this are equal in practice.
+        smallest_difference: rows closer than this to a better one are equal to it in practice;
+            one for all, or one for each better row, shape (rows,).
 
     Returns:
         Truth values, shape (rows,). The chance that the best row is not among them is 5 %.
@@ -306,7 +307,8 @@ def may_be_best(
     pairs = _Pairs(differences, order[:CONTENDERS])
     left = np.ones(differences.rows, dtype=bool)
     # Only a difference that matters takes a row away, and only one that the scores show as well.
-    apart = scores[:, None] - scores[pairs.contenders] > max(smallest_difference, 0.0)
+    least = np.maximum(np.broadcast_to(smallest_difference, len(scores))[pairs.contenders], 0.0)
+    apart = scores[:, None] - scores[pairs.contenders] > least
     behind = np.where(apart, pairs.observed, 0.0)
     limit = -1.0
     while left.sum() > 1:
