@@ -97,6 +97,23 @@ def frames() -> Samples:
     return samples(inputs, stacked[:, 10:])
 
 
+def classes() -> Samples:
+    """Micrographs of three groups: coarse and fine noise, and their two numbers."""
+    generator = np.random.default_rng(4)
+    coarse = generator.integers(0, 256, (ROWS, 10, 10)).repeat(3, axis=1).repeat(3, axis=2)
+    fine = generator.integers(0, 256, (ROWS, 30, 30))
+    which = np.arange(ROWS) % 2
+    pictures = np.where(which[:, None, None], fine, coarse).astype(np.uint8)
+    inputs = {
+        "micrograph": pictures,
+        "fraction": pictures.mean(axis=(1, 2)),
+        "interface": np.abs(np.diff(pictures.astype(float))).mean(axis=(1, 2)),
+    }
+    target = np.array(["coarse", "fine"])[which]
+    groups = np.arange(ROWS) // 4
+    return Samples(np.arange(ROWS).astype(str), inputs, target, groups, ("fine", "coarse"))
+
+
 TRAINING = {
     "schedule": {"epochs": 1, "batch": 2, "learning_rate": 0.01},
     "plan": {"unroll": 2},
@@ -110,6 +127,7 @@ ENCODER = {
 }
 CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     "bounds": [({"kind": "hashin_shtrikman_mean"}, faces)],
+    "class_frequencies": [({}, classes)],
     "cnn2d": [
         ({**SMALL, "design": "sections", "pool": 3}, faces),
         ({**SMALL, "design": "images", "pool": 3}, images),
@@ -144,6 +162,10 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     ],
     "majority_class": [({}, masked)],
     "pixel_forest": [({"trees": 3, "pixels": 100, "scales": [1.0, 2.0]}, masked)],
+    "foundation_classes": [
+        ({"encoder": "pixels", "pixels": 4, "standardise": True}, classes),
+        ({**ENCODER, "pooling": "mean", "head": "forest", "top": 9}, classes),
+    ],
     "foundation_features": [
         ({"encoder": "pixels", "pixels": 4, "head": "ridge"}, faces),
         ({"encoder": "pixels", "pixels": 4, "head": "gaussian-process"}, images),
@@ -161,6 +183,11 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     "tensor_bounds": [({"scheme": "voigt"}, tensors)],
     "tensor_cnn3d": [({**SMALL, "views": 2}, tensors)],
     "tensor_two_point": [({"lags": [1, 2], "degree": 2}, tensors)],
+    "texture_statistics": [
+        ({"statistics": "two-numbers"}, classes),
+        ({"statistics": "two-point", "head": "forest"}, classes),
+        ({"statistics": "texture", "top": 5}, classes),
+    ],
     "training_mean": [({}, frames), ({}, images)],
     "two_point_statistics": [
         ({"head": "micrograph-linear", "max_lag": 3}, micrographs),
