@@ -166,7 +166,7 @@ def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, comm
     assert f"reference: published 3.000 %; {note}; Paper (2020)" in said
     assert "reference: limit 1.000 % (best on toy-line)" in said
     start = "discretisation error: "
-    assert f"{start}mape 2.500 %. Discretisation of the solver." in said
+    assert f"{start}mape 2.5 %. Discretisation of the solver." in said
     other = command("leaderboard", "toy-volumes", "--metric", "r2").fine()
     assert start not in other
     assert "published" not in other
