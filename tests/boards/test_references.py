@@ -175,7 +175,7 @@ def test_commands_print_lines_and_the_uncertainty_of_labels(declare, enter, comm
     shown = command("show", "toy-volumes").fine()
     assert f"reference  published: mape 3.000 %; {note}; Paper (2020)" in shown
     assert "reference  limit: the best on toy-line" in shown
-    assert "labels     discretisation error: mape 2.500 %" in shown
+    assert "labels     discretisation error: mape 2.5 %" in shown
     assert isinstance(json.loads(command("leaderboard", "toy-volumes", "--json").fine()), list)
     spec = json.loads(command("show", "toy-volumes", "--json").fine())
     assert spec["discretisation_error"]["value"] == 2.5

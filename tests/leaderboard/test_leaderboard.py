@@ -265,7 +265,7 @@ def test_the_uncertainty_of_the_labels_is_shaded(toy_volumes: Path, tmp_path: Pa
     labels = load_benchmark("toy-volumes").truth("test")
     submit_volumes(tmp_path, labels.target * 1.04)
     app = fine(start(benchmark="toy-volumes"))
-    assert "up to the discretisation error of the labels: 2.500" in figure_text(app)
+    assert "up to the discretisation error of the labels: 2.5" in figure_text(app)
     assert "published network: 3.000" in figure_text(app)
     assert any("quoted" in caption for caption in values(app.caption))
     app = fine(start(benchmark="toy-volumes", metric="r2"))
