@@ -9,20 +9,18 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.panels import curves, errors
+from dashboard.panels.scores import intervals_in_words, scores_table
 from dashboard.text import literal, plain_lines, shortened, web_address
 from dashboard.wording import DISCLOSURE
 from etchmark.api import (
-    BOOTSTRAP,
     Entry,
     Hub,
     flags_to_show,
-    method_in_words,
     predicted_piece,
-    why_none,
 )
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, Claims, Cost, Environment, ModelCard, ResultRecord
-from etchmark.text import escape_json, number, span
+from etchmark.text import escape_json, number
 
 LONG = 600
 """Characters above which a text scrolls in a box of its own."""
@@ -56,7 +54,7 @@ def show(hub: Hub, spec: BenchmarkSpec, entry: Entry, flags: Sequence[str] | Non
     if record.scores:
         st.markdown("**Scores**")
         st.dataframe(scores_table(hub, spec, record), hide_index=True, key="model-scores")
-        st.caption(literal(_intervals(spec, record)))
+        st.caption(literal(intervals_in_words(spec, record)))
     if record.outcome == "ok":
         errors.show(hub, spec, entry)
         curves.show_one(hub, spec, record)
@@ -128,37 +126,6 @@ def _show_flags(record: ResultRecord, role: str, flags: Sequence[str] | None) ->
         st.markdown("**Flags from scoring:** unknown; the record is older than this check.")
     elif record.outcome == "ok" and not shown:
         st.markdown("**Flags:** none.")
-
-
-def _intervals(spec: BenchmarkSpec, record: ResultRecord) -> str:
-    """How the intervals were computed, and why some are missing, in words."""
-    # Older records name no method: there was one only.
-    method = record.interval_method or BOOTSTRAP
-    words = method_in_words(
-        method,
-        spec.unit_names,
-        record.scores[0].seeds,
-        deterministic=_is_deterministic(spec, record),
-    )
-    absent = {
-        why_none(split.units, spec.unit_names): None
-        for split in record.scores
-        for score in split.metrics.values()
-        if score.ci_low is None
-    }
-    return " ".join([f"Intervals: {words}.", *(f"–: {reason}." for reason in absent)])
-
-
-def _is_deterministic(spec: BenchmarkSpec, record: ResultRecord) -> bool:
-    """Whether another seed gives the same scores: as declared, or as several seeds have shown."""
-    use = spec.use_of(record.name)
-    if use is not None and use.deterministic:
-        return True
-    scores = [score for split in record.scores for score in split.metrics.values()]
-    # The mean of equal numbers may differ from them in the last bit.
-    return all(
-        score.seed_sd is not None and score.seed_sd <= 1e-12 * abs(score.value) for score in scores
-    )
 
 
 def _show_claims(spec: BenchmarkSpec, claims: Claims | None) -> None:
@@ -262,34 +229,6 @@ def _show_packages(environment: Environment | None, title: str) -> None:
                 for name, version in environment.packages.items()
             ]
             st.dataframe(pd.DataFrame(rows, columns=["package", "version"]), hide_index=True)
-
-
-def scores_table(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> pd.DataFrame:
-    """Every metric of every split, as text with four significant digits."""
-    rows = []
-    for split in record.scores:
-        for name, score in split.metrics.items():
-            rows.append(
-                {
-                    "split": split.split,
-                    "metric": name,
-                    "unit": hub.metric(spec, name).unit,
-                    "score": number(score.value),
-                    "95 % interval": span(score.ci_low, score.ci_high),
-                    "mean ± sd over folds": f"{number(score.fold_mean)} ± {number(score.fold_sd)}"
-                    if score.fold_mean is not None
-                    else None,
-                    "sd over seeds": number(score.seed_sd) if score.seed_sd is not None else None,
-                    "n": split.n,
-                    spec.unit_names: split.units,
-                    "seeds": split.seeds,
-                }
-            )
-        absent = [name for name in spec.metrics if name not in split.metrics]
-        rows += [
-            {"split": split.split, "metric": name, "score": "not applicable"} for name in absent
-        ]
-    return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
 def _show_command(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> None:

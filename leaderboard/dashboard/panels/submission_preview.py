@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard.panels.model import scores_table
+from dashboard.panels.scores import scores_table
 from dashboard.panels.submission_form import Preview, write
 from dashboard.panels.task import Task
 from dashboard.text import literal, shortened
