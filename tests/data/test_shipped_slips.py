@@ -38,9 +38,9 @@ ROWS = 2
 TEXT = {"morphology", "parameters", "source", "paper", "doi", "base", "reported_unit"}
 TEXT |= {"composition_flag", "composition_unit_guess", "composition_unit_confidence"}
 TEXT |= {"micrograph_name", "micrograph_flag", "specimen", "specimen_as_named", "spot", "sample"}
-TEXT |= {"heat_treatment", "cooling", "constituents", "detector", "published_set"}
+TEXT |= {"heat_treatment", "cooling", "constituents", "detector", "published_set", "condition"}
 WHOLE = {"fold_morphology", "fold_iid", "fold_leave_paper_out", "fold_as_published", "horizon"}
-WHOLE |= {"fold_specimen", "fold_spot", "scan_rotation_deg"}
+WHOLE |= {"fold_specimen", "fold_spot", "fold_condition", "scan_rotation_deg"}
 ARRAYS = {"stiffness": (6, 6), "rotation": (3, 3), "context": (3, 64, 64), "target": (2, 64, 64)}
 Spec = dict[str, Any]
 Slip = Callable[[Spec], None]
@@ -50,6 +50,9 @@ def stored(name: str, split: str) -> tuple[Any, dict[str, Any] | None]:
     """A column of a few rows and its feature, of the type of the released data."""
     if name == "id":
         return [f"{split}-{row}" for row in range(ROWS)], None
+    if name == "morphology":
+        # A class of the board that names them.
+        return ["disks", "spinodal"], None
     if name in TEXT:
         return ["text"] * ROWS, None
     if name == "polarity":
@@ -200,12 +203,16 @@ def input_is_target(spec: Spec) -> None:
     next(iter(spec["tracks"].values()))["inputs"].append(spec["target"]["column"])
 
 
+def metric_of_another_kind(spec: Spec) -> str:
+    return "mape" if spec["target"]["kind"] == "label" else "macro_f1"
+
+
 CLASSES = {"classes": ["one", "two"]}
 SLIPS: dict[str, Slip] = {
     "metric that does not exist": lambda spec: spec["metrics"].append("dicee"),
-    "metric of another kind": lambda spec: spec["metrics"].append("macro_f1"),
+    "metric of another kind": lambda spec: spec["metrics"].append(metric_of_another_kind(spec)),
     "metric named twice": lambda spec: spec["metrics"].append(spec["metrics"][0]),
-    "primary metric": at("primary_metric", value="macro_f1"),
+    "primary metric": lambda spec: spec.update(primary_metric=metric_of_another_kind(spec)),
     "target's column": at("target", "column", value="no-such-column"),
     "target's column of text": text_target,
     "target is the id": at("target", "column", value="id"),
@@ -257,7 +264,9 @@ def cases() -> list[Any]:
             slips |= UNIT
         if DECLARED[name]["target"]["kind"] == "scalar":
             slips |= ONLY_SCALARS
-        # To declare the kind that it is, is no slip.
+        if DECLARED[name]["target"]["kind"] == "label":
+            slips.pop("target's column of text")
+        # To declare the kind that it is, is no slip; classes are text.
         slips.pop(f"kind {DECLARED[name]['target']['kind']}", None)
         params += [pytest.param(name, slip, id=f"{name}-{what}") for what, slip in slips.items()]
     return params
