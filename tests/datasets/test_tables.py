@@ -91,8 +91,8 @@ def parts(
             tables = [_first_rows(module, context, planned)]
             tables += [_first_rows(module, context, last)] if several else []
         else:
-            (whole,) = module.build(context).values()
-            tables = [whole.slice(0, ROWS), whole.slice(len(whole) - ROWS)]
+            first, *_, last = [*module.build(context).values()] * 2
+            tables = [first.slice(0, ROWS), last.slice(len(last) - ROWS)]
         folder = tmp_path_factory.mktemp(config)
         paths = [folder / f"part-{number}.parquet" for number in range(len(tables))]
         for table, path in zip(tables, paths, strict=True):
