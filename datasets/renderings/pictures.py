@@ -41,7 +41,9 @@ def draw(columns: Columns) -> Image.Image:
 def main() -> None:
     folder = hub_folder("renderings", "micrographs-full")
     columns = Columns([folder / file.path for file in read_manifest(folder).files])
-    draw(columns).quantize(32).save(HERE / "samples.png", "PNG", optimize=True)
+    drawn = draw(columns)
+    small = drawn.resize((drawn.width * 2 // 3, drawn.height * 2 // 3), Image.Resampling.LANCZOS)
+    small.quantize(16).save(HERE / "samples.png", "PNG", optimize=True)
 
 
 if __name__ == "__main__":
