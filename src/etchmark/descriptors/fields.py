@@ -1,4 +1,4 @@
-"""Descriptors of microstructures: spatial statistics of phases and fields (numpy and scipy)."""
+"""Spatial statistics of single phases and fields."""
 
 from __future__ import annotations
 
@@ -221,6 +221,21 @@ def count_components(phase: np.ndarray, min_cells: int = 1) -> np.ndarray:
     Returns:
         Whole numbers in double precision, shape (fields,).
     """
+    areas, field = components(phase)
+    counted = areas >= max(1, min_cells)
+    return np.bincount(field[counted], minlength=len(phase)).astype(np.float64)
+
+
+def components(phase: np.ndarray, *, periodic: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Connected parts of a phase in each of several fields.
+
+    Args:
+        phase: truth values, shape (fields, n, m); cells that share an edge are connected.
+        periodic: also across the edges of the field.
+
+    Returns:
+        Cells of each part, and the field it lies in, shape (parts,) each.
+    """
     from scipy import ndimage
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -230,18 +245,20 @@ def count_components(phase: np.ndarray, min_cells: int = 1) -> np.ndarray:
     cross[1] = ndimage.generate_binary_structure(2, 1)
     labelled: Any = ndimage.label(phase, cross)
     labels, number = labelled
+    cells = np.bincount(labels.ravel(), minlength=number + 1)
+    field_of_label = np.empty(number + 1, dtype=np.intp)
+    field_of_label[labels] = np.arange(len(labels))[:, None, None]
+    if not periodic:
+        return cells[1:], field_of_label[1:]
     first = np.concatenate([labels[:, 0].ravel(), labels[:, :, 0].ravel()])
     other = np.concatenate([labels[:, -1].ravel(), labels[:, :, -1].ravel()])
     meet = (first > 0) & (other > 0)
     pairs = (np.ones(np.count_nonzero(meet)), (first[meet], other[meet]))
     graph = coo_array(pairs, shape=(number + 1, number + 1))
     parts, part = connected_components(graph, directed=False)
-    cells = np.bincount(labels.ravel(), minlength=number + 1)
+    # The background, label 0, touches nothing: it is a part of its own, the first one.
     cells[0] = 0
-    field_of_label = np.empty(number + 1, dtype=np.intp)
-    field_of_label[labels] = np.arange(len(labels))[:, None, None]
     field = np.empty(parts, dtype=np.intp)
     field[part] = field_of_label
-    # The background is a part of no cells.
-    counted = np.bincount(part, cells, minlength=parts) >= max(1, min_cells)
-    return np.bincount(field[counted], minlength=len(labels)).astype(np.float64)
+    areas = np.bincount(part, cells, minlength=parts).astype(np.intp)
+    return areas[areas > 0], field[areas > 0]
