@@ -2,25 +2,24 @@
 
 dc/dt = M laplace(c³ - c - kappa laplace(c)), of which mobility M and gradient energy kappa are read
 from the inputs and the free energy (c² - 1)² / 4 is known; a frame is (c + 1) / 2. The method is
-exponential, of second order, with a stabilising curvature: see ``etchmark.simulation.phase_field``.
+exponential, of second order, with a stabilising curvature: see ``etchmark.simulation.long_steps``.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from etchmark.learning.forecasting import AT_ONCE, context_of, horizon_of
+from etchmark.learning.forecasting import AT_ONCE, context_of, horizon_of, require_told
 from etchmark.learning.training import batches
 from etchmark.model import Inputs, Samples
 from etchmark.saving import Savable, keeps_arguments, rebuild
-from etchmark.simulation.phase_field import CahnHilliard, Polynomial
+from etchmark.simulation.long_steps import solve_on
 
-STABILISER = 1.5
-"""With less, steps as long as a frame blow up; with more, they are less exact."""
 KNOWN = ("mobility", "gradient_energy", "frame_spacing")
 
 
@@ -40,7 +39,8 @@ class CoarseSolver(Savable):
                 f" {mobility_factor!r} positive"
             )
         self.steps, self.mobility_factor, self.device = steps, mobility_factor, device
-        self._pixels: int | None = None
+        # Of the first forecast: pixels of a frame, and steps per frame, the mean over trajectories.
+        self._counted: tuple[int, float] | None = None
 
     def fit(self, train: Samples, validation: Samples | None = None) -> CoarseSolver:
         return self
@@ -49,28 +49,34 @@ class CoarseSolver(Savable):
         """Frames of shape (samples, horizon, n, n), float16, not clipped.
 
         Raises:
+            UserError: the track does not tell the parameters.
             ValueError: an input has a wrong shape, is not positive or not finite.
-            Unstable: a step is too long for the mobility of a trajectory.
+            Unstable: even 64 times as many steps are too few for the mobility of a trajectory.
         """
+        require_told(inputs, KNOWN)
         context, frames = context_of(inputs), horizon_of(inputs)
         predicted = np.empty((len(context), frames, *context.shape[2:]), np.float16)
+        taken_by = np.empty(len(context))
         for rows, (mobility, gradient_energy, spacing) in _alike(inputs, len(context)):
-            solver = CahnHilliard(
-                context.shape[2],
-                Polynomial.double_well(),
-                gradient_energy=gradient_energy,
-                mobility=mobility * self.mobility_factor,
-                dt=spacing / self.steps,
-                stabiliser=STABILISER,
-                device=self.device,
-            )
-            times = spacing * np.arange(1, frames + 1)
             at_once = max(1, AT_ONCE["cpu"] // math.prod(context.shape[2:]))
             for part in batches(len(rows), at_once):
-                start = 2 * context[rows[part], -1].astype(np.float64) - 1
-                predicted[rows[part]] = (solver.evolve(start, times.tolist()).frames + 1) / 2
-        if self._pixels is None:
-            self._pixels = math.prod(context.shape[2:])
+                found, taken = solve_on(
+                    2 * context[rows[part], -1].astype(np.float64) - 1,
+                    frames,
+                    mobility=mobility * self.mobility_factor,
+                    gradient_energy=gradient_energy,
+                    interval=spacing,
+                    steps=self.steps,
+                    device=self.device,
+                )
+                predicted[rows[part]] = (found + 1) / 2
+                taken_by[rows[part]] = taken
+        longer = taken_by[taken_by > self.steps].astype(int).tolist()
+        for taken, count in sorted(Counter(longer).items()):
+            what = "trajectory" if count == 1 else "trajectories"
+            print(f"{count} {what} took {taken} steps per frame: fewer were not stable")
+        if self._counted is None:
+            self._counted = math.prod(context.shape[2:]), float(taken_by.mean())
         return predicted
 
     def parameter_count(self) -> int:
@@ -82,9 +88,10 @@ class CoarseSolver(Savable):
         A real Fourier transform of N points is put at 2.5 N log2 N, there are two in a step, and
         some twenty operations per pixel beside them.
         """
-        if self._pixels is None:
+        if self._counted is None:
             return None
-        return self.steps * self._pixels * (2 * 2.5 * math.log2(self._pixels) + 20)
+        pixels, steps = self._counted
+        return steps * pixels * (2 * 2.5 * math.log2(pixels) + 20)
 
 
 def _alike(inputs: Inputs, rows: int) -> Iterator[tuple[np.ndarray, tuple[float, float, float]]]:

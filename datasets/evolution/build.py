@@ -1,16 +1,18 @@
 """Builds the configs of ``evolution``: frames of phase-field simulations from seeds.
 
 A trajectory depends on its key (seed of the dataset, key of its split, its number) and on nothing
-else. Frames are rounded to multiples of a power of two before they are stored. Double precision
-differs between processors in its last digits, which would turn a few values in a hundred million to
-the other side; what lies that near to a boundary is listed with the labels and is put where the
-release has it, so that every machine makes the same frames bit by bit.
+else. In the configs whose parameters vary, each trajectory draws its own. Frames are rounded to
+multiples of a power of two before they are stored. Double precision differs between processors in
+its last digits, which would turn a few values in a hundred million to the other side; what lies
+that near to a boundary is listed with the labels and is put where the release has it, so that every
+machine makes the same frames bit by bit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,10 @@ from etchmark.data.shards import BuildContext, Shard, hash_of, match
 from etchmark.errors import UserError
 from etchmark.simulation.microstructures import generator_of
 
+PARAMETERS = 1
+"""Last number of the key from which the parameters of a trajectory are drawn, not its start."""
+DIGITS = 6
+"""Of a drawn parameter, so that every machine draws the same."""
 NEAR = 2e-8
 """Distance to a rounding boundary within which another processor may round otherwise."""
 ENERGY_DIGITS = 9
@@ -60,7 +66,7 @@ def shards(context: BuildContext) -> list[Shard]:
             count = min(size, total - start)
             payload = {
                 **parameters["models"][settings["model"]],
-                **{key: value for key, value in split.items() if key != "rows"},
+                **{key: value for key, value in split.items() if key not in ("rows", "ranges")},
                 "model": settings["model"],
                 "seed": parameters["seed"],
                 "context": parameters["context"],
@@ -70,6 +76,9 @@ def shards(context: BuildContext) -> list[Shard]:
                 "start": start,
                 "rows": count,
             }
+            if "ranges" in settings:
+                payload["ranges"] = {**settings["ranges"], **split.get("ranges", {})}
+                payload["growths"] = settings.get("growths")
             if "refined" in wanted:
                 payload["refined"] = wanted["refined"]
             planned.append(Shard(f"{name}-{start // size:03d}", name, count, payload))
@@ -84,6 +93,54 @@ def _ids(payload: Mapping[str, Any]) -> list[str]:
 def _generators(payload: Mapping[str, Any]) -> Iterator[np.random.Generator]:
     for number in range(payload["start"], payload["start"] + payload["rows"]):
         yield generator_of(payload["seed"], payload["key"], number)
+
+
+def _parameters(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each trajectory of a shard is simulated with: the payload, and what is drawn for it."""
+    numbers = range(payload["start"], payload["start"] + payload["rows"])
+    if "ranges" not in payload:
+        return [dict(payload) for _ in numbers]
+    rows = []
+    for number in numbers:
+        generator = generator_of(payload["seed"], payload["key"], number, PARAMETERS)
+        drawn = {name: _drawn(generator, **each) for name, each in payload["ranges"].items()}
+        rows.append(_in_own_time({**payload, **drawn}))
+    return rows
+
+
+def _drawn(
+    generator: np.random.Generator,
+    *,
+    low: float,
+    high: float,
+    scale: str = "linear",
+    either_sign: bool = False,
+) -> float | int:
+    """A parameter between two limits, uniform in itself or in its logarithm."""
+    at = generator.random()
+    sign = -1 if either_sign and generator.random() < 0.5 else 1
+    if scale == "whole":
+        return int(low + math.floor(at * (high - low + 1)))
+    value = low * (high / low) ** at if scale == "log" else low + at * (high - low)
+    return sign * float(f"{value:.{DIGITS}g}")
+
+
+def _in_own_time(row: dict[str, Any]) -> dict[str, Any]:
+    """Time step and time of the first frame follow from the mobility, which scales the time.
+
+    Where it depends on the direction of a boundary, its largest value decides on the step.
+
+    Where a mixture separates, the first frame is taken after a multiple of the time in which its
+    fastest wave grows e-fold, 4 kappa / (M f''(c)²) with f'' = 3 c² - 1 (Cahn, Acta Metall. 9
+    (1961) 795, DOI 10.1016/0001-6160(61)90182-1).
+    """
+    mobility = row["mobility"]
+    first = row["first"] / mobility
+    if row["growths"] is not None:
+        curvature = 3 * row["composition"] ** 2 - 1
+        first = row["growths"] * 4 * row["gradient_energy"] / (mobility * curvature**2)
+    largest = mobility * (1 + row.get("anisotropy", 0.0))
+    return {**row, "dt": row["dt"] / largest, "first": float(f"{first:.{DIGITS}g}")}
 
 
 def _times(payload: Mapping[str, Any]) -> list[float]:
@@ -111,7 +168,9 @@ def _finer(field: np.ndarray, times: int) -> np.ndarray:
     return np.fft.ifft2(np.fft.ifftshift(wide, axes=(-2, -1))).real * times**2
 
 
-def _spinodal(payload: Mapping[str, Any], finer: int) -> Simulated:
+def _spinodal(
+    payload: Mapping[str, Any], generators: Sequence[np.random.Generator], finer: int
+) -> Simulated:
     """Cahn–Hilliard; a frame is (c + 1) / 2."""
     from etchmark.simulation.phase_field import CahnHilliard, Polynomial, noise
 
@@ -119,7 +178,7 @@ def _spinodal(payload: Mapping[str, Any], finer: int) -> Simulated:
     start = np.stack(
         [
             noise(n, generator, mean=payload["composition"], amplitude=payload["noise"])
-            for generator in _generators(payload)
+            for generator in generators
         ]
     )
     solver = CahnHilliard(
@@ -134,14 +193,14 @@ def _spinodal(payload: Mapping[str, Any], finer: int) -> Simulated:
     return Simulated((evolution.frames[:, :, ::finer, ::finer] + 1) / 2, evolution.energy)
 
 
-def _grain_growth(payload: Mapping[str, Any], finer: int) -> Simulated:
+def _grain_growth(
+    payload: Mapping[str, Any], generators: Sequence[np.random.Generator], finer: int
+) -> Simulated:
     """Allen–Cahn; a frame is sum eta² averaged over the cells of each pixel."""
     from etchmark.simulation.grain_growth import GrainGrowth, voronoi
 
     coarse = payload["pixels"] * payload["cells_per_pixel"]
-    start = np.stack(
-        [voronoi(coarse, payload["grains"], generator) for generator in _generators(payload)]
-    )
+    start = np.stack([voronoi(coarse, payload["grains"], generator) for generator in generators])
     # A finer grid starts from the same grains: drawing them again would give other ones.
     start = start.repeat(finer, axis=1).repeat(finer, axis=2)
     n, cells = coarse * finer, payload["cells_per_pixel"] * finer
@@ -166,7 +225,17 @@ _MODELS = {"spinodal": _spinodal, "grain-growth": _grain_growth}
 
 
 def _simulated(payload: Mapping[str, Any], finer: int = 1) -> Simulated:
-    return _MODELS[payload["model"]](payload, finer)
+    simulate, generators = _MODELS[payload["model"]], list(_generators(payload))
+    if "ranges" not in payload:
+        return simulate(payload, generators, finer)
+    rows = zip(_parameters(payload), generators, strict=True)
+    made = [simulate(row, [generator], finer) for row, generator in rows]
+    counts = [one.grains for one in made if one.grains is not None]
+    return Simulated(
+        np.concatenate([one.frames for one in made]),
+        np.concatenate([one.energy for one in made]),
+        np.concatenate(counts) if counts else None,
+    )
 
 
 # --- frames as they are stored -----------------------------------------------------------------
@@ -277,14 +346,19 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
         frames = _settled(_simulated(payload), labels, ids, payload["step"])
     labelled = match(labels, ids, [hash_of(frame) for frame in frames])
     seen, n, rows = payload["context"], payload["pixels"], len(ids)
+    own = _parameters(payload)
+
+    def each(name: str) -> list[float]:
+        return [float(row[name]) for row in own]
+
     columns: dict[str, Any] = {
         "id": pa.array(ids),
         "context": array_column(frames[:, :seen]),
         "target": array_column(frames[:, seen:]),
         "horizon": np.full(rows, payload["frames"] - seen, dtype=np.int32),
         "frame_spacing": np.full(rows, float(payload["every"])),
-        "mobility": np.full(rows, float(payload["mobility"])),
-        "gradient_energy": np.full(rows, float(payload["gradient_energy"])),
+        "mobility": each("mobility"),
+        "gradient_energy": each("gradient_energy"),
         "energy": labelled.column("energy"),
         "last_energy": [one[-1].as_py() for one in labelled.column("energy")],
     }
@@ -295,22 +369,29 @@ def table(context: BuildContext, shard: Shard, labels: pa.Table) -> pa.Table:
         "energy": _list("float64"),
     }
     if payload["model"] == "spinodal":
-        columns["composition"] = np.full(rows, float(payload["composition"]))
+        columns["composition"] = each("composition")
     else:
         grains = labelled.column("grains")
         area = [float(n * n) / counts.values.to_numpy() for counts in grains]
         columns |= {
-            "anisotropy": np.full(rows, float(payload["anisotropy"])),
+            "anisotropy": each("anisotropy"),
             "grains": grains,
             "grain_area": pa.array(area, pa.list_(pa.float64())),
         }
         features |= {"grains": _list("int32"), "grain_area": _list("float64")}
-    own = {key: value for key, value in payload.items() if key not in ("name", "start", "rows")}
+    if "ranges" in payload and payload["model"] == "grain-growth":
+        columns["start_grains"] = each("grains")
     columns["parameters"] = [
-        json.dumps({**own, "seed": [payload["seed"], payload["key"], payload["start"] + row]})
-        for row in range(rows)
+        json.dumps({**_shown(row), "seed": [payload["seed"], payload["key"], number]})
+        for number, row in enumerate(own, payload["start"])
     ]
     return with_features(pa.table(columns), features)
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a trajectory without what is only about its shard."""
+    hidden = ("name", "start", "rows", "ranges", "growths")
+    return {key: value for key, value in row.items() if key not in hidden}
 
 
 def _refined_table(labels: pa.Table) -> pa.Table:

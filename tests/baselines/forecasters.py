@@ -40,6 +40,20 @@ TINY: dict[str, dict[str, Any]] = {
         "schedule": SCHEDULE,
         "plan": {"unroll": 3},
     },
+    "fno": {
+        "given": 3,
+        "width": 6,
+        "waves": 4,
+        "blocks": 1,
+        "schedule": SCHEDULE,
+        "plan": {"unroll": 2},
+    },
+    "unet_frames": {
+        "given": 3,
+        "widths": [6, 8],
+        "schedule": SCHEDULE,
+        "plan": {"unroll": 2},
+    },
     "stepper": {
         "conserving": False,
         "width": 6,
@@ -49,7 +63,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 """Parameters of a network of each baseline that trains in a second."""
-KNOWN = {"cnn_frames": 4, "convlstm": 4, "fcn": 4, "stepper": 3}
+KNOWN = {"cnn_frames": 4, "convlstm": 4, "fcn": 4, "fno": 4, "unet_frames": 4, "stepper": 3}
 """Frames that each is shown."""
 
 

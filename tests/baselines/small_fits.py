@@ -114,11 +114,22 @@ def classes() -> Samples:
     return Samples(np.arange(ROWS).astype(str), inputs, target, groups, ("fine", "coarse"))
 
 
+def exemplars() -> Samples:
+    """Two exemplars, one of them periodic, of stripes with a few pixels changed."""
+    generator = np.random.default_rng(5)
+    stripes = np.indices((2, 18, 18))[2] // 3 % 2
+    pictures = (stripes ^ (generator.random(stripes.shape) < 0.05)).astype(np.uint8)
+    further = np.repeat(pictures[:, None], 16, axis=1)
+    inputs = {"exemplar": pictures, "periodic": np.array([1, 0]), "further": further}
+    return samples(inputs, np.repeat(pictures[:, None], 20, axis=1))
+
+
 TRAINING = {
     "schedule": {"epochs": 1, "batch": 2, "learning_rate": 0.01},
     "plan": {"unroll": 2},
 }
 SMALL = {"epochs": 1, "batch": 4, "widths": [4, 4], "blocks": [1, 1]}
+SEGMENTER = {"rows": 4, "crop": 16, "schedule": {"epochs": 1, "batch": 2}}
 ENCODER = {
     "encoder": "vit_tiny_patch16_224",
     "weights": "random",
@@ -126,6 +137,10 @@ ENCODER = {
     "options": {"embed_dim": 32, "depth": 2, "num_heads": 2},
 }
 CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
+    "annealing": [
+        ({"trials": 1, "reach": 4}, exemplars),
+        ({"trials": 1, "lags": "map", "reach": 3}, exemplars),
+    ],
     "bounds": [({"kind": "hashin_shtrikman_mean"}, faces)],
     "class_frequencies": [({}, classes)],
     "cnn2d": [
@@ -146,7 +161,20 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
         ({"regressor": "random_intercept_mean"}, alloys),
     ],
     "convlstm": [({**TRAINING, "hidden": [4, 4]}, frames)],
+    "exemplar_controls": [({"kind": "noise"}, exemplars), ({"kind": "copy"}, exemplars)],
     "fcn": [({**TRAINING, "spatial": 4, "hidden": 8, "depth": 2, "blocks": 1}, frames)],
+    "gram_matching": [
+        (
+            {
+                "encoder": "vgg19_16x",
+                "weights": "random",
+                "layers": ["conv1_1", "conv1_2"],
+                "steps": 2,
+                "two_point": 1.0,
+            },
+            exemplars,
+        )
+    ],
     "grey_levels": [({}, masked)],
     "hypercolumns": [
         (
@@ -165,6 +193,7 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     "foundation_classes": [
         ({"encoder": "pixels", "pixels": 4, "standardise": True}, classes),
         ({**ENCODER, "pooling": "mean", "head": "forest", "top": 9}, classes),
+        ({**ENCODER, "pooling": "vlad", "centres": 3}, classes),
     ],
     "foundation_features": [
         ({"encoder": "pixels", "pixels": 4, "head": "ridge"}, faces),
@@ -172,14 +201,33 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
         ({**ENCODER, "head": "kernel-ridge", "pooling": "mean", "top": 9}, faces),
         ({**ENCODER, "head": "pca-quadratic"}, images),
     ],
+    "further_realisations": [({}, exemplars)],
+    "fno": [({**TRAINING, "width": 4, "waves": 3, "blocks": 1}, frames)],
+    "gaussian_field": [({"reach": 6}, exemplars)],
     "grain_solver": [({"cells": 1, "dt": 0.04}, frames)],
+    "identified_solver": [({"steps": 2}, frames)],
     "persistence": [({"kind": "linear"}, frames)],
+    "quilting": [({"patch": 8, "overlap": 2, "tries": 1}, exemplars)],
     "published_features": [
         ({"encoder": "encoded", "head": "linear"}, alloys),
         ({"encoder": "encoded", "head": "svr", "composition": True}, alloys),
     ],
     "same_paper_mean": [({}, alloys)],
-    "stepper": [({**TRAINING, "conserving": True, "width": 4, "blocks": 1}, frames)],
+    "stepper": [
+        ({**TRAINING, "conserving": True, "width": 4, "blocks": 1}, frames),
+        (
+            {
+                **TRAINING,
+                "conserving": True,
+                "width": 4,
+                "blocks": 1,
+                "told": {"mobility": "log", "gradient_energy": "log"},
+            },
+            frames,
+        ),
+        ({**TRAINING, "conserving": False, "width": 4, "blocks": 1, "code": 2}, frames),
+    ],
+    "unet_frames": [({**TRAINING, "widths": [4, 6]}, frames)],
     "tensor_bounds": [({"scheme": "voigt"}, tensors)],
     "tensor_cnn3d": [({**SMALL, "views": 2}, tensors)],
     "tensor_two_point": [({"lags": [1, 2], "degree": 2}, tensors)],
@@ -189,11 +237,26 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
         ({"statistics": "texture", "top": 5}, classes),
     ],
     "training_mean": [({}, frames), ({}, images)],
+    "two_point_gradient": [({"steps": 2, "reach": 4}, exemplars)],
     "two_point_statistics": [
         ({"head": "micrograph-linear", "max_lag": 3}, micrographs),
         ({"head": "gaussian-process", "max_lag": 3}, volumes),
         ({"head": "polynomial", "max_lag": 3}, images),
         ({"head": "polynomial", "max_lag": 3, "lags": [1, 2]}, faces),
+    ],
+    "unet": [
+        ({**SEGMENTER, "widths": [4, 8]}, masked),
+        ({**SEGMENTER, "design": "fcn8s", "widths": [4, 4, 8]}, masked),
+        (
+            {
+                **SEGMENTER,
+                "encoder": "vgg19_16x",
+                "weights": "random",
+                "layers": ["conv1_2", "conv2_2"],
+                "widths": [4, 8],
+            },
+            masked,
+        ),
     ],
     "volume_fraction": [({"log_target": True}, images)],
 }

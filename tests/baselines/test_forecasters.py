@@ -24,6 +24,8 @@ LEARNS: dict[str, tuple[dict[str, Any], int, tuple[int, int]]] = {
         (12, 9),
     ),
     "fcn": ({"plan": {"unroll": 3, "windows": 20}, "residual": True}, 10, (12, 9)),
+    "fno": ({"plan": {"unroll": 3, "windows": 25}, "waves": 6, "width": 8}, 10, (12, 9)),
+    "unet_frames": ({"plan": {"unroll": 3, "windows": 25}}, 10, (12, 9)),
     "stepper": ({"plan": {"unroll": 3, "windows": 25}}, 8, (12, 6)),
     "stepper, conserving": (
         {"plan": {"unroll": 3, "windows": 25}, "conserving": True},
@@ -57,7 +59,7 @@ def test_it_learns_and_predicts_longer_and_larger_sequences(case: str) -> None:
         assert np.square(predicted - truth).mean() < 0.2 * persistence
 
 
-@pytest.mark.parametrize("baseline", ["cnn_frames", "convlstm", "fcn"])
+@pytest.mark.parametrize("baseline", ["cnn_frames", "convlstm", "fcn", "unet_frames"])
 def test_frames_shifted_by_whole_patches_give_shifted_forecasts(baseline: str) -> None:
     context = sequences(baseline, 2, 4, 16)
 
@@ -68,9 +70,26 @@ def test_frames_shifted_by_whole_patches_give_shifted_forecasts(baseline: str) -
 
     assert error(random_network(baseline), (4, -2)) < 2e-2
     assert error(random_network(baseline), (1, 0)) > 0.05
-    if baseline != "cnn_frames":
+    if baseline in ("convlstm", "fcn"):
         # With zeros beyond the edges, a frame is no longer periodic.
         assert error(random_network(baseline, periodic=False), (4, -2)) > 0.05
+
+
+def test_an_operator_on_waves_has_no_preferred_place() -> None:
+    """Any shift; and what it makes of a wave is the same on a finer grid."""
+    network = random_network("fno")
+    context = sequences("fno", 2, 4, 16)
+    forecast = forecasting.forecast(network, context, 3)
+    moved = forecasting.forecast(network, np.roll(context, (1, -3), (2, 3)), 3)
+    assert np.abs(moved - np.roll(forecast, (1, -3), (2, 3))).max() < 2e-2 * forecast.std()
+    x = np.arange(32) / 32
+    wave = 0.5 + 0.3 * np.cos(2 * np.pi * (2 * x[:, None] - x[None]))
+    frames = np.stack([0.9**step * wave for step in range(4)])[None].astype(np.float32)
+    fine = forecasting.forecast(network, frames, 1)
+    coarse = forecasting.forecast(network, frames[..., ::2, ::2], 1)
+    assert np.abs(fine[..., ::2, ::2] - coarse).max() < 2e-2 * coarse.std()
+    with pytest.raises(ValueError, match="fewer than 4 waves"):
+        forecasting.forecast(network, context[..., :6, :6], 1)
 
 
 class Interrupted(Exception):

@@ -32,6 +32,37 @@ def test_the_cards_networks(variant, conserving):
     assert (model.network.given, model.network.made) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("variant", "conserving", "parameters"),
+    [("told", True, 36_745), ("told-free", False, 36_745), ("inferred", True, 58_906)],
+)
+def test_the_cards_modulated_networks(variant, conserving, parameters, tmp_path):
+    """What modulates them reaches the forecast, and a saved model forecasts the same."""
+    params = Catalog(ROOT).model(f"stepper/{variant}").params
+    model = stepper.build(0, "cpu", **params)
+    assert model.parameter_count() == parameters
+    assert model.network.conserving == conserving
+    assert model.network.given == (10 if variant == "inferred" else 1)
+    with torch.no_grad():
+        for part in model.network.parameters():
+            part.normal_(0.0, 0.1)
+    frames = sequences("stepper", 2, 13)
+    inputs = {
+        "context": frames[:, :10],
+        "horizon": np.full(2, 3),
+        "mobility": np.array([1.0, 2.0]),
+        "gradient_energy": np.array([1.0, 0.8]),
+    }
+    before = model.predict(inputs)
+    if variant == "inferred":
+        changed = {**inputs, "context": np.concatenate([frames[:, 1:9], frames[:, 8:10]], 1)}
+    else:
+        changed = {**inputs, "mobility": np.array([2.0, 1.0])}
+    assert not np.array_equal(model.predict(changed), before)
+    model.save(tmp_path)
+    np.testing.assert_array_equal(stepper.load(tmp_path, "cpu").predict(inputs), before)
+
+
 def test_an_untrained_stepper_changes_nothing():
     inputs = samples("stepper", sequences("stepper", 2, 6)).inputs
     predicted = built("stepper").predict(inputs)

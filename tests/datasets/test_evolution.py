@@ -29,7 +29,10 @@ FOLDER = ROOT / "datasets" / "evolution"
 PARAMETERS = yaml.safe_load((FOLDER / "dataset.yaml").read_text())["parameters"]
 SPEC = Catalog(ROOT).dataset("evolution")
 STEP = PARAMETERS["step"]
-MINIS = ["spinodal-mini", "grain-growth-mini"]
+MINIS = ["spinodal-mini", "grain-growth-mini", "spinodal-varied-mini", "grain-growth-varied-mini"]
+VARIED = [name for name in SPEC.configs if "varied" in name and "refined" not in name]
+OUTSIDE = {"density": "grains"}
+"""What an extra split is outside the range of, where it is not called so."""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,49 @@ def test_no_two_trajectories_share_a_key(module: Any) -> None:
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize("config", VARIED)
+def test_parameters_are_drawn_inside_ranges_and_outside_one(module: Any, config: str) -> None:
+    """Splits draw from whole ranges but for the one that they leave."""
+    ranges = PARAMETERS[config]["ranges"]
+    drawn: dict[str, list[dict[str, Any]]] = {}
+    for shard in module.shards(context(config)):
+        drawn.setdefault(shard.split, []).extend(module._parameters(shard.payload))
+    for split, rows in drawn.items():
+        left = OUTSIDE.get(split, split.split("_high")[0].split("_low")[0])
+        for name, limits in ranges.items():
+            values = np.array([row[name] for row in rows], dtype=float)
+            inside = (values >= limits["low"]) & (values <= limits["high"])
+            assert inside.all() if name != left else not inside.any(), (split, name)
+            assert len(set(values)) > min(len(values), 5) - 1
+            if split == "train" and len(values) > 100:
+                place = (values - limits["low"]) / (limits["high"] - limits["low"])
+                if limits.get("scale") == "log":
+                    place = np.log(values / limits["low"]) / np.log(limits["high"] / limits["low"])
+                # Uniform: mean 1/2 and standard deviation 1/sqrt(12), of 500 draws.
+                assert abs(place.mean() - 0.5) < 4 * 12**-0.5 / len(values) ** 0.5
+                assert place.std() == pytest.approx(12**-0.5, rel=0.1)
+    if config.startswith("spinodal"):
+        signs = np.sign([row["composition"] for row in drawn["composition"]])
+        assert len(drawn["composition"]) < 10 or set(signs) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("config", VARIED)
+def test_times_scale_with_the_mobility(module: Any, config: str) -> None:
+    """The first frame is at five e-folds of the fastest wave (Cahn 1961), or at 10 / L."""
+    base = PARAMETERS["models"][PARAMETERS[config]["model"]]
+    for row in module._parameters(shard_of(module, config, "test-000").payload):
+        mobility = row["mobility"]
+        if config.startswith("spinodal"):
+            wave = np.linspace(0, 2, 4001)
+            rate = mobility * wave**2 * (1 - 3 * row["composition"] ** 2)
+            rate -= mobility * row["gradient_energy"] * wave**4
+            assert row["first"] == pytest.approx(5 / rate.max(), rel=1e-4)
+            assert row["dt"] == pytest.approx(base["dt"] / mobility)
+        else:
+            assert row["first"] == pytest.approx(10 / mobility, rel=1e-5)
+            assert row["dt"] == pytest.approx(base["dt"] / mobility / (1 + row["anisotropy"]))
+
+
 @pytest.mark.parametrize("config", SPEC.configs)
 def test_frozen_labels_are_those_of_the_plan(module: Any, config: str) -> None:
     planned = {shard.name: shard for shard in module.shards(context(config))}
@@ -124,7 +170,7 @@ def test_refined_grains_are_the_same_grains(module: Any, monkeypatch: Any) -> No
     monkeypatch.setattr(grain_growth, "GrainGrowth", Seen)
     payload = shard_of(module, "grain-growth-mini", "validation-000").payload
     short = {**payload, "frames": 2, "rows": 1}
-    made = [module._grain_growth(short, finer) for finer in (1, 2)]
+    made = [module._simulated(short, finer) for finer in (1, 2)]
     assert seen[1].shape[1] == 2 * seen[0].shape[1]
     assert (seen[1][:, ::2, ::2] == seen[0]).all()
     assert (seen[1][:, 1::2, 1::2] == seen[0]).all()
@@ -163,8 +209,9 @@ def test_rows(
     assert (np.diff(energy) < 0).all()
     assert (rows["last_energy"] == energy[:, -1]).all()
     assert -0.05 < frames.min() < 0.5 < frames.max() < 1.05
-    if config == "spinodal-mini":
-        np.testing.assert_allclose(frames.mean(axis=(2, 3)), 0.5, atol=STEP)
+    if config.startswith("spinodal"):
+        mean = (rows["composition"][:, None] + 1) / 2
+        np.testing.assert_allclose(frames.mean(axis=(2, 3)) - mean, 0, atol=STEP)
     else:
         assert (np.diff(rows["grains"]) <= 0).all()
         assert (rows["grains"][:, 0] > rows["grains"][:, -1]).all()
@@ -172,6 +219,9 @@ def test_rows(
     shard = shard_of(module, config, "validation-000")
     for row, drawn in enumerate(map(json.loads, rows["parameters"])):
         assert drawn["seed"] == [PARAMETERS["seed"], shard.payload["key"], row]
+        for name in ("mobility", "gradient_energy", "composition", "anisotropy"):
+            assert name not in rows or rows[name][row] == drawn[name]
+        assert "start_grains" not in rows or rows["start_grains"][row] == drawn["grains"]
 
 
 @pytest.mark.parametrize("config", MINIS)

@@ -20,6 +20,8 @@ from etchmark.evaluation.fold import drawn
 from etchmark.registry.store import Store, read_record
 from etchmark.registry.tables import Entry
 from etchmark.specs import BaselineCard, Curve, CurvePoint, CurveSpec
+from etchmark.targets.mask import MaskKind
+from etchmark.targets.scalar import ScalarKind
 
 LINE = """
 import numpy as np
@@ -63,7 +65,7 @@ def _curves(command: Any, *options: str) -> dict[str, Curve]:
 
 def test_a_share_is_nested_and_the_same_for_everybody() -> None:
     masks = [drawn(100, share, 0) for share in (0.01, 0.03, 0.3, 1.0)]
-    assert [mask.sum() for mask in masks] == [2, 3, 30, 100]
+    assert [mask.sum() for mask in masks] == [1, 3, 30, 100]
     for small, large in itertools.pairwise(masks):
         assert (large[small]).all()
     assert (drawn(100, 0.3, 0) == masks[2]).all()
@@ -93,6 +95,18 @@ def test_points_are_runs_of_the_same_model(line: Path, command: Any) -> None:
     assert seventh.score is not None
     assert twentieth.reason
     assert "9 samples are too few" in twentieth.reason
+
+
+def test_a_kind_may_have_points_from_few_samples(
+    line: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single micrograph holds very many pixels."""
+    assert MaskKind.least_samples == 1
+    monkeypatch.setattr(ScalarKind, "least_samples", 2)
+    few = _curves(command)["size"].points[0]
+    assert (few.samples, few.reason, len(few.draws)) == (2, None, 2)
+    monkeypatch.setattr(ScalarKind, "least_samples", 3)
+    assert _curves(command)["size"].points[0].reason == "fewer than 3 training samples"
 
 
 def test_folds_train_on_a_share_of_what_is_not_held_out(line: Path, command: Any) -> None:
@@ -204,6 +218,7 @@ def test_values_are_scored_on_validation_samples_where_there_are_some(
 
 def test_stored_curves_over_a_parameter_are_not_shown(line: Path, command: Any) -> None:
     ran = command(*EVALUATE, "--curves", "--json")
+    assert ran.rc == 0, (ran.stdout, ran.stderr)
     store, spec = Store(), catalog().benchmark("toy-line")
     (entry,) = store.with_curves("toy-line", 1)
     shown = curve_frame.curves(spec, store, protocol="holdout")
@@ -266,7 +281,8 @@ def test_what_a_stranger_says_of_curves_is_not_taken_over(
 ) -> None:
     """Predictions can be scored again by whoever reviews them; curves cannot."""
     out = tmp_path / "out"
-    command(*EVALUATE, "--curves", "--export", out)
+    ran = command(*EVALUATE, "--curves", "--export", out)
+    assert ran.rc == 0, (ran.stdout, ran.stderr)
     shutil.move(line, tmp_path / "line")
     benchmark = toy_content / "benchmarks" / "toy-line.yaml"
     declared = yaml.safe_load(benchmark.read_text())

@@ -614,9 +614,9 @@ def test_every_step_knows_what_is_over_and_a_bar_shows_it(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     one_loss, seen = Forecaster._loss, []
 
-    def loss(model: Forecaster, drawn: np.ndarray, shown: int, done: float, generator):
+    def loss(model: Forecaster, drawn: np.ndarray, shown: int, done: float, *more):
         seen.append(done)
-        return one_loss(model, drawn, shown, done, generator)
+        return one_loss(model, drawn, shown, done, *more)
 
     monkeypatch.setattr(Forecaster, "_loss", loss)
     _model().fit(_samples(_diffusing(4, 6)))

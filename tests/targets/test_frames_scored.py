@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 metrics = pytest.importorskip(
     "skimage.metrics", reason="scikit-image (extra `simulate`) is not installed"
@@ -26,7 +27,9 @@ from etchmark.scoring.intervals import FEWEST_UNITS  # noqa: E402
 from etchmark.scoring.samples import from_table, table_bytes, to_table  # noqa: E402
 from etchmark.scoring.score import score_samples  # noqa: E402
 from etchmark.specs import SplitScore  # noqa: E402
+from etchmark.specs.targets import FreeEnergy  # noqa: E402
 from etchmark.submission.scoring import score_file  # noqa: E402
+from etchmark.targets.frames.metrics import free_energy  # noqa: E402
 from etchmark.targets.frames.rollouts import decode  # noqa: E402
 
 Frames = dict[str, np.ndarray]
@@ -113,6 +116,67 @@ def test_energy_is_counted_from_the_last_frame_given(
     for split, score in scores(waves, write(doubled)).items():
         expected = 100 / truth[split].shape[1]
         assert score.metrics["energy_rises"].value == pytest.approx(expected)
+
+
+def with_energy(content: Path, **energy: object) -> None:
+    path = content / "benchmarks" / "toy-waves.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    spec["frames"]["energy"] = {"coefficients": [0, 0, 1], "tolerance": 1e-3, **energy}
+    path.write_text(yaml.safe_dump(spec), encoding="utf-8")
+
+
+def test_a_gradient_energy_of_each_samples_own(
+    toy_frames: Path, truth: Frames, write: Write
+) -> None:
+    """Bulk energy falls and waves get shorter: the energy rises where the gradient counts most."""
+    y, x = np.mgrid[:8, :8]
+    given = {}
+    for split, one in truth.items():
+        frame = np.arange(one.shape[1])[:, None, None]
+        short = 0.02 * frame * np.cos(np.pi * (x + y))
+        given[split] = (0.9**frame * one + short).astype(np.float16).astype(np.float64)
+    path = write(given)
+
+    def rises(**energy: object) -> dict[str, float]:
+        with_energy(toy_frames, **energy)
+        found = scores(load_benchmark("toy-waves"), path)
+        return {split: score.metrics["energy_rises"].value for split, score in found.items()}
+
+    own = rises(gradient_energy_column="kappa")
+    kappas = {split: np.linspace(0.5, 50.0, len(one)) for split, one in truth.items()}
+    for split, one in truth.items():
+        last = load_benchmark("toy-waves").inputs(split, "frames")["seen"][:, -1]
+        count = 0
+        for row, kappa in enumerate(kappas[split]):
+            well = FreeEnergy(coefficients=[0, 0, 1], gradient_energy=kappa, tolerance=1e-3)
+            frames = np.concatenate([last[row][None], given[split][row]]).astype(np.float64)
+            energies = free_energy(frames, well)
+            count += int((np.diff(energies) > 1e-3 * np.abs(energies[:-1])).sum())
+        assert own[split] == pytest.approx(100 * count / one[..., 0, 0].size)
+    # One value for all would count other frames.
+    assert own["test"] != rises(gradient_energy=50.0)["test"]
+
+
+def test_a_gradient_energy_is_given_once(toy_frames: Path) -> None:
+    with_energy(toy_frames)
+    with pytest.raises(UserError, match="give either gradient_energy or gradient_energy_column"):
+        load_benchmark("toy-waves")
+    with_energy(toy_frames, gradient_energy=1.0, gradient_energy_column="kappa")
+    with pytest.raises(UserError, match="give either"):
+        load_benchmark("toy-waves")
+    with_energy(toy_frames, gradient_energy_column="kapa")
+    with pytest.raises(UserError, match=r"gradient_energy_column: unknown.* 'kapa'.*kappa"):
+        load_benchmark("toy-waves").check_target()
+
+
+def test_a_gradient_energy_is_positive(toy_frames: Path) -> None:
+    build = toy_frames / "datasets" / "waves" / "build.py"
+    text = build.read_text(encoding="utf-8").replace("linspace(0.5,", "linspace(-0.5,")
+    build.write_text(text, encoding="utf-8")
+    with_energy(toy_frames, gradient_energy_column="kappa")
+    changed = load_benchmark("toy-waves", unofficial=True)
+    with pytest.raises(UserError, match=r"'kappa' holds -0\.5 where a gradient energy must be"):
+        changed.check_target()
 
 
 def test_the_order_of_rows_does_not_matter(waves: Benchmark, truth: Frames, write: Write) -> None:

@@ -20,7 +20,8 @@ from etchmark.evaluation.checkpoints import usage_name
 from etchmark.evaluation.fold import lost_file, saved_folder
 from etchmark.evaluation.worker import MAX_TRACE, TRACE
 from etchmark.predictions import Declared
-from etchmark.specs import Cost
+from etchmark.specs import Cost, Curve, CurvePoint, MetricScore
+from etchmark.specs.cards import TRAINING_CURVE
 from etchmark.specs.task import Task
 from etchmark.targets import TargetKind
 from etchmark.text import plain
@@ -154,6 +155,49 @@ class RunFolder:
             for name in list(stated[0])[:20]
         }
         return {one_line(name)[:40]: one_line(", ".join(each)) for name, each in values.items()}
+
+    def training_curve(self, benchmark: Benchmark, task: Task) -> Curve | None:
+        """Error on the validation split during training, the mean over seeds.
+
+        None over folds, where there is no such split; of a model that does not say, or not the same
+        of every seed; and on an accelerator, whose work takes no processor time.
+        """
+        protocol, results = benchmark.spec.protocols[task.protocol], self._results()
+        split, train = protocol.validation_split, protocol.train_split
+        told = [result.get("history") for result in results]
+        known = [history for history in told if history is not None]
+        if split is None or train is None or len(self.run["folds"]) > 1:
+            return None
+        if len(known) < len(told) or len({history["metric"] for history in known}) != 1:
+            return None
+        if any(result["device"] != "cpu" for result in results):
+            return None
+        # Seeds may have ended after different numbers of epochs.
+        count = min(len(history["points"]) for history in known)
+        points = np.array([history["points"][:count] for history in known], dtype=np.float64)
+        # An epoch after which some forecast has no error has no point: it is NaN here.
+        points = points[:, ~np.isnan(points).any(axis=(0, 2))]
+        if not points.shape[1]:
+            return None
+        samples = len(benchmark.truth(train, task.protocol, task.track).ids)
+        return Curve(
+            name=TRAINING_CURVE,
+            title="Error on validation samples during training",
+            axis="processor seconds of training",
+            param="processor_seconds",
+            split=split,
+            scored_on="validation",
+            metric=known[0]["metric"],
+            points=[
+                CurvePoint(
+                    value=float(at[:, 0].mean()),
+                    samples=samples,
+                    score=MetricScore(value=float(at[:, 1].mean())),
+                    draws=at[:, 1].tolist() if len(known) > 1 else [],
+                )
+                for at in points.transpose(1, 0, 2)
+            ],
+        )
 
     def saved_models(self) -> dict[tuple[str, int], Path]:
         """The folders that fitted models were saved in, by fold and seed.

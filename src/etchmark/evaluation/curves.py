@@ -24,9 +24,6 @@ from etchmark.scoring.score import read_for, score_predictions
 from etchmark.specs import Curve, CurvePoint, CurveSpec, MetricScore, SplitScore
 from etchmark.specs.task import Task
 
-MIN_SAMPLES = 10
-"""A fold with fewer training samples has no point: no choice can be made inside of them."""
-
 Say = Callable[[str], None]
 
 
@@ -102,12 +99,12 @@ class Curves:
         return point
 
     def _share(self, share: float, draws: int) -> CurvePoint:
-        kept = [max(2, round(share * count)) for count in self.counts]
+        kept = [max(1, round(share * count)) for count in self.counts]
         samples = round(float(np.mean(kept)))
         if share == 1:
             return CurvePoint(value=share, samples=samples, score=self.whole.metrics[self.metric])
-        if min(kept) < MIN_SAMPLES:
-            reason = f"fewer than {MIN_SAMPLES} training samples"
+        if min(kept) < (least := self.benchmark.kind.least_samples):
+            reason = f"fewer than {least} training samples"
             return CurvePoint(value=share, samples=samples, reason=reason)
         scores: list[MetricScore] = []
         for draw in range(draws):

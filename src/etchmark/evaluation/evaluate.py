@@ -33,7 +33,7 @@ from etchmark.evaluation.options import Limits as Limits
 from etchmark.evaluation.options import Options as Options
 from etchmark.evaluation.process import end_marked, new_token
 from etchmark.evaluation.watch import log_file, opened_log, unwinding, watch
-from etchmark.specs import Cost
+from etchmark.specs import Cost, Curve
 from etchmark.specs.results import Artefact
 from etchmark.specs.task import Task
 
@@ -57,6 +57,8 @@ class Run:
     """The traceback of a failure."""
     artefact: Artefact | None = None
     """The fitted models, if they were kept."""
+    training: Curve | None = None
+    """How the error on validation samples fell, if the model tells."""
 
 
 def resolve_track(source: ModelSource, benchmark: Benchmark, track: str | None) -> str:
@@ -117,8 +119,16 @@ def run_model(
                 cost = folder.cost(benchmark.kind)
                 folder.collect(benchmark, task, out)
                 artefact = _keep(folder, source, benchmark, task) if options.keep else None
-                made_with = folder.made_with()
-                return Run(None, out, cost, printed, kept, made_with, artefact=artefact)
+                return Run(
+                    None,
+                    out,
+                    cost,
+                    printed,
+                    kept,
+                    folder.made_with(),
+                    artefact=artefact,
+                    training=folder.training_curve(benchmark, task),
+                )
             except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
                 if isinstance(error, OSError) and error.errno in files.NO_ROOM:
                     raise

@@ -162,6 +162,7 @@ def run_fold(
         "predict_cpu_seconds": cpu_seconds if total == FeatureSeconds() else None,
         "peak_bytes": _peak_bytes(),
         "made_with": stated.made_with(model),
+        "history": stated.training_history(model, [metric.id for metric in kind.metrics]),
         "feature_seconds": float(total.ever) if hasattr(model, "feature_seconds") else None,
         "fit_seconds": fitting.seconds,
         "predict_seconds": stated.predict_seconds(seconds, read, total),
@@ -284,14 +285,14 @@ def take_samples(root: Path) -> list[pa.Table]:
 
 
 def drawn(count: int, share: float, draw: int) -> np.ndarray:
-    """Mask of the samples that a share of ``count`` consists of: at least two, if there are.
+    """Mask of the samples that a share of ``count`` consists of: at least one, if there are any.
 
     Samples of a smaller share are also in the larger ones of the same draw, and every model gets
     the same ones.
     """
     order = np.random.default_rng([DRAWS_SEED, draw]).permutation(count)
     mask = np.zeros(count, dtype=bool)
-    mask[order[: max(2, round(share * count))]] = True
+    mask[order[: max(1, round(share * count))]] = True
     return mask
 
 

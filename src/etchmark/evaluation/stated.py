@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from etchmark.model import FeatureSeconds
+from etchmark.model import FeatureSeconds, TrainingHistory
 
 PARTS = ("ever", "now", "cpu_now")
 
@@ -91,6 +92,49 @@ def feature_seconds(model: Any) -> FeatureSeconds:
         if value < 0:
             raise ValueError(f"feature_seconds().{part} is {value:g}; give seconds, 0 or more")
     return spent
+
+
+def training_history(model: Any, metrics: Collection[str]) -> dict[str, Any] | None:
+    """Metric and points of a model's training; None where it does not say.
+
+    Args:
+        model: after its fit.
+        metrics: ids of those that the kind of target has.
+
+    Raises:
+        TypeError: it is of another type, or holds what is not a number.
+        ValueError: seconds are not positive or do not rise, or the metric is unknown.
+    """
+    told = model.training_history() if hasattr(model, "training_history") else None
+    if told is None:
+        return None
+    if not isinstance(told, TrainingHistory):
+        raise TypeError(f"training_history() returned {type(told).__name__}, not TrainingHistory")
+    if told.metric not in metrics:
+        raise ValueError(
+            f"training_history() names {_shown(told.metric)}, not a metric; choose from"
+            f" {', '.join(metrics)}"
+        )
+    points = [_point(point) for point in told.points]
+    seconds = [0.0, *(spent for spent, _ in points)]
+    if any(later <= earlier for earlier, later in pairwise(seconds)):
+        raise ValueError("training_history() holds seconds that are not above 0 or do not rise")
+    return {"metric": told.metric, "points": points} if points else None
+
+
+def _point(point: Any) -> tuple[float, float | None]:
+    """Seconds and error of a training so far; None for an error without a number."""
+    if not isinstance(point, Sequence) or isinstance(point, str) or len(point) != 2:
+        raise TypeError(
+            f"training_history() holds {_shown(point)}; a point is a pair of seconds and error"
+        )
+    spent, error = point
+    if isinstance(error, float) and math.isinf(error):
+        return _number("training_history() seconds", spent), None
+    return (
+        _number("training_history() seconds", spent),
+        _number("training_history() error", error),
+    )
 
 
 def predict_seconds(measured: float, fitted: FeatureSeconds, total: FeatureSeconds) -> float:

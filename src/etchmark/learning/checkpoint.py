@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class TrainingState:
     best: Best
     epoch: int = 0
     """Number of epochs that are finished."""
+    history: list[tuple[float, float]] = field(default_factory=list)
+    """After each epoch: processor seconds of training so far, and the validation error."""
 
     def save(self, path: Path, who: str) -> None:
         """Write the state, whole or not at all.
@@ -78,6 +80,7 @@ class TrainingState:
             "identity": who,
             "epoch": self.epoch,
             "best": [self.best.error, self.best.epoch],
+            "history": self.history,
             "groups": optimizer["param_groups"],
         }
         text = json.dumps(state)
@@ -106,12 +109,13 @@ class TrainingState:
             self.network.load_state_dict(_part(tensors, NETWORK) or {})
             self._restore_optimizer(state["groups"], _part(tensors, OPTIMIZER) or {})
             epoch = int(state["epoch"])
+            history = [(float(spent), float(error)) for spent, error in state.get("history", [])]
         except Exception as error:
             # Damage can raise almost anything. Training from the start beats failing.
             self.network.load_state_dict(before[0])
             self.optimizer.load_state_dict(before[1])
             return f"{path.name}: damaged ({type(error).__name__}); ignored"
-        self.best, self.epoch = best, epoch
+        self.best, self.epoch, self.history = best, epoch, history
         return f"{path.name}: {epoch} epochs done"
 
     def _restore_optimizer(self, groups: list[dict[str, Any]], tensors: Tensors) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -33,66 +33,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from etchmark.learning import training
 from etchmark.learning.frame_networks import FrameNetwork as FrameNetwork
+from etchmark.learning.frame_networks import ModulatedNetwork as ModulatedNetwork
 from etchmark.learning.frame_networks import PaddedConv as PaddedConv
 from etchmark.learning.frame_networks import RecurrentNetwork as RecurrentNetwork
+from etchmark.learning.frame_samples import context_of as context_of
+from etchmark.learning.frame_samples import horizon_of as horizon_of
+from etchmark.learning.frame_samples import require_told as require_told
+from etchmark.learning.frame_samples import told_of as told_of
+from etchmark.learning.frame_samples import trajectories as trajectories
 from etchmark.learning.training import Schedule, batches
-from etchmark.model import Inputs, Samples
+from etchmark.model import Inputs, Samples, TrainingHistory
 from etchmark.saving import Savable
 
 AT_ONCE = {"cpu": 2**16, "cuda": 2**18}
 """Number of pixels per frame, summed over trajectories, that are forecast together."""
 
 
-# --- samples -----------------------------------------------------------------------------------
-
-
-def context_of(inputs: Inputs, at_least: int = 1) -> np.ndarray:
-    """The known frames, shape (samples, frames, n, n), as stored.
-
-    Args:
-        inputs: inputs of a model, with ``context``.
-        at_least: minimum number of frames.
-
-    Raises:
-        ValueError: they have another shape, are too few, or are not finite floats.
-    """
-    frames = np.asarray(inputs["context"])
-    if frames.ndim != 4 or frames.shape[2] != frames.shape[3]:
-        raise ValueError(f"context of shape {frames.shape} is not (samples, frames, n, n)")
-    if frames.dtype.kind != "f":
-        raise ValueError(f"context holds {frames.dtype}, not floats")
-    if frames.shape[1] < at_least:
-        raise ValueError(f"context has {frames.shape[1]} frames and wants at least {at_least}")
-    if not np.isfinite(frames).all():
-        raise ValueError("context holds values that are not finite")
-    return frames
-
-
-def horizon_of(inputs: Inputs) -> int:
-    """Number of frames to forecast.
-
-    Raises:
-        ValueError: it is not the same positive whole number for all samples.
-    """
-    horizons = np.unique(np.asarray(inputs["horizon"]))
-    if len(horizons) != 1 or horizons.dtype.kind not in "iu" or horizons[0] < 1:
-        raise ValueError(f"horizon must be one positive whole number, not {horizons[:5].tolist()}")
-    return int(horizons[0])
-
-
-def trajectories(samples: Samples) -> np.ndarray:
-    """Context and target joined, shape (samples, frames, n, n).
-
-    Raises:
-        ValueError: their shapes do not fit together, or the target is not finite.
-    """
-    context, target = context_of(samples.inputs), np.asarray(samples.target)
-    rows, _, *side = context.shape
-    if target.ndim != 4 or (len(target), *target.shape[2:]) != (rows, *side):
-        raise ValueError(f"target of shape {target.shape} does not follow {context.shape}")
-    if not np.isfinite(target).all():
-        raise ValueError("target holds values that are not finite")
-    return np.concatenate([context, target], axis=1)
+# --- windows -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -159,6 +116,7 @@ def rollout(
     frames: int,
     truth: Tensor | None = None,
     forced: Tensor | None = None,
+    told: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Forecast the frames that follow the context, each from those before it.
 
@@ -169,11 +127,12 @@ def rollout(
         truth: the true frames, shape (samples, frames, n, n); needed with ``forced`` only.
         forced: where the network is shown the true frame in place of its own, boolean, shape
             (samples, frames); for training.
+        told: numbers told beside the frames, shape (samples, numbers).
 
     Yields:
         The next frames, as many as the network makes at a time, shape (samples, k, n, n).
     """
-    state, shown, done = None, context, 0
+    state, shown, done = network.start(told), context, 0
     while done < frames:
         state, predicted = network.step(state, shown)
         predicted = predicted[:, : frames - done]
@@ -185,7 +144,11 @@ def rollout(
 
 
 def forecast(
-    network: FrameNetwork, context: np.ndarray, frames: int, device: str = "cpu"
+    network: FrameNetwork,
+    context: np.ndarray,
+    frames: int,
+    device: str = "cpu",
+    told: np.ndarray | None = None,
 ) -> np.ndarray:
     """Forecast frames, shape (samples, frames, n, n), float16, neither clipped nor rescaled.
 
@@ -197,6 +160,7 @@ def forecast(
         context: shape (samples, frames, n, n).
         frames: number of frames to forecast.
         device: ``cpu`` or ``cuda``.
+        told: numbers told beside the frames, shape (samples, numbers).
 
     Raises:
         FloatingPointError: a forecast leaves the range of float16; names the row and the frame.
@@ -209,8 +173,9 @@ def forecast(
     with torch.inference_mode():
         for part in batches(rows, max(1, at_once)):
             known = torch.from_numpy(np.array(context[part])).to(device).float()
+            beside = None if told is None else torch.from_numpy(told[part]).to(device)
             done = 0
-            for block in rollout(network, known, frames):
+            for block in rollout(network, known, frames, told=beside):
                 values = block.half()
                 finite = torch.isfinite(values).all(-1).all(-1)
                 if not bool(finite.all()):
@@ -225,14 +190,18 @@ def forecast(
 
 
 def rollout_rmse(
-    network: FrameNetwork, context: np.ndarray, target: np.ndarray, device: str = "cpu"
+    network: FrameNetwork,
+    context: np.ndarray,
+    target: np.ndarray,
+    device: str = "cpu",
+    told: np.ndarray | None = None,
 ) -> float:
     """Root mean square error of a forecast over all samples, frames and pixels.
 
     Infinite if a forecast leaves the range of float16. Shapes as in ``forecast``.
     """
     try:
-        forecasts = forecast(network, context, target.shape[1], device)
+        forecasts = forecast(network, context, target.shape[1], device, told)
     except FloatingPointError:
         return math.inf
     # One trajectory at a time, so that only one is held in double precision.
@@ -241,7 +210,9 @@ def rollout_rmse(
     return math.sqrt(np.mean(errors))
 
 
-def flops_per_frame(network: FrameNetwork, *, shown: int, frames: int, side: int) -> float:
+def flops_per_frame(
+    network: FrameNetwork, *, shown: int, frames: int, side: int, told: int = 0
+) -> float:
     """Floating-point operations per forecast frame of one trajectory.
 
     Convolutions and matrix products are counted, each multiplication with its addition as two. The
@@ -252,12 +223,14 @@ def flops_per_frame(network: FrameNetwork, *, shown: int, frames: int, side: int
         shown: number of frames of context.
         frames: number of frames that are forecast.
         side: pixels per side.
+        told: how many numbers are told beside the frames.
     """
     # On the device "meta", tensors have shapes but no values.
     shapes_only = copy.deepcopy(network).to("meta").eval()
     context = torch.zeros(1, shown, side, side, device="meta")
+    beside = torch.zeros(1, told, device="meta") if told else None
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for _ in rollout(shapes_only, context, frames):
+        for _ in rollout(shapes_only, context, frames, told=beside):
             pass
     return counter.get_total_flops() / frames
 
@@ -279,6 +252,8 @@ class Forecaster(Savable):
         device: ``cpu`` or ``cuda``.
         schedule: epochs, windows per step, and learning rate.
         plan: windows, rollout in training, symmetries, patience.
+        told: numbers that the network is told beside the frames: ``linear`` or ``log``, by the
+            name of the input.
     """
 
     saved = ("network",)
@@ -290,10 +265,17 @@ class Forecaster(Savable):
         device: str,
         schedule: Schedule,
         plan: Plan,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         self.make, self.seed, self.device = make, seed, device
-        self.schedule, self.plan = schedule, plan
+        self.schedule, self.plan, self.told = schedule, plan, dict(told or {})
         self.network = self._fresh()
+        if self.network.told != len(self.told):
+            raise ValueError(
+                f"the network is told {self.network.told} numbers, and {len(self.told)} inputs are"
+                f" named ({', '.join(self.told) or 'none'})"
+            )
+        self._history: list[tuple[float, float]] = []
         # Sizes of the first forecast, for counting its operations.
         self._forecast_sizes: dict[str, int] = {}
 
@@ -319,8 +301,13 @@ class Forecaster(Savable):
                 f"trajectories of {frames.shape[1]} frames are shorter than a window of"
                 f" {shown} + {self.plan.unroll}"
             )
+        told, held_told = told_of(train.inputs, self.told), None
+        if validation is not None:
+            held_told = told_of(validation.inputs, self.told)
         self.network, self._forecast_sizes = self._fresh(), {}
         self.network.measure(frames)
+        if told is not None:
+            self.network.measure_told(told)
         progress = 0.0
 
         def begin(done: float) -> None:
@@ -328,11 +315,13 @@ class Forecaster(Savable):
             progress = done
 
         def loss(rows: np.ndarray, generator: np.random.Generator) -> Tensor:
-            return self._loss(frames[rows % len(frames)], shown, progress, generator)
+            chosen = rows % len(frames)
+            beside = None if told is None else torch.from_numpy(told[chosen]).to(self.device)
+            return self._loss(frames[chosen], shown, progress, generator, beside)
 
         def error(held_out: np.ndarray) -> float:
             context, target = held_out[:, :known], held_out[:, known:]
-            return rollout_rmse(self.network, context, target, self.device)
+            return rollout_rmse(self.network, context, target, self.device, held_told)
 
         who = training.identity(
             self.seed,
@@ -343,8 +332,9 @@ class Forecaster(Savable):
             frames=frames,
             held=held_out,
             known=known,
+            **({} if told is None else {"told": told, "held_told": held_told}),
         )
-        training.train(
+        self._history = training.train(
             self.network,
             loss,
             len(frames) * self.plan.windows,
@@ -360,7 +350,12 @@ class Forecaster(Savable):
         return self
 
     def _loss(
-        self, batch: np.ndarray, shown: int, done: float, generator: np.random.Generator
+        self,
+        batch: np.ndarray,
+        shown: int,
+        done: float,
+        generator: np.random.Generator,
+        told: Tensor | None,
     ) -> Tensor:
         """Mean squared error of one window per trajectory, relative to the change per frame."""
         length, probability = shown + self.plan.unroll, self.plan.forced(done)
@@ -370,21 +365,27 @@ class Forecaster(Savable):
         if probability > 0:
             draws = generator.random(truth.shape[:2]) < probability
             forced = torch.from_numpy(draws).to(self.device)
-        blocks = list(rollout(self.network, context, self.plan.unroll, truth, forced))
+        blocks = list(rollout(self.network, context, self.plan.unroll, truth, forced, told))
         error = functional.mse_loss(torch.cat(blocks, 1), truth)
         return error / self.network.scale[2].square()
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Forecast frames, shape (samples, horizon, n, n), float16; errors as in ``forecast``."""
         context, frames = context_of(inputs, self.network.given), horizon_of(inputs)
-        forecasts = forecast(self.network, context, frames, self.device)
+        told = told_of(inputs, self.told)
+        forecasts = forecast(self.network, context, frames, self.device, told)
         if not self._forecast_sizes:
             shown, side = context.shape[1:3]
-            self._forecast_sizes = {"shown": shown, "frames": frames, "side": side}
+            sizes = {"shown": shown, "frames": frames, "side": side, "told": len(self.told)}
+            self._forecast_sizes = sizes
         return forecasts
 
     def parameter_count(self) -> int:
         return training.parameter_count(self.network)
+
+    def training_history(self) -> TrainingHistory | None:
+        """RMSE of the validation forecasts after each epoch; None before a fit, or without them."""
+        return TrainingHistory("rmse", tuple(self._history)) if self._history else None
 
     def flops(self) -> float | None:
         """Operations per frame of the first forecast after the fit; None before it."""

@@ -72,6 +72,8 @@ class FrameNetwork(nn.Module):
 
     scale: Tensor
     """Mean and standard deviation of the values, and root mean square change per frame."""
+    told: int = 0
+    """How many numbers it is told beside the frames."""
 
     def __init__(
         self,
@@ -105,11 +107,22 @@ class FrameNetwork(nn.Module):
         values = [mean, spread or 1.0, math.sqrt(change) or 1.0]
         self.scale.copy_(torch.tensor(values, dtype=torch.float32))
 
+    def measure_told(self, told: np.ndarray) -> None:
+        """Set the scale of what is told beside the frames, shape (samples, numbers)."""
+
+    def start(self, told: Tensor | None) -> Any:
+        """State before the first step.
+
+        Args:
+            told: numbers told beside the frames, shape (samples, numbers); None if there are none.
+        """
+        return None
+
     def step(self, state: Any, shown: Tensor) -> tuple[Any, Tensor]:
         """Predict the frames that follow.
 
         Args:
-            state: what the last step returned; None at first.
+            state: what the last step returned; at first that of ``start``.
             shown: new frames, shape (samples, frames, n, n).
 
         Returns:
@@ -187,3 +200,69 @@ class RecurrentNetwork(FrameNetwork):
         for frame in shown.split(1, dim=1):
             outputs, memory = self.inner(self._standard(frame), memory)
         return (memory, recent, made + 1), self._frames(outputs, recent[:, -1:])
+
+
+class ModulatedNetwork(FrameNetwork):
+    """Predicts frames one by one, with a code that stays the same for a whole forecast.
+
+    The code is either what is told of the simulation, standardised, or what an encoder makes of the
+    first frames shown.
+
+    Args:
+        inner: from the last frame (samples, 1, n, n) and a code (samples, numbers) to the next
+            frame (see ``residual`` of ``FrameNetwork``).
+        told: how many numbers are told; 0 where there is an encoder.
+        encoder: from frames (samples, given, n, n), standardised, to a code; None to be told.
+        given: number of frames that the encoder reads; 1 without it.
+        residual, conserving, multiple: see ``FrameNetwork``.
+
+    Raises:
+        ValueError: there is neither an encoder nor a number told, or both.
+    """
+
+    told_scale: Tensor
+    """Mean and standard deviation of each number told, shape (2, numbers)."""
+
+    def __init__(
+        self,
+        inner: nn.Module,
+        *,
+        told: int = 0,
+        encoder: nn.Module | None = None,
+        given: int = 1,
+        residual: bool = True,
+        conserving: bool = False,
+        multiple: int = 1,
+    ) -> None:
+        super().__init__(
+            inner, given=given, residual=residual, conserving=conserving, multiple=multiple
+        )
+        if told < 0 or (encoder is None) == (told == 0):
+            raise ValueError("the code is either told or made by an encoder")
+        self.encoder, self.told = encoder, told
+        self.register_buffer("told_scale", torch.stack([torch.zeros(told), torch.ones(told)]))
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, told={self.told}"
+
+    def measure_told(self, told: np.ndarray) -> None:
+        spread = told.std(axis=0)
+        values = np.stack([told.mean(axis=0), np.where(spread > 0, spread, 1.0)])
+        self.told_scale.copy_(torch.tensor(values, dtype=torch.float32))
+
+    def start(self, told: Tensor | None) -> Any:
+        if self.encoder is not None:
+            return None
+        if told is None:
+            raise ValueError("the network is told nothing, and has no encoder")
+        mean, spread = self.told_scale
+        return (told - mean) / spread
+
+    def step(self, state: Any, shown: Tensor) -> tuple[Any, Tensor]:
+        if state is None:
+            first = shown[:, -self.given :]
+            self._check(first, self.given)
+            state = self.encoder(self._standard(first))  # type: ignore[misc] (start refuses None)
+        last = shown[:, -1:]
+        self._check(last, 1)
+        return state, self._frames(self.inner(self._standard(last), state), last)

@@ -276,7 +276,7 @@ def train(
     schedule: Schedule,
     run: TrainingRun | None = None,
     **fields: Any,
-) -> None:
+) -> list[tuple[float, float]]:
     """Train a network in place, to the last epoch or, with ``validate``, to the best one.
 
     After every epoch one line is printed and the checkpoint is written, whole or not at all. If a
@@ -293,6 +293,10 @@ def train(
         run: all other options.
         fields: attributes of ``TrainingRun``, which replace those of ``run``.
 
+    Returns:
+        With ``validate``, after each epoch: processor seconds of training so far, those of
+        validation left out and those before an interruption included, and the error.
+
     Raises:
         FloatingPointError: the loss or a gradient is no longer finite.
         TypeError, ValueError: a field of the run is unknown, missing or wrong.
@@ -304,14 +308,18 @@ def train(
     path = run.checkpoint_file()
     if path is not None and (message := state.resume(path, run.who)):
         _print(message)
+    spent = state.history[-1][0] if state.history else 0.0
     while state.epoch < schedule.epochs and not state.best.given_up(state.epoch, run.patience):
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.process_time()
         mean = _epoch(state, loss, rows, schedule, run)
+        spent += time.process_time() - began
         network.eval()
         state.epoch += 1
         text = f", {run.report()}" if run.report else ""
         if run.validate:
-            text += state.best.compare(run.validate(), state.epoch, network)
+            error = run.validate()
+            state.history.append((spent, error))
+            text += state.best.compare(error, state.epoch, network)
         if path is not None:
             state.save(path, run.who)
         seconds = time.perf_counter() - started
@@ -320,6 +328,7 @@ def train(
         network.load_state_dict(state.best.network)
         _print(f"the weights of epoch {state.best.epoch} are kept")
     network.eval()
+    return state.history
 
 
 def _epoch(

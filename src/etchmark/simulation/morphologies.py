@@ -265,13 +265,15 @@ def aligned_fibres(
     generator: Generator,
     *,
     gap: float = 1.0,
+    direction: float | None = None,
 ) -> np.ndarray:
     """Fibres with round ends and nearly one direction, by random sequential addition.
 
     `size`: length and width, the length shorter than half the cell; it is adjusted so that a whole
     number of fibres fills the fraction. `scatter`: standard deviation of the angles (radians)
-    around one direction, which is drawn; `gap`: least distance between two surfaces. The volume
-    fraction is met within 0.01. Raises ValueError if no room is found.
+    around `direction`, an angle from the second axis that is drawn if it is None; `gap`: least
+    distance between two surfaces. The volume fraction is met within 0.01. Raises ValueError if no
+    room is found.
 
     Source: Viot, Tarjus, Ricci & Talbot, J. Chem. Phys. 97 (1992) 5212, DOI 10.1063/1.463820.
     """
@@ -284,12 +286,12 @@ def aligned_fibres(
     length = width + max((target / count - ends) / width, 0.0)
     if length >= min(shape) / 2:
         raise ValueError(f"size {size} is too long for the cell {shape}")
-    direction = generator.uniform(0, math.pi)
+    middle = generator.uniform(0, math.pi) if direction is None else direction
 
     def attempt() -> np.ndarray | None:
         marked = np.zeros(shape, np.uint8)
         for _ in range(count):
-            angle = direction + scatter * generator.standard_normal()
+            angle = middle + scatter * generator.standard_normal()
             if not add_fibre(marked, (length, width), lambda angle=angle: angle, generator, gap):
                 return None
         return marked

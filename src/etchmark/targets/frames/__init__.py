@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from etchmark import predictions
 from etchmark.columns import Columns
-from etchmark.predictions import Declared
-from etchmark.predictions.streaming import StreamedPredictions, read_streamed
-from etchmark.predictions.writing import FRAMES_ROWS
-from etchmark.targets.base import Job, Outcome, Part, TargetKind
-from etchmark.targets.cells import WHOLE_NUMBER, CellRule, numbers_of_shape
+from etchmark.errors import UserError
+from etchmark.predictions.arranging import not_finite
+from etchmark.predictions.streaming import StreamedPredictions
+from etchmark.targets.base import Job, Outcome
+from etchmark.targets.cells import NUMBER, WHOLE_NUMBER, CellRule, numbers_of_shape
 from etchmark.targets.frames.metrics import FRAME_METRICS, FRAME_TERMS
 from etchmark.targets.frames.rollouts import decode
-from etchmark.targets.frames.tally import FRAME, FrameTally, fill
+from etchmark.targets.frames.tally import FRAME, FrameTally
 from etchmark.targets.frames.trajectories import (
     TRAJECTORY_METRICS,
     TRAJECTORY_TERMS,
     trajectory_terms,
 )
-from etchmark.targets.labels import StoredArrays, Truth
+from etchmark.targets.labels import StoredArrays, stored_numbers
 from etchmark.targets.pictures import Pictures
+from etchmark.targets.streamed import StreamedKind, fill
 from etchmark.targets.values import VALUE_METRICS, VALUE_TERMS
 
 
-class FramesKind(TargetKind):
+class FramesKind(StreamedKind):
     name = "frames"
     metrics = (*VALUE_METRICS, *TRAJECTORY_METRICS, *FRAME_METRICS)
     sample_metric = "rmse"
-    streamed = True
     piece = "frame"
 
     def term_names(self, target: Any) -> tuple[str, ...]:
@@ -44,7 +43,22 @@ class FramesKind(TargetKind):
 
     def cell_rules(self, target: Any, *, released: bool) -> Mapping[str, CellRule]:
         frames = numbers_of_shape([None, *(target.shape[1:] if released else (None, None))])
-        return {"column": frames, "context_column": frames, "horizon_column": WHOLE_NUMBER}
+        rules = {"column": frames, "context_column": frames, "horizon_column": WHOLE_NUMBER}
+        if target.gradient_energy_column() is not None:
+            rules["frames.energy.gradient_energy_column"] = NUMBER
+        return rules
+
+    def check_stored(self, columns: Columns, target: Any, benchmark: str, *, scored: bool) -> None:
+        name = target.gradient_energy_column()
+        if name is None or not scored:
+            return
+        values = stored_numbers(columns, name, benchmark)
+        odd = values[~((values > 0) & np.isfinite(values))]
+        if len(odd):
+            raise UserError(
+                f"{benchmark}: column {name!r} holds {odd[0]:g} where a gradient energy must be"
+                " positive; correct the data, or frames.energy"
+            )
 
     def read(self, columns: Columns, target: Any) -> StoredArrays:
         return StoredArrays(columns, target.column, target.first)
@@ -63,31 +77,12 @@ class FramesKind(TargetKind):
     def pieces(self, shape: Sequence[int]) -> int:
         return shape[0]
 
-    def write(
-        self, path: Path, parts: Iterable[Part], declared: Declared, *, seeds: bool = True
-    ) -> None:
-        predictions.write_parts(path, parts, declared=declared)
-
-    def write_template(
-        self, folder: Path, truths: Iterable[Truth], target: Any, declared: Declared
-    ) -> list[Path]:
-        path = folder / "predictions.parquet"
-        predictions.write_parts(path, _blank(truths), declared=declared)
-        return [path]
-
-    def read_predictions(
-        self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
-    ) -> StreamedPredictions:
-        return read_streamed(path, rows=rows, shapes=shapes)
-
-    def check_values(self, path: Path, given: Any, target: Any) -> None:
-        """Nothing yet: values are checked as they are read."""
-
     def measure(
         self, path: Path, given: StreamedPredictions, jobs: Mapping[str, Job]
     ) -> dict[str, Outcome]:
         tallies = {split: FrameTally(job) for split, job in jobs.items()}
-        fill(tallies, path, given)
+        if odd := fill(tallies, path, given, lambda values: bool(np.isfinite(values).all())):
+            raise not_finite(path, np.array(odd, dtype=object))
         return {split: tally.outcome() for split, tally in tallies.items()}
 
     def column_type(self, name: str) -> pa.DataType | None:
@@ -100,15 +95,6 @@ class FramesKind(TargetKind):
 
     def pictures(self, content: bytes, ids: Sequence[str]) -> Pictures:
         return decode(ids[0], content)
-
-
-def _blank(truths: Iterable[Truth]) -> Iterator[Part]:
-    """Rows of a file to fill, a few samples at a time."""
-    for truth in truths:
-        for start in range(0, len(truth.ids), FRAMES_ROWS):
-            ids = truth.ids[start : start + FRAMES_ROWS]
-            empty = np.full((len(ids), *truth.target.shape[1:]), np.nan, dtype=np.float16)
-            yield ids, empty, np.zeros(len(ids), dtype=np.int64)
 
 
 KIND = FramesKind()

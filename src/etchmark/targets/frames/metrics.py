@@ -353,6 +353,8 @@ def free_energy(fields: Array, energy: FreeEnergy, power: Array | None = None) -
     for coefficient in reversed(rest):
         density *= composition
         density += coefficient
+    if energy.gradient_energy is None:
+        raise ValueError("the gradient energy is a sample's own: give the free energy `of` it")
     power = descriptors.power_spectrum(fields) if power is None else power
     gradient = (energy.scale / energy.spacing) ** 2 * descriptors.squared_gradient(power)
     local = density.reshape(len(fields), -1).sum(axis=1)

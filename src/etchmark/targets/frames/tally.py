@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from etchmark.predictions.arranging import not_finite
-from etchmark.predictions.checks import refuse
-from etchmark.predictions.streaming import StreamedPredictions
 from etchmark.targets.base import Job, Outcome, Trivial
 from etchmark.targets.evidence import Evidence
 from etchmark.targets.frames.metrics import FRAME_TERMS, frame_terms
 from etchmark.targets.frames.rollouts import encode
 from etchmark.targets.labels import StoredArrays
+from etchmark.targets.streamed import Tally
 from etchmark.targets.values import VALUE_TERMS, sample_terms
 
 if TYPE_CHECKING:
     from etchmark.specs import FramesTarget
+    from etchmark.specs.targets import FrameChecks
 
 CENTRE = 0.5
 """From which the variance of the target is counted; any constant near its mean."""
@@ -42,7 +38,7 @@ def persistence_terms(target: np.ndarray, last: np.ndarray) -> dict[str, float]:
     return dict(zip(PERSISTENCE_TERMS, (float(error.size), absolute, squared), strict=True))
 
 
-class FrameTally:
+class FrameTally(Tally):
     """Terms of the samples of one split, filled in as predictions come.
 
     Args:
@@ -55,21 +51,20 @@ class FrameTally:
         self.target = cast(StoredArrays, job.truth.target)
         self.context = StoredArrays(job.columns, declared.context_column)
         self.checks, self.wanted = declared.frames, job.metrics
-        shape = (len(job.seeds), len(job.truth.ids))
-        self.terms = {name: np.full(shape, np.nan) for name in (*VALUE_TERMS, *FRAME_TERMS)}
+        own = declared.gradient_energy_column()
+        self.gradient_energies = None if own is None else job.columns[own]
+        super().__init__(job, self.target.shape[1:])
+        self.terms = {name: np.full(self.shape, np.nan) for name in (*VALUE_TERMS, *FRAME_TERMS)}
         self.frames: dict[str, np.ndarray] = {}
-        places = np.stack(np.unravel_index(np.arange(job.order.size), shape), axis=1)
         self.pictured = job.pictured
         self.picture: bytes | None = None
-        self.evidence = Evidence(*shape, uniform="uniform frames")
-        self._repeated = {name: np.zeros(shape[1]) for name in PERSISTENCE_TERMS}
-        self.places = dict(zip(job.order.ravel().tolist(), places.tolist(), strict=True))
+        self.evidence = Evidence(*self.shape, uniform="uniform frames")
+        self._repeated = {name: np.zeros(self.shape[1]) for name in PERSISTENCE_TERMS}
 
-    def add(self, row: int, values: np.ndarray) -> None:
-        """Take the prediction in a row of the file."""
+    def add(self, row: int, predicted: np.ndarray) -> None:
         seed, sample = self.places[row]
         target, last = self.target[sample][None], self.context[sample][-1:]
-        predicted = values.reshape(target.shape)
+        predicted = predicted[None]
         if self.pictured and seed == 0 and sample == 0:
             self.picture = encode(target[0], predicted[0])
         self.evidence.add(seed, slice(sample, sample + 1), target, predicted)
@@ -78,7 +73,7 @@ class FrameTally:
                 self._repeated[name][sample] = value
             # Whoever repeats the last frame is right where nothing moves.
             self.evidence.telling[sample] = self._repeated["sum_sq_e"][sample] > 0
-        terms, errors = frame_terms(target, predicted, last, self.checks, self.wanted)
+        terms, errors = frame_terms(target, predicted, last, self._checks(sample), self.wanted)
         terms |= sample_terms(target, predicted, CENTRE)
         for name, value in terms.items():
             self.terms[name][seed, sample] = value[0]
@@ -89,8 +84,15 @@ class FrameTally:
                 )
                 whole[seed, sample] = error[0]
 
+    def _checks(self, sample: int) -> FrameChecks:
+        """What the frames of a sample are held to."""
+        energy = self.checks.energy
+        if energy is None or self.gradient_energies is None:
+            return self.checks
+        own = energy.of(float(self.gradient_energies[sample]))
+        return self.checks.model_copy(update={"energy": own})
+
     def outcome(self) -> Outcome:
-        """What is kept of the split, once every sample has been taken."""
         return Outcome(
             terms=self.terms,
             outputs={FRAME + name: values for name, values in self.frames.items()},
@@ -98,28 +100,3 @@ class FrameTally:
             evidence=self.evidence,
             trivial=Trivial(self._repeated, "repeating the last frame given"),
         )
-
-
-def fill(tallies: Mapping[str, FrameTally], path: Path, given: StreamedPredictions) -> None:
-    """Read a file once and add each row to the tally of its split.
-
-    Raises:
-        UserError: a prediction has another length than its split asks for, or is not finite.
-    """
-    split_of = {row: tally for tally in tallies.values() for row in tally.places}
-    bad: list[str] = []
-    for row, values in given.values():
-        tally = split_of[row]
-        expected = math.prod(tally.target.shape[1:])
-        if len(values) != expected:
-            raise refuse(
-                path,
-                f"the prediction of {given.ids[row]!r} has {len(values):,} values",
-                f"its split asks for {expected:,}, shape {tally.target.shape[1:]} flattened",
-            )
-        if not np.isfinite(values).all():
-            bad.append(given.ids[row])
-        elif not bad:
-            tally.add(row, values)
-    if bad:
-        raise not_finite(path, np.array(bad, dtype=object))
