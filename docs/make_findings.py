@@ -1,13 +1,14 @@
-"""Write ``docs/findings.md`` from the reviewed results: ``python docs/make_findings.py``.
+"""Write ``docs/findings.md`` and ``docs/literature.md``: ``python docs/make_findings.py``.
 
-The template ``docs/findings.md.j2`` holds the sentences. Every number in them, and every statement
-that one model is better than another, is computed here from the public Python interface, as the
-leaderboard and the comparison page show it. A statement that the records do not support stops the
-script, so the page cannot say more than the boards do.
+Their templates, of the same names with ``.j2``, hold the sentences. Every number in them, and every
+statement that one model is better than another, is computed here from the public Python interface,
+as the leaderboard and the comparison page show it. A statement that the records do not support
+stops the script, so the pages cannot say more than the boards do.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -34,8 +35,8 @@ from etchmark.scoring.separation import ALPHA, smallest_p
 from etchmark.specs import BenchmarkSpec
 
 DOCS = Path(__file__).resolve().parent
-PAGE = DOCS / "findings.md"
-TEMPLATE = "findings.md.j2"
+PAGES = ("findings.md", "literature.md")
+"""Each is written from the template of its name with ``.j2`` appended."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -46,7 +47,7 @@ class UnsupportedClaimError(Exception):
 def require(condition: object, claim: str) -> None:
     """Stop unless the records support a claim of the template."""
     if not condition:
-        raise UnsupportedClaimError(f"the records do not show: {claim}; correct {TEMPLATE}")
+        raise UnsupportedClaimError(f"the records do not show: {claim}; correct the template")
 
 
 @cache
@@ -66,6 +67,8 @@ def decimals(value: float, metric: str) -> int:
     """How many decimals a score of this size is shown with."""
     if metric.startswith("rmse"):
         return 4 if abs(value) < 0.01 else 3
+    if metric == "reconstruction_score":
+        return 3
     if metric == "mape":
         return 0 if abs(value) >= 100 else 1
     return 1
@@ -350,8 +353,15 @@ def step_milliseconds() -> list[float]:
     ]
 
 
-def page() -> str:
-    """The page as the records have it."""
+def fine_tuning(cut: str, weights: str, images: str) -> list[float]:
+    """Errors of the draws of the study of fine-tuning, in %."""
+    path = DOCS.parent / "tests" / "reliability" / "fine_tuning.json"
+    tree = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return tree[cut][weights][images]["errors"]
+
+
+def page(name: str) -> str:
+    """A page as the records have it."""
     environment = Environment(
         loader=FileSystemLoader(DOCS),
         undefined=StrictUndefined,
@@ -372,6 +382,7 @@ def page() -> str:
         "ceiling": lambda value, places: math.ceil(value * 10**places) / 10**places,
         "fit_minutes": fit_minutes,
         "gain": lambda model, score, other: score.value(other) - score.value(model),
+        "on_split": lambda split, score, model: score.on(split).value(model),
         "prefix": lambda text, start: start + text,
         "ratio": lambda model, score, other: score.value(model) / other.value(model),
         "time_ratio": lambda score, model, other: (
@@ -390,8 +401,9 @@ def page() -> str:
         "alpha": ALPHA,
         "parameters": parameters,
         "step_milliseconds": step_milliseconds,
+        "fine_tuning": fine_tuning,
     }
-    return environment.get_template(TEMPLATE).render(words)
+    return environment.get_template(f"{name}.j2").render(words)
 
 
 def main() -> None:
@@ -400,12 +412,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ETCHMARK_HOME"] = folder
         try:
-            text = page()
+            texts = {name: page(name) for name in PAGES}
         except UnsupportedClaimError as error:
             sys.exit(f"error: {error}")
     from etchmark import files
 
-    files.write_text(PAGE, text)
+    for name, text in texts.items():
+        files.write_text(DOCS / name, text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from etchmark.specs import BenchmarkSpec
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "segmentation.md"
 BOARDS = ("uhcs-segmentation", "superalloy-segmentation", "coating-segmentation")
+FEW_SHOT, CURVE = "superalloy-segmentation", "training-size"
 EXPECTED = {
     "majority_class": "17",
     "grey_levels": "20",
@@ -74,13 +75,39 @@ def table(name: str) -> str:
     return "\n".join(lines) if len(lines) > 2 else "No row yet."
 
 
+def curves(name: str) -> str:
+    """One row per model with a curve on the headline: score from so many training micrographs."""
+    spec = catalog().benchmark(name)
+    rows: dict[str, dict[int, str]] = {}
+    for record in records(spec):
+        if record["outcome"] != "ok" or record["protocol"] != spec.headline:
+            continue
+        for curve in record.get("curves", []):
+            if curve["name"] == CURVE:
+                scored = [point for point in curve["points"] if point["score"] is not None]
+                rows[record["name"]] = {
+                    point["samples"]: percent(point["score"]["value"]) for point in scored
+                }
+    if not rows:
+        return "No curve yet."
+    sizes = sorted({size for row in rows.values() for size in row})
+    lines = [f"| from so many micrographs | {' | '.join(map(str, sizes))} |"]
+    lines.append(f"| --- |{' --- |' * len(sizes)}")
+    for model, row in rows.items():
+        cells = [row.get(size, "–") for size in sizes]
+        lines.append(f"| `{model}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def page() -> str:
     """The page with its tables."""
     text = PAGE.read_text(encoding="utf-8")
-    for name in BOARDS:
+    blocks = {name: table(name) for name in BOARDS}
+    blocks[f"curves of {FEW_SHOT}"] = curves(FEW_SHOT)
+    for name, content in blocks.items():
         start, end = f"<!-- {name}: docs/make_segmentation.py -->", f"<!-- end of {name} -->"
         before, rest = text.split(start)
-        text = f"{before}{start}\n{table(name)}\n{end}{rest.split(end)[1]}"
+        text = f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
     return text
 
 

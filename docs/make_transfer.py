@@ -1,6 +1,6 @@
 """Writes the page ``docs/transfer.md`` and its figure from what was measured.
 
-Run it after ``tests/reliability/layer_cuts.py``; the first time, name the page in ``mkdocs.yml``.
+Run it after ``tests/reliability/layer_cuts.py`` and ``tests/reliability/fine_tuning.py``.
 The text stands in ``docs/transfer.md.j2``.
 """
 
@@ -18,6 +18,7 @@ from etchmark import files
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "tests" / "reliability" / "layer_cuts.json"
+TUNED = MEASURED.with_name("fine_tuning.json")
 PAGE = ROOT / "docs" / "transfer.md"
 PICTURE = PAGE.with_suffix(".png")
 ENCODERS = {
@@ -25,7 +26,8 @@ ENCODERS = {
     "vgg19-pruned-cut": "pruned VGG-19",
     "squeezenet-cut": "SqueezeNet 1.1",
 }
-WEIGHTS = {"pretrained": "pretrained", "random": "random weights"}
+PRETRAINED = "pretrained"
+WEIGHTS = {PRETRAINED: "pretrained", "random": "random weights"}
 PROTOCOLS = {"leave-pair-out": "a morphology never seen", "iid": "morphologies mixed"}
 REFERENCE, REFERENCE_TITLE = "two_point_statistics/short-lags", "two-point statistics, short lags"
 DRAWN_SIZES = ("300", "2000")
@@ -35,6 +37,15 @@ WIDTH, PANEL, LEFT, TOP, GAP = 1500, 360, 90, 110, 70
 
 def measured() -> dict[str, Any]:
     return json.loads(MEASURED.read_text(encoding="utf-8"))
+
+
+def tuned() -> dict[str, Any]:
+    return json.loads(TUNED.read_text(encoding="utf-8"))
+
+
+def encoders(results: dict[str, Any]) -> dict[str, str]:
+    """Titles of the encoders that were measured."""
+    return {name: title for name, title in ENCODERS.items() if name in results["results"]}
 
 
 def shown(values: list[float]) -> str:
@@ -55,7 +66,7 @@ def table(results: dict[str, Any], protocol: str) -> str:
 
     reference = tree[REFERENCE]["pretrained"][protocol]
     line(REFERENCE_TITLE, [reference[size]["error"] for size in sizes])
-    for encoder, title in ENCODERS.items():
+    for encoder, title in encoders(results).items():
         for weights, words in WEIGHTS.items():
             by_size = [tree[encoder][weights][protocol][size] for size in sizes]
             line(f"{title}, {words}, chosen cut", [each["after_chosen"] for each in by_size])
@@ -73,7 +84,7 @@ def chosen(results: dict[str, Any]) -> str:
         f"| pretrained, chosen from | {sizes} |",
         f"| --- |{' --- |' * len(results['sizes'])}",
     ]
-    for encoder, title in ENCODERS.items():
+    for encoder, title in encoders(results).items():
         names = results["layers"][encoder]
         for protocol, words in PROTOCOLS.items():
             cells = []
@@ -87,10 +98,59 @@ def chosen(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def fine_tuned(results: dict[str, Any], tuned: dict[str, Any]) -> str:
+    """Errors of networks trained end to end, and of ridge on what the same layers hold.
+
+    The last lines say by how much pretraining lowers the error, with the 95 % interval of Student's
+    t over the draws.
+    """
+    sizes = list(next(iter(tuned["results"].values()))[PRETRAINED])
+    lines = [
+        f"| from so many images | {' | '.join(f'{int(size):,}' for size in sizes)} |",
+        f"| --- |{' --- |' * len(sizes)}",
+    ]
+    gains = []
+    for cut, by_weights in tuned["results"].items():
+        place = results["layers"]["squeezenet-cut"].index(cut)
+        for weights, words in WEIGHTS.items():
+            errors = [by_weights[weights][size]["errors"] for size in sizes]
+            cells = " | ".join(map(shown, errors))
+            lines.append(f"| up to {cut}, {words}, trained end to end | {cells} |")
+            frozen = results["results"]["squeezenet-cut"][weights]["iid"]
+            left = [
+                [draw[place] for draw in frozen[size]["after"][: len(errors[0])]] for size in sizes
+            ]
+            cells = " | ".join(map(shown, left))
+            lines.append(f"| up to {cut}, {words}, left as they are, ridge | {cells} |")
+        cells = " | ".join(
+            interval(
+                np.subtract(
+                    by_weights["random"][size]["errors"], by_weights[PRETRAINED][size]["errors"]
+                )
+            )
+            for size in sizes
+        )
+        gains.append(f"| up to {cut}, trained: pretraining lowers the error by | {cells} |")
+    return "\n".join(lines + gains)
+
+
+def interval(differences: np.ndarray) -> str:
+    """Mean and 95 % interval of Student's t."""
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5
+    mean = differences.mean()
+    return f"{mean:.1f} [{mean - half:.1f}, {mean + half:.1f}]"
+
+
 def tables() -> dict[str, str]:
     """Every table of the page by its name."""
     results = measured()
-    return {**{name: table(results, name) for name in PROTOCOLS}, "chosen": chosen(results)}
+    return {
+        **{name: table(results, name) for name in PROTOCOLS},
+        "chosen": chosen(results),
+        "tuned": fine_tuned(results, tuned()),
+    }
 
 
 def draw() -> bytes:
@@ -98,7 +158,8 @@ def draw() -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     results = measured()
-    tree, across = results["results"], (WIDTH - LEFT) // len(ENCODERS)
+    drawn_encoders = encoders(results)
+    tree, across = results["results"], (WIDTH - LEFT) // len(drawn_encoders)
     image = Image.new("RGB", (WIDTH, TOP + 2 * (PANEL + GAP)), "white")
     pen = ImageDraw.Draw(image)
     text, small = ImageFont.load_default(24), ImageFont.load_default(18)
@@ -110,7 +171,7 @@ def draw() -> bytes:
     for down, (protocol, meaning) in enumerate(PROTOCOLS.items()):
         drawn = [
             np.mean(tree[encoder][weights][protocol][size]["after"], axis=0)
-            for encoder in ENCODERS
+            for encoder in drawn_encoders
             for weights in WEIGHTS
             for size in DRAWN_SIZES
         ]
@@ -120,7 +181,7 @@ def draw() -> bytes:
         def up(error: float, top: int = top, high: float = high) -> float:
             return top + PANEL * (1 - min(error, high) / high)
 
-        for number, (encoder, title) in enumerate(ENCODERS.items()):
+        for number, (encoder, title) in enumerate(drawn_encoders.items()):
             names, left = results["layers"][encoder], LEFT + number * across
             step = (across - 60) / (len(names) - 1)
             pen.text((left, top - 26), f"{title}, {meaning}", fill=INK, font=small)
@@ -150,6 +211,45 @@ def draw() -> bytes:
     return stream.getvalue()
 
 
+def unsupported(results: dict[str, Any]) -> list[str]:
+    """Sentences of the page that the measured means do not support."""
+
+    def mean(encoder: str, weights: str, protocol: str, size: str, last: bool = False) -> float:
+        found = results["results"][encoder][weights][protocol][size]
+        return float(
+            np.mean([draw[-1] for draw in found["after"]] if last else found["after_chosen"])
+        )
+
+    named, sizes = list(encoders(results)), [str(size) for size in results["sizes"]]
+    cut = all(
+        mean(encoder, weights, protocol, size) < mean(encoder, weights, protocol, size, last=True)
+        for encoder in named
+        for weights in WEIGHTS
+        for protocol in PROTOCOLS
+        for size in sizes[1:]
+    )
+    mixed = all(
+        mean(encoder, PRETRAINED, "iid", size) < mean(encoder, "random", "iid", size)
+        for encoder in named
+        for size in sizes
+    )
+    unseen = {
+        encoder: all(
+            mean(encoder, PRETRAINED, "leave-pair-out", size)
+            < mean(encoder, "random", "leave-pair-out", size)
+            for size in sizes[1:]
+        )
+        for encoder in named
+    }
+    claims = {
+        "the chosen cut is better than the last layer": cut,
+        "pretraining pays where morphologies are mixed": mixed,
+        "it pays on new ones for the pruned VGG-19 alone": unseen
+        == {name: name == "vgg19-pruned-cut" for name in named},
+    }
+    return [claim for claim, holds in claims.items() if not holds]
+
+
 def page() -> str:
     """The page with its tables as they follow from the measured file."""
     environment = Environment(
@@ -159,10 +259,15 @@ def page() -> str:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (Markdown, from our own measurements)
     )
-    return environment.get_template(f"{PAGE.name}.j2").render(tables=tables())
+    absent = [title for name, title in ENCODERS.items() if name not in encoders(measured())]
+    return environment.get_template(f"{PAGE.name}.j2").render(
+        tables=tables(), absent=absent, tuned=tuned()
+    )
 
 
 def main() -> None:
+    if missing := unsupported(measured()):
+        raise SystemExit(f"error: rewrite what {PAGE.name}.j2 says: {'; '.join(missing)}")
     files.write_text(PAGE, page())
     files.write_bytes(PICTURE, draw())
 

@@ -8,7 +8,6 @@ feature store.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from math import comb
@@ -17,19 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from etchmark import settings
-from etchmark.errors import CannotRun, UserError
-from etchmark.features.extract import Features, features, parameter_count
+from etchmark.errors import UserError
+from etchmark.features.frozen import PIXELS, FrozenFeatures, encoder_named
 from etchmark.features.images import Views, grey
 from etchmark.features.spec import LAST, EncoderSpec, Layer, Output
-from etchmark.features.weights import RANDOM
 from etchmark.learning.kernel_ridge import KernelRidge
 from etchmark.learning.surfaces import MAX_TERMS, Data, GaussianProcess, PolynomialRidge
-from etchmark.model import FeatureSeconds, Inputs, Samples
-from etchmark.saving import Savable, keeps_arguments, rebuild
+from etchmark.model import Inputs, Samples
+from etchmark.saving import keeps_arguments, rebuild
 
 IMAGES = ("microstructure", "section_x", "section_y", "section_z", "micrograph")
-PIXELS = "pixels"
 SECTIONS = ("concatenate", "mean", "max")
 HEADS = ("pca-linear", "pca-quadratic", "ridge", "kernel-ridge", "gaussian-process")
 CHOICE_COMPONENTS = 16
@@ -40,7 +36,7 @@ ATOMIC_PERCENT = "_at"
 """How the columns of a composition end."""
 
 
-class FoundationFeatures(Savable):
+class FoundationFeatures(FrozenFeatures):
     """Encoder, aggregation over faces, head.
 
     Args:
@@ -75,14 +71,9 @@ class FoundationFeatures(Savable):
         device: str,
         weights: Path | None,
     ) -> None:
-        self.encoder, self.outputs, self.head = encoder, outputs, head
+        super().__init__(encoder, outputs, head, pixels=pixels, device=device, weights=weights)
         self.sections, self.composition, self.top = sections, composition, top
         self.chooser, self.own_size = chooser, own_size
-        self.pixels, self.device, self.weights = pixels, device, weights
-        self.seconds = FeatureSeconds()
-        self.began: tuple[float, float] | None = None
-        self.made: Features | None = None
-        self.weights_id: str | None = None
         self.layer: str | None = None
 
     def state(self) -> dict[str, Any]:
@@ -109,34 +100,11 @@ class FoundationFeatures(Savable):
             if np.ndim(inputs[name]) == 4:
                 raise UserError(f"{name} holds volumes; this model reads images or faces")
         pictures = [one for name in columns for one in grey(name, inputs[name])]
-        if self.encoder is None:
-            flat = np.stack([_shrunk(one, self.pixels) for one in pictures])
-        else:
-            self.began = time.perf_counter(), time.process_time()
-            self.made = features(
-                pictures,
-                self.encoder,
-                self.outputs,
-                folder=settings.features(),
-                device=self.device,
-                given=self.weights,
-            )
-            took = FeatureSeconds(self.made.seconds, self.made.spent, self.made.cpu_spent)
-            self.began, self.seconds = None, self.seconds + took
-            self._check_weights(self.made.recipe["weights"])
-            flat = self.made.values
+        flat = self.encode(pictures)
         faces = flat.reshape(len(columns), -1, flat.shape[1])
         if self.sections == "concatenate":
             return np.concatenate(list(faces), axis=1)
         return faces.mean(axis=0) if self.sections == "mean" else faces.max(axis=0)
-
-    def _check_weights(self, present: str) -> None:
-        """Refuse an encoder other than the one whose features the head was fitted on."""
-        if self.weights_id not in (None, present):
-            raise CannotRun(
-                f"the saved head was fitted on features of weights {self.weights_id}, and those on"
-                f" this machine are {present}; put the former into ETCHMARK_WEIGHTS"
-            )
 
     def _scalars(self, inputs: Inputs) -> np.ndarray:
         count = len(next(iter(inputs[name] for name in inputs)))
@@ -165,7 +133,7 @@ class FoundationFeatures(Savable):
             self.encoder = replace(self.encoder, size=_own_size(train.inputs))
         data = self._data(train)
         held_out = None if validation is None else self._data(validation)
-        self.weights_id = None if self.made is None else self.made.recipe["weights"]
+        self.weights_id = self.weights_present()
         self.kept = np.arange(data.features.shape[1])
         if self.chooser is not None and self.made is not None:
             self._choose_layer(data, held_out, self.made.widths)
@@ -195,37 +163,9 @@ class FoundationFeatures(Savable):
     def predict(self, inputs: Inputs) -> np.ndarray:
         return self.head.predict(self._features(inputs)[:, self.kept], self._scalars(inputs))
 
-    def parameter_count(self) -> int:
-        """What was fitted here; the encoder's own parameters were not."""
-        return self.head.parameter_count()
-
-    def total_parameter_count(self) -> int | None:
-        """What was fitted here and the encoder's own parameters; None where timm is missing."""
-        if self.encoder is None:
-            return self.parameter_count()
-        try:
-            return self.parameter_count() + parameter_count(self.encoder)
-        except ModuleNotFoundError:
-            return None
-
-    def feature_seconds(self) -> FeatureSeconds:
-        """What the features read so far took, and what those being read have taken."""
-        if self.began is None:
-            return self.seconds
-        began, began_cpu = self.began
-        return self.seconds + FeatureSeconds(
-            now=time.perf_counter() - began, cpu_now=time.process_time() - began_cpu
-        )
-
     def made_with(self) -> dict[str, str]:
-        """For the record: which weights, which precision."""
-        told = {"features": str(len(self.kept))}
-        if self.encoder is not None and self.made is not None:
-            told |= {
-                "encoder": self.encoder.name,
-                "weights": self.made.weights,
-                "precision": str(self.made.recipe["precision"]),
-            }
+        """For the record: how many features, which weights, which precision, which cut."""
+        told = {"features": str(len(self.kept)), **super().made_with()}
         return told if self.layer is None else told | {"layer": self.layer}
 
 
@@ -244,15 +184,6 @@ def _own_size(inputs: Inputs) -> int | None:
     shapes = {np.shape(image) for name in IMAGES if name in inputs for image in inputs[name]}
     sides = {side for shape in shapes for side in shape}
     return -(-sides.pop() // STRIDE) * STRIDE if len(sides) == 1 else None
-
-
-def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    """Mean grey levels of a grid of pixels, flat, 0 to 1."""
-    from PIL import Image
-
-    small = min(side, *image.shape)
-    picture = Image.fromarray(image).resize((small, small), Image.Resampling.BOX)
-    return np.asarray(picture, dtype=np.float32).ravel() / 255.0
 
 
 def _head(name: str, log_target: bool, components: int | None, seed: int) -> Any:
@@ -324,7 +255,7 @@ def build(
         precision: ``auto``, ``float32`` or ``bfloat16``.
         layers: ``last``, numbers of blocks or names, one or several side by side.
         choose_layer: of several, only the one that serves best inside the training data.
-        pooling: ``class``, ``mean``, ``both`` or ``pyramid``.
+        pooling: one of ``etchmark.features.spec.POOLINGS``.
         sections: ``concatenate``, ``mean`` or ``max``.
         views: averaged over: ``turns`` (1, 2, 4), ``flips``, ``shifts``.
         composition: also read atomic percents.
@@ -352,26 +283,20 @@ def build(
         raise UserError(
             "choose_layer: a gaussian-process knows no error to choose by; give another"
         )
-    spec = None
-    if encoder == PIXELS:
-        if weights_file is not None:
-            raise UserError("plain pixels have no weights; drop --weights")
-    else:
-        if weights == RANDOM and "." in encoder:
-            bare = encoder.partition(".")[0]
-            raise UserError(f"{encoder} names trained weights; random ones are of {bare!r} alone")
-        spec = EncoderSpec(
-            encoder,
-            weights=weights,
-            seed=seed,
-            size=None if size == OWN_SIZE else size,  # pyright: ignore[reportArgumentType]
-            preprocessing=preprocessing,
-            crop=crop,
-            precision=precision,
-            views=Views(**(views or {})),
-            local=local,
-            options=dict(options or {}),
-        )
+    if encoder == PIXELS and weights_file is not None:
+        raise UserError("plain pixels have no weights; drop --weights")
+    spec = encoder_named(
+        encoder,
+        weights=weights,
+        seed=seed,
+        size=None if size == OWN_SIZE else size,
+        preprocessing=preprocessing,
+        crop=crop,
+        precision=precision,
+        views=Views(**(views or {})),
+        local=local,
+        options=dict(options or {}),
+    )
     return FoundationFeatures(
         spec,
         [Output(layer, pooling) for layer in layers or [LAST]],

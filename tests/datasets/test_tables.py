@@ -32,6 +32,7 @@ from etchmark.data import packaging, shards  # noqa: E402
 from etchmark.data.labels import FrozenLabels, read_labels  # noqa: E402
 from etchmark.data.plan import make_plan  # noqa: E402
 from etchmark.data.shards import BuildContext, Shard  # noqa: E402
+from etchmark.data.sources import SourcesUnavailable  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOG = Catalog(ROOT)
@@ -91,7 +92,12 @@ def parts(
             tables = [_first_rows(module, context, planned)]
             tables += [_first_rows(module, context, last)] if several else []
         else:
-            first, *_, last = [*module.build(context).values()] * 2
+            try:
+                first, *_, last = [*module.build(context).values()] * 2
+            except SourcesUnavailable as error:
+                if (context.folder / "frozen" / f"{config}.parquet").is_file():
+                    raise
+                pytest.skip(f"nobody has built it yet: {error}")
             tables = [first.slice(0, ROWS), last.slice(len(last) - ROWS)]
         folder = tmp_path_factory.mktemp(config)
         paths = [folder / f"part-{number}.parquet" for number in range(len(tables))]

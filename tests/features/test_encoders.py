@@ -17,11 +17,11 @@ from safetensors.torch import save_file  # noqa: E402
 
 from etchmark.errors import CannotRun, UserError  # noqa: E402
 from etchmark.features import weights  # noqa: E402
-from etchmark.features.encoders import Encoder, batch_size  # noqa: E402
+from etchmark.features.encoders import Encoder, _pooled, batch_size  # noqa: E402
 from etchmark.features.images import Views  # noqa: E402
 from etchmark.features.locating import locate  # noqa: E402
 from etchmark.features.networks import PrunedVGG, megabytes  # noqa: E402
-from etchmark.features.spec import EncoderSpec, Output  # noqa: E402
+from etchmark.features.spec import GRID, EncoderSpec, Output  # noqa: E402
 
 WEIGHTS = os.environ.get("ETCHMARK_WEIGHTS", "").strip()
 exact = partial(EncoderSpec, precision="float32")
@@ -68,6 +68,26 @@ def test_every_family_and_pooling(family: str) -> None:
     else:
         with pytest.raises(UserError, match="has no class token"):
             encoder(given, [Output("last", "class")])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_poolings_of_a_grid(family: str) -> None:
+    encoder, given = load(FAMILIES[family]), pictures(2)
+    width, poolings = WIDTH[family], ("mean", "max", "grid")
+    mean, largest, grid = encoder(given, [Output("last", pooling) for pooling in poolings])
+    cells = grid.reshape(2, width, GRID, GRID)
+    assert largest.shape == mean.shape == (2, width)
+    assert (largest >= mean).all()
+    assert (cells.max((2, 3)) <= largest + 1e-6).all()
+    assert cells[0].std() > 0
+
+
+def test_products_of_channels() -> None:
+    maps = torch.tensor([[[[1.0, 2.0]], [[3.0, 5.0]]]])
+    np.testing.assert_allclose(_pooled(None, maps, "gram", "x"), [[2.5, 6.5, 17.0]])
+    # Where things stand in the picture does not matter.
+    turned = maps.flip(3)
+    np.testing.assert_allclose(_pooled(None, turned, "gram", "x"), [[2.5, 6.5, 17.0]])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -331,8 +351,8 @@ def test_odd_settings(change: dict[str, Any], said: str) -> None:
 
 
 def test_odd_outputs_and_names() -> None:
-    with pytest.raises(UserError, match="pooling 'max'"):
-        Output("last", "max")
+    with pytest.raises(UserError, match="pooling 'middle'"):
+        Output("last", "middle")
     with pytest.raises(UserError, match="layer ''"):
         Output("")
     with pytest.raises(UserError, match=r"no model 'vit_tiny_patch_16'; did you mean vit_tiny_"):

@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("safetensors", reason="safetensors (extra `features`) is not installed")
 pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
 
+from etchmark import settings
 from etchmark.errors import CannotRun
 from etchmark.features import weights
 
@@ -112,6 +113,8 @@ def test_a_model_that_the_hub_does_not_have_comes_from_a_file_alone(
     )
     monkeypatch.setenv("ETCHMARK_WEIGHTS", str(tmp_path))
     assert "which the folder ETCHMARK_WEIGHTS lacks; put it there" in refusal()
+    monkeypatch.setenv(settings.IN_MODEL, "1")
+    assert refusal().endswith("is not told of; say `takes_weights: true` in its card.yaml")
 
 
 def test_random_weights_are_named_so() -> None:

@@ -5,7 +5,8 @@ pretrained on photographs serves microstructures too, and few of its layers are 
 ``composite-stiffness-2d``: maps after one layer, averaged over positions, and the regression that
 the boards use, with one number of principal components. Each draw takes so many training images at
 random, smaller sets inside larger ones. ``leave-pair-out`` predicts every pair of morphologies from
-images of the others; of ``iid``, draw number k predicts fold k.
+images of the others; of ``iid``, draw number k predicts fold k. Predictions beyond the bounds of
+Reuss and Voigt, which the image and the contrast give, are put on them.
 
 A cut is also chosen as a user would: the smallest error on inner folds of the training images. Test
 images have no part in that, and the errors after all other cuts are there to see what it costs.
@@ -36,6 +37,7 @@ from etchmark.features.spec import EncoderSpec, Output
 from etchmark.features.weights import PRETRAINED, RANDOM
 from etchmark.learning.surfaces import Data, PolynomialRidge
 from etchmark.model import Samples
+from etchmark.simulation import bounds
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "tests" / "reliability" / "layer_cuts.json"
@@ -56,12 +58,21 @@ class Board:
         target: stiffness, shape (samples,).
         folds: fold of each sample, by protocol.
         morphologies: of each sample.
+        limits: bounds of Reuss and Voigt of each sample; None for no limits.
     """
 
     inputs: Mapping[str, np.ndarray]
     target: np.ndarray
     folds: Mapping[str, np.ndarray]
     morphologies: np.ndarray
+    limits: tuple[np.ndarray, np.ndarray] | None = None
+
+    def percent_errors(self, predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Absolute percentage errors of predictions, brought between the limits."""
+        if self.limits is not None:
+            low, high = self.limits
+            predicted = np.clip(predicted, low[rows], high[rows])
+        return 100 * np.abs(predicted / self.target[rows] - 1)
 
 
 @dataclass(frozen=True)
@@ -82,11 +93,14 @@ def board() -> Board:
     benchmark = load_benchmark(BENCHMARK)
     columns = benchmark.inputs("samples", TRACK)
     truths = {name: benchmark.truth("samples", name, TRACK) for name in PROTOCOLS}
+    fraction = columns["microstructure"].mean(axis=(1, 2), dtype=np.float64)
+    contrast = columns["contrast"].astype(np.float64)
     return Board(
         {name: columns[name] for name in ("microstructure", "contrast")},
         np.asarray(truths["iid"].target, dtype=np.float64),
         {name: np.asarray(truth.folds) for name, truth in truths.items()},
         truths["iid"].units,
+        (bounds.reuss(fraction, contrast, ndim=2), bounds.voigt(fraction, contrast, ndim=2)),
     )
 
 
@@ -104,12 +118,19 @@ def drawn(rows: int, test: np.ndarray, size: int, draw: int) -> np.ndarray:
     return np.random.default_rng(draw).permutation(rest)[:size]
 
 
-def errors(layers: Sequence[np.ndarray], data: Data, train: np.ndarray, test: np.ndarray) -> Errors:
+def errors(
+    layers: Sequence[np.ndarray],
+    data: Data,
+    samples: Board,
+    train: np.ndarray,
+    test: np.ndarray,
+) -> Errors:
     """Fit after every layer and predict the test images.
 
     Args:
         layers: features after each layer, shape (samples, channels).
         data: scalars, targets and groups of all samples; its features are not read.
+        samples: what the errors are those of.
         train: rows to fit on, within which the cut is chosen.
         test: rows to predict.
     """
@@ -119,7 +140,7 @@ def errors(layers: Sequence[np.ndarray], data: Data, train: np.ndarray, test: np
         head = PolynomialRidge(2, components=(COMPONENTS,))
         head.fit(Data(values[train], data.scalars[train], data.target[train], groups))
         predicted = head.predict(values[test], data.scalars[test])
-        after.append(100 * np.abs(predicted / data.target[test] - 1))
+        after.append(samples.percent_errors(predicted, test))
         inside.append(head.left_out_error)
     return Errors(np.stack(after), int(np.argmin(inside)))
 
@@ -137,7 +158,7 @@ def one_draw(
     groups = samples.morphologies if protocol == "leave-pair-out" else None
     data = Data(np.empty((len(samples.target), 0)), log_contrast, samples.target, groups)
     results = [
-        errors(layers, data, drawn(len(samples.target), test, size, draw), test)
+        errors(layers, data, samples, drawn(len(samples.target), test, size, draw), test)
         for test in tested(protocol, draw, samples.folds[protocol])
     ]
     return {
@@ -161,7 +182,7 @@ def reference(samples: Board, protocol: str, size: int, draw: int) -> float:
 
         model = module.build(0, "cpu", **source.params)
         model.fit(Samples(train.astype(str), part(train), samples.target[train], groups), None)
-        found.append(100 * np.abs(model.predict(part(test)) / samples.target[test] - 1))
+        found.append(samples.percent_errors(model.predict(part(test)), test))
     return float(np.concatenate(found).mean())
 
 
@@ -200,7 +221,7 @@ def _units() -> Iterator[tuple[str, str, str, int, int]]:
 
 def measure(kept: Path, only: Sequence[str]) -> None:
     """Measure what the file ``kept`` lacks, of some encoders."""
-    done = {tuple(json.loads(line)["unit"]) for line in _lines(kept)}
+    done = {tuple(json.loads(line)["unit"]) for line in kept_lines(kept)}
     samples = board()
     loaded: tuple[str, str] | None = None
     names: list[str] = []
@@ -221,19 +242,24 @@ def measure(kept: Path, only: Sequence[str]) -> None:
         print(*unit, flush=True)
 
 
-def _lines(path: Path) -> list[str]:
+def kept_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def gathered(lines: Sequence[str]) -> dict[str, Any]:
     """All draws in one tree: encoder, weights, protocol, size; a list over draws of each number.
 
+    An encoder of which nothing was measured is left out.
+
     Raises:
-        SystemExit: some are missing.
+        SystemExit: draws of the others are missing.
     """
     found = {tuple(each.pop("unit")): each for each in map(json.loads, lines)}
-    missing = [unit for unit in _units() if unit not in found]
-    if missing:
+    begun = {REFERENCE, *(unit[0] for unit in found)}
+    units = [unit for unit in _units() if unit[0] in begun]
+    missing = [unit for unit in units if unit not in found]
+    if missing or begun == {REFERENCE}:
+        missing = missing or [(ENCODERS[0],)]
         raise SystemExit(f"{len(missing)} draws are missing, such as {missing[0]}; run it again")
     tree: dict[str, Any] = {
         "benchmark": load_benchmark(BENCHMARK).spec.key,
@@ -243,7 +269,7 @@ def gathered(lines: Sequence[str]) -> dict[str, Any]:
         "layers": {unit[0]: each["layers"] for unit, each in found.items() if "layers" in each},
         "results": {},
     }
-    for unit in _units():
+    for unit in units:
         encoder, weights, protocol, size, _ = unit
         place = tree["results"]
         for key in (encoder, weights, protocol, str(size)):
@@ -260,7 +286,7 @@ def main() -> None:
     arguments = parser.parse_args()
     kept = settings.home() / "layer_cuts.jsonl"
     measure(kept, arguments.only)
-    tree = gathered(_lines(kept))
+    tree = gathered(kept_lines(kept))
     files.write_text(TARGET, json.dumps(tree, indent=1) + "\n")
 
 

@@ -26,7 +26,7 @@ from etchmark.features.networks import (
     short_reason,
     skeleton,
 )
-from etchmark.features.spec import HALF, LAST, EncoderSpec, Layer, Output
+from etchmark.features.spec import GRID, HALF, LAST, POOLINGS, EncoderSpec, Layer, Output
 
 REFUSALS = (KeyError, ValueError, TypeError, AssertionError, AttributeError, RuntimeError, OSError)
 """What timm and torch raise for a network or a file that they cannot use."""
@@ -303,13 +303,36 @@ class Encoder:
 
 def _pooled(token: torch.Tensor | None, grid: torch.Tensor, pooling: str, name: str) -> np.ndarray:
     if pooling in ("class", "both") and token is None:
-        raise UserError(f"{name} has no class token; pooling is mean or pyramid")
-    mean = grid.float().mean((2, 3))
-    parts = {"class": [token], "both": [token, mean], "mean": [mean], "pyramid": [mean]}[pooling]
+        known = ", ".join(other for other in POOLINGS if other not in ("class", "both"))
+        raise UserError(f"{name} has no class token; pooling is one of {known}")
+    parts = [part.float() for part in _parts(token, grid.float(), pooling) if part is not None]
+    return torch.cat(parts, 1).cpu().numpy()
+
+
+def _parts(
+    token: torch.Tensor | None, grid: torch.Tensor, pooling: str
+) -> list[torch.Tensor | None]:
+    """What a pooling puts side by side, each of shape (images, features)."""
+    if pooling == "max":
+        return [grid.amax((2, 3))]
+    if pooling == "grid":
+        return [nn.functional.adaptive_avg_pool2d(grid, GRID).flatten(1)]
+    if pooling == "gram":
+        return [_products(grid)]
+    mean = grid.mean((2, 3))
     if pooling == "pyramid":
-        parts.append(nn.functional.adaptive_avg_pool2d(grid.float(), 2).flatten(1))
-    pooled = torch.cat([part.float() for part in parts if part is not None], 1)
-    return pooled.cpu().numpy()
+        return [mean, nn.functional.adaptive_avg_pool2d(grid, 2).flatten(1)]
+    return {"class": [token], "both": [token, mean], "mean": [mean]}[pooling]
+
+
+def _products(grid: torch.Tensor) -> torch.Tensor:
+    """Mean product of every two channels over positions, each pair once.
+
+    Source: Gatys, Ecker & Bethge, NeurIPS 2015, DOI 10.48550/arXiv.1505.07376.
+    """
+    flat = grid.flatten(2)
+    rows, columns = torch.triu_indices(flat.shape[1], flat.shape[1])
+    return (flat @ flat.transpose(1, 2) / flat.shape[2])[:, rows, columns]
 
 
 def batch_size(side: int, *, half: bool = False) -> int:

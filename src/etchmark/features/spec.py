@@ -11,7 +11,11 @@ from etchmark.errors import UserError
 from etchmark.features import images, weights
 
 LAST = "last"
-POOLINGS = ("class", "mean", "both", "pyramid")
+POOLINGS = ("class", "mean", "both", "pyramid", "max", "gram", "grid")
+"""How a map becomes a vector: its class token, the mean over positions, both, the mean and those of
+four quarters, the largest value of each channel, products of channels (``gram``), or means over
+``GRID`` x ``GRID`` cells, channel by channel (``grid``)."""
+GRID = 8
 FULL, HALF = "float32", "bfloat16"
 LEAST_CROP = 0.1
 # These decide which weights are loaded and what comes out: a card cannot set them.

@@ -104,10 +104,15 @@ def locate(name: str, *, path: Path | None, local: str | None, size: Callable[[]
         if folder is not None and file and (folder / file).is_file():
             return from_file(folder / file)
     if local is not None and "." not in name:
+        if settings.kept_from_weights():
+            raise CannotRun(
+                f"pretrained weights of {name} ({size()}) lie in a folder that this model's process"
+                " is not told of; say `takes_weights: true` in its card.yaml"
+            )
+        where = "lacks" if folder else "would hold if it were set"
         raise CannotRun(
             f"pretrained weights of {name} ({size()}) are read from a file, {local}, which the"
-            f" folder ETCHMARK_WEIGHTS {'lacks' if folder else 'would hold if it were set'}; put it"
-            " there, or name a file with --weights"
+            f" folder ETCHMARK_WEIGHTS {where}; put it there, or name a file with --weights"
         )
     cached = _from_hub(name, size)
     # The Hub's cache names a file by its SHA-256.
