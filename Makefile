@@ -27,18 +27,18 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BROWSER := $(BIN)/python $(INSTALL) -e '.[browser]'
 CHECK_PYTHON := -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11 (or newer)")'
 
-.PHONY: help setup core demo demo-size dashboard lint test test-core test-slow test-browser screenshots speed speed-dashboard findings docs results data clean
+.PHONY: help setup core demo demo-size dashboard lint test test-all test-core test-slow test-browser screenshots speed speed-dashboard findings docs results data clean
 
 help:
 	@echo "make demo       install into $(DEMO_VENV), build, score two baselines, submit a file, serve the board"
 	@echo "make dashboard  serve the dashboard on localhost:$(PORT)"
 	@echo "make setup      make $(VENV) with everything that tests and training need (6 GB with CUDA)"
-	@echo "make test       fast suite (make lint, make test-slow: the rest)"
+	@echo "make test       fast suite (make test-all: with the slow tests; make lint)"
 	@echo "make test-core  the fast suite without PyTorch and the other extras, on a newer Python"
 	@echo "make test-browser  the dashboard in headless Chromium; pictures in .cache/screenshots"
 	@echo "make screenshots   the pictures of the documentation; HUB=FOLDER to show a hub of your own"
 	@echo "make speed      solvers and statistics beside their peers; tables in docs/speed.md"
-	@echo "make findings   write docs/findings.md from the reviewed records"
+	@echo "make findings   write docs/findings.md and literature.md from the reviewed records"
 	@echo "make docs       the documentation as a site, in .cache/site; broken links end it"
 	@echo "make results    run every baseline that has no reviewed record yet (maintainers)"
 	@echo "make data       build all data that need no network, with DVC"
@@ -89,8 +89,10 @@ test: setup
 # where Python versions differ: processes, signals, files, databases, parsing and the command line.
 CORE_WITHOUT := simulation leaderboard performance baselines datasets features learning boards submission \
   scoring reliability data/test_shipped_slips.py targets/test_frames.py targets/test_frames_scored.py \
-  evaluation/test_checkpoints.py evaluation/test_curves.py registry/test_damage.py registry/test_reviewed.py \
-  registry/test_plausible.py test_agreement.py test_contributing.py test_findings.py test_records_1.py
+  evaluation/test_checkpoints.py evaluation/test_curves.py \
+  evaluation/test_worker.py registry/test_damage.py registry/test_reviewed.py \
+  registry/test_plausible.py test_agreement.py test_contributing.py \
+  test_findings.py test_records_1.py
 $(CORE_READY): pyproject.toml constraints.txt
 	@test -n "$(CORE_PYTHON)" || { echo "no Python newer than the oldest one supported was found; set CORE_PYTHON"; exit 1; }
 	@$(CORE_PYTHON) -m venv --clear $(CORE_VENV)
@@ -104,6 +106,10 @@ test-core: core
 
 test-slow: setup
 	$(PYTEST) -n $(JOBS) -m slow
+
+# Both suites in one run, since collecting the tests takes its time as well.
+test-all: setup
+	$(PYTEST) -n $(JOBS) -m "not speed and not browser"
 
 findings: setup
 	$(BIN)/python docs/make_findings.py

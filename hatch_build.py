@@ -67,18 +67,29 @@ def compact_table(content: bytes) -> bytes:
     """
     table = pq.read_table(io.BytesIO(content))
     kept = [field for field in table.schema if not _is_drawn(field.type)]
+    # Counts and truth values take few values, which a dictionary holds in the least space.
+    repeating = [field.name for field in kept if _repeats(table.column(field.name))]
     buffer = io.BytesIO()
     pq.write_table(
         table.select([field.name for field in kept]),
         buffer,
         compression="zstd",
         compression_level=19,
-        use_dictionary=[field.name for field in kept if pa.types.is_string(field.type)],
+        write_statistics=False,
+        use_dictionary=repeating,
         column_encoding={
-            field.name: "BYTE_STREAM_SPLIT" for field in kept if pa.types.is_floating(field.type)
+            field.name: "BYTE_STREAM_SPLIT"
+            for field in kept
+            if pa.types.is_floating(field.type) and field.name not in repeating
         },
     )
     return buffer.getvalue()
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_string(column.type) or (
+        pa.types.is_floating(column.type) and 4 * len(column.unique()) < len(column)
+    )
 
 
 def _is_drawn(kind: pa.DataType) -> bool:

@@ -1,6 +1,7 @@
 """Shared fixtures: a hub folder and content of their own, and the command line.
 
 ``home``            an empty hub folder, offline, no mirror
+``reviewed``        the same, with the reviewed records taken in already
 ``toy_content``     content with a tiny synthetic dataset and two benchmarks, an empty board
 ``toy_samples``     the same where samples are the units: three sources tell nothing apart
 ``toy_volumes``     that and a benchmark of voxels, with bounds, subsets and a mini config
@@ -23,10 +24,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +39,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 MIRROR = os.environ.get("ETCHMARK_MIRROR", "").strip()
 NO_MIRROR = "ETCHMARK_MIRROR was not set when the tests were started; it names upstream's files"
+
+
+# Modules whose fixtures build a config of a dataset, which every process would build again.
+BUILDS = tuple(
+    f"tests/datasets/test_{name}.py" for name in ("exemplars", "morphologies", "renderings")
+)
 
 
 @dataclass(frozen=True)
@@ -84,12 +92,45 @@ def use_content(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     monkeypatch.setenv("ETCHMARK_CONTENT_ONLY", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests are spread one by one, but those that share an expensive fixture stay together.
+
+    The marker ``xdist_group`` does not: it has no effect with pytest 9.2 (pytest-xdist #1386).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, name = nodeid.partition("::")
+            if path == "tests/test_wheel.py":  # It makes a wheel and an environment.
+                return path
+            if path in BUILDS:
+                return path
+            if path == "tests/datasets/test_tables.py":  # It builds the rows of each config.
+                return name.partition("[")[2] or nodeid
+            return nodeid
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if MIRROR:
         return
     for item in items:
         if item.get_closest_marker("mirror"):
             item.add_marker(pytest.mark.skip(reason=NO_MIRROR))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What asks for no hub folder uses one of this process, never the user's.
+
+    Two processes of one test run would otherwise wait for each other's locks in it, or fail.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETCHMARK_HOME", str(tmp_path_factory.mktemp("hub")))
+        yield
 
 
 @pytest.fixture
@@ -130,8 +171,29 @@ def load_script() -> Callable[[str], ModuleType]:
     return script
 
 
+@pytest.fixture(scope="session")
+def read_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub folder that has taken in the reviewed records, which takes ten seconds; copy it."""
+    from etchmark.registry.store import Store
+
+    folder = tmp_path_factory.mktemp("read-once")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("ETCHMARK_")]:
+            patch.delenv(name)
+        patch.setenv("ETCHMARK_HOME", str(folder))
+        Store()
+    return folder
+
+
 @pytest.fixture
-def findings(home: Path) -> ModuleType:
+def reviewed(home: Path, read_once: Path) -> Path:
+    """A hub folder of its own that has taken in the reviewed records."""
+    shutil.copytree(read_once, home, dirs_exist_ok=True)
+    return home
+
+
+@pytest.fixture
+def findings(reviewed: Path) -> ModuleType:
     """The script that writes the findings, with an empty hub beside the reviewed records."""
     return script("docs/make_findings.py")
 
@@ -721,6 +783,7 @@ def build(context):
             "seen": array_column(frames[:, :SEEN]),
             "next": array_column(frames[:, SEEN:]),
             "horizon": np.full(rows, horizon, dtype=np.int32),
+            "kappa": np.linspace(0.5, 50.0, rows),
         }
         features = {
             "seen": {"shape": [SEEN, N, N], "dtype": "float16", "_type": "Array3D"},

@@ -142,7 +142,7 @@ class Reader:
 
 
 @pytest.fixture
-def reader(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> Reader:
+def reader(reviewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> Reader:
     """A reader in an empty folder, beside what a checkout has."""
     for name in ("baselines", "leaderboard"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -265,7 +265,8 @@ def test_every_page_with_python_is_run() -> None:
     pages = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md"))]
     with_python = {page for page in pages if any(b.language == "python" for b in all_blocks(page))}
     quickstarts = {f"docs/quickstart/{path.name}" for path in ROOT.glob("docs/quickstart/*.md")}
-    others = {"docs/forecasts.md", "docs/methods/simulation.md", "docs/segmentation.md"}
+    others = {"docs/forecasts.md", "docs/methods/simulation.md"}
+    others |= {"docs/segmentation.md", "docs/reconstruction.md"}
     assert with_python - quickstarts == others
 
 
@@ -318,7 +319,7 @@ def test_modules_that_have_moved() -> None:
 
 def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
     pytest.importorskip("torch", reason="torch (extra `simulate`) is not installed")
-    predicting, model = blocks("docs/forecasts.md")
+    predicting, model, modulated = blocks("docs/forecasts.md")
     small("spinodal-forecast")
     names: dict[str, Any] = {}
     exec(compile(predicting, "docs/forecasts.md", "exec"), names)
@@ -335,6 +336,12 @@ def test_the_forecasts(small: Callable[[str], None], command: Any) -> None:
     Path("mine", "model.py").write_text(model, encoding="utf-8")
     ran = command("evaluate", "mine", "spinodal-forecast", "--json")
     assert json.loads(ran.fine())["outcome"] == "ok"
+    Path("told").mkdir()
+    Path("told", "model.py").write_text(modulated, encoding="utf-8")
+    varied = ("evaluate", "told", "spinodal-forecast-varied", "--mini", "--json", "--track")
+    ran = command(*varied, "told")
+    assert (ran.rc, json.loads(ran.stdout)["outcome"]) == (0, "ok"), ran.stderr
+    assert "reads mobility, which this track does not tell" in command(*varied, "inferred").stderr
 
 
 def test_the_segmentation(mirror: Path, command: Any, tmp_path: Path, monkeypatch: Any) -> None:

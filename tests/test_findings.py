@@ -17,8 +17,10 @@ NAMES = (
 )
 
 
-def test_the_page_is_what_the_records_say(findings: ModuleType) -> None:
-    assert findings.page() == findings.PAGE.read_text(encoding="utf-8"), "run `make findings`"
+@pytest.mark.parametrize("name", ["findings.md", "literature.md"])
+def test_a_page_is_what_the_records_say(findings: ModuleType, name: str) -> None:
+    assert name in findings.PAGES
+    assert findings.page(name) == (DOCS / name).read_text(encoding="utf-8"), "run `make findings`"
 
 
 def test_no_number_is_typed_by_hand() -> None:
@@ -42,7 +44,7 @@ def test_a_claim_that_the_records_do_not_support_is_refused(
     with pytest.raises(
         findings.UnsupportedClaimError, match=r"cnn3d/periodic is better than .*; correct"
     ):
-        findings.page()
+        findings.page("findings.md")
 
 
 def test_numbers_are_written_as_the_boards_write_them(findings: ModuleType) -> None:

@@ -19,7 +19,7 @@ from etchmark.specs.targets import Kinds
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "etchmark"
 # From the ground up: a module imports only from its own room and from rooms named before it.
 ROOMS = (
-    *("errors", "_version", "text", "names", "patience", "files", "settings", "saving"),
+    *("errors", "_version", "text", "names", "patience", "files", "settings", "saving", "threads"),
     *("model", "descriptors", "simulation"),
     *("specs", "environment", "columns", "learning", "predictions", "targets"),
     *("catalog", "data", "features", "scoring", "artefacts", "evaluation"),

@@ -34,11 +34,17 @@ RUN_AGAIN = {
         "composition_regression/exploratory-element-count",
         "composition_regression/exploratory-solute-root-sum",
         "composition_regression/gaussian-process",
+        "composition_regression/gradient-boosting",
         "composition_regression/ridge",
         "composition_regression/ridge-all-atomic",
         "composition_regression/ridge-all-weight",
         "composition_regression/ridge-as-listed",
         "composition_regression/ridge-standardised",
+        "foundation_features/resnet50-random",
+        "foundation_features/vit-tiny-in21k-as-published",
+        "foundation_features/vit-tiny-in21k-pyramid",
+        "foundation_features/vit-tiny-in21k-small",
+        "foundation_features/vit-tiny-random",
     ],
 }
 """Baselines of each benchmark that were fitted again with three seeds, in every protocol."""

@@ -85,6 +85,20 @@ class FeatureSeconds:
         )
 
 
+@dataclass(frozen=True)
+class TrainingHistory:
+    """How the error on validation samples fell while a model was trained.
+
+    Attributes:
+        metric: id of the metric that the error is a value of.
+        points: processor seconds of training so far, rising, and the error; infinite where there
+            is none.
+    """
+
+    metric: str
+    points: tuple[tuple[float, float], ...]
+
+
 @runtime_checkable
 class Model(Protocol):
     """Fits on labelled samples, then predicts from inputs alone.
@@ -95,6 +109,7 @@ class Model(Protocol):
     ``flops() -> float | None`` the floating-point operations of predicting one sample, or one frame
     where frames are predicted, ``feature_seconds() -> FeatureSeconds`` the time of features that
     are kept between runs, so that a run from the store and one without it tell the same times,
+    ``training_history() -> TrainingHistory | None`` how the error on validation samples fell,
     ``save(folder)`` writes the fitted model into an empty folder, for a module function
     ``load(folder, device)`` to read.
     """

@@ -66,6 +66,11 @@ def in_model() -> bool:
     return _text(IN_MODEL) is not None
 
 
+def kept_from_weights() -> bool:
+    """Whether this is the process of a model whose card does not say that it takes weights."""
+    return in_model() and _text("ETCHMARK_FEATURES") is None
+
+
 def refuse_in_model() -> None:
     """Raise if the caller is a model that is being evaluated."""
     if in_model():

@@ -75,7 +75,8 @@ def test_a_dataset(toy_content: Path, command: Command) -> None:
 
 def test_whatever_is_released_can_be_cited(home: Path, command: Command) -> None:
     names = [path.stem for path in (ROOT / "benchmarks").glob("*.yaml")]
-    names += [path.parent.name for path in (ROOT / "datasets").glob("*/dataset.yaml")]
+    # A dataset that nobody could build yet has no fingerprint.
+    names += [path.parent.name for path in (ROOT / "datasets").glob("*/frozen")]
     assert len(names) > 8
     for name in names:
         own, *papers = _entries(command("cite", name).fine()).values()

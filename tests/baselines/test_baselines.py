@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -52,6 +53,16 @@ def test_card(name):
         for benchmark, chosen in use.items():
             assert benchmark in known
             assert chosen.track in CONTENT.benchmark(benchmark).tracks
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_says_that_weights_are_taken_where_they_are(name):
+    # Else the model's process is not told where the folder of weights is.
+    build = load_build(ROOT / "baselines" / name / "model.py")
+    takes = "weights_file" in inspect.signature(build).parameters
+    assert CONTENT.baseline(name).takes_weights is takes
+    code = (ROOT / "baselines" / name / "model.py").read_text(encoding="utf-8")
+    assert ("EncoderSpec" in code) is takes
 
 
 @pytest.mark.parametrize("name", NAMES)

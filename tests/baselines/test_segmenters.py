@@ -133,3 +133,67 @@ def test_rare_classes_weigh_more_where_they_are_asked_to(home: Path, alone: None
     ]
     rarest = 2
     assert (found[1] == rarest).mean() > (found[0] == rarest).mean()
+
+
+TRAINED: dict[str, Any] = {
+    "rows": 32,
+    "crop": 32,
+    "schedule": {"epochs": 12, "batch": 4, "learning_rate": 0.01},
+}
+FROZEN: dict[str, Any] = {
+    "encoder": "vgg19_16x",
+    "weights": "random",
+    "layers": ["conv1_2", "conv2_2", "conv3_4"],
+    "widths": [8, 8, 8],
+}
+
+
+@pytest.mark.parametrize(
+    ("least", "params"),
+    [
+        (0.7, {"widths": [8, 8, 16]}),
+        (0.6, {"widths": [8, 8, 16], "shrink": 2}),
+        (0.3, {"design": "fcn8s", "widths": [8, 16, 16]}),
+        (0.7, FROZEN),
+    ],
+)
+def test_networks_trained_end_to_end(
+    home: Path, alone: None, tmp_path: Path, least: float, params: dict[str, Any]
+) -> None:
+    pytest.importorskip("timm")
+    module = model_module("unet")
+    # The micrographs' sides are no multiples of the network's.
+    train, test = samples(4, 0, 52), samples(2, 1, 52)
+    model = module.build(0, "cpu", **TRAINED, **params).fit(train)
+    predicted = model.predict(test.inputs)
+    assert predicted.shape == test.target.shape
+    assert predicted.dtype == np.uint8
+    assert iou(test, predicted) > least
+    frozen = model.total_parameter_count() - model.parameter_count()
+    assert (frozen > 0) == ("encoder" in params)
+    assert bool(model.made_with()) == ("encoder" in params)
+    model.save(tmp_path / "kept")
+    again = module.load(tmp_path / "kept", "cpu").predict(test.inputs)
+    assert (again == predicted).all()
+
+
+def test_fcn8s_names_classes_on_grids_of_8_16_and_32_pixels() -> None:
+    torch = pytest.importorskip("torch")
+    network = model_module("unet").FCN8s([4, 4, 4, 4], 3, 2)
+    sides = []
+    for layer in network.scores:
+        layer.register_forward_hook(lambda _module, _given, made: sides.append(made.shape[-1]))
+    assert network.multiple == 32
+    made = network(torch.zeros(1, 1, 64, 64))
+    assert sides == [64 // 8, 64 // 16, 64 // 32]
+    assert made.shape == (1, 3, 32, 32)
+
+
+def test_what_a_network_cannot_read_is_refused(home: Path, alone: None) -> None:
+    pytest.importorskip("timm")
+    module = model_module("unet")
+    with pytest.raises(UserError, match="design 'vnet': give one of unet, fcn8s"):
+        module.build(0, "cpu", design="vnet")
+    skipping = {**FROZEN, "layers": ["conv1_2", "conv3_4", "conv5_1"]}
+    with pytest.raises(UserError, match="choose 3 layers"):
+        module.build(0, "cpu", **TRAINED, **skipping).fit(samples(2, 0))

@@ -313,6 +313,50 @@ def test_an_error_below_the_discretisation_error(
     assert [row["flags"] for row in _rows(command).values()] == [[], []]
 
 
+def _limit(content: Path, at_most: float, metric: str = "mae") -> None:
+    path = content / "benchmarks" / f"{BENCHMARK}.yaml"
+    spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+    limit = {"metric": metric, "at_most": at_most, "why": "it errs too much"}
+    path.write_text(yaml.safe_dump({**spec, "rank_limits": [limit]}, sort_keys=False), "utf-8")
+
+
+def test_a_row_beyond_a_limit_is_listed_apart_with_its_reason(
+    toy_content: Path, toy_samples: Path, enter: Enter, command: Command
+) -> None:
+    _limit(toy_content, 0.8)
+    enter("near", 0.3 * TURNS)
+    off = enter("off", 0.9 * TURNS)
+    rows = _rows(command)
+    assert (rows["near"]["rank"], rows["off"]["rank"]) == (1, None)
+    (shown,) = rows["off"]["flags"]
+    assert shown == (
+        "beyond_rank_limit: split 'test': mae 0.94 mm is above 0.8 mm; it is not ranked, since it"
+        " errs too much"
+    )
+    assert rows["off"]["reason"] == shown.partition(": ")[2]
+    assert "listed apart: split 'test': mae 0.94 mm" in command("leaderboard", BENCHMARK).fine()
+    stored = Store().get(off)
+    assert stored is not None
+    assert stored.record.flags == [shown]
+    # What the benchmark says today counts, whatever it was when the record was made.
+    _limit(toy_content, 1.0)
+    rows = _rows(command)
+    assert [rows[name]["rank"] for name in ("near", "off")] == [1, 2]
+    assert rows["off"]["flags"] == []
+    assert rows["off"]["reason"] is None
+    _limit(toy_content, 0.1)
+    assert [row["rank"] for row in _rows(command).values()] == [None, None]
+
+
+def test_a_limit_of_no_metric_of_the_benchmark_is_refused(
+    toy_content: Path, command: Command
+) -> None:
+    _limit(toy_content, 1.0, metric="nope")
+    result = command("show", BENCHMARK)
+    assert result.rc == 2
+    assert "rank_limits name 'nope', which is not among metrics" in result.stderr
+
+
 def test_what_a_table_shows_is_flagged_whatever_the_record_says(
     enter: Enter, command: Command
 ) -> None:

@@ -135,6 +135,12 @@ def test_gains_count_entries_that_are_shown_to_beat_the_reference(spec: Benchmar
     board["gain_relation"] = ["equal in practice", "not told apart", "worse", None]
     expected = "No entry is shown to beat toy_mean; the first entry gains 30.0 % (10.0 … 50.0)."
     assert gains(spec, board) == expected
+    # The interval is of one row, the test allows for all of them.
+    board["gain_relation"] = ["not told apart", "not told apart", "worse", None]
+    assert gains(spec, board) == (
+        "No entry is shown to beat toy_mean when all rows are tested together; taken alone, the"
+        " first entry gains 30.0 % (10.0 … 50.0)."
+    )
 
 
 def test_rows_listed_apart_gain_nothing(spec: BenchmarkSpec) -> None:

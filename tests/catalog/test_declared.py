@@ -187,7 +187,8 @@ CASES: dict[str, tuple[Change, str]] = {
     ),
     "kind of a target": (
         set_at("target", value={"kind": "grade", "column": "y", **QUANTITY}),
-        "target: unknown kind 'grade', choose from 'scalar', 'array', 'frames', 'label', 'mask'",
+        "target: unknown kind 'grade', choose from 'scalar', 'array', 'frames', 'label', 'mask',"
+        " 'ensemble'",
     ),
     "metric of probabilities": (
         all_of(

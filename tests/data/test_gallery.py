@@ -62,7 +62,7 @@ def test_volumes_and_planes(toy_volumes: Path) -> None:
 
 def test_films(toy_frames: Path) -> None:
     found = _gallery("waves", "waves-full")
-    assert found.kinds == (["id", "horizon"], [], [], ["seen", "next"])
+    assert found.kinds == (["id", "horizon", "kappa"], [], [], ["seen", "next"])
     film = found.film("long", 1)
     assert film.shape == (12, 8, 8)
     exact = np.concatenate([found.columns("long")[name][1] for name in ("seen", "next")])

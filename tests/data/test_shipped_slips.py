@@ -39,20 +39,40 @@ TEXT = {"morphology", "parameters", "source", "paper", "doi", "base", "reported_
 TEXT |= {"composition_flag", "composition_unit_guess", "composition_unit_confidence"}
 TEXT |= {"micrograph_name", "micrograph_flag", "specimen", "specimen_as_named", "spot", "sample"}
 TEXT |= {"heat_treatment", "cooling", "constituents", "detector", "published_set", "condition"}
+TEXT |= {"material"}
 WHOLE = {"fold_morphology", "fold_iid", "fold_leave_paper_out", "fold_as_published", "horizon"}
 WHOLE |= {"fold_specimen", "fold_spot", "fold_condition", "scan_rotation_deg"}
+WHOLE |= {"periodic"}
 ARRAYS = {"stiffness": (6, 6), "rotation": (3, 3), "context": (3, 64, 64), "target": (2, 64, 64)}
+IMAGES = {"exemplar": (64, 64), "realisations": (4, 64, 64), "further": (2, 64, 64)}
+OF_ONE_DATASET = {"exemplars": {"stiffness": (2,), "noise_distance": (5,), "overlap_limit": (2,)}}
+"""Shapes of columns of arrays that other datasets do not have, or have in another shape."""
 Spec = dict[str, Any]
 Slip = Callable[[Spec], None]
 
 
-def stored(name: str, split: str) -> tuple[Any, dict[str, Any] | None]:
+PARAMETERS = {"mobility": (0.5, 2.0), "composition": (-0.3, 0.3), "gradient_energy": (0.7, 1.4)}
+
+
+def stored(name: str, split: str, dataset: str) -> tuple[Any, dict[str, Any] | None]:
     """A column of a few rows and its feature, of the type of the released data."""
+    if shape := OF_ONE_DATASET.get(dataset, {}).get(name):
+        feature = {"feature": {"dtype": "float64", "_type": "Value"}, "_type": "List"}
+        return array_column(np.full((ROWS, *shape), 0.9)), feature
+    if name in IMAGES:
+        images = np.zeros((ROWS, *IMAGES[name]), dtype=np.uint8)
+        return array_column(images), array_feature(images)
     if name == "id":
         return [f"{split}-{row}" for row in range(ROWS)], None
     if name == "morphology":
         # A class of the board that names them.
         return ["disks", "spinodal"], None
+    if dataset == "evolution" and name in PARAMETERS:
+        # A row in a subset of either end.
+        return list(PARAMETERS[name]), None
+    if (dataset, name) == ("exemplars", "source"):
+        # A subset of the board for each.
+        return ["simulated", "photographed"], None
     if name in TEXT:
         return ["text"] * ROWS, None
     if name == "polarity":
@@ -77,7 +97,7 @@ def write_config(folder: Path, dataset: str, config: str, fingerprint: str) -> N
     folder.mkdir(parents=True)
     written = []
     for split in declared.splits:
-        columns = {name: stored(name, split) for name in declared.columns}
+        columns = {name: stored(name, split, dataset) for name in declared.columns}
         features = {name: feature for name, (_, feature) in columns.items() if feature}
         table = pa.table({name: values for name, (values, _) in columns.items()})
         path = folder / f"{split}.parquet"
@@ -167,6 +187,7 @@ def of_kind(kind: str, metric: str, **more: object) -> Slip:
         spec["metrics"], spec["primary_metric"] = [metric], metric
         for key in ("bounds", "context_column", "horizon_column", "frames", "discretisation_error"):
             spec.pop(key, None)
+        spec.pop("rank_limits", None)
         spec["reference_lines"] = []
 
     return slip

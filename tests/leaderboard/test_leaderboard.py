@@ -68,7 +68,7 @@ def test_board_is_the_engines(board: dict[str, Entry]) -> None:
         "metric": "mae",
     }
     assert any("Headline protocol" in line for line in values(app.markdown))
-    expected = "No interval: 3 sources are too few. Rank range"
+    expected = "No interval: too few sources (3). Rank range"
     assert any(said.startswith(expected) for said in captions(app))
 
 

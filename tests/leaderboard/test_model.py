@@ -104,7 +104,7 @@ def test_role_doubts_and_interval_method_are_shown(board: dict[str, Entry]) -> N
     assert flags.splitlines()[2].endswith("submitted before as good")
     assert literal("every prediction is *3*") in flags
     expected = "Intervals: jackknife over the sources with Student's t, for this fit."
-    assert f"{expected} –: no interval: 3 sources are too few." in captions(app)
+    assert f"{expected} –: no interval: too few sources (3)." in captions(app)
 
 
 @pytest.mark.parametrize(

@@ -650,13 +650,16 @@ def test_missing_ids(kept: set[str]) -> None:
     verb = "is" if len(absent) == 1 else "are"
     assert f"{len(absent)} of 8 predictions of split 'test' {verb} missing" in message
     assert message.endswith("; predict every sample of it")
-    assert f"(ids {', '.join(map(repr, absent[:5]))})" in message
+    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    assert f"(ids {', '.join(map(repr, absent[:5]))}{more})" in message
 
 
 def test_extra_and_repeated_ids() -> None:
     extra = [f"x{row}" for row in range(7)]
     message = complaint(given_rows(IDS + extra, [1.0] * 19))
-    assert "7 ids are not in this benchmark (ids 'x0', 'x1', 'x2', 'x3', 'x4')" in message
+    assert (
+        "7 ids are not in this benchmark (ids 'x0', 'x1', 'x2', 'x3', 'x4' and 2 more)" in message
+    )
     message = complaint(given_rows([*IDS, "s03", "s03", "s05"], [1.0] * 15))
     assert "3 rows repeat an id and seed (ids 's03', 's05')" in message
     for wrong in ("S00", " s00", "s00 ", "s0"):

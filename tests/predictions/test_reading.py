@@ -69,11 +69,12 @@ def test_a_line_of_separators_among_the_rows(
     ("change", "message"),
     [
         (" {}".format, "9 ids are not in this benchmark (ids ' test-00', ' test-01', ' test-02',"
-         " ' test-03', ' test-04'): 9 match without the spaces around them; strip the spaces"),
+         " ' test-03', ' test-04' and 4 more): 9 match without the spaces around them; strip"
+         " the spaces"),
         ("{}\u00a0".format, "9 match without the spaces around them"),
         (str.upper, "9 match in another case; write upper and lower case as the template does"),
         ("{}\u200b".format, "9 match in another spelling; copy the ids from the template"),
-        ("other-{}".format, "'other-test-04'); `etchmark template` writes the ids"),
+        ("other-{}".format, "'other-test-04' and 4 more); `etchmark template` writes the ids"),
     ],
 )  # fmt: skip
 def test_ids_that_are_nearly_right(

@@ -129,5 +129,5 @@ def test_four_kills(toy_predictions, home):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_fifty_kills(toy_predictions, home):
-    _ordeal(toy_predictions, home, 50)
+def test_many_kills(toy_predictions, home):
+    _ordeal(toy_predictions, home, 25)

@@ -147,7 +147,8 @@ def _notes(frame: pd.DataFrame) -> list[str | None]:
         elif superseded:
             notes.append("superseded")
         else:
-            notes.append(f"listed apart: {role}" if role in UNRANKED_ROLES else None)
+            why = role if role in UNRANKED_ROLES else "beyond a limit" if reason else None
+            notes.append(f"listed apart: {why}" if why else None)
     return notes
 
 

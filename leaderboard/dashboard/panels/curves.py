@@ -16,6 +16,7 @@ from dashboard.text import literal, shortened
 from dashboard.wording import metric_label
 from etchmark.api import Hub, View, to_records
 from etchmark.specs import BenchmarkSpec, ResultRecord
+from etchmark.specs.cards import TRAINING_CURVE
 from etchmark.text import number
 
 SHOWN = len(SERIES)
@@ -133,6 +134,12 @@ def shown_json(record: ResultRecord) -> str:
 
 def caption(spec: BenchmarkSpec, points: Sequence[Point]) -> str:
     """What a point and its bar are."""
+    if points[0]["curve"] == TRAINING_CURVE:
+        return (
+            "Every point is an epoch of the training: what it had taken by then, and the error on"
+            " the validation samples. Of several seeds it is the mean, and the bar spans the lowest"
+            " to the highest."
+        )
     text = "Every point is a run of the whole protocol."
     if points[0]["param"]:
         places = {

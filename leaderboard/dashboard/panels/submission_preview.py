@@ -112,7 +112,9 @@ def show_standing(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
             message = flag.partition(": ")[2]
             st.warning(literal(message[:1].upper() + message[1:] + "."))
     if pd.isna(row["rank"]):
-        st.info(f"Listed apart and not ranked: its role here is {row['role']}.")
+        reason = row["reason"]
+        why = literal(reason) if isinstance(reason, str) else f"its role here is {row['role']}"
+        st.info(f"Listed apart and not ranked: {why}.")
         return
     st.markdown(
         f"Rank **{row['rank']}** of {len(frame)}, 95 % range {row['rank_low']}–{row['rank_high']}"

@@ -17,11 +17,11 @@ import pandas as pd
 
 from etchmark.errors import UserError
 from etchmark.registry.tables import Brief
-from etchmark.scoring.doubts import BELOW, MAX_FLAG, below_discretisation_error, kind_of_flag
+from etchmark.scoring.doubts import BEYOND, DECLARED, MAX_FLAG, declared_doubts, kind_of_flag
 from etchmark.scoring.gains import errors_of, has_gains
 from etchmark.scoring.separation import ALPHA, smallest_p, verdict
 from etchmark.scoring.uncertainty import SumsOfUnits
-from etchmark.specs import BenchmarkSpec, MetricScore, SplitScore
+from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec, MetricScore, SplitScore
 from etchmark.targets import Metric
 from etchmark.text import number, one_line
 
@@ -48,10 +48,18 @@ def of_today(spec: BenchmarkSpec, brief: Brief) -> list[str] | None:
     found = []
     for split, parts in brief.content["scores"].items():
         score = SplitScore.model_construct(split=split, metrics=_metrics(parts[""]["metrics"]))
-        doubt = below_discretisation_error(spec, score)
-        found += [] if doubt is None else [doubt.flag]
-    others = [flag for flag in kept or () if kind_of_flag(flag) != BELOW]
+        found += [doubt.flag for doubt in declared_doubts(spec, score)]
+    others = [flag for flag in kept or () if kind_of_flag(flag) not in DECLARED]
     return [*others, *found] if kept is not None or found else None
+
+
+def why_not_ranked(spec: BenchmarkSpec, brief: Brief, role: str) -> str | None:
+    """Why a row of a role that is ranked is listed apart all the same; None if it is ranked."""
+    if not spec.rank_limits or role in UNRANKED_ROLES:
+        return None
+    flags = of_today(spec, brief) or ()
+    beyond = (flag for flag in flags if kind_of_flag(flag) == BEYOND)
+    return next((flag.partition(": ")[2] for flag in beyond), None)
 
 
 def alike(briefs: Sequence[Brief]) -> dict[str, int]:

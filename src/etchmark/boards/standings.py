@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from etchmark import specs
-from etchmark.boards.flags import Units, flags_of_rows
+from etchmark.boards.flags import Units, flags_of_rows, why_not_ranked
 from etchmark.boards.paired import PairedRows, Sums
 from etchmark.boards.rows import COLUMNS, GAIN_COLUMNS, row_of, to_records, typed
 from etchmark.boards.view import View, Where
@@ -177,12 +177,14 @@ class Board:
         old = superseded(self._briefs)
         for row in rows:
             row["superseded"] = row["submission"] in old
-        self._frame = typed(pd.DataFrame(rows, columns=list(COLUMNS)))
         scored = [
             row["score"] is not None and row["outcome"] == "ok" and not row["superseded"]
             for row in rows
         ]
-        unranked = [row["role"] in UNRANKED_ROLES for row in rows]
+        for row, brief in zip(rows, self._briefs, strict=True):
+            row["reason"] = row["reason"] or why_not_ranked(spec, brief, row["role"])
+        unranked = [row["role"] in UNRANKED_ROLES or row["reason"] is not None for row in rows]
+        self._frame = typed(pd.DataFrame(rows, columns=list(COLUMNS)))
         self._apart = np.logical_and(scored, unranked)
         self._ranked = np.logical_and(scored, np.logical_not(unranked))
         by, leaders = metric_by_id(self.metric), self.leaders()

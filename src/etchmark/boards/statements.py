@@ -119,7 +119,14 @@ def gains(spec: BenchmarkSpec, frame: pd.DataFrame) -> str | None:
     best = gain_text(*(float(_numbers(entries, name)[known[0]]) for name in names))
     shown = entries["gain_relation"].tolist().count("better")
     if not shown:
-        return f"No entry is shown to beat {spec.gains_over}; the first entry gains {best}."
+        told = f"No entry is shown to beat {spec.gains_over}"
+        relation = entries["gain_relation"].tolist()[known[0]]
+        if relation == "not told apart" and _numbers(entries, "gain_low")[known[0]] > 0:
+            return (
+                f"{told} when all rows are tested together; taken alone, the first entry gains"
+                f" {best}."
+            )
+        return f"{told}; the first entry gains {best}."
     verb = "is" if shown == 1 else "are"
     noun = "entry" if len(known) == 1 else "entries"
     return (

@@ -150,9 +150,8 @@ def template(
 
     if note := prediction_note(written.spec):
         print(plain(note.replace("`", "")))
-    print(
-        "fill one of the predictions files, with a model that has not seen these labels, then run:"
-    )
+    which = "one of the predictions files" if len(written.predictions) > 1 else "the predictions"
+    print(f"fill {which}, with a model that has not seen these labels, then run:")
     path = plain(shlex.quote(str(written.predictions[0])))
     options = f"--track {written.track} --protocol {written.protocol}"
     print(f"etchmark submit {path} {benchmark} --name NAME {options}")

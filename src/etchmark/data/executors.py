@@ -31,6 +31,7 @@ from multiprocessing import connection
 from typing import Any, Protocol, TypeVar
 
 from etchmark.errors import UserError
+from etchmark.threads import one_thread, thread_settings, usable_processors
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +46,6 @@ CONNECT_S = 6.0
 RETRIES = 3
 """How often Dask runs a task again that failed for reasons of the cluster."""
 SILENCE_S = 60.0
-_THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")
 
 
 class Executor(Protocol):
@@ -59,37 +59,7 @@ class Executor(Protocol):
 
 def default_workers() -> int:
     """Number of processors this process may use, up to a limit."""
-    return min(_usable_processors(), MAX_DEFAULT_WORKERS)
-
-
-def _usable_processors() -> int:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return usable or 1
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit numerical libraries to one thread inside the block, those loaded in it included."""
-    from threadpoolctl import threadpool_limits
-
-    torch: Any = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch is not None else _threads_of_torch()
-    with threadpool_limits(1), _thread_settings():
-        if torch is not None:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch = sys.modules.get("torch")
-            # It may be half imported where the block failed.
-            if hasattr(torch, "set_num_threads"):
-                torch.set_num_threads(before)
-
-
-def _threads_of_torch() -> int:
-    """With how many threads torch would start if it was loaded now."""
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdecimal() and int(stated) > 0 else _usable_processors()
+    return min(usable_processors(), MAX_DEFAULT_WORKERS)
 
 
 class Local:
@@ -103,23 +73,6 @@ class Local:
 
 
 # --- processes ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def _thread_settings() -> Iterator[None]:
-    # Numerical libraries read these when they are loaded, in a new process possibly before any of
-    # our code runs: so it has to inherit them.
-    names = [f"{name}_NUM_THREADS" for name in _THREADS]
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _start_worker() -> None:
@@ -174,7 +127,7 @@ class Processes:
                 with _pool(min(self.workers, len(waiting))) as pool:
                     while waiting or running:
                         # Keep the queue short: finished results wait in memory.
-                        with _thread_settings():  # a process starts when it is first needed
+                        with thread_settings():  # a process starts when it is first needed
                             while waiting and len(running) < 2 * self.workers:
                                 running[pool.submit(work, waiting[0])] = waiting[0]
                                 waiting.popleft()

@@ -39,7 +39,7 @@ from etchmark.errors import UserError
 FUNCTIONS = ("shards", "labels", "table")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Code that labels may be computed with, besides build.py: a change of it makes stored shards stale.
-_ENGINE = ("simulation", "descriptors.py")
+_ENGINE = ("simulation", "descriptors")
 
 
 @dataclass(frozen=True)

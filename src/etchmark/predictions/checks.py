@@ -18,6 +18,8 @@ import pyarrow as pa
 from etchmark.errors import UserError
 
 MAX_SEEDS = 100
+LISTED = 5
+"""Values that a message names."""
 MAX_ID_LENGTH = 256
 META = "etchmark."
 """Prefix of the keys under which a file says what it is for."""
@@ -47,13 +49,11 @@ def declared_by(metadata: Mapping[bytes, bytes] | None) -> Declared:
 
 
 def listing(values: Iterable[str]) -> str:
-    """The first five different values, quoted and cut to a readable length."""
-    first: dict[str, None] = {}
-    for value in values:
-        first.setdefault(str(value))
-        if len(first) == 5:
-            break
-    return ", ".join(repr(value)[:80] for value in first)
+    """The first five different values, quoted and cut to a readable length, and how many more."""
+    different = dict.fromkeys(map(str, values))
+    shown = ", ".join(repr(value)[:80] for value in list(different)[:LISTED])
+    more = len(different) - LISTED
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def refuse(source: Source, what: str, remedy: str) -> UserError:

@@ -28,11 +28,15 @@ from etchmark.text import one_line
 Kind = Literal[
     "worse_than_trivial", "constant", "orders_of_magnitude", "equal_to_labels",
     "below_discretisation_error", "better_than_on_validation", "trained_on_test",
+    "beyond_rank_limit",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BELOW: Kind = "below_discretisation_error"
-"""Depends on what the benchmark declares, so it is looked for again whenever a board is read."""
+BEYOND: Kind = "beyond_rank_limit"
+DECLARED = (BELOW, BEYOND)
+"""Depend on what the benchmark declares, so they are looked for again whenever a board is read."""
 TITLES = {
+    "beyond_rank_limit": "not ranked",
     "equal_to_labels": "equal to labels",
     "trained_on_test": "trained on test samples",
     "same_predictions": "same predictions as another",
@@ -46,7 +50,7 @@ TITLES = {
 """Each kind of flag in a few words, those that matter most first."""
 BOARD_KINDS = ("same_predictions", "far_ahead")
 """Kinds of flags that follow from other rows, so that no record holds them."""
-TOO_GOOD = tuple(TITLES)[:6]
+TOO_GOOD = tuple(TITLES)[:7]
 """Kinds that question whether a score shows what a model can do."""
 EXPECTED_OF_REFERENCES = ("constant",)
 """A reference such as the mean of the training labels is constant on purpose."""
@@ -137,7 +141,7 @@ def doubts_of(
     if doubts[1] is None:
         # A constant or a mistaken unit also scores worse than trivial; naming the cause is enough.
         doubts.append(_worse(spec, score, trivial))
-    doubts.append(below_discretisation_error(spec, score))
+    doubts += declared_doubts(spec, score)
     return [doubt for doubt in doubts if doubt is not None]
 
 
@@ -235,6 +239,28 @@ def _equal(split: str, evidence: Evidence, rule: EqualityRule | None = None) -> 
         f"split {split!r}: {count:,} of {samples:,} predictions equal their labels to within"
         f" rounding; {why}",
     )
+
+
+def declared_doubts(spec: BenchmarkSpec, score: SplitScore) -> list[Doubt]:
+    """Doubts that follow from the scores of a split and what its benchmark declares today."""
+    doubts = [beyond_rank_limit(spec, score), below_discretisation_error(spec, score)]
+    return [doubt for doubt in doubts if doubt is not None]
+
+
+def beyond_rank_limit(spec: BenchmarkSpec, score: SplitScore) -> Doubt | None:
+    """Whether a score is beyond what the benchmark demands of a ranked row, or missing."""
+    for limit in spec.rank_limits:
+        value = score.metrics.get(limit.metric)
+        suffix = _suffix(metric(limit.metric).unit_for(spec.target.unit))
+        if value is None:
+            text = f"has no {limit.metric}, which must be known"
+        elif value.value > limit.at_most:
+            text = f"{limit.metric} {value.value:.4g}{suffix} is above {limit.at_most:g}{suffix}"
+        else:
+            continue
+        message = f"split {score.split!r}: {text}; it is not ranked, since {limit.why}"
+        return Doubt(BEYOND, score.split, message)
+    return None
 
 
 def below_discretisation_error(spec: BenchmarkSpec, score: SplitScore) -> Doubt | None:

@@ -142,8 +142,7 @@ def why_none(units: int, unit_names: str) -> str:
         unit_names: what they are, in the plural, such as ``papers``.
     """
     if units < FEWEST_UNITS:
-        verb = "is" if units == 1 else "are"
-        return f"no interval: {units} {unit_names} {verb} too few"
+        return f"no interval: too few {unit_names} ({units})"
     return "no interval: the score is at the end of its scale"
 
 

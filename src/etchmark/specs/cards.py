@@ -94,6 +94,10 @@ class BenchmarkUse(Record):
     track: Identifier
 
 
+TRAINING_CURVE = "training"
+"""Name of the curve whose points are the epochs of one training."""
+
+
 class CurveSpec(Record):
     """Something that a model is run again and again with: ``evaluate --curves`` measures it.
 
@@ -147,6 +151,8 @@ class BaselineCard(SubmissionCard):
 
     @model_validator(mode="after")
     def _curves_exist(self) -> BaselineCard:
+        if TRAINING_CURVE in self.curves:
+            raise ValueError(f"curves: {TRAINING_CURVE!r} names what a training tells; rename it")
         for name, variant in self.variants.items():
             for curve in variant.curves:
                 if curve not in self.curves:

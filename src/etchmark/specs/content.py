@@ -27,6 +27,7 @@ from etchmark.specs.references import (
     DEFAULT_SHARE,
     Citation,
     DiscretisationError,
+    RankLimit,
     ReferenceLine,
     SmallestDifference,
 )
@@ -238,6 +239,8 @@ class BenchmarkSpec(Record):
     counts before the baseline as a whole."""
     smallest_difference: SmallestDifference | None = None
     """Of other metrics than the primary one, and where nothing is declared, 1 % of the score."""
+    rank_limits: list[RankLimit] = []
+    """Rows beyond one of them on any split are listed apart, with the reason."""
     gains_over: BaselineName | None = None
     """The one reference over which gains are stated, chosen before any score was seen."""
     licence: Line
@@ -379,6 +382,9 @@ class BenchmarkSpec(Record):
         error = self.discretisation_error
         if error is not None and error.metric is not None and error.metric not in self.metrics:
             raise ValueError("discretisation_error is of a metric that is not among metrics")
+        for limit in self.rank_limits:
+            if limit.metric not in self.metrics:
+                raise ValueError(f"rank_limits name {limit.metric!r}, which is not among metrics")
         for line in self.reference_lines:
             if line.benchmark in {None, self.id} and line.track not in {None, *self.tracks}:
                 raise ValueError(

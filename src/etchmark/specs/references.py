@@ -98,6 +98,16 @@ DEFAULT_SHARE = 0.01
 """Scores closer than this share are equal in practice where nothing else is declared."""
 
 
+class RankLimit(Record):
+    """What a row must keep to, to be ranked: a metric that shows, say, copies."""
+
+    metric: str
+    at_most: float
+    """Largest value with which a row is ranked, in the metric's unit."""
+    why: Line
+    """As the end of "it is not ranked, since"."""
+
+
 class ReferenceLine(Record):
     """A line drawn on every plot of a benchmark: a baseline by name, or a value with its source.
 

@@ -88,16 +88,16 @@ class SplitScore(Record):
 
 
 class CurvePoint(Record):
-    """One point of a curve: the model run again with one thing changed."""
+    """One point of a curve: the model run again with one thing changed, or a training's epoch."""
 
     value: float
-    """Share of the training samples, or value of the parameter."""
+    """Share of the training samples, value of the parameter, or processor seconds of training."""
     samples: int = Field(ge=0)
     """Training samples; over folds the mean, rounded."""
     score: MetricScore | None = None
     """Over several draws the mean, without an interval."""
     draws: list[float] = []
-    """The score of each draw of training samples, where there are several."""
+    """The score of each draw of training samples, or of each seed, where there are several."""
     reason: str | None = None
     """Why there is no score."""
 
@@ -109,7 +109,10 @@ class CurvePoint(Record):
 
 
 class Curve(Record):
-    """How a model's score changes with one thing, all else as in its submission."""
+    """How a model's score changes with one thing, all else as in its submission.
+
+    The curve named ``training`` is another: the error on validation samples as a training goes on.
+    """
 
     name: Identifier
     title: Line

@@ -31,13 +31,27 @@ class FreeEnergy(Record):
 
     coefficients: list[float] = Field(min_length=3)
     """a_0, a_1, ..."""
-    gradient_energy: float = Field(gt=0)
-    """kappa."""
+    gradient_energy: float | None = Field(default=None, gt=0)
+    """kappa, where it is the same for all samples."""
+    gradient_energy_column: str | None = None
+    """Stored column of the kappa of each sample, where it is not."""
     spacing: float = Field(default=1.0, gt=0)
     scale: float = 1.0
     offset: float = 0.0
     tolerance: float = Field(ge=0)
     """A rise by more than this share of the energy counts: more than rounding makes of it."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> FreeEnergy:
+        if (self.gradient_energy is None) == (self.gradient_energy_column is None):
+            raise ValueError("give either gradient_energy or gradient_energy_column")
+        return self
+
+    def of(self, gradient_energy: float) -> FreeEnergy:
+        """The free energy of a sample with this gradient energy."""
+        return self.model_copy(
+            update={"gradient_energy": gradient_energy, "gradient_energy_column": None}
+        )
 
 
 class GrainRule(Record):
@@ -195,7 +209,12 @@ class FramesTarget(BaseTarget):
         return self
 
     def columns(self) -> list[str]:
-        return [self.column, self.context_column, self.horizon_column]
+        own = self.gradient_energy_column()
+        return [self.column, self.context_column, self.horizon_column, *([own] if own else [])]
+
+    def gradient_energy_column(self) -> str | None:
+        """Column of each sample's own gradient energy, if samples differ in it."""
+        return None if self.frames.energy is None else self.frames.energy.gradient_energy_column
 
 
 class LabelTarget(BaseTarget):
@@ -244,6 +263,42 @@ class MaskTarget(BaseTarget):
         return self
 
 
+class EnsembleTarget(BaseTarget):
+    """Images of 0 and 1 that are statistically equivalent to an exemplar.
+
+    ``column`` holds the realisations that they are compared with, images of 255 where a sample has
+    fewer than others.
+    """
+
+    kind: Literal["ensemble"] = "ensemble"
+    unit: Line = "1"
+    images: int = Field(ge=2, le=256)
+    """Images asked for."""
+    exemplar_column: str
+    """The image that is to be reconstructed."""
+    further_column: str
+    """Further realisations, which are public and not compared with."""
+    periodic_column: str
+    """1 where the images of a sample continue across their edges, else 0."""
+    noise_column: str
+    """Energy distance of white noise to the realisations, one number per group of descriptors."""
+    stiffness_column: str
+    """Mean stiffness C1111 and C2222 of the realisations."""
+    limit_column: str
+    """Overlap with an image of the sample beyond which an image is a copy: whole, and in part."""
+
+    def columns(self) -> list[str]:
+        return [
+            self.column,
+            self.exemplar_column,
+            self.further_column,
+            self.periodic_column,
+            self.noise_column,
+            self.stiffness_column,
+            self.limit_column,
+        ]
+
+
 def _with_kind(declared: Any) -> Any:
     """A target as benchmarks declared it before kinds had names: by its shape."""
     if not isinstance(declared, dict) or "kind" in declared:
@@ -257,7 +312,7 @@ def _with_kind(declared: Any) -> Any:
     return {**declared, "kind": kind}
 
 
-Kinds = ScalarTarget | ArrayTarget | FramesTarget | LabelTarget | MaskTarget
+Kinds = ScalarTarget | ArrayTarget | FramesTarget | LabelTarget | MaskTarget | EnsembleTarget
 """One entry per kind of target; the module of its name in ``etchmark.targets`` does the rest."""
 Target = Annotated[Kinds, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(Kinds))

@@ -15,7 +15,7 @@ from etchmark.registry import reviewed
 from etchmark.registry.layout import records_in
 from etchmark.registry.replacing import finish
 from etchmark.scoring import intervals
-from etchmark.scoring.doubts import BELOW, doubts_of_table, flags_of, kind_of_flag, unlisted
+from etchmark.scoring.doubts import DECLARED, doubts_of_table, flags_of, kind_of_flag, unlisted
 from etchmark.scoring.refresh import with_intervals
 from etchmark.scoring.samples import SampleScores, from_table
 from etchmark.scoring.stored import read_table
@@ -99,7 +99,7 @@ def flags_shown(
     """
     doubts = doubts_of_table(spec, record.scores, samples)
     # The scores and the benchmark may say otherwise by now.
-    kept = [flag for flag in record.flags or () if kind_of_flag(flag) != BELOW]
+    kept = [flag for flag in record.flags or () if kind_of_flag(flag) not in DECLARED]
     missing = [doubt for doubt in doubts if unlisted(kept, [doubt])]
     flags = [*kept, *flags_of(missing)][:MAX_FLAGS]
     return flags if flags or record.flags is not None else None

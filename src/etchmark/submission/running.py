@@ -14,7 +14,6 @@ from etchmark.evaluation.curves import Curves, Say
 from etchmark.evaluation.evaluate import one_line, resolve_track, run_model
 from etchmark.evaluation.options import Options
 from etchmark.scoring.doubts import better_than_on_validation
-from etchmark.specs import Curve
 from etchmark.specs.task import Task
 from etchmark.submission.export import PREDICTIONS
 from etchmark.submission.scoring import score_file, table_of
@@ -76,10 +75,10 @@ def evaluate_model(
         except UserError as error:
             # Predictions that cannot be scored are the model's failure, not the caller's.
             failure = one_line(str(error).removeprefix(f"{path}: "))
-    curves: list[Curve] = []
+    curves = [] if run.training is None else [run.training]
     if scored is not None and say is not None:
         whole = next(score for score in scored.scores if score.split == task.headline)
-        curves = Curves(source, benchmark, task, whole, folder, options, say).measure()
+        curves += Curves(source, benchmark, task, whole, folder, options, say).measure()
         doubt = better_than_on_validation(benchmark.spec, whole, curves, source.params)
         scored = scored.doubted([] if doubt is None else [doubt])
     predictions = [] if scored is None else [path]

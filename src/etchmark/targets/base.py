@@ -91,6 +91,8 @@ class TargetKind(ABC):
     """Whether labels are too large to be held at once."""
     piece = "sample"
     """What prediction times are given for: a sample, or a part of one such as a frame."""
+    least_samples = 10
+    """With fewer training samples a curve has no point: no choice can be made inside of them."""
 
     # --- what is declared ---
 
@@ -319,14 +321,28 @@ def numbers(returned: Any, rows: int, shape: Sequence[int]) -> np.ndarray:
     Raises:
         ValueError: they are something else.
     """
+    values = _returned(returned, rows, shape, "biuf", "numbers")
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values.reshape(rows, -1)).all(axis=1)).sum())
+        raise ValueError(f"predict returned {bad} rows that are not finite")
+    return values
+
+
+def whole_numbers(returned: Any, rows: int, shape: Sequence[int]) -> np.ndarray:
+    """Whole numbers of shape (rows, *shape), as a model returned them.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    return _returned(returned, rows, shape, "biu", "whole numbers")
+
+
+def _returned(returned: Any, rows: int, shape: Sequence[int], kinds: str, what: str) -> np.ndarray:
     values = np.asarray(returned)
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"predict returned {values.dtype}, not numbers")
+    if values.dtype.kind not in kinds:
+        raise ValueError(f"predict returned {values.dtype}, not {what}")
     if values.shape == (rows, 1) and not shape:
         values = values[:, 0]
     if values.shape != (rows, *shape):
         raise ValueError(f"predict returned shape {values.shape}, expected {(rows, *shape)}")
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values.reshape(rows, -1)).all(axis=1)).sum())
-        raise ValueError(f"predict returned {bad} rows that are not finite")
     return values

@@ -174,7 +174,10 @@ def _unranked(row: Mapping[Hashable, Any]) -> str:
         return "superseded by a newer submission of the same name"
     if pd.isna(row["score"]):
         return "no score here"
-    return f"listed apart: {row['role']}" if pd.isna(row["rank"]) else ""
+    if not pd.isna(row["rank"]):
+        return ""
+    why = plain(str(row["reason"])) if isinstance(row["reason"], str) else row["role"]
+    return f"listed apart: {shorten(why, 100, placeholder='…')}"
 
 
 def _show_references(hub: Hub, spec: BenchmarkSpec, view: View) -> None:

@@ -144,7 +144,8 @@ def standing(hub: Hub, spec: BenchmarkSpec, record: ResultRecord) -> str:
         return ""
     earlier = hub.earlier(record)
     if row["rank"] is None:
-        place = f"listed apart, not ranked (role {row['role']})"
+        why = row["reason"] or f"role {row['role']}"
+        place = f"listed apart, not ranked ({why})"
     else:
         ranked = len(frame.dropna(subset=["rank"]))
         place = f"rank {row['rank']} of {ranked} (95 % range {row['rank_low']}–{row['rank_high']})"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from etchmark import predictions
 from etchmark.columns import Columns
 from etchmark.errors import UserError
-from etchmark.predictions import Declared
 from etchmark.predictions.checks import listing, number_of, refuse
 from etchmark.predictions.reading import Cells
-from etchmark.predictions.streaming import StreamedPredictions, read_streamed
-from etchmark.targets.base import Job, Outcome, Part, TargetKind, Trivial
+from etchmark.predictions.streaming import StreamedPredictions
+from etchmark.targets.base import Job, Outcome, Trivial, whole_numbers
 from etchmark.targets.cells import CellRule, whole_numbers_of_rank
 from etchmark.targets.definitions import Metric
 from etchmark.targets.evidence import MASKS, Evidence
-from etchmark.targets.labels import StoredArrays, Truth
+from etchmark.targets.labels import StoredArrays
 from etchmark.targets.mask.metrics import (
     AREA,
     AREA_ERROR,
@@ -44,10 +41,8 @@ from etchmark.targets.mask.metrics import (
     mean_iou,
 )
 from etchmark.targets.pictures import Pictures, from_png, pairs, to_png
+from etchmark.targets.streamed import StreamedKind, Tally, fill
 
-BLANK = 255
-"""What a template holds: the number of no class."""
-ROWS_AT_ONCE = 10
 CONFUSION = "confusion"
 """Column of the per-sample table: pixels by true class and by predicted class, flattened."""
 MAX_CONFUSED = 16
@@ -59,11 +54,13 @@ MAX_SIDE = 512
 """Pixels of an image that are kept along each axis, from its upper left corner."""
 
 
-class MaskKind(TargetKind):
+class MaskKind(StreamedKind):
     name = "mask"
     metrics = METRICS
     sample_metric = "pixel_error"
-    streamed = True
+    stored = np.uint8
+    unfilled = 255.0  # The number of no class.
+    least_samples = 1  # A single picture holds very many pixels.
 
     def metric(self, name: str) -> Metric | None:
         family, _, of_class = name.partition(":")
@@ -109,59 +106,20 @@ class MaskKind(TargetKind):
         return StoredArrays(columns, target.column)
 
     def checked(self, returned: Any, rows: int, shape: Sequence[int], target: Any) -> np.ndarray:
-        values = np.asarray(returned)
-        if values.dtype.kind not in "biu":
-            raise ValueError(f"predict returned {values.dtype}, not whole numbers")
-        if values.shape != (rows, *shape):
-            raise ValueError(f"predict returned shape {values.shape}, expected {(rows, *shape)}")
-        count = len(target["classes"])
+        values, count = whole_numbers(returned, rows, shape), len(target["classes"])
         if values.size and not 0 <= values.min() <= values.max() < count:
             raise ValueError(
                 f"predict returned numbers that stand for no class; return 0 to {count - 1}"
             )
         return values.astype(np.uint8)
 
-    def write(
-        self, path: Path, parts: Iterable[Part], declared: Declared, *, seeds: bool = True
-    ) -> None:
-        predictions.write_parts(path, parts, declared=declared, kind=np.uint8)
-
-    def write_template(
-        self, folder: Path, truths: Iterable[Truth], target: Any, declared: Declared
-    ) -> list[Path]:
-        path = folder / "predictions.parquet"
-        predictions.write_parts(path, _blank(truths), declared=declared, kind=np.uint8)
-        return [path]
-
-    def read_predictions(
-        self, path: Path, rows: int, shapes: Iterable[tuple[int, ...]], target: Any
-    ) -> StreamedPredictions:
-        return read_streamed(path, rows=rows, shapes=shapes, cells="uint8")
-
-    def check_values(self, path: Path, given: Any, target: Any) -> None:
-        """Nothing yet: values are checked as they are read."""
-
     def measure(
         self, path: Path, given: StreamedPredictions, jobs: Mapping[str, Job]
     ) -> dict[str, Outcome]:
         tallies = {split: _Tally(job) for split, job in jobs.items()}
-        tally_of = {row: tally for tally in tallies.values() for row in tally.places}
-        odd: list[str] = []
-        for row, values in given.values():
-            tally, name = tally_of[row], given.ids[row]
-            shape = tally.labels.shape[1:]
-            if len(values) != math.prod(shape):
-                raise refuse(
-                    path,
-                    f"the prediction of {name!r} has {len(values):,} values",
-                    f"its split asks for {math.prod(shape):,}, shape {shape} flattened",
-                )
-            if values.max(initial=0) >= len(tally.classes):
-                odd.append(name)
-            elif not odd:
-                tally.add(row, values.reshape(shape))
+        classes = next(iter(tallies.values())).classes
+        odd = fill(tallies, path, given, lambda values: values.max(initial=0) < len(classes))
         if odd:
-            classes = next(iter(tallies.values())).classes
             names = ", ".join(f"{place} for {name}" for place, name in enumerate(classes))
             verb = "holds" if len(odd) == 1 else "hold"
             raise refuse(
@@ -206,21 +164,11 @@ def _check_classes(masks: np.ndarray, target: Any, benchmark: str) -> None:
         )
 
 
-def _blank(truths: Iterable[Truth]) -> Iterator[Part]:
-    for truth in truths:
-        for start in range(0, len(truth.ids), ROWS_AT_ONCE):
-            ids = truth.ids[start : start + ROWS_AT_ONCE]
-            empty = np.full((len(ids), *truth.target.shape[1:]), BLANK, dtype=np.uint8)
-            yield ids, empty, np.zeros(len(ids), dtype=np.int64)
-
-
-class _Tally:
-    """Terms of the samples of one split, filled in as predictions come."""
-
+class _Tally(Tally):
     def __init__(self, job: Job) -> None:
-        self.job, self.labels = job, job.truth.target
+        super().__init__(job, job.truth.target.shape[1:])
+        self.labels = job.truth.target
         self.classes: list[str] = job.target.classes
-        self.shape = (len(job.seeds), len(job.truth.ids))
         self.terms: dict[str, np.ndarray] = {}
         self.confusion: np.ndarray | None = None
         if len(self.classes) <= MAX_CONFUSED:
@@ -228,8 +176,6 @@ class _Tally:
         self.picture: bytes | None = None
         uniform = "masks of one class"
         self.evidence = Evidence(*self.shape, equality=MASKS, measured=False, uniform=uniform)
-        places = np.stack(np.unravel_index(np.arange(job.order.size), self.shape), axis=1)
-        self.places = dict(zip(job.order.ravel().tolist(), places.tolist(), strict=True))
 
     def label(self, sample: int) -> NDArray[np.uint8]:
         """The mask of a sample.
@@ -241,7 +187,7 @@ class _Tally:
         _check_classes(mask, self.job.target, self.job.benchmark)
         return mask.astype(np.uint8)
 
-    def add(self, row: int, predicted: NDArray[np.uint8]) -> None:
+    def add(self, row: int, predicted: np.ndarray) -> None:
         seed, sample = self.places[row]
         truth = self.label(sample)
         self.evidence.add(seed, slice(sample, sample + 1), truth[None], predicted[None])
