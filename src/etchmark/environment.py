@@ -68,8 +68,8 @@ def _processor() -> str:
 
 
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has tiles for bfloat16 (AMX); asked without importing torch."""
-    return "amx_bf16" in (_of_processor("flags") or "").split()
+    """Whether the processor itself multiplies bfloat16 (AMX, AVX-512 BF16); torch is not needed."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint((_of_processor("flags") or "").split())
 
 
 def hardware(device: str) -> str:
