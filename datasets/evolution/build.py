@@ -108,6 +108,15 @@ def _parameters(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def parameters(context: BuildContext) -> dict[str, dict[str, Any]]:
+    """What each trajectory of a config is simulated with, by its id; nothing is simulated."""
+    return {
+        key: row
+        for shard in shards(context)
+        for key, row in zip(_ids(shard.payload), _parameters(shard.payload), strict=True)
+    }
+
+
 def _drawn(
     generator: np.random.Generator,
     *,
