@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import itertools
 import os
 import signal
 import socket
@@ -12,18 +11,35 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import unquote
 
 import pytest
+from servers import (
+    ENDLESS_CAP_BYTES,
+    Behaviour,
+    Handler,
+    Server,
+    cut,
+    drip,
+    endless,
+    gated,
+    ignore_range,
+    ok,
+    other,
+    refuse_range,
+    serving,
+    slowly,
+    stall,
+    status,
+    until_close,
+    wrong_range,
+)
 
-from etchmark.data import sources
+from etchmark.data import sources, transfer
 from etchmark.data.sources import (
     SourceFile,
     SourcesUnavailable,
@@ -35,197 +51,18 @@ from etchmark.data.sources import (
 from etchmark.errors import UserError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-ENDLESS_CAP_BYTES = 64_000_000
-Behaviour = Callable[["Handler", bytes], None]
 
 
-class Hit(NamedTuple):
-    path: str
-    range: str | None
-    status: int
-    sent: int
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``content`` by path; ``script`` gives the behaviours of a path's next requests."""
-
-    daemon_threads = True
-    # The default backlog of 5 drops connections when many threads connect at once.
-    request_queue_size = 128
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content: dict[str, bytes] = {}
-        self.script: dict[str, Iterator[Behaviour]] = {}
-        self.log: list[Hit] = []
-        self.gate = threading.Event()
-        self.busy = self.most_busy = 0
-        self.lock = threading.Lock()
+class Sources(Server):
+    """Serves files of one repository, each with its pin."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/raw"
+        return f"{self.host}/raw"
 
-    def add(self, path: str, content: bytes, *behaviours: Behaviour) -> SourceFile:
-        """Publish a file; after the behaviours given it is served as it should be."""
-        self.content[path] = content
-        self.script[path] = itertools.chain(behaviours, itertools.repeat(ok))
+    def publish(self, path: str, content: bytes, *behaviours: Behaviour) -> SourceFile:
+        self.add(path, content, *behaviours)
         return pin(path, content)
-
-    @property
-    def hits(self) -> list[Hit]:
-        """The requests that have ended, after a moment for one whose answer has just been read.
-
-        An answer can reach the client before this server has noted it.
-        """
-        deadline = time.monotonic() + 1
-        while self.busy and time.monotonic() < deadline:
-            time.sleep(0.001)
-        return self.log
-
-    def hits_of(self, file: SourceFile) -> list[Hit]:
-        return [hit for hit in self.hits if hit.path == file.path]
-
-    def handle_error(self, request, client_address) -> None:
-        pass  # clients that go away are part of the tests
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-    def do_GET(self) -> None:
-        prefix = f"/raw/owner/repo/{COMMIT}/"
-        path = unquote(self.path).removeprefix(prefix)
-        self.status, self.sent = 0, 0
-        with self.server.lock:
-            self.server.busy += 1
-            self.server.most_busy = max(self.server.busy, self.server.most_busy)
-        try:
-            if path in self.server.content and self.path.startswith(prefix):
-                with self.server.lock:
-                    behaviour = next(self.server.script[path])
-                behaviour(self, self.server.content[path])
-            else:
-                status(404)(self, b"")
-        finally:
-            with self.server.lock:
-                self.server.busy -= 1
-                self.server.log.append(Hit(path, self.headers.get("Range"), self.status, self.sent))
-
-    def head(self, status: int, length: int | None, **headers: str) -> None:
-        self.status = status
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        if length is None:
-            self.close_connection = True
-        else:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-
-    def body(self, data: bytes) -> None:
-        self.wfile.write(data)
-        self.wfile.flush()
-        self.sent += len(data)
-
-    def start(self) -> int:
-        return int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-
-    def hang_up(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
-
-
-def ok(handler: Handler, content: bytes) -> None:
-    start = handler.start()
-    if start:
-        span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        handler.head(206, len(content) - start, Content_Range=span)
-    else:
-        handler.head(200, len(content))
-    handler.body(content[start:])
-
-
-def ignore_range(handler: Handler, content: bytes) -> None:
-    handler.head(200, len(content))
-    handler.body(content)
-
-
-def wrong_range(handler: Handler, content: bytes) -> None:
-    start = handler.start() - 7
-    span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-    handler.head(206, len(content) - start, Content_Range=span)
-    handler.body(content[start:])
-
-
-def refuse_range(handler: Handler, content: bytes) -> None:
-    handler.head(416, 0)
-
-
-def endless(handler: Handler, content: bytes) -> None:
-    handler.head(200, None)
-    while handler.sent < ENDLESS_CAP_BYTES:
-        handler.body(b"x" * 65536)
-
-
-def until_close(handler: Handler, content: bytes) -> None:
-    """Half the file, no length, a clean end: the old way, in which a cut cannot be told."""
-    handler.head(200, None)
-    handler.body(content[: len(content) // 2])
-
-
-def stall(handler: Handler, content: bytes) -> None:
-    handler.head(200, len(content))
-    handler.body(content[: len(content) // 2])
-    handler.server.gate.wait(20)
-    handler.close_connection = True
-
-
-def drip(handler: Handler, content: bytes) -> None:
-    handler.head(200, len(content))
-    for start in range(0, len(content), 65536):
-        handler.body(content[start : start + 65536])
-        time.sleep(0.1)
-
-
-def cut(after: int) -> Behaviour:
-    def behave(handler: Handler, content: bytes) -> None:
-        start = handler.start()
-        if start:
-            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            handler.head(206, len(content) - start, Content_Range=span)
-        else:
-            handler.head(200, len(content))
-        handler.body(content[start : start + after])
-        handler.hang_up()
-
-    return behave
-
-
-def other(data: bytes) -> Behaviour:
-    def behave(handler: Handler, content: bytes) -> None:
-        handler.head(200, len(data))
-        handler.body(data)
-
-    return behave
-
-
-def status(code: int, **headers: str) -> Behaviour:
-    return lambda handler, content: handler.head(code, 0, **headers)
-
-
-def slowly(handler: Handler, content: bytes) -> None:
-    time.sleep(0.5)
-    ok(handler, content)
-
-
-def gated(handler: Handler, content: bytes) -> None:
-    handler.server.gate.wait(20)
-    ok(handler, content)
 
 
 def pin(path: str, content: bytes) -> SourceFile:
@@ -260,15 +97,9 @@ def _settings(request, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def server():
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.gate.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def server() -> Iterator[Sources]:
+    with serving(Sources(f"/raw/owner/repo/{COMMIT}/")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -277,14 +108,14 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def get(server: Server, cache: Path):
+def get(server: Sources, cache: Path):
     """``fetch`` from the scripted server into ``cache``, with short pauses."""
 
     def run(*files: SourceFile, **options) -> dict[SourceFile, Path]:
         options = {"base_url": server.url, "cache": cache, "backoff_s": 0.005} | options
         names = ("base_url", "workers", "backoff_s")
-        transfer = Transfer(**{name: options.pop(name) for name in names if name in options})
-        return fetch(files, transfer=transfer, **options)
+        how = Transfer(**{name: options.pop(name) for name in names if name in options})
+        return fetch(files, how=how, **options)
 
     return run
 
@@ -304,7 +135,7 @@ def get(server: Server, cache: Path):
 )
 def test_a_file_comes_whole_under_its_own_name(server, get, cache, path):
     content = noise(200_000)
-    file = server.add(path, content)
+    file = server.publish(path, content)
     got = get(file)[file]
     assert got == cache / "github.com" / "owner" / "repo" / COMMIT / path
     assert got.read_bytes() == content
@@ -314,7 +145,7 @@ def test_a_file_comes_whole_under_its_own_name(server, get, cache, path):
 
 
 def test_sixty_files_come_in_parallel_and_in_order(server, get, cache):
-    files = [server.add(f"f/{n}.npy", noise(3000 + n, n)) for n in range(60)]
+    files = [server.publish(f"f/{n}.npy", noise(3000 + n, n)) for n in range(60)]
     for file in files[:4]:
         server.script[file.path] = iter([gated])  # held until four are asked for at once
     opener = threading.Thread(target=_open_when_busy, args=(server, 4))
@@ -328,7 +159,7 @@ def test_sixty_files_come_in_parallel_and_in_order(server, get, cache):
     assert len(files_in(cache)) == 60
 
 
-def _open_when_busy(server: Server, count: int) -> None:
+def _open_when_busy(server: Sources, count: int) -> None:
     deadline = time.monotonic() + 5
     while server.busy < count and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -337,7 +168,7 @@ def _open_when_busy(server: Server, count: int) -> None:
 
 def test_a_cut_connection_is_resumed_where_it_broke(server, get):
     content = noise(300_000)
-    file = server.add("a.bin", content, cut(100_000), cut(50_000))
+    file = server.publish("a.bin", content, cut(100_000), cut(50_000))
     assert get(file)[file].read_bytes() == content
     first, second, third = server.hits
     assert (first.range, first.sent) == (None, 100_000)
@@ -348,7 +179,7 @@ def test_a_cut_connection_is_resumed_where_it_broke(server, get):
 @pytest.mark.parametrize("behaviour", [ignore_range, wrong_range, refuse_range, until_close])
 def test_a_server_that_cannot_continue_makes_the_download_start_afresh(server, get, behaviour):
     content = noise(300_000)
-    file = server.add("a.bin", content, cut(100_000), behaviour)
+    file = server.publish("a.bin", content, cut(100_000), behaviour)
     assert get(file)[file].read_bytes() == content
     assert server.hits[1].range == "bytes=100000-"
     if behaviour is ignore_range:
@@ -357,7 +188,7 @@ def test_a_server_that_cannot_continue_makes_the_download_start_afresh(server, g
 
 def test_a_wrong_range_is_seen_before_it_spoils_the_part_file(server, get):
     content = noise(300_000)
-    file = server.add("a.bin", content, cut(100_000), wrong_range, other(b"not yet"))
+    file = server.publish("a.bin", content, cut(100_000), wrong_range, other(b"not yet"))
     assert get(file)[file].read_bytes() == content, "the one fresh retry was still to be had"
 
 
@@ -366,7 +197,7 @@ def test_no_compression_is_asked_for(server, get):
         squeeze = "gzip" in handler.headers.get("Accept-Encoding", "")
         ok(handler, gzip.compress(content) if squeeze else content)
 
-    file = server.add("a.bin", noise(2000), compress)
+    file = server.publish("a.bin", noise(2000), compress)
     assert get(file)[file].read_bytes() == noise(2000)
     assert len(server.hits) == 1
 
@@ -375,35 +206,35 @@ def test_the_bytes_are_on_disk_before_the_name_is(server, get, cache, monkeypatc
     synced: list[set[str]] = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(files_in(cache)), fsync(fd)))
-    get(server.add("a.bin", noise(2000)))
+    get(server.publish("a.bin", noise(2000)))
     assert synced == [{".a.bin.part"}]
 
 
 def test_a_body_without_length_that_ends_early_counts_as_cut(server, get):
-    file = server.add("a.bin", noise(1000), until_close)
+    file = server.publish("a.bin", noise(1000), until_close)
     assert get(file)[file].read_bytes() == noise(1000)
     assert [hit.range for hit in server.hits] == [None, "bytes=500-"]
 
 
 def test_a_silent_server_is_left_after_the_read_timeout(server, get, monkeypatch):
-    monkeypatch.setattr(sources, "READ_S", 0.2)
+    monkeypatch.setattr(transfer, "READ_S", 0.2)
     content = noise(300_000)
-    file = server.add("a.bin", content, stall)
+    file = server.publish("a.bin", content, stall)
     assert get(file)[file].read_bytes() == content
     assert server.hits[0].range, "the resumed request ended first; the silent one still hangs"
 
 
 @pytest.mark.parametrize("bad", [b"<html>log in</html>", noise(2000, seed=9), noise(1999)])
 def test_wrong_bytes_are_fetched_afresh_once(server, get, bad):
-    file = server.add("a.bin", noise(2000), other(bad))
+    file = server.publish("a.bin", noise(2000), other(bad))
     assert get(file)[file].read_bytes() == noise(2000)
     assert [hit.range for hit in server.hits] == [None, None]
 
 
 def test_wrong_bytes_twice_are_an_error_with_both_hashes(server, get, cache):
     bad = noise(2000, seed=9)
-    file = server.add("a.bin", noise(2000), other(bad), other(bad))
-    with pytest.raises(UserError, match="changed upstream or was altered in transit") as caught:
+    file = server.publish("a.bin", noise(2000), other(bad), other(bad))
+    with pytest.raises(UserError, match="changed there or was altered in transit") as caught:
         get(file)
     assert not isinstance(caught.value, SourcesUnavailable)
     assert f"expected 2000 bytes with sha256 {file.sha256}" in str(caught.value)
@@ -414,7 +245,7 @@ def test_wrong_bytes_twice_are_an_error_with_both_hashes(server, get, cache):
 
 
 def test_an_endless_stream_is_read_to_one_byte_above_the_size(server, get, cache):
-    file = server.add("a.bin", noise(2000), endless, endless)
+    file = server.publish("a.bin", noise(2000), endless, endless)
     read = hashlib.sha256(b"x" * 2001).hexdigest()
     with pytest.raises(UserError, match=f"got more than 2000 bytes with sha256 {read}"):
         get(file)
@@ -427,7 +258,7 @@ def test_an_endless_stream_is_read_to_one_byte_above_the_size(server, get, cache
 
 
 def test_a_part_file_of_wrong_bytes_is_not_trusted(server, get, cache):
-    file = server.add("a.bin", noise(2000))
+    file = server.publish("a.bin", noise(2000))
     for torn in (b"y" * 700, b"y" * 2000, b"y" * 5000):
         place(cache, file, b"").unlink()
         (cache / file.location).with_name(".a.bin.part").write_bytes(torn)
@@ -437,7 +268,7 @@ def test_a_part_file_of_wrong_bytes_is_not_trusted(server, get, cache):
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410, 204])
 def test_a_refusal_is_final_at_once(server, get, cache, code):
-    file = server.add("a.bin", noise(2000), status(code))
+    file = server.publish("a.bin", noise(2000), status(code))
     with pytest.raises(UserError, match=f"answers {code}.*ETCHMARK_MIRROR") as caught:
         get(file)
     assert not isinstance(caught.value, SourcesUnavailable)
@@ -447,17 +278,17 @@ def test_a_refusal_is_final_at_once(server, get, cache, code):
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503])
 def test_a_busy_server_is_asked_again(server, get, code):
-    file = server.add("a.bin", noise(2000), status(code), status(code))
+    file = server.publish("a.bin", noise(2000), status(code), status(code))
     assert get(file)[file].read_bytes() == noise(2000)
     assert [hit.status for hit in server.hits] == [code, code, 200]
 
 
 @pytest.mark.parametrize("date", [False, True])
 def test_retry_after_is_honoured_up_to_the_cap(server, get, monkeypatch, date):
-    monkeypatch.setattr(sources, "RETRY_AFTER_CAP_S", 0.4)
+    monkeypatch.setattr(transfer, "RETRY_AFTER_CAP_S", 0.4)
     when = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     busy = status(429, Retry_After=when if date else "100")
-    file = server.add("a.bin", noise(2000), busy)
+    file = server.publish("a.bin", noise(2000), busy)
     start = time.monotonic()
     get(file)
     assert 0.4 <= time.monotonic() - start < 3
@@ -465,24 +296,24 @@ def test_retry_after_is_honoured_up_to_the_cap(server, get, monkeypatch, date):
 
 @pytest.mark.parametrize("value", ["soon", "0", "-5"])
 def test_an_odd_retry_after_is_no_obstacle(server, get, value):
-    file = server.add("a.bin", noise(2000), status(503, Retry_After=value))
+    file = server.publish("a.bin", noise(2000), status(503, Retry_After=value))
     assert get(file)[file].read_bytes() == noise(2000)
 
 
 def test_pauses_grow_and_a_host_that_stays_down_is_unavailable(server, get, cache):
-    file = server.add("a.bin", noise(2000), *[status(503)] * 99)
+    file = server.publish("a.bin", noise(2000), *[status(503)] * 99)
     start = time.monotonic()
     with pytest.raises(SourcesUnavailable, match="answered 503 \\(5 tries\\)"):
         get(file, backoff_s=0.04)
     # At least half of 0.04 + 0.08 + 0.16 + 0.32; four equal pauses would make 0.16 at most.
     assert 0.3 <= time.monotonic() - start < 3
-    assert len(server.hits) == sources.TRIES == 5
+    assert len(server.hits) == transfer.TRIES == 5
     assert not files_in(cache)
 
 
 def test_what_came_before_the_host_went_down_is_not_missing(server, get, cache):
-    here = server.add("here.bin", noise(2000))
-    down = server.add("down.bin", noise(3000), *[status(503)] * 99)
+    here = server.publish("here.bin", noise(2000))
+    down = server.publish("down.bin", noise(3000), *[status(503)] * 99)
     with pytest.raises(SourcesUnavailable, match=r"/down\.bin: .*1 of 2 files, 3\.0 kB"):
         get(here, down, workers=1)
     assert files_in(cache) == {"here.bin"}
@@ -506,8 +337,8 @@ def test_a_malformed_base_url_is_the_callers_mistake(get):
 
 
 def test_one_final_failure_stops_the_rest_and_keeps_what_is_whole(server, get, cache):
-    done = [server.add(f"done{n}.bin", noise(1000, n)) for n in range(3)]
-    slow = server.add("slow.bin", noise(65536 * 200), drip)  # 20 s in full
+    done = [server.publish(f"done{n}.bin", noise(1000, n)) for n in range(3)]
+    slow = server.publish("slow.bin", noise(65536 * 200), drip)  # 20 s in full
 
     def refuse(handler: Handler, content: bytes) -> None:
         while len(server.log) < 3:  # first the three are to finish
@@ -515,8 +346,8 @@ def test_one_final_failure_stops_the_rest_and_keeps_what_is_whole(server, get, c
         time.sleep(0.2)
         status(404)(handler, content)
 
-    gone = server.add("gone.bin", noise(1000, 7), refuse)
-    late = [server.add(f"late{n}.bin", noise(1000, 10 + n), slowly) for n in range(9)]
+    gone = server.publish("gone.bin", noise(1000, 7), refuse)
+    late = [server.publish(f"late{n}.bin", noise(1000, 10 + n), slowly) for n in range(9)]
     start = time.monotonic()
     with pytest.raises(UserError, match=r"gone\.bin.*404"):
         get(*done, slow, gone, *late, workers=3)
@@ -529,13 +360,13 @@ def test_one_final_failure_stops_the_rest_and_keeps_what_is_whole(server, get, c
     server.hits.clear()
     got = get(*done, slow, gone, *late)
     assert not {hit.path for hit in server.hits} & {file.path for file in done}
-    assert server.hits_of(slow)[0].range
+    assert server.hits_of(slow.path)[0].range
     assert got[slow].read_bytes() == noise(65536 * 200)
 
 
 def test_an_unwritable_cache_is_a_clear_error(server, get, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    file = server.add("a.bin", noise(2000))
+    file = server.publish("a.bin", noise(2000))
     with pytest.raises(UserError, match="cannot write below"):
         get(file, cache=tmp_path / "file" / "cache")
 
@@ -546,9 +377,9 @@ def test_two_pins_of_one_path_are_refused(get):
 
 
 def test_the_bar_shows_only_when_it_should(server, get, capfd):
-    get(server.add("a.bin", noise(2000)))
+    get(server.publish("a.bin", noise(2000)))
     assert capfd.readouterr().err == ""
-    get(server.add("b.bin", noise(300_000), cut(100_000), ignore_range), progress=True)
+    get(server.publish("b.bin", noise(300_000), cut(100_000), ignore_range), progress=True)
     assert "300k/300k" in capfd.readouterr().err
 
 
@@ -556,7 +387,7 @@ def test_the_bar_shows_only_when_it_should(server, get, capfd):
 
 
 def test_the_mirror_is_used_in_place_without_network(server, get, cache, tmp_path, monkeypatch):
-    file = server.add("a (1).bin", noise(2000))
+    file = server.publish("a (1).bin", noise(2000))
     path = place(tmp_path / "mirror", file, noise(2000))
     assert get(file, mirror=tmp_path / "mirror") == {file: path}
     monkeypatch.setenv("ETCHMARK_MIRROR", str(tmp_path / "mirror"))
@@ -566,7 +397,10 @@ def test_the_mirror_is_used_in_place_without_network(server, get, cache, tmp_pat
 
 
 def test_what_the_mirror_lacks_comes_from_the_network(server, get, tmp_path):
-    here, there = server.add("here.bin", noise(2000)), server.add("there.bin", noise(2000, 1))
+    here, there = (
+        server.publish("here.bin", noise(2000)),
+        server.publish("there.bin", noise(2000, 1)),
+    )
     path = place(tmp_path / "mirror", here, noise(2000))
     got = get(here, there, mirror=tmp_path / "mirror")
     assert got[here] == path
@@ -576,7 +410,7 @@ def test_what_the_mirror_lacks_comes_from_the_network(server, get, tmp_path):
 
 @pytest.mark.parametrize("bad", [noise(2000, seed=5), noise(1999)])
 def test_a_damaged_mirror_is_reported_not_replaced(server, get, tmp_path, bad):
-    file = server.add("a.bin", noise(2000))
+    file = server.publish("a.bin", noise(2000))
     path = place(tmp_path / "mirror", file, bad)
     with pytest.raises(UserError, match="the mirror is damaged") as caught:
         get(file, mirror=tmp_path / "mirror")
@@ -588,7 +422,7 @@ def test_a_damaged_mirror_is_reported_not_replaced(server, get, tmp_path, bad):
 
 @pytest.mark.parametrize("bad", [noise(2000, seed=5), noise(1999)])
 def test_a_damaged_cache_is_fetched_again(server, get, cache, bad):
-    file = server.add("a.bin", noise(2000))
+    file = server.publish("a.bin", noise(2000))
     path = place(cache, file, bad)
     assert get(file) == {file: path}
     assert path.read_bytes() == noise(2000)
@@ -596,7 +430,7 @@ def test_a_damaged_cache_is_fetched_again(server, get, cache, bad):
 
 
 def test_a_damaged_cached_file_is_discarded_even_if_it_cannot_be_had(server, get, cache):
-    file = server.add("a.bin", noise(2000), status(404))
+    file = server.publish("a.bin", noise(2000), status(404))
     place(cache, file, noise(2000, seed=5))
     with pytest.raises(UserError, match="404"):
         get(file)
@@ -604,16 +438,16 @@ def test_a_damaged_cached_file_is_discarded_even_if_it_cannot_be_had(server, get
 
 
 def test_a_cache_is_a_valid_mirror(server, get, cache):
-    file = server.add("a.bin", noise(2000))
+    file = server.publish("a.bin", noise(2000))
     got = get(file)
     assert get(file, mirror=cache, cache=cache / "elsewhere", offline=True) == got
 
 
 @pytest.mark.parametrize("how", ["argument", "ETCHMARK_OFFLINE", "HF_HUB_OFFLINE"])
 def test_offline_names_what_is_missing_and_the_remedy(server, get, cache, monkeypatch, how):
-    here = server.add("here.bin", noise(2000))
+    here = server.publish("here.bin", noise(2000))
     place(cache, here, noise(2000))
-    lacking = [server.add(f"b #{n}.bin", noise(700_000 + n)) for n in range(3)]
+    lacking = [server.publish(f"b #{n}.bin", noise(700_000 + n)) for n in range(3)]
     if how != "argument":
         monkeypatch.setenv(how, "1")
     with pytest.raises(SourcesUnavailable) as caught:
@@ -630,7 +464,7 @@ def test_offline_names_what_is_missing_and_the_remedy(server, get, cache, monkey
 
 def test_defaults_are_the_settings(server, monkeypatch, tmp_path):
     monkeypatch.setenv("ETCHMARK_SOURCES_URL", server.url + "/")
-    file = server.add("a.bin", noise(2000))
+    file = server.publish("a.bin", noise(2000))
     assert missing([file]) == [file]
     path = fetch([file])[file]
     assert path.is_relative_to(tmp_path / "home" / "sources")
@@ -664,11 +498,11 @@ cache, base_url, workers, *pins = sys.argv[1:]
 files = [SourceFile("github.com", "owner", "repo", "{commit}", *pin.split("|")[:2],
                     int(pin.split("|")[2])) for pin in pins]
 print("started", flush=True)
-fetch(files, cache=Path(cache), transfer=Transfer(base_url, int(workers), 0.005))
+fetch(files, cache=Path(cache), how=Transfer(base_url, int(workers), 0.005))
 """.replace("{commit}", COMMIT)
 
 
-def start_child(server: Server, cache: Path, *files: SourceFile) -> subprocess.Popen[str]:
+def start_child(server: Sources, cache: Path, *files: SourceFile) -> subprocess.Popen[str]:
     pins = [f"{file.path}|{file.sha256}|{file.size}" for file in files]
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(cache), server.url, "2", *pins],
@@ -685,7 +519,7 @@ def start_child(server: Server, cache: Path, *files: SourceFile) -> subprocess.P
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_process_leaves_a_part_file_that_the_next_run_resumes(server, get, cache):
     content = noise(400_000)
-    file = server.add("a.bin", content, stall)
+    file = server.publish("a.bin", content, stall)
     child = start_child(server, cache, file)
     part = (cache / file.location).with_name(".a.bin.part")
     deadline = time.monotonic() + 10
@@ -697,13 +531,13 @@ def test_a_killed_process_leaves_a_part_file_that_the_next_run_resumes(server, g
     held = part.stat().st_size
     assert 65536 < held < len(content)
     assert get(file)[file].read_bytes() == content
-    resumed = server.hits_of(file)[0]  # the stalled request has not ended yet
+    resumed = server.hits_of(file.path)[0]  # the stalled request has not ended yet
     assert (resumed.range, resumed.sent) == (f"bytes={held}-", len(content) - held)
     assert files_in(cache) == {"a.bin"}
 
 
 def test_two_processes_at_once_fetch_every_file_once(server, cache):
-    files = [server.add(f"{n}.bin", noise(100_000, n), gated) for n in range(12)]
+    files = [server.publish(f"{n}.bin", noise(100_000, n), gated) for n in range(12)]
     children = [start_child(server, cache, *files) for _ in range(2)]
     time.sleep(0.3)  # both have started; nothing is served before this moment
     server.gate.set()
@@ -716,7 +550,7 @@ def test_two_processes_at_once_fetch_every_file_once(server, cache):
 
 
 def test_two_threads_at_once_do_not_damage_each_other(server, get):
-    files = [server.add(f"{n}.bin", noise(50_000, n)) for n in range(12)]
+    files = [server.publish(f"{n}.bin", noise(50_000, n)) for n in range(12)]
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(get, *files) for _ in range(3)]:
             assert all(p.read_bytes() == server.content[f.path] for f, p in future.result().items())

@@ -16,21 +16,11 @@ from etchmark.specs import BenchmarkSpec
 
 
 def download(
-    catalog: Catalog,
-    name: str,
-    *,
-    split: str | None,
-    track: str | None,
-    out: Path | None,
-    force: bool,
-    executors: Executors | None,
+    catalog: Catalog, name: str, track: str | None, options: downloads.Options
 ) -> Download:
     """Have the data of ``BENCHMARK`` or ``DATASET[:CONFIG]`` on this machine, verified."""
     dataset, config, spec, track = _resolve(catalog, name, track)
-    downloaded = downloads.download(
-        catalog, dataset, config, split=split, out=out, force=force, executors=executors
-    )
-    return Download(dataset, downloaded, spec, track)
+    return Download(dataset, downloads.download(catalog, dataset, config, options), spec, track)
 
 
 def executors_of(kind: str, *, scheduler: str | None, workers: int | None) -> Executors:

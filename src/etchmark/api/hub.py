@@ -7,7 +7,7 @@ a hub that is reached over a network can take its place.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -145,6 +145,7 @@ class Hub(ABC):
         out: Path | None = None,
         force: bool = False,
         executors: Executors | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Download:
         """Have data on this machine, verified: as they are, from the remote, or built.
 
@@ -155,6 +156,7 @@ class Hub(ABC):
             out: folder the files are copied to; they stay in the hub folder if None.
             force: replace files in ``out`` that have other content.
             executors: where data that have to be built are made; in this process if None.
+            say: told what will be fetched, before it is.
         """
 
     @abstractmethod

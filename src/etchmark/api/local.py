@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -46,12 +46,14 @@ class LocalHub(LocalReader):
         out: Path | None = None,
         force: bool = False,
         executors: Executors | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Download:
         from etchmark.api import data
+        from etchmark.data.download import Options
 
-        return data.download(
-            self.catalog, name, split=split, track=track, out=out, force=force, executors=executors
-        )
+        options = Options(split, out, force, executors)
+        options = options if say is None else replace(options, say=say)
+        return data.download(self.catalog, name, track, options)
 
     def build(
         self,

@@ -109,7 +109,7 @@ def download(
     """
     executors = _executors(executor, scheduler, workers)
     result = LocalHub().download(
-        name, split=split, track=track, out=out, force=force, executors=executors
+        name, split=split, track=track, out=out, force=force, executors=executors, say=print
     )
     if result.spec is not None:
         others = [other for other in result.spec.tracks if other != result.track]

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog
-from etchmark.data import building, packaging, release
+from etchmark.data import building, packaging, release, remotes, transfer
 from etchmark.data.loading import find_config, read_config, read_manifest
 from etchmark.data.progress import describe_seconds
+from etchmark.data.remotes import SETTING as REMOTE
+from etchmark.data.remotes import NotServed, Place
+from etchmark.data.transfer import describe_bytes
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec, Manifest
 
-TIMEOUT_S = (10, 60)
 MAX_MANIFEST_BYTES = 16 << 20
+Say = Callable[[str], None]
+
+
+def _nothing(line: str) -> None:
+    """Says nothing."""
 
 
 @dataclass(frozen=True)
@@ -34,65 +42,71 @@ class Downloaded:
     """How a build on this machine differs from the frozen release, if it does."""
 
 
-def _get(url: str, path: Path, limit: int) -> None:
-    """One file of a remote, streamed to disk; never more than ``limit`` bytes."""
-    import requests
+def _from_remote(
+    catalog: Catalog, place: Place, split: str | None, folder: Path, say: Say
+) -> Manifest:
+    """Fetch a config, or one split of it, into its folder, or into a folder beside that.
 
-    if settings.offline():
+    Raises:
+        NotServed: the remote does not have the config.
+        transfer.Unavailable: it failed, repeatedly.
+        UserError: what it has is not the released config.
+        OSError: files cannot be written.
+    """
+    partial = _partial(folder)
+    manifest = _manifest(catalog, place, partial)
+    _check_split(manifest, split)
+    listed = [file for file in manifest.files if split in (None, file.split)]
+    wanted = [
+        transfer.Wanted(place.url(file.path), partial / file.path, file.sha256, file.bytes)
+        for file in listed
+    ]
+    size = describe_bytes(sum(file.bytes for file in listed))
+    files_of = "1 file" if len(listed) == 1 else f"{len(listed)} files"
+    say(f"{place.dataset}:{place.config}: fetching {files_of}, {size}, from {place.origin}")
+    transfer.fetch(wanted, place.options)
+    source = catalog.dataset_folder(place.dataset)
+    if split is not None:
+        if release.frozen_fingerprint(source, place.config) is not None:
+            found = release.differences(source, place.config, partial, listed, split)
+            if found.rows:
+                raise UserError(
+                    f"{place.base}: is not the released config: {found.describe()}; check {REMOTE}"
+                )
+        return manifest
+    if packaging.config_fingerprint(partial, manifest.files) != manifest.fingerprint:
         raise UserError(
-            f"{url}: not downloaded, since ETCHMARK_OFFLINE is set; unset it to use the network"
+            f"{place.base}: the content of the files does not match the fingerprint of its"
+            f" manifest; check {REMOTE}"
         )
-    try:
-        with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
-            answer.raise_for_status()
-            size = 0
-            with files.replacing(path) as temporary, temporary.open("wb") as handle:
-                for chunk in answer.iter_content(1 << 20):
-                    size += len(chunk)
-                    if size > limit:
-                        raise UserError(
-                            f"{url}: is longer than the {limit} bytes it should have; check"
-                            " ETCHMARK_REMOTE"
-                        )
-                    handle.write(chunk)
-    except requests.RequestException as error:
-        reason = type(error).__name__
-        if isinstance(error, requests.HTTPError) and error.response is not None:
-            reason = f"HTTP {error.response.status_code}"
-        raise UserError(f"{url}: cannot be downloaded ({reason}); check ETCHMARK_REMOTE") from None
+    packaging.swap(partial, folder)
+    return manifest
 
 
-def _from_remote(base: str, dataset: str, config: str, split: str | None, folder: Path) -> Manifest:
-    url = f"{base}/{dataset}/{config}"
-    partial = folder.with_name(f".{folder.name}.part")
-    partial.mkdir(parents=True, exist_ok=True)
-    _get(f"{url}/{packaging.MANIFEST}", partial / packaging.MANIFEST, MAX_MANIFEST_BYTES)
+def _partial(folder: Path) -> Path:
+    """Where the files of a config lie until all are there."""
+    return folder.with_name(f".{folder.name}.part")
+
+
+def _manifest(catalog: Catalog, place: Place, partial: Path) -> Manifest:
+    """The manifest of a remote, which must be that of the release that this version knows."""
+    url = place.url(packaging.MANIFEST)
+    content = remotes.read(url, MAX_MANIFEST_BYTES, place.options)
+    files.write_bytes(partial / packaging.MANIFEST, content)
     try:
         manifest = read_manifest(partial)
     except UserError as error:
         reason = str(error).removeprefix(f"{partial / packaging.MANIFEST}: ").partition("; ")[0]
+        raise UserError(f"{url}: is not a dataset manifest ({reason}); check {REMOTE}") from None
+    if (manifest.name, manifest.config) != (place.dataset, place.config):
+        raise UserError(f"{place.base}: serves {manifest.name}:{manifest.config}; check {REMOTE}")
+    released = release.frozen_fingerprint(catalog.dataset_folder(place.dataset), place.config)
+    if released not in (None, manifest.fingerprint):
         raise UserError(
-            f"{url}/{packaging.MANIFEST}: is not a dataset manifest ({reason}); check"
-            " ETCHMARK_REMOTE"
-        ) from None
-    if (manifest.name, manifest.config) != (dataset, config):
-        raise UserError(f"{url}: serves {manifest.name}:{manifest.config}; check ETCHMARK_REMOTE")
-    _check_split(manifest, split)
-    for file in (file for file in manifest.files if split in (None, file.split)):
-        path = partial / file.path
-        # An interrupted download goes on after its last whole file.
-        if not path.is_file() or files.sha256_of(path) != file.sha256:
-            _get(f"{url}/{file.path}", path, file.bytes)
-        if files.sha256_of(path) != file.sha256:
-            path.unlink()
-            raise UserError(f"{url}/{file.path}: SHA-256 differs from its manifest; try again")
-    if split is None:
-        if packaging.config_fingerprint(partial, manifest.files) != manifest.fingerprint:
-            raise UserError(
-                f"{url}: the content of the files does not match the fingerprint of its manifest;"
-                " check ETCHMARK_REMOTE"
-            )
-        packaging.swap(partial, folder)
+            f"{url}: is of another release than this version of etchmark (fingerprint"
+            f" {manifest.fingerprint[:12]}…, not {released[:12]}…); update etchmark, or unset"
+            f" {REMOTE} to build it"
+        )
     return manifest
 
 
@@ -105,34 +119,45 @@ def _check_split(manifest: Manifest, split: str | None) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Options:
+    """What is downloaded, and where to.
+
+    Attributes:
+        split: only this split's files.
+        out: folder to copy the files to; they stay in the hub folder if None.
+        force: replace files in ``out`` whose content differs, such as edited ones.
+        executors: where a build is computed; in this process if None.
+        say: told what will be fetched, before it is.
+    """
+
+    split: str | None = None
+    out: Path | None = None
+    force: bool = False
+    executors: building.Executors | None = None
+    say: Say = _nothing
+
+
 def download(
-    catalog: Catalog,
-    dataset: str,
-    config: str | None = None,
-    *,
-    split: str | None = None,
-    out: Path | None = None,
-    executors: building.Executors | None = None,
-    force: bool = False,
+    catalog: Catalog, dataset: str, config: str | None = None, options: Options = Options()
 ) -> Downloaded:
     """Make a verified config available on this machine.
 
     Files already on this machine are used; else they are downloaded from ``ETCHMARK_REMOTE`` if
-    that is set, else built. Only ``split`` is built, if the dataset's ``build.py`` plans shards.
+    that is set and has them, else built. Only one split is built if only that is wanted and the
+    dataset's ``build.py`` plans shards.
 
     Args:
         catalog: where the dataset is declared.
         dataset: its name.
         config: its config; the default one if None.
-        split: only this split's files.
-        out: folder to copy the files to; they stay in the hub folder if None.
-        executors: where a build is computed; in this process if None.
-        force: replace files in ``out`` whose content differs, such as edited ones.
+        options: what of it, and where to.
 
     Raises:
         UserError: unknown names, an unusable remote or folder, damaged files, or files in ``out``
             that would be lost.
     """
+    split, out = options.split, options.out
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"{out}: is not a folder; give another --out")
     spec = catalog.dataset(dataset)
@@ -140,23 +165,54 @@ def download(
     if split is not None and split not in spec.configs[name].splits:
         known = ", ".join(spec.configs[name].splits)
         raise UserError(f"unknown split {split!r} of {dataset}:{name}; choose from: {known}")
-    folder, remote = find_config(catalog, dataset, name), settings.remote()
-    if folder is not None:
-        manifest = read_config(folder, dataset, name)
-        downloaded = _verified(folder, manifest, split, "already on this machine")
-    elif remote is not None:
-        folder = building.hub_folder(dataset, name)
-        manifest = _from_remote(remote, dataset, name, split, folder)
-        if split is not None:
-            folder = folder.with_name(f".{folder.name}.part")
-        downloaded = _verified(folder, manifest, split, f"downloaded from {remote}")
-    else:
-        downloaded = _built(catalog, spec, name, split, executors or building.Executors())
+    downloaded = _here(catalog, dataset, name, split) or _fetched(
+        catalog, dataset, name, split, options.say
+    )
+    if downloaded is None:
+        downloaded = _built(catalog, spec, name, split, options.executors or building.Executors())
     if out is not None:
         names = [path.relative_to(downloaded.folder) for path in downloaded.files]
-        copied = _copy(downloaded.folder, names, out, force=force)
+        copied = _copy(downloaded.folder, names, out, force=options.force)
         downloaded = replace(downloaded, folder=out, files=copied)
     return downloaded
+
+
+def _here(catalog: Catalog, dataset: str, config: str, split: str | None) -> Downloaded | None:
+    """Files that are on this machine already."""
+    folder = find_config(catalog, dataset, config)
+    if folder is None:
+        return None
+    manifest = read_config(folder, dataset, config)
+    return _verified(folder, manifest, split, "already on this machine")
+
+
+def _fetched(
+    catalog: Catalog, dataset: str, config: str, split: str | None, say: Say
+) -> Downloaded | None:
+    """Files from the remote; None if there is none or it does not have the config."""
+    remote = settings.remote()
+    if remote is None:
+        return None
+    folder = building.hub_folder(dataset, config)
+    # Another process may be at it, or just have been.
+    with transfer.turn(folder.with_name(f".{folder.name}.lock")):
+        if found := _here(catalog, dataset, config, split):
+            return found
+        try:
+            place = remotes.place(remote, dataset, config)
+            manifest = _from_remote(catalog, place, split, folder, say)
+        except transfer.Unavailable as error:
+            raise UserError(
+                f"{error.url}: cannot be downloaded ({error}); try again later, which goes on from"
+                f" there, or check {REMOTE}"
+            ) from None
+        except NotServed:
+            say(f"{dataset}:{config} is not on {remote}, so it is built here")
+            return None
+        except OSError as error:
+            raise UserError(files.no_room(error, folder)) from None
+        folder = folder if split is None else _partial(folder)
+        return _verified(folder, manifest, split, f"downloaded from {place.origin}")
 
 
 def _built(
@@ -194,7 +250,8 @@ def _compared(difference: release.Difference | None, released: bool) -> str:
 
 def _origin(started: float, note: str = "") -> str:
     took = describe_seconds(time.monotonic() - started)
-    return f"built from source in {took}{note} (no ETCHMARK_REMOTE is set)"
+    why = f"no {REMOTE} is set" if settings.remote() is None else f"{REMOTE} does not have it"
+    return f"built from source in {took}{note} ({why})"
 
 
 def _verified(folder: Path, manifest: Manifest, split: str | None, origin: str) -> Downloaded:

@@ -78,7 +78,7 @@ class Schedule:
 
 
 def multiplies_bfloat16(device: str | torch.device) -> bool:
-    """Whether bfloat16 is faster than float32 on a device: on recent GPUs, and on CPUs that multiply it.
+    """Whether bfloat16 is faster than float32 on a device: on recent GPUs, and on some CPUs.
 
     With AVX-512 BF16 convolutions took about half the time of float32. Other CPUs emulate it;
     training in three dimensions then took 1.6 to 4 times as long as in float32.
