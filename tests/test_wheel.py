@@ -83,7 +83,7 @@ def test_the_wheel_holds_code_and_content_and_no_data(wheel):
     )
     # The tables of results without what only drawings need, see hatch_build.py.
     rows = len(list((ROOT / "leaderboard" / "results").glob("*/*.json")))
-    assert wheel.stat().st_size < 8_500_000 + 50_000 * rows
+    assert wheel.stat().st_size < 8_500_000 + 60_000 * rows
     for name in (
         "etchmark/commands/main.py",
         f"{content}/benchmarks/{BENCHMARK}.yaml",
