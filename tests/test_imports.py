@@ -23,7 +23,7 @@ ROOMS = (
     *("model", "descriptors", "simulation"),
     *("specs", "environment", "columns", "learning", "predictions", "targets"),
     *("catalog", "data", "features", "scoring", "artefacts", "evaluation"),
-    *("registry", "boards", "submission", "api", "commands", "__main__"),
+    *("registry", "boards", "submission", "publish", "api", "commands", "__main__"),
 )
 # Names that users' models may still import; they will be removed in the next release.
 ALIASES = {"training", "forecasting", "periodic", "heads", "evaluation.model", "data.columns"}

@@ -238,6 +238,13 @@ class Times(nn.Module):
         return self.factor * given
 
 
+class Broken(nn.Module):
+    """Adds one, and makes no number of what is above 2.5."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        return torch.where(given > 2.5, torch.nan, given + 1)
+
+
 class Count(nn.Module):
     """Makes the number of frames that it has been shown."""
 
@@ -376,17 +383,23 @@ def _noted(seen: list[int], network: FrameNetwork, state, shown):
     return FrameNetwork.step(network, state, shown)
 
 
-def test_values_are_neither_clipped_nor_rescaled():
+def test_values_are_kept_as_they_are_within_ten_standard_deviations():
+    """A rollout that runs away stays finite, so that a network has a score, if a bad one."""
     network = FrameNetwork(Times(-3.0), residual=False)
-    found = forecast(network, np.full((1, 1, 2, 2), 0.5, np.float16), 3)
-    assert found[0, :, 0, 0].tolist() == [-1.5, 4.5, -13.5]
+    context = np.full((1, 1, 2, 2), 0.5, np.float16)
+    found = forecast(network, context, 5)
+    assert found[0, :, 0, 0].tolist() == [-1.5, 4.5, -10.0, 10.0, -10.0]
+    # In training too large values are seen by the loss, and have a gradient.
+    network.train()
+    shown = torch.from_numpy(context).float()
+    assert [float(block.abs().max()) for block in rollout(network, shown, 3)][-1] == 13.5
 
 
 @pytest.mark.parametrize("pixels", [4, 100])
-def test_a_forecast_that_leaves_the_numbers_says_where_and_when(monkeypatch, pixels):
+def test_a_forecast_that_is_no_number_says_where_and_when(monkeypatch, pixels):
     monkeypatch.setitem(forecasting.AT_ONCE, "cpu", pixels)
-    network = FrameNetwork(Times(100.0), residual=False)
-    context = np.array([1e-6, 1.0], np.float32)[:, None, None, None] * np.ones((2, 1, 2, 2))
+    network = FrameNetwork(Broken(), residual=False)
+    context = np.array([-5.0, 1.0], np.float32)[:, None, None, None] * np.ones((2, 1, 2, 2))
     with pytest.raises(FloatingPointError, match="row 1 is not finite in frame 3"):
         forecast(network, context, 4)
     assert rollout_rmse(network, context, np.zeros((2, 4, 2, 2))) == np.inf

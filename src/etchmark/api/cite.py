@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from etchmark._version import __version__
-from etchmark.catalog import Catalog, installed_root, read_yaml, unknown
+from etchmark.catalog import Catalog, unknown
 from etchmark.data.release import frozen_fingerprint
+from etchmark.publish.citation import how_to_cite
 from etchmark.specs import Citation
 
-FILE = "CITATION.cff"
 AUTHORS = "{The etchmark authors}"
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -66,7 +66,7 @@ def bibtex(catalog: Catalog, name: str) -> str:
 def _own(
     root: Path, kind: str, name: str, version: int, title: str, prints: Mapping[str, str]
 ) -> str:
-    cff = _cff(root)
+    cff = how_to_cite(root)
     released = str(cff.get("date-released") or "")
     data = "; ".join(f"{part}: {fingerprint}" for part, fingerprint in prints.items())
     fields = {
@@ -79,16 +79,6 @@ def _own(
         "note": f"SHA-256 of the data: {escaped(data)}" if data else "",
     }
     return _entry(f"etchmark-{name}-{version}", fields)
-
-
-def _cff(root: Path) -> dict[str, Any]:
-    """How a content folder, or else etchmark, is to be cited; empty where neither says so."""
-    for folder in (root, installed_root()):
-        path = folder / FILE
-        if path.is_file():
-            value = read_yaml(path)
-            return value if isinstance(value, dict) else {}
-    return {}
 
 
 def _authors(cff: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ a hub that is reached over a network can take its place.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from etchmark.data.building import Executors
     from etchmark.data.gallery import Gallery
     from etchmark.data.loading import Benchmark
+    from etchmark.publish.repository import Published
     from etchmark.registry.store import Found
     from etchmark.registry.tables import Entry
     from etchmark.scoring.samples import SampleScores
@@ -157,6 +158,26 @@ class Hub(ABC):
             force: replace files in ``out`` that have other content.
             executors: where data that have to be built are made; in this process if None.
             say: told what will be fetched, before it is.
+        """
+
+    @abstractmethod
+    def publish(
+        self,
+        names: Sequence[str],
+        to: str,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        private: bool = False,
+    ) -> Iterator[Published]:
+        """Publish datasets, one after the other.
+
+        Args:
+            names: ``DATASET`` or ``DATASET:CONFIG``.
+            to: ``hf://ORGANISATION`` or a folder.
+            every: all of which anything can be published, in place of names.
+            dry_run: write nothing, but say what would be.
+            private: new repositories on the Hub can be seen by members alone.
         """
 
     @abstractmethod

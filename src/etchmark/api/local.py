@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from etchmark.data.building import Build, Executors
     from etchmark.data.executors import Executor
     from etchmark.data.loading import Benchmark
+    from etchmark.publish.repository import Published
     from etchmark.registry.store import Found
     from etchmark.scoring.score import Scored
     from etchmark.submission.campaign import Campaign
@@ -54,6 +55,20 @@ class LocalHub(LocalReader):
         options = Options(split, out, force, executors)
         options = options if say is None else replace(options, say=say)
         return data.download(self.catalog, name, track, options)
+
+    def publish(
+        self,
+        names: Sequence[str],
+        to: str,
+        *,
+        every: bool = False,
+        dry_run: bool = False,
+        private: bool = False,
+    ) -> Iterator[Published]:
+        from etchmark.publish import publishing
+
+        found = publishing.repositories(self.catalog, names, every=every)
+        yield from publishing.publish(found, to, dry_run=dry_run, private=private)
 
     def build(
         self,

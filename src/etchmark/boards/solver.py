@@ -134,9 +134,9 @@ def with_solver(frame: pd.DataFrame, solver: Solver | None) -> pd.DataFrame:
     nothing = SolverPoint("", float("nan"), float("nan"), None)
     known = [point or nothing for point in points]
     return frame.assign(
-        solver_setting=[point.setting or None for point in known],
+        solver_setting=pd.Series([point.setting or None for point in known], frame.index),
         solver_cpu_seconds_each=[point.cpu_seconds_each for point in known],
-        solver_units_each=[point.units_each for point in known],
+        solver_units_each=pd.Series([point.units_each for point in known], frame.index),
     )
 
 

@@ -188,7 +188,8 @@ class Board:
         self._apart = np.logical_and(scored, unranked)
         self._ranked = np.logical_and(scored, np.logical_not(unranked))
         by, leaders = metric_by_id(self.metric), self.leaders()
-        self._frame["flags"] = flags_of_rows(spec, by, self._briefs, leaders, self._units_of)
+        flags = flags_of_rows(spec, by, self._briefs, leaders, self._units_of)
+        self._frame["flags"] = pd.Series(flags, self._frame.index, dtype=object)
 
     def _units_of(self, submission: str) -> Units | None:
         """Unit sums of a submission and the names of its units; None if it has none."""
@@ -398,7 +399,7 @@ def board_of(
 
 def _placed(column: pd.Series, places: np.ndarray, values: np.ndarray) -> pd.Series:
     """A column with values at some places; what is not a number is missing."""
-    whole = column.to_numpy(dtype=object, na_value=pd.NA)
+    whole = column.to_numpy(dtype=object)
     whole[places] = values
     whole[pd.isna(whole)] = pd.NA
     return pd.Series(pd.array(whole.tolist(), dtype=column.dtype), index=column.index)

@@ -17,6 +17,7 @@ from etchmark.commands import (
     dashboard,
     data,
     models,
+    publish,
     results,
     streams,
     submissions,
@@ -24,7 +25,7 @@ from etchmark.commands import (
 from etchmark.commands.app import app, say
 from etchmark.errors import UserError
 
-GROUPS = (content, data, models, submissions, boards, results, dashboard)
+GROUPS = (content, data, publish, models, submissions, boards, results, dashboard)
 """Modules whose import registered their commands."""
 NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP}
 """Errors by which no file can ever be at a path."""

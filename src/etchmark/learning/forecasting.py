@@ -150,7 +150,7 @@ def forecast(
     device: str = "cpu",
     told: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Forecast frames, shape (samples, frames, n, n), float16, neither clipped nor rescaled.
+    """Forecast frames, shape (samples, frames, n, n), float16, as the network makes them.
 
     A few trajectories are forecast at a time, in single precision, and each block of frames is
     stored at once: apart from the result, memory does not grow with the horizon.
@@ -163,7 +163,7 @@ def forecast(
         told: numbers told beside the frames, shape (samples, numbers).
 
     Raises:
-        FloatingPointError: a forecast leaves the range of float16; names the row and the frame.
+        FloatingPointError: a forecast is not finite in float16; names the row and the frame.
         ValueError: the context has a wrong shape.
     """
     rows, side = len(context), context.shape[2:]

@@ -57,8 +57,15 @@ class PaddedConv(nn.Module):
             return self.conv(frames.float())
 
 
+FARTHEST = 10.0
+"""Standard deviations from the mean of the training frames that no predicted value exceeds."""
+
+
 class FrameNetwork(nn.Module):
     """Predicts frames from the frames before them, with a network that sees standardised values.
+
+    A rollout that runs away, as it may far from the training data, stays finite: once trained, the
+    network keeps every value within ``FARTHEST``, which no frame that makes sense comes near to.
 
     Args:
         inner: the network, from (samples, given, n, n) to (samples, made, n, n).
@@ -156,7 +163,10 @@ class FrameNetwork(nn.Module):
         update = change * outputs if self.residual else centre + spread * outputs - last
         if self.conserving:
             update = update - update.mean((2, 3), keepdim=True)
-        return last + update
+        frames = last + update
+        if self.training:
+            return frames
+        return frames.clamp(centre - FARTHEST * spread, centre + FARTHEST * spread)
 
 
 class RecurrentNetwork(FrameNetwork):

@@ -1,0 +1,127 @@
+"""A repository: files under one name, as they will lie on a server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from etchmark import files
+from etchmark.data.transfer import describe_bytes
+
+LICENCES = {
+    "CC-BY-4.0": ("cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
+    "CC-BY-3.0-US": ("cc-by-3.0", "https://creativecommons.org/licenses/by/3.0/us/"),
+    "MIT": ("mit", "https://opensource.org/license/mit"),
+    "Apache-2.0": ("apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
+}
+"""What the Hugging Face Hub calls a licence, and its text, by SPDX id."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file of a repository.
+
+    Attributes:
+        path: in the repository, with forward slashes.
+        content: its bytes, or the file that holds them.
+    """
+
+    path: str
+    content: bytes | Path
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+    @cached_property
+    def sha256(self) -> str:
+        content = self.content
+        if isinstance(content, bytes):
+            return hashlib.sha256(content).hexdigest()
+        return files.sha256_of(content)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Files under one name.
+
+    Attributes:
+        name: without the organisation.
+        kind: what the Hub takes it for.
+        title: in one line.
+        licence: as declared, in one line.
+        items: data before what describes them, so that a reader never sees the second alone.
+        shards: folders that hold data files and nothing else: what else lies there is of an
+            older release, and is removed.
+        left_out: what is not in it, and why.
+    """
+
+    name: str
+    kind: Literal["dataset", "model"]
+    title: str
+    licence: str
+    items: tuple[Item, ...]
+    shards: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(item.size for item in self.items)
+
+    def stale(self, paths: list[str]) -> list[str]:
+        """Those of the paths that are data files of an older release."""
+        own = {item.path for item in self.items}
+        return [
+            path for path in paths if path not in own and path.rpartition("/")[0] in self.shards
+        ]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was done with a repository.
+
+    Attributes:
+        repository: which.
+        place: where it is now, or would be.
+        sent: paths of files that were, or would be, written.
+        removed: paths of older data files that were, or would be, removed.
+        revision: commit that holds the files; None in a folder or where nothing was written.
+    """
+
+    repository: Repository
+    place: str
+    sent: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    revision: str | None = None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What is not in it, and why."""
+        return self.repository.left_out
+
+    def lines(self, *, dry_run: bool) -> Iterator[str]:
+        """What was done, or would be, in lines of text."""
+        repository, sizes = (
+            self.repository,
+            {item.path: item.size for item in self.repository.items},
+        )
+        would = "would be " if dry_run else ""
+        yield (
+            f"{self.place}: {repository.title}; {len(repository.items)} files,"
+            f" {describe_bytes(repository.size)}; licence: {repository.licence}"
+        )
+        for path in self.sent:
+            yield f"  {would}written: {path} ({describe_bytes(sizes[path])})"
+        for path in self.removed:
+            yield f"  {would}removed: {path} (of an older release)"
+        if not self.sent and not self.removed:
+            yield "  nothing has changed"
+        if self.revision is not None and not dry_run:
+            yield f"  commit {self.revision}"
