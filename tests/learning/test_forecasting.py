@@ -392,7 +392,7 @@ def test_values_are_kept_as_they_are_within_ten_standard_deviations():
     # In training too large values are seen by the loss, and have a gradient.
     network.train()
     shown = torch.from_numpy(context).float()
-    assert [float(block.abs().max()) for block in rollout(network, shown, 3)][-1] == 13.5
+    assert [block.abs().max().item() for block in rollout(network, shown, 3)][-1] == 13.5
 
 
 @pytest.mark.parametrize("pixels", [4, 100])
