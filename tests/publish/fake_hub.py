@@ -10,13 +10,14 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = (".parquet", ".safetensors")
 
@@ -49,6 +50,7 @@ class FakeHub(ThreadingHTTPServer):
         self.stored: dict[str, bytes] = {}
         self.faults: list[tuple[str, str, int | str]] = []
         self.log: list[tuple[str, str]] = []
+        self.errors: list[BaseException | None] = []
 
     @property
     def url(self) -> str:
@@ -59,7 +61,8 @@ class FakeHub(ThreadingHTTPServer):
         return self.repos[name].commits[-1][1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        pass
+        if not isinstance(error := sys.exception(), OSError):
+            self.errors.append(error)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_HEAD = do_GET
 
     def handle_one(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.body()
         path = unquote(urlsplit(self.path).path)
         self.server.log.append((self.command, path))
         for fault in self.server.faults:
@@ -90,6 +93,16 @@ class Handler(BaseHTTPRequestHandler):
                 return None
         status, content, headers = self.answer(path, body)
         return self.send(status, content, **headers)
+
+    def body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def send(self, status: int, content: bytes, **headers: str) -> None:
         self.send_response(status)
@@ -112,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/store/"):
             self.server.stored[path.removeprefix("/store/")] = body
             return 200, b"", {}
-        if batch := re.fullmatch(r"/datasets/(.+)\.git/info/lfs/objects/batch", path):
+        if path.endswith(".git/info/lfs/objects/batch"):
             return _json({"transfer": "basic", "objects": self.uploads(json.loads(body))})
         file = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         asked = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/([a-z-]+)/([^/]+)(?:/(.*))?)?", path)
@@ -138,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.commit(repo, name, body)
         commit, files = repo.at(revision or "main")
         if what == "paths-info":
-            wanted = json.loads(body)["paths"]
+            wanted = parse_qs(body.decode())["paths"]
             return _json([_described(p, files[p]) for p in wanted if p in files])
         if what == "tree":
             start = f"{below}/" if below else ""
@@ -147,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
         info = {"id": name, "sha": commit, "siblings": siblings, "tags": [], "private": False}
         return _json(info | {"downloads": 0, "likes": 0, "disabled": False, "gated": False})
 
-    def uploads(self, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def uploads(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         return [
             {"oid": each["oid"], "size": each["size"]}
             | (
@@ -156,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
                 else {"actions": {"upload": {"href": f"{self.server.url}/store/{each['oid']}"}}}
             )
             for each in wanted["objects"]
-        ]  # pyright: ignore[reportReturnType]
+        ]
 
     def commit(self, repo: Repo, name: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         files = dict(repo.commits[-1][1])
@@ -210,3 +223,5 @@ def serving() -> Iterator[FakeHub]:
         hub.shutdown()
         thread.join()
         hub.server_close()
+    if hub.errors:
+        raise AssertionError(f"the fake Hub failed: {hub.errors!r}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from etchmark import files
 from etchmark.catalog import Catalog
 from etchmark.data import building, packaging, release
 from etchmark.data.loading import find_config, read_config
@@ -99,7 +100,7 @@ def _released(catalog: Catalog, spec: DatasetSpec, config: str) -> tuple[Path, M
         raise UserError(f"{folder}: is not the released config; rebuild with {build}")
     for file in manifest.files:
         path = folder / file.path
-        if not path.is_file() or path.stat().st_size != file.bytes:
+        if not path.is_file() or files.sha256_of(path) != file.sha256:
             raise UserError(f"{path}: missing or damaged; rebuild with {build}")
     return folder, manifest
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from etchmark import settings
@@ -144,12 +147,15 @@ class Hub:
         """Ask the Hub again while it is busy or cannot be reached; its own client gives up."""
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+        # The client's library for HTTP has no errors of Python's own kinds.
+        transport = HfHubHTTPError.__bases__[0]
         for tries in range(1, TRIES + 1):
             try:
-                return work()
+                with _quietly():
+                    return work()
             except RepositoryNotFoundError:
                 raise
-            except (HfHubHTTPError, OSError, RuntimeError) as error:
+            except (HfHubHTTPError, transport, OSError, RuntimeError) as error:
                 response = getattr(error, "response", None)
                 status = getattr(response, "status_code", None)
                 reason = " ".join(str(error).split()) or type(error).__name__
@@ -168,6 +174,23 @@ class Hub:
                 reason = _short(" ".join(str(error).split()))
                 raise UserError(f"{place}: the Hub does not take it ({reason})") from None
         raise AssertionError("the last try returns or raises")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Bars on a terminal alone, and no word of what the client's own libraries deprecate."""
+    from huggingface_hub import utils
+
+    silent = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
+    if silent:
+        utils.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        if silent:
+            utils.enable_progress_bars()
 
 
 def _short(reason: str) -> str:
