@@ -7,7 +7,7 @@
                           laid over what is installed (``:`` between them, ``;`` on Windows)
 ``ETCHMARK_CONTENT_ONLY`` ``1``: those folders alone, nothing that is installed
 ``ETCHMARK_MIRROR``       folder of upstream files, ``<host>/<owner>/<repo>/<commit>/<path>``
-``ETCHMARK_REMOTE``       base URL that serves built datasets, ``<base>/<dataset>/<config>/<file>``
+``ETCHMARK_REMOTE``       where built datasets are served: ``https://``, ``file://`` or ``hf://ORGANISATION``
 ``ETCHMARK_SOURCES_URL``  base URL that serves raw upstream files (default: GitHub's raw host)
 ``ETCHMARK_WEIGHTS``      folder of weights ``<model>.safetensors``, tried before the Hub
 ``ETCHMARK_FEATURES``     folder of stored image features (default: ``features`` in the hub folder)

@@ -6,10 +6,12 @@ a hub that is reached over a network can take its place.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+from etchmark.api.data_hub import DataHub
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,23 +20,17 @@ if TYPE_CHECKING:
     from etchmark.api.types import (
         Contents,
         Counts,
-        DataFingerprints,
-        Download,
         Evaluation,
         MetricInfo,
         RecentSubmission,
         RunRequest,
         Submitted,
-        TemplateFiles,
     )
     from etchmark.boards.compare import Pair
     from etchmark.boards.solver import Solver
     from etchmark.boards.standings import Board
     from etchmark.boards.view import View, Where
-    from etchmark.data.building import Executors
-    from etchmark.data.gallery import Gallery
     from etchmark.data.loading import Benchmark
-    from etchmark.publish.repository import Published
     from etchmark.registry.store import Found
     from etchmark.registry.tables import Entry
     from etchmark.scoring.samples import SampleScores
@@ -43,7 +39,6 @@ if TYPE_CHECKING:
         BaselineCard,
         BenchmarkSpec,
         DatasetSpec,
-        Manifest,
         ReferenceLine,
         ResultRecord,
     )
@@ -57,7 +52,7 @@ AnyBenchmark: TypeAlias = "str | BenchmarkSpec | Benchmark"
 """A benchmark by its id (``ID`` or ``ID@VERSION``), as it is declared, or with its data."""
 
 
-class Hub(ABC):
+class Hub(DataHub):
     """The use cases of etchmark. Names that do not exist raise `UserError`."""
 
     # --- content ---
@@ -113,84 +108,6 @@ class Hub(ABC):
     @abstractmethod
     def cite(self, name: str) -> str:
         """BibTeX entries of a benchmark or dataset and of the papers behind it."""
-
-    # --- data ---
-
-    @abstractmethod
-    def config_folder(self, dataset: str, config: str) -> Path | None:
-        """Folder of a built config; None where it is not on this machine."""
-
-    @abstractmethod
-    def manifest(self, dataset: str, config: str) -> Manifest | None:
-        """Manifest of a built config; None where it is not on this machine."""
-
-    @abstractmethod
-    def gallery(self, dataset: str, config: str) -> Gallery | None:
-        """Samples of a built config to look at; None where it is not on this machine."""
-
-    @abstractmethod
-    def picture(self, dataset: str, config: str) -> Path | None:
-        """The picture of a config that is shipped with the dataset's card, if there is one."""
-
-    @abstractmethod
-    def fingerprints(self, benchmark: str) -> DataFingerprints:
-        """Fingerprints of a benchmark's data as they are here, released or not."""
-
-    @abstractmethod
-    def download(
-        self,
-        name: str,
-        *,
-        split: str | None = None,
-        track: str | None = None,
-        out: Path | None = None,
-        force: bool = False,
-        executors: Executors | None = None,
-        say: Callable[[str], None] | None = None,
-    ) -> Download:
-        """Have data on this machine, verified: as they are, from the remote, or built.
-
-        Args:
-            name: ``BENCHMARK`` or ``DATASET[:CONFIG]``.
-            split: only this split.
-            track: of a benchmark: the track whose inputs are wanted; the first if None.
-            out: folder the files are copied to; they stay in the hub folder if None.
-            force: replace files in ``out`` that have other content.
-            executors: where data that have to be built are made; in this process if None.
-            say: told what will be fetched, before it is.
-        """
-
-    @abstractmethod
-    def publish(
-        self,
-        names: Sequence[str],
-        to: str,
-        *,
-        every: bool = False,
-        dry_run: bool = False,
-        private: bool = False,
-    ) -> Iterator[Published]:
-        """Publish datasets, one after the other.
-
-        Args:
-            names: ``DATASET`` or ``DATASET:CONFIG``.
-            to: ``hf://ORGANISATION`` or a folder.
-            every: all of which anything can be published, in place of names.
-            dry_run: write nothing, but say what would be.
-            private: new repositories on the Hub can be seen by members alone.
-        """
-
-    @abstractmethod
-    def template(
-        self,
-        benchmark: str,
-        folder: Path,
-        *,
-        track: str | None = None,
-        protocol: str | None = None,
-        force: bool = False,
-    ) -> TemplateFiles:
-        """Write test inputs and a predictions file to fill; see ``api.data.template``."""
 
     # --- results ---
 
