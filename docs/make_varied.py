@@ -345,12 +345,8 @@ def draw_training() -> bytes:
     _legend(pen, small, names, 60)
     frame = Frame((LEFT, top, WIDTH - 40, top + PANEL), (x_low, low), (x_high, high), (True, True))
     frame.grid(pen, small, (_decades(x_low, x_high), _decades(low, high)))
-    pen.text(
-        (LEFT, top - 32),
-        "processor minutes of one core, from the first step on",
-        fill=INK,
-        font=small,
-    )
+    axis = "processor minutes of one core, from the first step on"
+    pen.text((WIDTH - 40, top + PANEL + 34), axis, fill=INK, font=small, anchor="rt")
     if training_of(BASE):
         goal = float(np.mean(final(BASE)))
         for start in range(LEFT, WIDTH - 40, 24):

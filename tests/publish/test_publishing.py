@@ -102,6 +102,31 @@ def test_shards_of_an_older_release_are_removed(released: Path, tmp_path: Path) 
     assert mine.read_text() == "mine"
 
 
+def test_a_config_that_lost_its_licence_is_removed(
+    released: Path, hub: FakeHub, tmp_path: Path
+) -> None:
+    for target in (str(tmp_path / "out"), "hf://lab"):
+        publish(target)
+    declare(released, "fields-mini", own_use=True)
+    for target in (str(tmp_path / "out"), "hf://lab"):
+        (done,) = publish(target)
+        assert {path.partition("/")[0] for path in done.removed} == {"fields-mini"}
+        (again,) = publish(target)
+        assert again.removed == again.sent == ()
+    left = [p.relative_to(tmp_path).as_posix() for p in tmp_path.glob("out/**/*.*")]
+    assert not [path for path in [*left, *hub.files("lab/toy")] if "fields-mini" in path]
+
+
+def test_no_config_is_lost_from_the_card(released: Path, hub: FakeHub, tmp_path: Path) -> None:
+    for target in (str(tmp_path / "out"), "hf://lab"):
+        publish(target, "toy:scalar-mini")
+        with pytest.raises(UserError, match=r"toy: holds scalar-mini, which its card would no"):
+            publish(target, "toy:fields-mini")
+        (done,) = publish(target)
+        assert "fields-mini/manifest.json" in done.sent
+        assert "scalar-mini/manifest.json" not in done.sent
+
+
 def test_a_dry_run_writes_nothing(released: Path, tmp_path: Path, command: Any) -> None:
     out = command("publish", "toy", "--to", tmp_path / "out", "--dry-run").fine()
     assert not (tmp_path / "out").exists()

@@ -72,6 +72,8 @@ def repository(catalog: Catalog, dataset: str, config: str | None = None) -> Rep
         spec.licence,
         (*data, *described),
         tuple(f"{name}/data" for name in built),
+        tuple(name for name, declared in spec.configs.items() if declared.own_use),
+        tuple(n for n, declared in spec.configs.items() if n not in built and not declared.own_use),
         tuple(left_out),
     )
 

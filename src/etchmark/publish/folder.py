@@ -23,12 +23,8 @@ def publish(repository: Repository, folder: Path, *, dry_run: bool) -> Published
     """
     own = folder / repository.name
     lacking = [item for item in repository.items if not _is_there(own / item.path, item)]
-    there = [
-        path.relative_to(own).as_posix()
-        for shard in repository.shards
-        for path in sorted((own / shard).glob("*.parquet"))
-    ]
-    stale = repository.stale(there)
+    there = [path.relative_to(own).as_posix() for path in sorted(own.rglob("*")) if path.is_file()]
+    stale = repository.stale(there, str(own))
     if not dry_run:
         try:
             for item in lacking:

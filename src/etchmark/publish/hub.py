@@ -66,7 +66,7 @@ class Hub:
         place = f"hf://{'datasets/' if repository.kind == 'dataset' else ''}{name}"
         head, held = self._held(name, repository)
         lacking = [item for item in repository.items if not _equal(item, held.get(item.path))]
-        stale = repository.stale(list(held))
+        stale = repository.stale(held, place)
         sent, removed = tuple(item.path for item in lacking), tuple(stale)
         if dry_run or not (lacking or stale):
             return Published(repository, place, sent, removed, head)
@@ -95,7 +95,7 @@ class Hub:
         # An answer may have been lost on its way, though the commit was made.
         head, held = self._held(name, repository)
         made = all(_equal(item, held.get(item.path)) for item in lacking)
-        if head is not None and made and not repository.stale(list(held)):
+        if head is not None and made and not repository.stale(held, name):
             return head
         additions = [
             CommitOperationAdd(
@@ -127,7 +127,8 @@ class Hub:
         head = str(info.sha)
         there = [file.rfilename for file in getattr(info, "siblings", None) or []]
         own = {item.path for item in repository.items}
-        paths = [path for path in there if path in own or repository.stale([path])]
+        stale = repository.stale(there, place)
+        paths = [path for path in there if path in own or path in stale]
         held: dict[str, tuple[int, str]] = {}
         for start in range(0, len(paths), AT_ONCE):
             part = paths[start : start + AT_ONCE]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from etchmark import files
 from etchmark.data.transfer import describe_bytes
+from etchmark.errors import UserError
 
 LICENCES = {
     "CC-BY-4.0": ("cc-by-4.0", "https://creativecommons.org/licenses/by/4.0/"),
@@ -59,6 +60,8 @@ class Repository:
         items: data before what describes them, so that a reader never sees the second alone.
         shards: folders that hold data files and nothing else: what else lies there is of an
             older release, and is removed.
+        withdrawn: folders that may not be published any more, and are removed.
+        absent: folders that could be published and are not in it.
         left_out: what is not in it, and why.
     """
 
@@ -68,19 +71,38 @@ class Repository:
     licence: str
     items: tuple[Item, ...]
     shards: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = field(default=())
+    withdrawn: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes of all files."""
         return sum(item.size for item in self.items)
 
-    def stale(self, paths: list[str]) -> list[str]:
-        """Those of the paths that are data files of an older release."""
+    def stale(self, paths: Iterable[str], place: str) -> list[str]:
+        """Those of the files of a repository that are not to be there any more.
+
+        Args:
+            paths: of the files that are there.
+            place: where, for messages.
+
+        Raises:
+            UserError: there is something that the new card would not name, though it stays.
+        """
         own = {item.path for item in self.items}
-        return [
-            path for path in paths if path not in own and path.rpartition("/")[0] in self.shards
-        ]
+        found = []
+        for path in paths:
+            folder, _, _ = path.rpartition("/")
+            top = path.partition("/")[0]
+            if top in self.absent:
+                raise UserError(
+                    f"{place}: holds {top}, which its card would no longer name; build it here and"
+                    f" publish {self.name} as a whole, or remove it there first"
+                )
+            if top in self.withdrawn or (path not in own and folder in self.shards):
+                found.append(path)
+        return found
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,7 @@ class Published:
         for path in self.sent:
             yield f"  {would}written: {path} ({describe_bytes(sizes[path])})"
         for path in self.removed:
-            yield f"  {would}removed: {path} (of an older release)"
+            yield f"  {would}removed: {path} (not published any more)"
         if not self.sent and not self.removed:
             yield "  nothing has changed"
         if self.revision is not None and not dry_run:
