@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -27,7 +29,7 @@ DESCRIBED = ["scalar-mini/manifest.json", "fields-mini/manifest.json", "croissan
 
 
 def publish(target: str, *names: str, **options: bool) -> list[Any]:
-    found = publishing.repositories(catalog(), names or ["toy"])
+    found = publishing.repositories(catalog(), names or ["toy"], every=False, say=print)
     return list(publishing.publish(found, target, **options))
 
 
@@ -120,9 +122,9 @@ def test_a_config_that_lost_its_licence_is_removed(
 def test_no_config_is_lost_from_the_card(released: Path, hub: FakeHub, tmp_path: Path) -> None:
     for target in (str(tmp_path / "out"), "hf://lab"):
         publish(target, "toy:scalar-mini")
-        with pytest.raises(UserError, match=r"toy: holds scalar-mini, which its card would no"):
+        with pytest.raises(UserError, match=r"holds scalar-mini, .*name toy:scalar-mini as well"):
             publish(target, "toy:fields-mini")
-        (done,) = publish(target)
+        (done,) = publish(target, "toy:fields-mini", "toy:scalar-mini")
         assert "fields-mini/manifest.json" in done.sent
         assert "scalar-mini/manifest.json" not in done.sent
 
@@ -137,15 +139,20 @@ def test_a_dry_run_writes_nothing(released: Path, tmp_path: Path, command: Any) 
 def test_targets_that_cannot_be(released: Path, tmp_path: Path, command: Any) -> None:
     (tmp_path / "file").touch()
     assert "is not a folder" in command("publish", "toy", "--to", tmp_path / "file").refusal()
-    for target in ("https://example.org", "s3://bucket"):
+    for target in ("https://example.org", "s3://bucket", "", " "):
         assert "give hf://ORGANISATION" in command("publish", "toy", "--to", target).refusal()
+    for target in ("hf://", "hf://a/b", "hf://a b"):
+        assert "name of an organisation" in command("publish", "toy", "--to", target).refusal()
+    assert "names an unknown user" in command("publish", "toy", "--to", "~nouser/x").refusal()
+    private = command("publish", "toy", "--to", tmp_path / "out", "--private").refusal()
+    assert private.startswith("--private is for the Hugging Face Hub")
     assert "name what to publish" in command("publish", "--to", tmp_path).refusal()
     assert "unknown dataset" in command("publish", "tay", "--to", tmp_path).refusal()
     assert "unknown config" in command("publish", "toy:no", "--to", tmp_path).refusal()
     blocked = tmp_path / "out" / "toy"
     blocked.parent.mkdir()
     blocked.touch()
-    assert "cannot be written" in command("publish", "toy", "--to", blocked.parent).refusal()
+    assert "toy: is not a folder" in command("publish", "toy", "--to", blocked.parent).refusal()
 
 
 # --- what may be published ---------------------------------------------------------------------
@@ -177,6 +184,16 @@ def _built(config: str) -> list[bytes]:
     return [(folder / file.path).read_bytes() for file in read_manifest(folder).files]
 
 
+def test_all_names_what_it_leaves_out(released: Path, tmp_path: Path, command: Any) -> None:
+    shutil.copytree(released / "datasets" / "toy", released / "datasets" / "other")
+    path = released / "datasets" / "other" / "dataset.yaml"
+    path.write_text(path.read_text().replace("name: toy", "name: other", 1))
+    ran = command("publish", "--all", "--to", tmp_path / "out")
+    assert ran.rc == 0
+    assert "note: left out: other: nothing of it can be published: other:" in ran.stderr
+    assert not (tmp_path / "out" / "other").exists()
+
+
 def test_every_config_without_a_licence_is_marked_so() -> None:
     """What the repository's own datasets say in words is what the flag says."""
     marked = {
@@ -205,9 +222,81 @@ def test_only_releases_are_published(released: Path, tmp_path: Path) -> None:
     shard.write_bytes(content[:-1] + b"x")
     with pytest.raises(UserError, match="missing or damaged; rebuild"):
         publish(str(tmp_path), "toy:fields-mini")
+    # A manifest that was edited along with its files, whose rows are others, or are no rows.
+    for edited in (_first_rows(content), b"no table"):
+        _edit(shard, edited)
+        with pytest.raises(UserError, match="is not the released config; rebuild"):
+            publish(str(tmp_path), "toy:fields-mini")
+    _edit(shard, content)
+    _smuggle(shard)
+    with pytest.raises(UserError, match="is not the released config; rebuild"):
+        publish(str(tmp_path), "toy:fields-mini")
     shutil.rmtree(building.hub_folder("toy", "fields-mini"))
     with pytest.raises(UserError, match="is not built here; run `etchmark build toy"):
         publish(str(tmp_path), "toy:fields-mini")
+
+
+def _first_rows(content: bytes) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(content)).slice(0, 1), stream)
+    return stream.getvalue()
+
+
+def _edit(shard: Path, content: bytes) -> None:
+    """Put other content into a file of a build, and its hash into the manifest."""
+    path = shard.parents[1] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for file in manifest["files"]:
+        if file["path"] == f"data/{shard.name}":
+            file |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    path.write_text(json.dumps(manifest))
+    shard.write_bytes(content)
+
+
+def _smuggle(shard: Path) -> None:
+    """List a file that the release does not have."""
+    path = shard.parents[1] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    other = shard.with_name("extra-00000-of-00001.parquet")
+    shutil.copyfile(shard, other)
+    manifest["files"].append(manifest["files"][0] | {"path": f"data/{other.name}"})
+    manifest["files"][-1]["sha256"] = hashlib.sha256(other.read_bytes()).hexdigest()
+    manifest["files"][-1]["split"] = "extra"
+    path.write_text(json.dumps(manifest))
+
+
+def test_what_lies_in_the_target_is_left_alone(released: Path, tmp_path: Path) -> None:
+    own = tmp_path / "proj" / "toy"
+    mine = own / "scalar-mini" / "data" / "my_measurements.parquet"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"holds files that etchmark did not publish, such as"):
+        publish(str(tmp_path / "proj"))
+    assert [p for p in own.rglob("*") if p.is_file()] == [mine]
+    # Beside what was published, it stays.
+    publish(str(tmp_path / "out"))
+    ours = tmp_path / "out" / "toy" / "scalar-mini" / "data"
+    (ours / "my_measurements.parquet").write_bytes(b"mine")
+    assert publish(str(tmp_path / "out"))[0].removed == ()
+    assert (ours / "my_measurements.parquet").read_bytes() == b"mine"
+    # A link leads to files of somebody else.
+    precious = tmp_path / "precious"
+    ours.rename(precious)
+    ours.symlink_to(precious)
+    with pytest.raises(UserError, match="is a link; remove it"):
+        publish(str(tmp_path / "out"))
+    assert (precious / "my_measurements.parquet").exists()
+
+
+def test_a_killed_publish_leaves_nothing_for_long(released: Path, tmp_path: Path) -> None:
+    publish(str(tmp_path))
+    left = tmp_path / "toy" / "scalar-mini" / "data" / ".test-00000-of-00001.parquet.7-0a1b2c3d.tmp"
+    left.write_bytes(b"half")
+    publish(str(tmp_path))
+    assert left.exists(), "another process may be writing it"
+    os.utime(left, (0, 0))
+    publish(str(tmp_path))
+    assert not left.exists()
 
 
 # --- the Hub -----------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class DataHub(ABC):
         every: bool = False,
         dry_run: bool = False,
         private: bool = False,
+        say: Callable[[str], None] = lambda line: None,
     ) -> Iterator[Published]:
         """Publish datasets, one after the other.
 
@@ -80,6 +81,7 @@ class DataHub(ABC):
             every: all of which anything can be published, in place of names.
             dry_run: write nothing, but say what would be.
             private: new repositories on the Hub can be seen by members alone.
+            say: told which of all datasets cannot be published, and why.
         """
 
     @abstractmethod

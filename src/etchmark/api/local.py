@@ -64,10 +64,11 @@ class LocalHub(LocalReader):
         every: bool = False,
         dry_run: bool = False,
         private: bool = False,
+        say: Callable[[str], None] = lambda line: None,
     ) -> Iterator[Published]:
         from etchmark.publish import publishing
 
-        found = publishing.repositories(self.catalog, names, every=every)
+        found = publishing.repositories(self.catalog, names, every=every, say=say)
         yield from publishing.publish(found, to, dry_run=dry_run, private=private)
 
     def build(

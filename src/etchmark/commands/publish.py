@@ -27,9 +27,15 @@ def publish(
 
     Only releases whose sources allow it are published. A second run sends what has changed.
     """
-    hub = LocalHub()
-    for done in hub.publish(names or [], to, every=every, dry_run=dry_run, private=private):
+
+    def left_out(reason: str) -> None:
+        say("note", f"left out: {reason}")
+
+    published = LocalHub().publish(
+        names or [], to, every=every, dry_run=dry_run, private=private, say=left_out
+    )
+    for done in published:
         for line in done.lines(dry_run=dry_run):
             print(plain(line))
         for reason in done.left_out:
-            say("note", f"left out: {reason}")
+            left_out(reason)

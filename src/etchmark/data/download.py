@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pyarrow as pa
 
 from etchmark import files, settings
 from etchmark.catalog import Catalog
@@ -17,7 +20,7 @@ from etchmark.data.remotes import SETTING as REMOTE
 from etchmark.data.remotes import NotServed, Place
 from etchmark.data.transfer import describe_bytes
 from etchmark.errors import UserError
-from etchmark.specs import DatasetSpec, Manifest
+from etchmark.specs import DataFile, DatasetSpec, Manifest
 
 MAX_MANIFEST_BYTES = 16 << 20
 Say = Callable[[str], None]
@@ -68,19 +71,40 @@ def _from_remote(
     source = catalog.dataset_folder(place.dataset)
     if split is not None:
         if release.frozen_fingerprint(source, place.config) is not None:
-            found = release.differences(source, place.config, partial, listed, split)
+            found = _differences(place, source, partial, listed, split)
             if found.rows:
                 raise UserError(
                     f"{place.base}: is not the released config: {found.describe()}; check {REMOTE}"
                 )
         return manifest
-    if packaging.config_fingerprint(partial, manifest.files) != manifest.fingerprint:
+    try:
+        same = packaging.config_fingerprint(partial, manifest.files) == manifest.fingerprint
+    except (pa.ArrowException, ValueError, KeyError, UserError):
+        same = False
+    if not same:
         raise UserError(
             f"{place.base}: the content of the files does not match the fingerprint of its"
             f" manifest; check {REMOTE}"
         )
+    # What an older release or a broken download left there belongs to no config.
+    own = {partial / packaging.MANIFEST, *(partial / file.path for file in manifest.files)}
+    for path in partial.rglob("*"):
+        if path not in own and not path.is_dir():
+            path.unlink()
+    packaging.write_card(partial, catalog.dataset(place.dataset), manifest)
     packaging.swap(partial, folder)
     return manifest
+
+
+def _differences(
+    place: Place, source: Path, partial: Path, listed: list[DataFile], split: str
+) -> release.Difference:
+    try:
+        return release.differences(source, place.config, partial, listed, split)
+    except (pa.ArrowException, ValueError, KeyError, UserError) as error:
+        raise UserError(
+            f"{place.base}: its files cannot be read ({type(error).__name__}); check {REMOTE}"
+        ) from None
 
 
 def _partial(folder: Path) -> Path:
@@ -165,15 +189,19 @@ def download(
     if split is not None and split not in spec.configs[name].splits:
         known = ", ".join(spec.configs[name].splits)
         raise UserError(f"unknown split {split!r} of {dataset}:{name}; choose from: {known}")
-    downloaded = _here(catalog, dataset, name, split) or _fetched(
-        catalog, dataset, name, split, options.say
-    )
-    if downloaded is None:
-        downloaded = _built(catalog, spec, name, split, options.executors or building.Executors())
-    if out is not None:
-        names = [path.relative_to(downloaded.folder) for path in downloaded.files]
-        copied = _copy(downloaded.folder, names, out, force=options.force)
-        downloaded = replace(downloaded, folder=out, files=copied)
+    # Until files are copied, no other process may move them.
+    with ExitStack() as turns:
+        downloaded = _here(catalog, dataset, name, split)
+        if downloaded is None and settings.remote() is not None:
+            downloaded = _fetched(catalog, spec, name, options, turns)
+        if downloaded is None:
+            downloaded = _built(
+                catalog, spec, name, split, options.executors or building.Executors()
+            )
+        if out is not None:
+            names = [path.relative_to(downloaded.folder) for path in downloaded.files]
+            copied = _copy(downloaded.folder, names, out, force=options.force)
+            downloaded = replace(downloaded, folder=out, files=copied)
     return downloaded
 
 
@@ -187,32 +215,34 @@ def _here(catalog: Catalog, dataset: str, config: str, split: str | None) -> Dow
 
 
 def _fetched(
-    catalog: Catalog, dataset: str, config: str, split: str | None, say: Say
+    catalog: Catalog, spec: DatasetSpec, config: str, options: Options, turns: ExitStack
 ) -> Downloaded | None:
-    """Files from the remote; None if there is none or it does not have the config."""
-    remote = settings.remote()
-    if remote is None:
-        return None
-    folder = building.hub_folder(dataset, config)
-    # Another process may be at it, or just have been.
-    with transfer.turn(folder.with_name(f".{folder.name}.lock")):
-        if found := _here(catalog, dataset, config, split):
+    """Files from the remote; None if it does not have the config.
+
+    No other process downloads the config until ``turns`` ends, if files came.
+    """
+    remote, split = settings.remote() or "", options.split
+    folder = building.hub_folder(spec.name, config)
+    try:
+        # Another process may be at it, or just have been.
+        turns.enter_context(transfer.turn(folder.with_name(f".{folder.name}.lock")))
+        if found := _here(catalog, spec.name, config, split):
             return found
-        try:
-            place = remotes.place(remote, dataset, config)
-            manifest = _from_remote(catalog, place, split, folder, say)
-        except transfer.Unavailable as error:
-            raise UserError(
-                f"{error.url}: cannot be downloaded ({error}); try again later, which goes on from"
-                f" there, or check {REMOTE}"
-            ) from None
-        except NotServed:
-            say(f"{dataset}:{config} is not on {remote}, so it is built here")
-            return None
-        except OSError as error:
-            raise UserError(files.no_room(error, folder)) from None
-        folder = folder if split is None else _partial(folder)
-        return _verified(folder, manifest, split, f"downloaded from {place.origin}")
+        place = remotes.place(remote, spec.name, config)
+        manifest = _from_remote(catalog, place, split, folder, options.say)
+    except transfer.Unavailable as error:
+        raise UserError(
+            f"{error.url}: cannot be downloaded ({error}); try again later, which goes on from"
+            f" there, or check {REMOTE}"
+        ) from None
+    except NotServed as error:
+        options.say(f"{spec.name}:{config}: {error}, so it is built here")
+        turns.close()
+        return None
+    except OSError as error:
+        raise files.refusal(error, folder) or UserError(files.no_room(error, folder)) from None
+    folder = folder if split is None else _partial(folder)
+    return _verified(folder, manifest, split, f"downloaded from {place.origin}")
 
 
 def _built(
@@ -260,16 +290,17 @@ def _verified(folder: Path, manifest: Manifest, split: str | None, origin: str) 
     paths = [folder / file.path for file in of_split]
     for file, path in zip(of_split, paths, strict=True):
         if not path.is_file() or files.sha256_of(path) != file.sha256:
-            raise UserError(
-                f"{path}: missing or damaged; rebuild with"
-                f" `etchmark build {manifest.name} --config {manifest.config}`"
-            )
+            again = f"`etchmark build {manifest.name} --config {manifest.config}`"
+            if settings.remote() is not None:
+                again += f", or remove {folder} and download it again"
+            raise UserError(f"{path}: missing or damaged; rebuild with {again}")
     return Downloaded(manifest.config, folder, paths, manifest, origin)
 
 
 def _copy(folder: Path, names: list[Path], out: Path, *, force: bool) -> list[Path]:
-    all_names = [*names, Path(packaging.MANIFEST), Path(packaging.README)]
-    new = {out / name: folder / name for name in all_names if (folder / name).is_file()}
+    beside = [Path(packaging.MANIFEST), Path(packaging.README)]
+    all_names = [*names, *(name for name in beside if (folder / name).is_file())]
+    new = {out / name: folder / name for name in all_names}
     try:
         files.refuse_changes(new, force=force)
         for path, source in new.items():

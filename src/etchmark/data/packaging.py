@@ -207,8 +207,13 @@ def complete(
         fingerprint=config_fingerprint(folder, written),
     )
     write_manifest(folder, manifest)
-    files.write_text(folder / README, _card(spec, config, manifest))
+    write_card(folder, spec, manifest)
     return manifest
+
+
+def write_card(folder: Path, spec: DatasetSpec, manifest: Manifest) -> None:
+    """Write the card of one config beside its data."""
+    files.write_text(folder / README, _card(spec, manifest.config, manifest))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -7,11 +7,14 @@ our datasets and hold ``<config>/<file>``.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import url2pathname
 
 from etchmark import settings
 from etchmark.data import transfer
@@ -71,10 +74,36 @@ def place(remote: str, dataset: str, config: str) -> Place:
         raise UserError(
             f"{remote}: not downloaded, since ETCHMARK_OFFLINE is set; unset it to use the network"
         )
-    if not remote.startswith(HUB):
-        options = transfer.Options(SETTING, f"check {SETTING}")
-        return Place(dataset, config, f"{remote}/{quote(dataset)}/{quote(config)}", remote, options)
-    return _on_the_hub(remote.removeprefix(HUB), dataset, config)
+    if remote.startswith(HUB):
+        return _on_the_hub(remote.removeprefix(HUB), dataset, config)
+    base, headers = _address(remote)
+    options = transfer.Options(SETTING, f"check {SETTING}", headers=headers)
+    return Place(dataset, config, f"{base}/{quote(dataset)}/{quote(config)}", base, options)
+
+
+def _address(remote: str) -> tuple[str, dict[str, str]]:
+    """An address without user and password, which messages would show, and the header with them."""
+    try:
+        parts = urlsplit(remote)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError as error:
+        raise UserError(f"{SETTING}: {remote!r} is no address ({error})") from None
+    if parts.query or parts.fragment or "?" in remote or "#" in remote:
+        raise UserError(f"{SETTING}: an address of a folder has no ? and no #; write %3F and %23")
+    if parts.scheme == "file":
+        if host not in ("", "localhost"):
+            raise UserError(f"{SETTING}: {remote!r} names a host; write file:///PATH")
+        folder = Path(url2pathname(parts.path))
+        if "\0" in str(folder) or not folder.is_dir():
+            raise UserError(f"{SETTING}: {remote!r} is not a folder")
+        return remote, {}
+    if parts.username is None:
+        return remote, {}
+    name, password = unquote(parts.username), unquote(parts.password or "")
+    secret = base64.b64encode(f"{name}:{password}".encode()).decode()
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{port}{parts.path}", {"Authorization": f"Basic {secret}"}
 
 
 def _on_the_hub(organisation: str, dataset: str, config: str) -> Place:
@@ -82,19 +111,24 @@ def _on_the_hub(organisation: str, dataset: str, config: str) -> Place:
 
     if not _ORGANISATION.fullmatch(organisation):
         raise UserError(f"{SETTING}: {organisation!r} is not the name of an organisation or user")
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     repository, token = f"{organisation}/{dataset}", get_token()
     options = transfer.Options(
         SETTING,
         f"check {SETTING}, or log in with `hf auth login` if the repository is private",
         headers={"Authorization": f"Bearer {token}"} if token else {},
         # To whom is not logged in, the Hub does not say whether a repository exists.
-        absent=frozenset({401, 404, 410}),
+        absent=frozenset({404, 410} if token else {401, 404, 410}),
     )
     url = f"{endpoint}/api/datasets/{repository}/revision/main"
     try:
-        commit = json.loads(read(url, MAX_INFO_BYTES, options))["sha"]
-    except (ValueError, KeyError, TypeError):
+        content = transfer.read(url, MAX_INFO_BYTES, options)
+    except transfer.Absent:
+        private = "" if token else " (or is private, and nobody is logged in)"
+        raise NotServed(f"is not at {HUB}{repository}{private}") from None
+    try:
+        commit = json.loads(content)["sha"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         commit = ""
     if not _COMMIT.fullmatch(str(commit)):
         raise UserError(f"{url}: names no commit; check HF_ENDPOINT")
@@ -112,5 +146,5 @@ def read(url: str, limit: int, options: transfer.Options) -> bytes:
     """
     try:
         return transfer.read(url, limit, options)
-    except transfer.Absent as error:
-        raise NotServed(str(error)) from None
+    except transfer.Absent:
+        raise NotServed(f"is not at {url.rpartition('/')[0]}") from None

@@ -312,13 +312,16 @@ class _Run:
             # requests wraps what happened in "max retries exceeded", though it tried just once.
             cause = getattr(error.args[0] if error.args else None, "reason", error)
             raise Unavailable(f"{type(error).__name__}: {cause}", url) from error
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
+            # An address or a header that cannot be sent, be it ours or that of a redirect.
             raise UserError(f"{url}: {error}; check {self.options.setting}") from error
 
     @contextmanager
     def _local(self, url: str) -> Iterator[_Answer]:
         path = Path(url2pathname(urlsplit(url).path))
         try:
+            if path.exists() and not path.is_file():
+                raise UserError(f"{url}: is not an ordinary file; {self.options.otherwise}")
             size, handle = path.stat().st_size, path.open("rb")
         except OSError as error:
             kind = Absent if isinstance(error, FileNotFoundError) else UserError

@@ -116,7 +116,7 @@ def described(
 
 def _record_set(name: str, first: pq.ParquetFile) -> dict[str, Any]:
     """Rows of one split."""
-    row = next(first.iter_batches(1))
+    row = next(first.iter_batches(1), None)
     fields = []
     for column in first.schema_arrow:
         known = _type_of(column.type)
@@ -134,9 +134,12 @@ def _record_set(name: str, first: pq.ParquetFile) -> dict[str, Any]:
         }
         depth, _ = nesting(column.type)
         if depth:
-            # Frames of several lengths stand in one column: of such an axis nothing is said.
-            shape = to_numpy(pa.chunked_array([row.column(column.name)])).shape[1:]
-            field |= {"isArray": True, "arrayShape": ",".join(map(str, shape or (-1,)))}
+            shape: tuple[int, ...] = ()
+            if row is not None:
+                shape = to_numpy(pa.chunked_array([row.column(column.name)])).shape[1:]
+            # Rows of several lengths stand as objects: of their shape nothing is known.
+            shape = shape if len(shape) == depth else (-1,) * depth
+            field |= {"isArray": True, "arrayShape": ",".join(map(str, shape))}
         fields.append(field)
     return {
         "@type": "cr:RecordSet",

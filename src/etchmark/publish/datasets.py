@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etchmark import files
@@ -15,34 +16,35 @@ from etchmark.data.loading import find_config, read_config
 from etchmark.data.transfer import describe_bytes
 from etchmark.errors import UserError
 from etchmark.publish import citation, croissant
-from etchmark.publish.repository import LICENCES, Item, Repository
+from etchmark.publish.repository import LICENCES, MARKS, Item, Repository
 from etchmark.specs import DatasetConfig, DatasetSpec, Manifest
 
 CROISSANT = "croissant.json"
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 
 
-def repository(catalog: Catalog, dataset: str, config: str | None = None) -> Repository:
+def repository(catalog: Catalog, dataset: str, wanted: Sequence[str] = ()) -> Repository:
     """The repository of a dataset with the configs that are built here and may be passed on.
 
     Args:
         catalog: where it is declared.
         dataset: its name.
-        config: this config alone; None for all that can be published.
+        wanted: these configs alone; none for all that can be published.
 
     Raises:
         UserError: an unknown name, a config that may not be published, is not built, or is not the
             release.
     """
     spec = catalog.dataset(dataset)
-    names = list(spec.configs) if config is None else [building.config_of(spec, config)]
+    named = [building.config_of(spec, name) for name in wanted]
+    names = [name for name in spec.configs if not named or name in named]
     built: dict[str, tuple[Path, Manifest]] = {}
     left_out = []
     for name in names:
         try:
             built[name] = _released(catalog, spec, name)
         except UserError as error:
-            if config is not None:
+            if named:
                 raise
             left_out.append(str(error))
     if not built:
@@ -70,8 +72,8 @@ def repository(catalog: Catalog, dataset: str, config: str | None = None) -> Rep
         "dataset",
         spec.title,
         spec.licence,
-        (*data, *described),
-        tuple(f"{name}/data" for name in built),
+        (Item(MARKS[0], b"published by etchmark\n"), *data, *described),
+        tuple(built),
         tuple(name for name, declared in spec.configs.items() if declared.own_use),
         tuple(n for n, declared in spec.configs.items() if n not in built and not declared.own_use),
         tuple(left_out),
@@ -104,6 +106,13 @@ def _released(catalog: Catalog, spec: DatasetSpec, config: str) -> tuple[Path, M
         path = folder / file.path
         if not path.is_file() or files.sha256_of(path) != file.sha256:
             raise UserError(f"{path}: missing or damaged; rebuild with {build}")
+    # A manifest that was edited with its files says what it likes: the content decides.
+    try:
+        same = packaging.config_fingerprint(folder, manifest.files) == released
+    except (pa.ArrowException, ValueError, KeyError, UserError):
+        same = False
+    if not same:
+        raise UserError(f"{folder}: is not the released config; rebuild with {build}")
     return folder, manifest
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import time
 from pathlib import Path
 
 from etchmark import files
 from etchmark.errors import UserError
 from etchmark.publish.repository import Item, Published, Repository
+
+TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+"""Names under which files are written before they are whole."""
+ABANDONED_S = 3600.0
+"""Age after which such a file must be of a killed process."""
 
 
 def publish(repository: Repository, folder: Path, *, dry_run: bool) -> Published:
@@ -19,29 +26,47 @@ def publish(repository: Repository, folder: Path, *, dry_run: bool) -> Published
         dry_run: write nothing, but say what would be.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or holds something else.
     """
     own = folder / repository.name
+    there = _there(own)
+    stale = repository.stale([path for path in there if not _is_temporary(path)], str(own))
     lacking = [item for item in repository.items if not _is_there(own / item.path, item)]
-    there = [path.relative_to(own).as_posix() for path in sorted(own.rglob("*")) if path.is_file()]
-    stale = repository.stale(there, str(own))
     if not dry_run:
+        at = own
         try:
             for item in lacking:
-                with files.replacing(own / item.path) as temporary:
+                at = own / item.path
+                with files.replacing(at) as temporary:
                     if isinstance(item.content, bytes):
                         temporary.write_bytes(item.content)
                     else:
                         shutil.copyfile(item.content, temporary)
-            for path in stale:
-                (own / path).unlink()
+            for path in [*stale, *filter(_is_temporary, there)]:
+                at = own / path
+                if path in stale or time.time() - at.stat().st_mtime > ABANDONED_S:
+                    at.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
-                f"{error.filename or own}: cannot be written ({error.strerror or error}); what is"
-                " there is whole: run it again, or give another --to"
+                f"{at}: cannot be written ({error.strerror or error}); what is there is whole: run"
+                " it again, or give another --to"
             ) from None
-    sent = tuple(item.path for item in lacking)
-    return Published(repository, str(own), sent, tuple(stale))
+    return Published(repository, str(own), tuple(item.path for item in lacking), tuple(stale))
+
+
+def _there(own: Path) -> list[str]:
+    """Files of a repository; what a link points to is nobody's but its owner's."""
+    if own.exists() and not own.is_dir():
+        raise UserError(f"{own}: is not a folder; remove it, or give another --to")
+    paths = sorted(own.rglob("*")) if own.is_dir() else []
+    for path in (own, *paths):
+        if path.is_symlink():
+            raise UserError(f"{path}: is a link; remove it, or give another --to")
+    return [path.relative_to(own).as_posix() for path in paths if path.is_file()]
+
+
+def _is_temporary(path: str) -> bool:
+    return TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def _is_there(path: Path, item: Item) -> bool:

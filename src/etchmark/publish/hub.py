@@ -39,7 +39,7 @@ class Hub:
         from huggingface_hub import HfApi, get_token
 
         self.organisation, self.private = organisation, private
-        self.endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+        self.endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
         if settings.offline():
             raise UserError(
                 f"hf://{organisation}: not published, since ETCHMARK_OFFLINE is set; unset it to"
@@ -66,7 +66,7 @@ class Hub:
         place = f"hf://{'datasets/' if repository.kind == 'dataset' else ''}{name}"
         head, held = self._held(name, repository)
         lacking = [item for item in repository.items if not _equal(item, held.get(item.path))]
-        stale = repository.stale(held, place)
+        stale = [path for path in repository.stale(held, place) if path in held]
         sent, removed = tuple(item.path for item in lacking), tuple(stale)
         if dry_run or not (lacking or stale):
             return Published(repository, place, sent, removed, head)
@@ -126,6 +126,10 @@ class Hub:
             return None, {}
         head = str(info.sha)
         there = [file.rfilename for file in getattr(info, "siblings", None) or []]
+        if self.private and not getattr(info, "private", True):
+            raise UserError(
+                f"{place}: is public already; make it private in its settings, or drop --private"
+            )
         own = {item.path for item in repository.items}
         stale = repository.stale(there, place)
         paths = [path for path in there if path in own or path in stale]

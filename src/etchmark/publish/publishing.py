@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from etchmark.catalog import Catalog, unknown
@@ -11,10 +12,11 @@ from etchmark.publish import datasets, folder, hub
 from etchmark.publish.repository import Published, Repository
 
 HUB = "hf://"
+ORGANISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def repositories(
-    catalog: Catalog, names: Sequence[str], *, every: bool = False
+    catalog: Catalog, names: Sequence[str], *, every: bool, say: Callable[[str], None]
 ) -> list[Repository]:
     """The repositories of datasets, ``DATASET`` or ``DATASET:CONFIG``.
 
@@ -22,6 +24,7 @@ def repositories(
         catalog: where they are declared.
         names: what to publish.
         every: all datasets of which anything can be published.
+        say: told which of all cannot be, and why.
 
     Raises:
         UserError: an unknown name, or something that cannot be published.
@@ -29,7 +32,7 @@ def repositories(
     if every == bool(names):
         raise UserError("name what to publish, or give --all")
     if not every:
-        return [_named(catalog, name) for name in dict.fromkeys(names)]
+        return _named(catalog, names)
     found, why = [], []
     for name in catalog.dataset_names():
         try:
@@ -38,14 +41,28 @@ def repositories(
             why.append(str(error))
     if not found:
         raise UserError(why[0] if why else "there is no dataset to publish")
+    for reason in why:
+        say(reason)
     return found
 
 
-def _named(catalog: Catalog, name: str) -> Repository:
-    dataset, colon, config = name.partition(":")
-    if dataset not in catalog.dataset_names():
-        raise unknown("dataset", dataset, catalog.dataset_names())
-    return datasets.repository(catalog, dataset, config if colon else None)
+def _named(catalog: Catalog, names: Sequence[str]) -> list[Repository]:
+    """A repository for each dataset, with all of its configs that are named."""
+    wanted: dict[str, list[str]] = {}
+    whole = set()
+    for name in names:
+        dataset, colon, config = name.partition(":")
+        if dataset not in catalog.dataset_names():
+            raise unknown("dataset", dataset, catalog.dataset_names())
+        if colon:
+            wanted.setdefault(dataset, []).append(config)
+        else:
+            wanted.setdefault(dataset, [])
+            whole.add(dataset)
+    return [
+        datasets.repository(catalog, dataset, () if dataset in whole else configs)
+        for dataset, configs in wanted.items()
+    ]
 
 
 def publish(
@@ -63,13 +80,21 @@ def publish(
         UserError: the target cannot be used, or fails.
     """
     if target.startswith(HUB):
-        there = hub.Hub(target.removeprefix(HUB).strip("/"), private=private)
+        organisation = target.removeprefix(HUB).removesuffix("/")
+        if not ORGANISATION.fullmatch(organisation):
+            raise UserError(f"--to {target}: give hf:// and the name of an organisation or user")
+        there = hub.Hub(organisation, private=private)
         for repository in found:
             yield there.publish(repository, dry_run=dry_run)
         return
-    if "://" in target:
-        raise UserError(f"--to {target}: give hf://ORGANISATION or a folder")
-    place = Path(target).expanduser().absolute()
+    if "://" in target or not target.strip():
+        raise UserError(f"--to {target!r}: give hf://ORGANISATION or a folder")
+    if private:
+        raise UserError("--private is for the Hugging Face Hub; a folder is as open as you make it")
+    try:
+        place = Path(target).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"--to {target}: names an unknown user") from None
     if place.exists() and not place.is_dir():
         raise UserError(f"--to {target}: is not a folder")
     for repository in found:

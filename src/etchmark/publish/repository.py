@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,14 @@ LICENCES = {
     "Apache-2.0": ("apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0"),
 }
 """What the Hugging Face Hub calls a licence, and its text, by SPDX id."""
+
+
+MANIFEST = "manifest.json"
+SHARD = r"data/[^/]+-\d{5}-of-\d{5}\.parquet"
+MARKS = (".etchmark", "croissant.json")
+"""By one of these a repository is known to be ours; the first is written before anything else."""
+BY_THE_HUB = {".gitattributes"}
+"""What a new repository of the Hub holds."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,10 @@ class Repository:
         title: in one line.
         licence: as declared, in one line.
         items: data before what describes them, so that a reader never sees the second alone.
-        shards: folders that hold data files and nothing else: what else lies there is of an
-            older release, and is removed.
-        withdrawn: folders that may not be published any more, and are removed.
-        absent: folders that could be published and are not in it.
+        configs: folders of what is in it; data files that lie there otherwise are of an older
+            release, and are removed.
+        withdrawn: folders of what may not be published any more, and is removed.
+        absent: folders of what could be published and is not in it.
         left_out: what is not in it, and why.
     """
 
@@ -70,7 +79,7 @@ class Repository:
     title: str
     licence: str
     items: tuple[Item, ...]
-    shards: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -90,17 +99,23 @@ class Repository:
         Raises:
             UserError: there is something that the new card would not name, though it stays.
         """
-        own = {item.path for item in self.items}
+        own, there = {item.path for item in self.items}, set(paths)
+        if there - BY_THE_HUB and not any(path in there for path in MARKS):
+            raise UserError(
+                f"{place}: holds files that etchmark did not publish, such as"
+                f" {min(there - BY_THE_HUB)}; publish to another place, or remove them first"
+            )
         found = []
-        for path in paths:
-            folder, _, _ = path.rpartition("/")
-            top = path.partition("/")[0]
+        for path in sorted(there):
+            top, _, rest = path.partition("/")
+            if not (rest == MANIFEST or re.fullmatch(SHARD, rest)):
+                continue
             if top in self.absent:
                 raise UserError(
-                    f"{place}: holds {top}, which its card would no longer name; build it here and"
-                    f" publish {self.name} as a whole, or remove it there first"
+                    f"{place}: holds {top}, which its card would no longer name; name"
+                    f" {self.name}:{top} as well (build it first), or remove it there"
                 )
-            if top in self.withdrawn or (path not in own and folder in self.shards):
+            if top in self.withdrawn or (path not in own and top in self.configs):
                 found.append(path)
         return found
 
@@ -114,7 +129,7 @@ class Published:
         place: where it is now, or would be.
         sent: paths of files that were, or would be, written.
         removed: paths of older data files that were, or would be, removed.
-        revision: commit that holds the files; None in a folder or where nothing was written.
+        revision: commit that holds the files; None in a folder, or where there is none yet.
     """
 
     repository: Repository

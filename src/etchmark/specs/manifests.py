@@ -42,5 +42,14 @@ class Manifest(Record):
     parameters: dict[str, Any]
     built_with: dict[str, str]
     files: list[DataFile] = Field(min_length=1)
+
+    @field_validator("files")
+    @classmethod
+    def _each_once(cls, value: list[DataFile]) -> list[DataFile]:
+        paths = [file.path for file in value]
+        if twice := [path for path in paths if paths.count(path) > 1]:
+            raise ValueError(f"{twice[0]} is listed twice")
+        return value
+
     fingerprint: Sha256
     """Identity of the content on any machine (floats quantised; see ``data.packaging``)."""
