@@ -153,7 +153,7 @@ class Hub:
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
         # The client's library for HTTP has no errors of Python's own kinds.
-        transport = HfHubHTTPError.__bases__[0]
+        transport: type[Exception] = HfHubHTTPError.__bases__[0]
         for tries in range(1, TRIES + 1):
             try:
                 with _quietly():
