@@ -33,6 +33,7 @@ from etchmark.catalog import catalog
 from etchmark.registry.store import Store
 from etchmark.scoring.separation import ALPHA, smallest_p
 from etchmark.specs import BenchmarkSpec
+from etchmark.specs.cards import TRAINING_CURVE
 
 DOCS = Path(__file__).resolve().parent
 PAGES = ("findings.md", "literature.md")
@@ -339,6 +340,29 @@ def fit_minutes(model: str, *boards: Score) -> list[float]:
     return [float(board.row(model)["fit_seconds"]) / 60 for board in boards]
 
 
+def training(score: Score, model: str) -> list[tuple[float, float]]:
+    """Processor minutes and the error on validation samples, epoch by epoch of a training."""
+    entry = Store().get(str(score.row(model)["submission"]))
+    curves = entry.record.curves if entry else []
+    points = [
+        (point.value / 60, point.score.value)
+        for curve in curves
+        if curve.name == TRAINING_CURVE
+        for point in curve.points
+        if point.score is not None
+    ]
+    require(points, f"how the training of {model} went")
+    return points
+
+
+def minutes_until(score: Score, model: str, other: str) -> float:
+    """Processor minutes until a model is as good on validation samples as another in the end."""
+    goal = min(error for _, error in training(score, other))
+    reached = [minutes for minutes, error in training(score, model) if error <= goal]
+    require(reached, f"{model} becomes as good as {other}")
+    return reached[0]
+
+
 def step_milliseconds() -> list[float]:
     """Time per frame of every run of the stepper."""
     boards = [
@@ -401,6 +425,8 @@ def page(name: str) -> str:
         "alpha": ALPHA,
         "parameters": parameters,
         "step_milliseconds": step_milliseconds,
+        "training": training,
+        "minutes_until": minutes_until,
         "fine_tuning": fine_tuning,
     }
     return environment.get_template(f"{name}.j2").render(words)
