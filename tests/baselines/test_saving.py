@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,37 @@ def test_what_is_loaded_predicts_the_same(name: str, case: int, home: Path, tmp_
     names = {path.name for path in folder.iterdir()}
     assert STATE in names
     assert {path.rpartition(".")[2] for path in names - {STATE}} <= set(SUFFIXES)
+
+
+TRAINED = [
+    (name, case)
+    for name, cases in CASES.items()
+    for case in range(len(cases))
+    if re.search(
+        r"etchmark\.learning\.(training|forecasting)",
+        (BASELINES / name / "model.py").read_text(encoding="utf-8"),
+    )
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(("name", "case"), TRAINED)
+def test_networks_are_trained_on_either_kind_of_processor(
+    name: str, case: int, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this processor multiplies bfloat16, without it; where not, as if it did."""
+    pytest.importorskip("torch")
+    from etchmark.learning import training
+
+    here = training.cpu_multiplies_bfloat16()
+    monkeypatch.setattr(training, "cpu_multiplies_bfloat16", lambda: not here)
+    params, make = CASES[name][case]
+    if params.get("encoder") == ENCODER["encoder"]:
+        pytest.importorskip("timm", reason="timm (extra `features`) is not installed")
+    samples = make()
+    model = model_module(name).build(seed=1, device="cpu", **params)
+    model.fit(samples, None)
+    assert np.isfinite(np.asarray(model.predict(samples.inputs), dtype=np.float64)).all()
 
 
 def test_features_of_another_encoder_are_refused(home: Path, tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_crops_of_all_maps_show_the_same_place() -> None:
     assert len({float(each) for each in large[:, 0, 0, 0]}) > 2
 
 
+def test_crops_of_maps_are_made_where_a_processor_multiplies_bfloat16() -> None:
+    """On a processor, autocast takes no float16 tensors together."""
+    maps = [torch.rand(2, 16, 16), torch.rand(2, 8, 8)]
+    made = crops.FrozenMaps([maps], [np.zeros((16, 16), dtype=np.uint8)], 8, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        given, _ = made(np.zeros(3, dtype=int), np.random.default_rng(0))
+    assert [level.dtype for level in given] == [torch.float32] * 2
+
+
 def test_the_loss_by_hand() -> None:
     """Two classes with equal shares everywhere: entropy log 2, Dice 2 n/2 / (N/2 + n)."""
     labels = torch.zeros(1, 4, 4, dtype=torch.int64)

@@ -134,7 +134,10 @@ class FrozenMaps:
                 ]
             )
             labels.append(label[top : top + self.crop, left : left + self.crop])
-        stacked = [torch.stack(level).float() for level in zip(*crops, strict=True)]
+        # Autocast, as training uses it, takes no float16 together on a processor.
+        stacked = [
+            torch.stack([each.float() for each in level]) for level in zip(*crops, strict=True)
+        ]
         return stacked, torch.stack(labels)
 
 
