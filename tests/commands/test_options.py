@@ -34,6 +34,7 @@ FREE = {
     *("submit --name", "dashboard --host", "results run --only", "leaderboard --tag"),
     # A folder that is made, and one of content, which is written to.
     *("build --out", "download --out", "template --out", "evaluate --export", "submit --export"),
+    *("publish --to",),
     *("results run --out", "results add --into", "results migrate --into"),
     *("results refresh --into", "results rescore --into", "results run --into"),
 }
