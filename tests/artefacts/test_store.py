@@ -82,6 +82,7 @@ def test_a_model_is_loaded_where_models_run_and_nowhere_else(
         load(artefact, "holdout", 0, "cpu")
     monkeypatch.setenv("ETCHMARK_IN_MODEL", "test")
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.delitem(sys.modules, "model", raising=False)
     assert load(artefact, "holdout", 0, "cpu") == (artefact / "models/holdout-0", "cpu")
     monkeypatch.delitem(sys.modules, "model")

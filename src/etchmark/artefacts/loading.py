@@ -57,4 +57,6 @@ def load(folder: Path, fold: str, seed: int, device: str) -> Any:
         refuse(folder / model.folder)
     except ValueError as error:
         raise UserError(f"{folder / model.folder}: {error}") from None
+    # Compiled code beside what is imported would be a file that was added since it was kept.
+    sys.dont_write_bytecode = True
     return import_model(folder / CODE / "model.py").load(folder / model.folder, device)

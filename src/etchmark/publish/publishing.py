@@ -8,7 +8,8 @@ from pathlib import Path
 
 from etchmark.catalog import Catalog, unknown
 from etchmark.errors import UserError
-from etchmark.publish import datasets, folder, hub
+from etchmark.publish import folder, hub
+from etchmark.publish.dataset import repository
 from etchmark.publish.repository import Published, Repository
 
 HUB = "hf://"
@@ -36,7 +37,7 @@ def repositories(
     found, why = [], []
     for name in catalog.dataset_names():
         try:
-            found.append(datasets.repository(catalog, name))
+            found.append(repository(catalog, name))
         except UserError as error:
             why.append(str(error))
     if not found:
@@ -60,7 +61,7 @@ def _named(catalog: Catalog, names: Sequence[str]) -> list[Repository]:
             wanted.setdefault(dataset, [])
             whole.add(dataset)
     return [
-        datasets.repository(catalog, dataset, () if dataset in whole else configs)
+        repository(catalog, dataset, () if dataset in whole else configs)
         for dataset, configs in wanted.items()
     ]
 
@@ -84,8 +85,8 @@ def publish(
         if not ORGANISATION.fullmatch(organisation):
             raise UserError(f"--to {target}: give hf:// and the name of an organisation or user")
         there = hub.Hub(organisation, private=private)
-        for repository in found:
-            yield there.publish(repository, dry_run=dry_run)
+        for each in found:
+            yield there.publish(each, dry_run=dry_run)
         return
     if "://" in target or not target.strip():
         raise UserError(f"--to {target!r}: give hf://ORGANISATION or a folder")
@@ -97,5 +98,5 @@ def publish(
         raise UserError(f"--to {target}: names an unknown user") from None
     if place.exists() and not place.is_dir():
         raise UserError(f"--to {target}: is not a folder")
-    for repository in found:
-        yield folder.publish(repository, place, dry_run=dry_run)
+    for each in found:
+        yield folder.publish(each, place, dry_run=dry_run)
