@@ -77,11 +77,7 @@ def _from_remote(
                     f"{place.base}: is not the released config: {found.describe()}; check {REMOTE}"
                 )
         return manifest
-    try:
-        same = packaging.config_fingerprint(partial, manifest.files) == manifest.fingerprint
-    except (pa.ArrowException, ValueError, KeyError, UserError):
-        same = False
-    if not same:
+    if not packaging.has_fingerprint(partial, manifest.files, manifest.fingerprint):
         raise UserError(
             f"{place.base}: the content of the files does not match the fingerprint of its"
             f" manifest; check {REMOTE}"

@@ -228,6 +228,14 @@ def config_fingerprint(folder: Path, written: list[DataFile]) -> str:
     return fingerprint.of_splits({name: Columns(paths) for name, paths in splits.items()})
 
 
+def has_fingerprint(folder: Path, written: list[DataFile], expected: str) -> bool:
+    """Whether the shards below ``folder`` can be read and have this content."""
+    try:
+        return config_fingerprint(folder, written) == expected
+    except (pa.ArrowException, ValueError, KeyError, UserError):
+        return False
+
+
 def target_fingerprint(ids: list[np.ndarray], labels: list[np.ndarray]) -> str:
     """The fingerprint of ids and labels over all splits, whatever the order of the rows."""
     names, values = np.concatenate(ids), np.concatenate(labels)

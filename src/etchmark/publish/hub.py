@@ -66,7 +66,7 @@ class Hub:
         place = f"hf://{'datasets/' if repository.kind == 'dataset' else ''}{name}"
         head, held = self._held(name, repository)
         lacking = [item for item in repository.items if not _equal(item, held.get(item.path))]
-        stale = [path for path in repository.stale(held, place) if path in held]
+        stale = repository.stale(held, place)
         sent, removed = tuple(item.path for item in lacking), tuple(stale)
         if dry_run or not (lacking or stale):
             return Published(repository, place, sent, removed, head)
