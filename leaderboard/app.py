@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -13,7 +14,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-from dashboard.page import guarded  # noqa: E402
+from dashboard import search, state, terms  # noqa: E402
+from dashboard.page import STYLE, guarded  # noqa: E402
 
 
 def icon() -> Image.Image:
@@ -26,33 +28,30 @@ def icon() -> Image.Image:
 
 st.set_page_config(page_title="etchmark", page_icon=icon(), layout="wide")
 
+
+def page(name: str, title: str, icon: str, **settings: Any) -> st.Page:
+    return st.Page(
+        HERE / "app_pages" / f"{name}.py", title=title, icon=f":material/{icon}:", **settings
+    )
+
+
 pages = st.navigation(
     [
-        st.Page(
-            HERE / "app_pages" / "overview.py",
-            title="Overview",
-            icon=":material/home:",
-            default=True,
-        ),
-        st.Page(
-            HERE / "app_pages" / "leaderboard.py",
-            title="Leaderboard",
-            icon=":material/leaderboard:",
-        ),
-        st.Page(HERE / "app_pages" / "compare.py", title="Compare", icon=":material/compare:"),
-        st.Page(
-            HERE / "app_pages" / "data.py",
-            title="Datasets",
-            icon=":material/dataset:",
-        ),
-        st.Page(HERE / "app_pages" / "submit.py", title="Submit", icon=":material/upload:"),
-        st.Page(
-            HERE / "app_pages" / "how_to_read.py",
-            title="How to read this",
-            icon=":material/menu_book:",
-        ),
+        page("overview", "Overview", "home", default=True),
+        page("leaderboard", "Leaderboard", "leaderboard"),
+        page("compare", "Compare", "compare"),
+        page("data", "Datasets", "dataset"),
+        page("submit", "Submit", "upload"),
+        page("how_to_read", "How to read this", "menu_book", url_path=terms.PAGE),
+        # Links lead to these.
+        page("model", "Model", "model_training", visibility="hidden"),
+        page("search", "Search", "search", visibility="hidden"),
     ],
     position="top",
 )
+state.enter(pages.url_path)
+st.html(f"<style>{STYLE}</style>")
+st.html(terms.STYLE)
+search.box()
 with guarded():
     pages.run()

@@ -207,10 +207,10 @@ def test_a_benchmark_from_the_quickstart_alone(reader: Reader, tmp_path: Path) -
 
 PAGE = """
     import etchmark
-    from pages import fine, start, table_with
+    from pages import fine, model_page, table_with
 
     (submission,) = etchmark.standings("toy-kind").query("model == 'perfect'")["submission"]
-    table = table_with(fine(start(benchmark="toy-kind", model=submission[:12])), "true grade")
+    table = table_with(fine(model_page(submission[:12], tab="errors")), "true grade")
     assert [table[str(grade)][grade] > 0 for grade in range(3)] == [True] * 3
     assert table[["0", "1", "2"]].to_numpy().sum() == 9
 """

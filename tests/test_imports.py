@@ -248,7 +248,8 @@ print(old.__name__, [str(one.message) for one in caught if one.filename == "<str
 
 def test_the_engine_names_no_content() -> None:
     root = SOURCE.parents[1]
-    names = {path.name for kind in ("datasets", "baselines") for path in (root / kind).iterdir()}
+    folders = (path for kind in ("datasets", "baselines") for path in (root / kind).iterdir())
+    names = {path.name for path in folders if path.is_dir()}
     names |= {path.stem for path in (root / "benchmarks").glob("*.yaml")}
     for path in FILES:
         tree = ast.parse(path.read_text(encoding="utf-8"))

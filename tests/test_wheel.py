@@ -79,11 +79,11 @@ def test_the_wheel_holds_code_and_content_and_no_data(wheel):
     # The board grows with every reviewed model; else only frozen labels make the wheel grow.
     assert (
         sum(size for name, size in sizes.items() if f"{content}/leaderboard/results/" not in name)
-        < 8_500_000
+        < 9_500_000
     )
     # The tables of results without what only drawings need, see hatch_build.py.
     rows = len(list((ROOT / "leaderboard" / "results").glob("*/*.json")))
-    assert wheel.stat().st_size < 8_500_000 + 60_000 * rows
+    assert wheel.stat().st_size < 9_500_000 + 60_000 * rows
     for name in (
         "etchmark/commands/main.py",
         f"{content}/benchmarks/{BENCHMARK}.yaml",

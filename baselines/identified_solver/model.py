@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etchmark.learning.forecasting import context_of, horizon_of
+from etchmark.learning.forecasting import context_of, horizon_of, intervals_of
 from etchmark.model import Inputs, Samples
 from etchmark.saving import Savable, keeps_arguments, rebuild
 from etchmark.simulation.identification import NotIdentified, identify
@@ -52,14 +52,7 @@ class IdentifiedSolver(Savable):
                 fewer than three frames.
         """
         context, frames = context_of(inputs, at_least=LEAST_FRAMES), horizon_of(inputs)
-        intervals = np.asarray(inputs["frame_spacing"], dtype=np.float64)
-        if (
-            intervals.shape != (len(context),)
-            or not (np.isfinite(intervals) & (intervals > 0)).all()
-        ):
-            raise ValueError(
-                f"frame_spacing must be a positive finite number for each of {len(context)} samples"
-            )
+        intervals = intervals_of(inputs, len(context))
         predicted = np.empty((len(context), frames, *context.shape[2:]), np.float16)
         self.repeated = Counter()
         for row, (given, interval) in enumerate(zip(context, intervals.tolist(), strict=True)):

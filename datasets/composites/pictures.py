@@ -14,7 +14,8 @@ from etchmark.data.loading import read_manifest
 HERE = Path(__file__).resolve().parent
 PER_FAMILY = 4
 TILE, GAP, LEFT, CAPTION = 150, 14, 150, 22
-SOFT, STIFF = (236, 232, 222), (38, 70, 110)
+# As in the dashboard, phase 1 is the light one.
+SOFT, STIFF = (38, 70, 110), (236, 232, 222)
 SHADES = (1.0, 0.82, 0.66)
 
 

@@ -7,14 +7,12 @@ else from the cache, else from the network.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import sqlite3
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,13 +23,15 @@ from PIL import Image, UnidentifiedImageError
 
 from etchmark import files, settings
 from etchmark.columns import IMAGE, image_column, with_features
+from etchmark.data import transfer
 from etchmark.data.building import BuildContext, main
 from etchmark.data.sources import SourcesUnavailable
 from etchmark.errors import UserError
 
-METS_BYTES, PICTURE_BYTES, FILE_BYTES = 1 << 20, 1 << 24, 1 << 33
-"""Largest sizes that are read: of the list of files, of a picture, of any file."""
-CONNECT_S, READ_S = 10.0, 60.0
+METS_BYTES, PICTURE_BYTES = 1 << 20, 1 << 24
+"""Largest sizes that are read: of the list of files, and of a picture."""
+SETTING = "`source` in dataset.yaml"
+"""Where the address of the server stands."""
 METS = "mets.xml"
 METS_FILE, METS_PLACE = "{http://www.loc.gov/METS/}file", "{http://www.loc.gov/METS/}FLocat"
 LINK = "{http://www.w3.org/1999/xlink}href"
@@ -80,52 +80,61 @@ def _folders(source: Mapping[str, str]) -> Iterator[Path]:
     yield settings.home() / "sources" / place
 
 
-def _fetch(context: BuildContext, name: str, url: str, check: Callable[[Path], Any]) -> Path:
-    """Local path of a file that passes a check; what does not is never kept."""
-    *_, cache = folders = list(_folders(context.parameters["source"]))
-    for folder in folders:
-        if (path := folder / name).is_file():
-            check(path)
-            return path
-    if context.offline:
-        raise SourcesUnavailable(
-            f"{url}: downloads are switched off (offline); try again online, or put {name} into"
-            f" {folders[0]}"
-        )
-    cache.mkdir(parents=True, exist_ok=True)
-    with files.replacing(cache / name) as temporary:
-        try:
-            _download(url, temporary)
-        except OSError as error:
-            raise SourcesUnavailable(
-                f"{url}: {error}; try again later, or put {name} into {folders[0]}"
-            ) from None
-        check(temporary)
-    return cache / name
+def _local(folders: list[Path], name: str) -> Path | None:
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _download(url: str, path: Path) -> None:
-    import requests
+@contextmanager
+def _asking(url: str, context: BuildContext, advice: str) -> Iterator[None]:
+    """Say what to do where a server cannot be asked or does not answer."""
+    try:
+        if context.offline:
+            raise transfer.Unavailable("downloads are switched off (offline)")
+        yield
+    except transfer.Unavailable as error:
+        raise SourcesUnavailable(f"{url}: {error}; try again later, or {advice}") from None
+    except OSError as error:
+        raise UserError(f"{url}: cannot be kept ({error}); make room, or {advice}") from None
 
-    with requests.get(url, stream=True, timeout=(CONNECT_S, READ_S)) as response:
-        response.raise_for_status()
-        with path.open("wb") as handle:
-            for part in response.iter_content(1 << 16):
-                handle.write(part)
-                if handle.tell() > FILE_BYTES:
-                    raise UserError(f"{url}: is larger than {FILE_BYTES:,} bytes; not read")
+
+def _listed(context: BuildContext, folders: list[Path]) -> dict[str, str]:
+    """MD5 of each published file; the list is kept only if it can be read."""
+    if (path := _local(folders, METS)) is not None:
+        return checksums(path.read_bytes())
+    url, advice = context.parameters["source"]["mets"], f"put {METS} into {folders[0]}"
+    with _asking(url, context, advice):
+        content = transfer.read(url, METS_BYTES, transfer.Options(SETTING, advice))
+    published = checksums(content)
+    folders[-1].mkdir(parents=True, exist_ok=True)
+    with files.replacing(folders[-1] / METS) as temporary:
+        temporary.write_bytes(content)
+    return published
 
 
-def _check_md5(name: str, md5: str | None, path: Path) -> None:
-    if md5 is None:
-        return
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if digest != md5:
-        raise UserError(
-            f"{name}: its MD5 is {digest}, and the source publishes {md5}; remove the file, and"
-            " download it again"
-        )
+def _fetch(context: BuildContext, names: Sequence[str]) -> list[Path]:
+    """Local paths of published files, each compared with its MD5; what differs is never kept."""
+    source = context.parameters["source"]
+    *_, cache = folders = list(_folders(source))
+    published = _listed(context, folders)
+    if unlisted := [name for name in names if name not in published]:
+        raise UserError(f"{METS}: lists no {unlisted[0]}; the source changed")
+    wanted = {
+        name: transfer.Wanted(f"{source['url']}/{name}", cache / name, published[name], None, "md5")
+        for name in names
+    }
+    paths = {name: _local(folders, name) or cache / name for name in names}
+    for name, path in paths.items():
+        if path.is_file() and not wanted[name].holds(path):
+            raise UserError(
+                f"{path}: is not the file whose MD5 the source publishes, {published[name]}; remove"
+                " it, and build again"
+            )
+    lacking = [wanted[name] for name, path in paths.items() if not path.is_file()]
+    if lacking:
+        advice = f"put {', '.join(file.path.name for file in lacking)} into {folders[0]}"
+        with _asking(lacking[0].url, context, advice), transfer.turn(cache / ".lock"):
+            transfer.fetch(lacking, transfer.Options(SETTING, advice))
+    return list(paths.values())
 
 
 # --- content -----------------------------------------------------------------------------------
@@ -175,22 +184,15 @@ def _um_per_pixel(row: Mapping[str, Any]) -> float | None:
 def build(context: BuildContext) -> dict[str, pa.Table]:
     """The only split; refused unless it has as many micrographs as were published."""
     source = context.parameters["source"]
-    mets = _fetch(context, METS, source["mets"], lambda path: [*checksums(path.read_bytes())])
-    published = checksums(mets.read_bytes())
-    paths = {
-        name: _fetch(
-            context, name, f"{source['url']}/{name}", partial(_check_md5, name, published.get(name))
-        )
-        for name in (source["database"], source["archive"])
-    }
-    rows = _described(paths[source["database"]])
+    database, archive = _fetch(context, (source["database"], source["archive"]))
+    rows = _described(database)
     if len(rows) != context.parameters["rows"]:
         raise UserError(
-            f"{paths[source['database']]}: describes {len(rows)} micrographs instead of"
+            f"{database}: describes {len(rows)} micrographs instead of"
             f" {context.parameters['rows']}; the source changed"
         )
     ids = [int(row["micrograph_id"]) for row in rows]
-    pictures = _pictures(paths[source["archive"]], ids, context.parameters["picture_rows"])
+    pictures = _pictures(archive, ids, context.parameters["picture_rows"])
     specimens = [row["sample_id"] for row in rows]
     columns = {
         "id": [f"uhcs{number:04d}" for number in ids],

@@ -13,57 +13,52 @@ from dashboard import cached, state
 from dashboard.charts.comparison import MAX_GROUPS, difference_plot, error_plot, group_plot
 from dashboard.charts.matrices import heat_map
 from dashboard.page import show_figure, show_table
+from dashboard.panels import compared, places
 from dashboard.panels.errors import right_or_wrong
+from dashboard.terms import linked
 from dashboard.text import literal, shortened
 from dashboard.views import view_of
 from dashboard.wording import metric_label, metric_title, row_names, with_unit
 
-from etchmark.api import Comparison, Hub, View, flags_to_show, open_hub, relation
+from etchmark.api import WORST, Comparison, Hub, flags_to_show, open_hub, relation
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
 
-MAX_MODELS = 4
-
 
 def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
-    first, second, third = st.columns([2, 1, 1])
+    first, second, third, fourth = st.columns([2, 1, 1, 1])
     with first:
         spec = state.choose_benchmark(hub)
     with second:
         protocol = state.choose_protocol(spec)
     with third:
         metric = state.choose_metric(spec)
+    with fourth:
+        place = choose_place(spec, protocol)
     link = {"benchmark": state.view()["benchmark"], "protocol": protocol, "metric": metric}
+    if place != spec.protocols[protocol].split:
+        link["by"] = place
     # Not used here, but kept for the way back to the board.
     if state.view().get("track") in spec.tracks:
         link["track"] = state.view()["track"]
     return spec, link
 
 
-def choose_models(ranked: pd.DataFrame, link: state.Link) -> list[str]:
-    """Submissions that are compared, best first."""
-    names = row_names(ranked)
-    asked = state.view().get("models", "").split(",")
-    linked, missing = [], []
-    for short in filter(None, asked):
-        matches = state.named_by(short, list(names))
-        linked += matches
-        # Not after another benchmark was chosen: the link was right when it was followed.
-        if not matches and st.query_params.get("benchmark") == link["benchmark"]:
-            missing.append(shortened(short, 20))
-    if missing:
-        st.warning(
-            literal(f"The link names submissions that are not ranked here: {', '.join(missing)}.")
-        )
-    picked = st.multiselect(
-        f"Models, up to {MAX_MODELS}",
-        list(names),
-        default=linked[:MAX_MODELS] or list(names)[:2],
-        max_selections=MAX_MODELS,
-        key=f"compare-{link['benchmark']}-{link['protocol']}-{link['metric']}",
-        format_func=lambda submission: names.get(submission) or str(submission),
+def choose_place(spec: BenchmarkSpec, protocol: str) -> str:
+    """The split or subset on which models are compared."""
+    headline = spec.protocols[protocol].split
+    if state.view().get("by") == WORST:
+        st.caption("Models are compared on one split at a time: here on the headline split.")
+        state.view()["by"] = headline
+    return state.choose(
+        st.selectbox,
+        "On",
+        "by",
+        places.names(spec, protocol),
+        headline,
+        what="split or subset",
+        format_func=lambda place: places.title(spec, protocol, place),
     )
-    return [submission for submission in names if submission in picked]
 
 
 def show_differences(hub: Hub, comparison: Comparison) -> None:
@@ -73,6 +68,9 @@ def show_differences(hub: Hub, comparison: Comparison) -> None:
     show_figure(difference_plot(frame, with_unit("difference", unit)), "differences")
     for row in frame.to_dict("records"):
         st.markdown(literal(verdict(row, spec)))
+    explained = "Told apart: by a test that flips signs. In brackets: the 95 % interval."
+    phrases = {"Told apart": "told-apart", "interval": "interval"}
+    st.caption(linked(explained, phrases, spec.id))
     show_table(frame, "difference-table")
 
 
@@ -87,7 +85,8 @@ def show_flags(ranked: pd.DataFrame, picked: list[str]) -> None:
         for flag in flags_to_show(flags, role)
     ]
     if lines:
-        st.markdown("\n".join(["Flags, which are doubts and change no rank:", "", *lines]))
+        heading = linked("Flags, which are doubts and change no rank:", {"Flags": "flags"})
+        st.markdown("\n".join([heading, "", *lines]))
 
 
 def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
@@ -155,16 +154,15 @@ def show_groups(hub: Hub, comparison: Comparison) -> None:
 
 
 def show(hub: Hub, spec: BenchmarkSpec, link: state.Link) -> None:
-    view = View(link["protocol"], metric=link["metric"])
+    view = places.view_of(spec, link.get("by"), link["protocol"], link["metric"])
     ranked = cached.standings(hub, spec, view).dropna(subset=["rank"])
     if len(ranked) < 2:
         state.remember(link)
         st.info("Fewer than two ranked submissions here: there is nothing to compare yet.")
         st.page_link("app_pages/submit.py", label="Submit predictions", icon=":material/upload:")
         return
-    picked = choose_models(ranked, link)
-    shorts = ",".join(submission[: state.SHORT] for submission in picked)
-    state.remember(link | {"models": shorts})
+    picked = compared.choose(ranked, link)
+    state.remember(link | {"models": compared.in_link(ranked, picked)})
     if len(picked) < 2:
         st.info("Pick at least two models.")
         return
@@ -180,6 +178,7 @@ def main() -> None:
     st.title("Compare", anchor=False)
     state.follow_link()
     hub = open_hub()
+    compared.find_benchmark(hub)
     spec, link = choose_view(hub)
     show(hub, spec, link)
 

@@ -59,7 +59,7 @@ def show_distribution(spec: DatasetSpec, gallery: Gallery, split: str, table: pd
         )
     unit = spec.unit_of(column)
     show_figure(histogram(table, column, by or None, unit), "spread")
-    show_table(summary(table, column, by or None, unit), "spread-table")
+    show_table(summary(table, column, by or None, unit), "spread-table", download=False)
 
 
 def main() -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
-from dashboard import cached, state
+from dashboard import cached, markup, state
 from dashboard.page import show_left_out
-from dashboard.panels import board, board_figures, filters, model
-from dashboard.text import literal
+from dashboard.panels import board, board_figures, board_header, cite, drawer, filters, places
+from dashboard.panels.board_columns import Places
+from dashboard.terms import linked
+from dashboard.text import literal, shortened
 from dashboard.wording import count_of_units, gain_over, row_names
 
 from etchmark.api import (
+    WORST,
+    Board,
     Hub,
     Solver,
-    View,
+    Where,
     coverage_in_words,
     open_hub,
-    predicted_piece,
     statements,
     to_records,
     unknown_costs,
@@ -26,13 +29,24 @@ from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import csv_text, json_text
 
+# Terms of the text above a board and of the caption below it, by the words that are linked.
+TOLD = {"told apart": "told-apart", "may be the best": "rank", "equal in practice": "told-apart"}
+EXPLAINED = {
+    "Interval": "interval",
+    "Rank range": "rank",
+    "Gain": "gain",
+    "roles": "roles",
+    "status": "verified",
+    "flags": "flags",
+    "costs": "cost",
+}
 # Models that the list of models holds.
 LISTED = 200
 
 
 def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
-    """Benchmark, track, metric, protocol and which runs: the view, as the link holds it."""
-    first, second, third = st.columns([2, 1, 1])
+    """Benchmark, track, metric, protocol and what to rank by, as the link holds it."""
+    first, second, third, fourth = st.columns([2, 1, 1, 1])
     with first:
         spec = state.choose_benchmark(hub)
     with second:
@@ -48,16 +62,56 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
         metric = state.choose_metric(spec)
     name = state.choose_protocol(spec, st.segmented_control, required=True)
     protocol = spec.protocols[name]
+    with fourth:
+        by = choose_place(spec, name)
     mark = "Headline" if name == spec.headline else "Not the headline"
-    st.markdown(f"{mark} protocol: **{literal(protocol.title)}.** {literal(protocol.description)}")
-    everything = st.toggle(
-        "Show failed and superseded runs",
-        key="pick-all",
-        value=False if "pick-all" in st.session_state else state.view().get("all") == "1",
-    )
+    about = linked(f"{mark} protocol:", {"protocol": "protocol"}, spec.id)
+    st.markdown(f"{about} **{literal(protocol.title)}.** {literal(protocol.description)}")
+    if by != protocol.split:
+        st.info(literal(f"Ranked by {places.in_words(spec, by)}, not by the headline split."))
     benchmark = state.view()["benchmark"]
     link = {"benchmark": benchmark, "track": track, "metric": metric, "protocol": name}
-    return spec, link | ({"all": "1"} if everything else {})
+    return spec, link | ({"by": by} if by != protocol.split else {})
+
+
+def choose_rows(everyone: Board, link: state.Link) -> Where:
+    """Filters, whether failed and superseded runs are shown, and whether the board is for paper.
+
+    All become part of the link.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        where = filters.show(everyone.frame, link)
+        everything = st.toggle(
+            "Show failed and superseded runs",
+            key="pick-all",
+            value=False if "pick-all" in st.session_state else state.view().get("all") == "1",
+        )
+        on_paper = st.toggle(
+            "Print view",
+            key="pick-print",
+            value=False if "pick-print" in st.session_state else state.view().get("print") == "1",
+            help="The whole table and all figures, to print from the browser.",
+        )
+    if everything:
+        link["all"] = "1"
+    if on_paper:
+        link["print"] = "1"
+    return where
+
+
+def choose_place(spec: BenchmarkSpec, protocol: str) -> str:
+    """The split or subset whose scores the rows are ranked by."""
+    return state.choose(
+        st.selectbox,
+        "Rank by",
+        "by",
+        places.ranked_by(spec, protocol),
+        spec.protocols[protocol].split,
+        what="split or subset",
+        format_func=lambda place: places.title(spec, protocol, place),
+        help="Scores, intervals, ranks and tests are those of this split or subset. By the worst"
+        " split, each row's highest error counts, or its lowest score where higher is better.",
+    )
 
 
 def caption(spec: BenchmarkSpec, ranked: pd.DataFrame, coverage: float | None = None) -> str:
@@ -75,7 +129,7 @@ def caption(spec: BenchmarkSpec, ranked: pd.DataFrame, coverage: float | None = 
     return (
         f"{about}Rank range: the ranks a model takes in 95 % of resamples; it"
         " describes how ranks vary and tests nothing. Best: rows that may be the best, since no row"
-        " is shown to be ahead of them." + gain_over(spec)
+        " is shown to be ahead of them by a difference that matters." + gain_over(spec)
     )
 
 
@@ -104,10 +158,8 @@ def show_downloads(spec: BenchmarkSpec, frame: pd.DataFrame, link: state.Link) -
             )
 
 
-def show_model(
-    hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame, solver: Solver | None = None
-) -> str | None:
-    """The model picked by row, by list or by link; its short id for the link."""
+def choose_model(frame: pd.DataFrame) -> str | None:
+    """The model picked by a click on its row, by list or by link."""
     ids = [str(submission) for submission in frame["submission"]]
     if "pick-model" not in st.session_state and (asked := state.view().get("model")):
         matches = state.named_by(asked, ids)
@@ -123,32 +175,26 @@ def show_model(
     if picked is not None and picked not in options:
         options.append(picked)
     names = row_names(pd.DataFrame(frame[frame["submission"].isin(options)]))
-
-    def on_change() -> None:
-        # The row marked in the table is no longer the one that is shown: start a new table.
-        st.session_state["board-version"] = st.session_state.get("board-version", 0) + 1
-
-    submission = st.selectbox(
+    return st.selectbox(
         "Model details",
         options,
         index=None,
         key="pick-model",
         format_func=lambda option: names.get(option) or str(option),
-        placeholder="Pick a model here or a row above",
-        on_change=on_change,
+        placeholder="Pick a model here, or click on its row",
+        label_visibility="collapsed",
     )
-    if submission is None:
-        return None
+
+
+def show_drawer(
+    hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame, submission: str, solver: Solver | None
+) -> None:
     entry = cached.entry(hub, submission)
     if entry is None:
         raise UserError("that submission was withdrawn or cannot be read; reload the page")
+    row = frame[frame["submission"] == submission].iloc[0].to_dict()
     with st.container(border=True):
-        if solver is not None:
-            row = frame.iloc[ids.index(submission)].to_dict()
-            st.markdown(literal(solver.in_words(row, predicted_piece(spec)) or ""))
-        flags = frame.loc[frame["submission"] == submission, "flags"].iloc[0]
-        model.show(hub, spec, entry, flags)
-    return submission[: state.SHORT]
+        drawer.show(hub, spec, entry, row, solver)
 
 
 def show_empty(spec: BenchmarkSpec, protocol: str) -> None:
@@ -163,14 +209,19 @@ def show_empty(spec: BenchmarkSpec, protocol: str) -> None:
 
 
 def main() -> None:
-    st.title("Leaderboard", anchor=False)
     state.follow_link()
     hub = open_hub()
+    markup.skip_link("Skip to the table", board.TABLE)
+    header = st.container()
     spec, link = choose_view(hub)
-    view = View(link["protocol"], metric=link["metric"])
+    st.set_page_config(page_title=f"{shortened(spec.title, 60)} · etchmark")
+    with header:
+        board_header.show(hub, spec)
+    view = places.view_of(spec, link.get("by"), link["protocol"], link["metric"])
+    worst = link.get("by") == WORST
     everyone = cached.board(hub, spec, view)
     show_left_out(hub)
-    where = filters.show(everyone.frame, link)
+    where = choose_rows(everyone, link)
     frame = cached.standings(
         hub,
         spec,
@@ -178,6 +229,7 @@ def main() -> None:
         track=None if link["track"] == state.ALL_TRACKS else link["track"],
         where=where,
         everything="all" in link,
+        worst=worst,
     )
     if frame.empty:
         state.remember(link)
@@ -189,18 +241,34 @@ def main() -> None:
     if where != cached.EVERYWHERE:
         st.caption(f"{len(frame):,} of {len(everyone.frame):,} submissions pass the filters.")
     ranked = frame.dropna(subset=["rank"])
-    if len(ranked):
-        st.markdown(literal(" ".join(statements(spec, ranked))))
-    solver = hub.solver(spec, view, everyone.frame)
-    board.show(hub, spec, frame, everyone.elsewhere(), link, solver)
-    if (unknown := unknown_costs(frame)) is not None:
-        st.caption(literal(f"Costs. {unknown}"))
-    show_downloads(spec, frame, link)
-    if len(ranked):
-        st.caption(literal(caption(spec, ranked, hub.coverage(spec, view))))
-        board_figures.show(hub, spec, ranked, link)
-    submission = show_model(hub, spec, frame, solver)
-    state.remember(link if submission is None else link | {"model": submission})
+    if len(ranked) and not worst:
+        board_header.show_short(hub, spec, ranked)
+        said = literal(" ".join(statements(spec, ranked)))
+        st.markdown(linked(said, TOLD, spec.id))
+    # What the solver costs at the accuracy of a row is known for whole splits, one at a time.
+    solver = None if worst else hub.solver(spec, view, everyone.frame)
+    submission = None if "print" in link else choose_model(frame)
+    table, beside = (st.container(), None) if submission is None else st.columns([5, 2])
+    with table:
+        splits = everyone.by_split() if worst else everyone.elsewhere()
+        board.show(hub, spec, frame, Places(splits, everyone.by_subset()), link, solver)
+        if (unknown := unknown_costs(frame)) is not None:
+            st.caption(literal(f"Costs. {unknown}"))
+        show_downloads(spec, frame, link)
+        cited = st.container()
+    if beside is not None and submission is not None:
+        with beside:
+            show_drawer(hub, spec, frame, submission, solver)
+    if len(ranked) and not worst:
+        said = literal(caption(spec, ranked, hub.coverage(spec, view)))
+        st.caption(linked(f"{said} More on roles, status, flags and costs.", EXPLAINED, spec.id))
+        board_figures.show(hub, spec, ranked, link, view)
+    if submission is not None:
+        link["model"] = submission[: state.SHORT]
+    # Last, when the link is whole.
+    with cited:
+        cite.show_board(hub, spec, link, where, submission)
+    state.remember(link)
 
 
 main()

@@ -1,38 +1,19 @@
-"""What the hub holds: benchmarks with their leaders, datasets, the newest submissions."""
+"""What the hub holds and who leads: benchmarks, families of models, the newest submissions."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
-
 import pandas as pd
 import streamlit as st
-from dashboard import cached, state
+from dashboard import cached, markup, state
 from dashboard.page import guarded, show_left_out
-from dashboard.panels import benchmark_picture
-from dashboard.text import literal, shortened
-from streamlit.delta_generator import DeltaGenerator
+from dashboard.panels import decision_table, family_matrix
+from dashboard.panels.decision_table import headline
+from dashboard.terms import linked
 
-from etchmark.api import (
-    Hub,
-    RecentSubmission,
-    View,
-    doubts_in_words,
-    open_hub,
-    statements,
-    why_none,
-)
+from etchmark.api import Hub, RecentSubmission, open_hub
 from etchmark.specs import BenchmarkSpec
-from etchmark.text import number, span
 
 NEWEST = 8
-IN_A_ROW = 3
-# Status of models that this hub ran. A string alone on a line would be shown on the page.
-RUN = ("run", "verified")
-UNCHECKED = {
-    "scored": "from a predictions file; the model was not run here",
-    "reported": "as its submitter reports it; nothing was checked",
-}
 
 
 def main() -> None:
@@ -49,127 +30,121 @@ def main() -> None:
     hub = open_hub()
     names = state.benchmark_names(hub)
     show_counts(hub, len(names))
-    places: dict[str, DeltaGenerator] = {}
-    for start in range(0, len(names), IN_A_ROW):
-        columns = st.columns(IN_A_ROW)
-        for column, name in zip(columns, names[start : start + IN_A_ROW], strict=False):
-            with column, st.container(border=True, height="stretch"), guarded():
-                show_benchmark(hub, hub.benchmark(name), places)
+    specs: list[BenchmarkSpec] = []
+    for name in names:
+        with guarded():
+            specs.append(hub.benchmark(name))
+    place = st.empty()
+    # Ranks and tests take longest: until they are known, the table is shown without them.
+    with place.container():
+        decision_table.show(hub, specs, {})
+    frames = standings(hub, specs)
+    with place.container():
+        decision_table.show(hub, specs, frames)
+    st.caption(
+        linked(
+            "Best: the first of the ranked rows. Gain: by how much its error is smaller than that"
+            " of the reference, which was declared before any score was seen. Verdict: what the"
+            " tests between rows show. Intervals are 95 %. In pictures phase 0 is dark and phase 1"
+            " is light; each board says more.",
+            {"Gain": "gain", "Verdict": "told-apart", "Intervals": "interval"},
+        )
+    )
+    show_families(specs, frames)
     show_newest(hub)
+    show_changes(specs)
     show_left_out(hub)
-    # Ranks take longest, so everything else is shown before they are computed.
-    for name, place in places.items():
-        with place, guarded():
-            show_statements(hub, hub.benchmark(name))
+
+
+def standings(hub: Hub, specs: list[BenchmarkSpec]) -> dict[str, pd.DataFrame]:
+    """The headline board of every benchmark that has one; what cannot be ranked is reported."""
+    frames = {}
+    for spec in specs:
+        with guarded():
+            frames[spec.id] = cached.standings(hub, spec, headline(spec))
+    return frames
 
 
 def show_counts(hub: Hub, benchmarks: int) -> None:
     submissions, models = cached.counts(hub)
     counts = {
-        "Benchmarks": benchmarks,
-        "Datasets": len(hub.datasets()),
-        "Models": models,
-        "Submissions": submissions,
+        "benchmark": benchmarks,
+        "dataset": len(hub.datasets()),
+        "model": models,
+        "submission": submissions,
     }
-    with st.container(horizontal=True):
-        for label, count in counts.items():
-            st.metric(label, f"{count:,}", border=True, width=150)
-
-
-def show_benchmark(hub: Hub, spec: BenchmarkSpec, places: dict[str, DeltaGenerator]) -> None:
-    st.markdown(f"**{literal(spec.title)}**")
-    ranked = cached.board(hub, spec, headline(spec)).leaders()
-    leader = str(ranked["submission"].iloc[0]) if len(ranked) else None
-    benchmark_picture.show(hub, spec, leader)
-    if leader is not None:
-        st.markdown("  \n".join(leader_lines(hub, spec, ranked)))
-        places[spec.id] = st.empty()
-    else:
-        st.markdown("No submission yet.")
-    st.page_link(
-        "app_pages/leaderboard.py",
-        label="Leaderboard",
-        icon=":material/leaderboard:",
-        query_params={"benchmark": spec.id},
+    st.markdown(
+        " · ".join(
+            f"**{count:,}** {noun}{'' if count == 1 else 's'}" for noun, count in counts.items()
+        )
     )
 
 
-def leader_lines(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> list[str]:
-    """The leader, its flags, whether this hub ran it, and its score over the grid's error."""
-    first, *others = ranked.to_dict("records")
-    lines = [score_line(hub, spec, first), *flag_lines(first)]
-    if first["status"] in UNCHECKED:
-        lines.append(f":material/info: **{first['status']}**: {UNCHECKED[first['status']]}")
-        run = next((row for row in others if row["status"] in RUN), None)
-        if run is not None:
-            lines += [f"Best of those run here: {score_line(hub, spec, run)}", *flag_lines(run)]
-    error = spec.discretisation_error
-    size = error and error.size_on(spec.primary_metric, spec.protocols[spec.headline].split)
-    if size is not None:
-        times = float(f"{first['score'] / size:.2g}")
-        lines.append(f"{times:,g} times the discretisation error of the labels")
-    return lines
-
-
-def flag_lines(row: dict[Hashable, Any]) -> list[str]:
-    """A line that names the flags of a row; none if it has none."""
-    words = doubts_in_words(row["flags"], row["role"])
-    return [f":material/flag: flagged: {literal(words)}"] if words else []
-
-
-def score_line(hub: Hub, spec: BenchmarkSpec, row: dict[Hashable, Any]) -> str:
-    """A model with its score and interval."""
-    unit = hub.metric(spec, spec.primary_metric).unit
-    score = number(row["score"]) + ("" if unit == "1" else f" {unit}")
-    interval = span(row["ci_low"], row["ci_high"])
-    if interval == "–":
-        interval = why_none(row["units"], spec.unit_names)
-    return (
-        f"{literal(shortened(row['model'], 60))}: "
-        f"{literal(spec.primary_metric)} **{literal(score)}** ({literal(interval)})"
+def show_families(specs: list[BenchmarkSpec], frames: dict[str, pd.DataFrame]) -> None:
+    columns = family_matrix.matrix(specs, frames)
+    if not columns:
+        return
+    st.subheader("Which family of models is good at what", anchor=False)
+    text = (
+        "The best ranked model of each family, as its gain over the reference of the board in"
+        " percent, whatever its track. A family is the first tag on a model's card. Coloured: a"
+        " test shows that it is better (green) or worse (red) than the reference; in brackets: not"
+        " told apart from it, or equal in practice; ref.: it is the reference itself; –: no model"
+        " of this family is ranked."
     )
-
-
-def headline(spec: BenchmarkSpec) -> View:
-    return View(spec.headline, metric=spec.primary_metric)
-
-
-def show_statements(hub: Hub, spec: BenchmarkSpec) -> None:
-    """Which submissions may be the best, and what the first gains over the reference."""
-    frame = cached.standings(hub, spec, headline(spec))
-    # One element: its place on the page holds no more.
-    st.markdown(literal(" ".join(statements(spec, frame))))
+    st.markdown(linked(text, {"gain": "gain", "not told apart": "told-apart"}))
+    family_matrix.show(columns)
 
 
 def show_newest(hub: Hub) -> None:
-    """A line for each, which links to the model in full."""
     newest = hub.newest(NEWEST)
     if not newest:
         return
     st.subheader("Newest submissions", anchor=False)
-    with st.container(gap="xsmall"):
-        for recent in newest:
-            st.page_link(
-                "app_pages/leaderboard.py",
-                label=recent_label(hub, recent),
-                icon=":material/article:",
-                query_params=recent_link(recent),
-            )
+    rows = [recent_row(hub, recent) for recent in newest]
+    head = ["Model", "Benchmark", "Track, protocol", "Date", ""]
+    markup.show(markup.table(head, rows, "The newest submissions"))
 
 
-def recent_label(hub: Hub, recent: RecentSubmission) -> str:
-    """A submission as one line of Markdown."""
-    title = state.benchmark_title(hub, recent.benchmark)
-    where = f"{title} ({recent.track}, {recent.protocol}), {recent.created:%Y-%m-%d}"
-    return f"**{literal(shortened(recent.name, 60))}**  {literal(where)}"
-
-
-def recent_link(recent: RecentSubmission) -> state.Link:
-    """The view that shows a submission in full."""
-    link = {"benchmark": recent.benchmark, "protocol": recent.protocol}
-    link["model"] = recent.submission[: state.SHORT]
+def recent_row(hub: Hub, recent: RecentSubmission) -> list[str]:
+    short = recent.submission[: state.SHORT]
+    where = {"benchmark": recent.benchmark, "protocol": recent.protocol, "model": short}
     # A superseded row is hidden otherwise.
-    return link | ({"all": "1"} if recent.superseded else {})
+    board = where | ({"all": "1"} if recent.superseded else {})
+    model = {"name": recent.name, "benchmark": recent.benchmark, "submission": short}
+    return [
+        markup.link("model", markup.escaped(recent.name, 60), model),
+        markup.link(
+            "leaderboard", markup.escaped(state.benchmark_title(hub, recent.benchmark)), board
+        ),
+        markup.escaped(f"{recent.track}, {recent.protocol}"),
+        f'<span class="em-number">{recent.created:%Y-%m-%d}</span>',
+        markup.chip("superseded", hint="a later submission of the same name stands in its place")
+        if recent.superseded
+        else "",
+    ]
+
+
+def show_changes(specs: list[BenchmarkSpec]) -> None:
+    """What later versions of benchmarks changed, and why."""
+    rows = [
+        [
+            markup.link("leaderboard", markup.escaped(spec.title), {"benchmark": spec.id}),
+            f'<span class="em-number">{version - 1} → {version}</span>',
+            markup.escaped(text, 600),
+            markup.link(
+                "leaderboard",
+                f"Board of version {version - 1}",
+                {"benchmark": f"{spec.id}@{version - 1}"},
+            ),
+        ]
+        for spec in specs
+        for version, text in sorted(spec.changes.items(), reverse=True)
+    ]
+    if rows:
+        st.subheader("Changes of benchmarks", anchor=False)
+        head = ["Benchmark", "Version", "What changed, and why", "Earlier board"]
+        markup.show(markup.table(head, rows, "Versions of benchmarks"))
 
 
 main()

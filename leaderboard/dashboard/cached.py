@@ -9,7 +9,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from etchmark.api import Board, Counts, Entry, Gallery, Hub, View, Where
+from etchmark.api import Board, Counts, Entry, Gallery, Hub, View, Where, by_worst_split
 from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, ReferenceLine
 
@@ -60,8 +60,10 @@ def board(hub: Hub, spec: BenchmarkSpec, view: View) -> Board:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _standings(
-    _board: Board, key: Key, track: str | None, where: Where, everything: bool
+    _board: Board, key: Key, track: str | None, where: Where, everything: bool, worst: bool
 ) -> pd.DataFrame:
+    if worst:
+        return by_worst_split(_board, track=track, where=where, everything=everything)
     return _board.standings(track=track, where=where, everything=everything)
 
 
@@ -73,6 +75,7 @@ def standings(
     track: str | None = None,
     where: Where = EVERYWHERE,
     everything: bool = False,
+    worst: bool = False,
 ) -> pd.DataFrame:
     """The board, ranked once per state of the hub.
 
@@ -83,9 +86,10 @@ def standings(
         track: one track; all of them if None.
         where: rows to keep; ranks are made among them.
         everything: with failed and superseded runs, which have no rank.
+        worst: ranked by the split on which each row does worst.
     """
     key = _key(hub, spec, view)
-    return _standings(board(hub, spec, view), key, track, where, everything)
+    return _standings(board(hub, spec, view), key, track, where, everything, worst)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -13,6 +13,7 @@ import streamlit as st
 from dashboard.text import literal
 from etchmark.api import Hub, refusal
 from etchmark.errors import UserError
+from etchmark.text import csv_text, plain
 
 log = logging.getLogger("etchmark.dashboard")
 
@@ -20,8 +21,27 @@ GENERIC_ERROR = (
     "This page could not be shown. The reason is in the dashboard's log; reload the page or choose"
     " another view."
 )
-CONFIG = {"displaylogo": False, "displayModeBar": False, "scrollZoom": False}
-"""Settings of every figure: nothing in the page leads elsewhere."""
+STYLE = """
+[data-testid="stCaptionContainer"] { opacity: 0.8; }
+@media print {
+  [data-testid="stHeader"], [data-testid="stToolbar"], [data-testid="stSidebar"],
+  [data-testid="stSelectbox"], [data-testid="stButtonGroup"], [data-testid="stCheckbox"],
+  [data-testid="stDownloadButton"], [data-testid="stPopover"], [data-testid="stTextInput"],
+  [data-testid="stPageLink"], [data-testid="stExpander"] { display: none !important; }
+  .em-scroll { overflow: visible; }
+  .em table, .em .em-small { font-size: 7pt; }
+  h3 { break-after: avoid; }
+  .em tr { break-inside: avoid; }
+  [data-testid="stPlotlyChart"] { break-inside: avoid; }
+}
+"""
+"""Captions with enough contrast to be read; on paper nothing that could be pressed."""
+CONFIG = {
+    "displaylogo": False,
+    "scrollZoom": False,
+    "modeBarButtons": [["toImage"]],
+}
+"""Settings of every figure: it can be saved, and nothing in the page leads elsewhere."""
 
 
 @contextmanager
@@ -45,10 +65,31 @@ def show_left_out(hub: Hub) -> None:
 
 
 def show_figure(figure: go.Figure, key: str) -> None:
-    st.plotly_chart(figure, width="stretch", config=CONFIG, key=key)
+    saved = {"format": "svg", "filename": key}
+    config = {**CONFIG, "toImageButtonOptions": saved}
+    st.plotly_chart(figure, width="stretch", config=config, key=key)
 
 
-def show_table(frame: pd.DataFrame, key: str) -> None:
-    """The numbers of a figure, folded away."""
+def show_table(frame: pd.DataFrame, key: str, *, download: bool = True) -> None:
+    """The numbers of a figure, folded away.
+
+    Args:
+        frame: one row per line of the table; text by strangers is shown as it would be in a figure.
+        key: of the table, and the name of its file.
+        download: offer it as CSV. Not where it is made of samples, which may have no licence.
+    """
+    frame = frame.map(lambda value: plain(value) if isinstance(value, str) else value)
+    frame = frame.rename(columns=lambda name: plain(str(name)))
     with st.expander("As a table"):
         st.dataframe(frame, hide_index=True, key=key)
+        if not download:
+            return
+        st.download_button(
+            "CSV",
+            lambda: csv_text(frame),
+            file_name=f"{key}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"{key}-csv",
+        )

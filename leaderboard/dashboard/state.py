@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import streamlit as st
 
@@ -23,15 +24,29 @@ Link = dict[str, str]
 
 FILTER_KEYS = ("status", "tags", "training", "parameters")
 BOARD_KEYS = (
-    *("benchmark", "protocol", "track", "metric", "all", "model", "figure", "cost"),
+    *(
+        "benchmark",
+        "protocol",
+        "track",
+        "metric",
+        "by",
+        "columns",
+        "all",
+        "print",
+        "model",
+        "figure",
+        "cost",
+        "cite",
+    ),
     *FILTER_KEYS,
 )
 SAMPLE_KEYS = ("group", "show", "quantity", "between", "id")
+MODEL_KEYS = ("name", "reads", "submission", "tab")
 DATA_KEYS = ("dataset", "config", "split", "sample", *SAMPLE_KEYS)
-KEY_GROUPS = (BOARD_KEYS, ("models",), DATA_KEYS)
+KEY_GROUPS = (BOARD_KEYS, ("models",), MODEL_KEYS, DATA_KEYS)
 """A page's link says nothing about pages with other keys, whose view is kept."""
 VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
-DEPENDENT_WIDGETS = ("compare-", "filters-", "page-", "sample-")
+DEPENDENT_WIDGETS = ("compare-", "filters-", "page-", "place-", "sample-")
 """Prefixes of widgets that are kept by what they depend on; a followed link resets them all."""
 ALL_TRACKS = "all"
 SHORT = 12
@@ -53,6 +68,18 @@ def follow_link() -> None:
         for widget in [str(name) for name in st.session_state]:
             if widget.startswith(DEPENDENT_WIDGETS):
                 st.session_state.pop(widget, None)
+
+
+def enter(page: str) -> None:
+    """Start the choices of a page from the view, whichever page set it last.
+
+    Widgets of two pages share keys, and Streamlit hands the value of one page's widget to the
+    other's, whose own value is then lost.
+    """
+    if st.session_state.get("page", page) != page:
+        for key in VIEW_KEYS:
+            st.session_state.pop(f"pick-{key}", None)
+    st.session_state["page"] = page
 
 
 def _of_other_pages(link: Link) -> Link:
@@ -91,12 +118,13 @@ def choose(
     key: str,
     options: Sequence[str],
     default: str,
+    what: str = "",
     **settings: object,
 ) -> str:
-    """A widget whose value is part of the view."""
+    """A widget whose value is part of the view; ``what`` is what a wrong value is called."""
     name = f"pick-{key}"
     if name not in st.session_state:
-        st.session_state[name] = wanted(key, options, default, label.lower())
+        st.session_state[name] = wanted(key, options, default, what or label.lower())
     elif st.session_state[name] not in options:
         # Another choice above removed this option: not the reader's doing, so without a warning.
         st.session_state[name] = default
@@ -146,6 +174,10 @@ def choose_benchmark(hub: Hub) -> BenchmarkSpec:
         return f"{benchmark_title(hub, name)}{version}"
 
     options = [*names, *older]
+    # A citation names the version, also of what is current.
+    head, _, version = view().get("benchmark", "").partition("@")
+    if version and head in names and hub.versions(head)[0] == f"{head}@{version}":
+        view()["benchmark"] = head
     name = choose(st.selectbox, "Benchmark", "benchmark", options, names[0], format_func=title)
     spec = hub.benchmark(name)
     if name in older:
@@ -181,7 +213,7 @@ def choose_metric(spec: BenchmarkSpec) -> str:
 
 
 def choose_protocol(
-    spec: BenchmarkSpec, widget: Callable[..., str | None] = st.selectbox, **settings: object
+    spec: BenchmarkSpec, widget: Callable[..., str | None] = st.selectbox, **settings: Any
 ) -> str:
     options = list(spec.protocols)
     return choose(widget, "Protocol", "protocol", options, spec.headline, **settings)

@@ -11,6 +11,7 @@
 ``ETCHMARK_SOURCES_URL``  base URL that serves raw upstream files (default: GitHub's raw host)
 ``ETCHMARK_WEIGHTS``      folder of weights ``<model>.safetensors``, tried before the Hub
 ``ETCHMARK_FEATURES``     folder of stored image features (default: ``features`` in the hub folder)
+``ETCHMARK_READ_ONLY``    ``1``: the registry is read and never written
 ``ETCHMARK_OFFLINE``      ``1``: never touch the network (``HF_HUB_OFFLINE=1`` counts too)
 ``ETCHMARK_PASS_ENV``     further variables that models see, separated by commas
 ``ETCHMARK_WORK``         folder for a model's checkpoints; ``evaluate`` sets it for each model
@@ -155,3 +156,8 @@ def _is_on(name: str) -> bool:
 
 def offline() -> bool:
     return _is_on("ETCHMARK_OFFLINE") or _is_on("HF_HUB_OFFLINE")
+
+
+def read_only() -> bool:
+    """Whether the registry is not to be written: a hub that takes no submissions."""
+    return _is_on("ETCHMARK_READ_ONLY")

@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,33 @@ def test_what_is_previewed_is_stored_when_it_is_kept(hub: api.LocalHub, tmp_path
     assert kept.record.card.title == "Third"
     assert kept.record.created > prepared.record.created
     assert hub.keep(prepared) is api.Committed.SAME
+
+
+def test_what_was_stored_meanwhile_is_replaced_only_knowingly(
+    hub: api.LocalHub, tmp_path: Path
+) -> None:
+    statement = api.Statement("near", ModelCard(), "features", "holdout")
+    prepared = hub.preview(predictions(tmp_path, 2.0), "toy-line", statement)
+    (known,) = hub.replaced_by(prepared.record)
+    assert known.name == "near"
+    # Another predictions file of the same name arrives.
+    submit("near", 0.25)
+    with pytest.raises(api.NameTaken, match="was stored under it meanwhile") as taken:
+        hub.keep(prepared, {known.submission})
+    (other,) = taken.value.records
+    assert other.submission != known.submission
+    assert hub.entry(prepared.record.submission) is None
+    both = {known.submission, other.submission}
+    assert hub.keep(prepared, both) is api.Committed.NEW
+    assert hub.superseded(other)
+    # The same predictions with another card would correct what stands there now.
+    card = prepared.record.card.model_copy(update={"title": "Corrected"})
+    corrected = replace(prepared, record=prepared.record.model_copy(update={"card": card}))
+    with pytest.raises(api.NameTaken):
+        hub.keep(corrected, both)
+    assert hub.keep(prepared, both) is api.Committed.SAME, "it says the same"
+    everything = {record.submission for record in hub.replaced_by(corrected.record)}
+    assert hub.keep(corrected, everything) is api.Committed.CARD_CORRECTED
 
 
 def test_a_name_that_looks_like_a_stored_one(hub: api.LocalHub) -> None:

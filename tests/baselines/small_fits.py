@@ -205,6 +205,7 @@ CASES: dict[str, list[tuple[dict[str, Any], Callable[[], Samples]]]] = {
     "fno": [({**TRAINING, "width": 4, "waves": 3, "blocks": 1}, frames)],
     "gaussian_field": [({"reach": 6}, exemplars)],
     "grain_solver": [({"cells": 1, "dt": 0.04}, frames)],
+    "identified_grain_solver": [({"cells": 1}, frames)],
     "identified_solver": [({"steps": 2}, frames)],
     "persistence": [({"kind": "linear"}, frames)],
     "quilting": [({"patch": 8, "overlap": 2, "tries": 1}, exemplars)],

@@ -15,7 +15,8 @@ from forecasters import TINY, built, random_network, samples, sequences  # noqa:
 from etchmark.learning import forecasting  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("alone")
-# One epoch that is enough to learn from, and frames to learn from and to predict.
+# One epoch that is enough to learn from, and frames to learn from and to predict. The errors are at
+# most half of what is allowed: processors round differently, and training amplifies that.
 LEARNS: dict[str, tuple[dict[str, Any], int, tuple[int, int]]] = {
     "cnn_frames": ({"plan": {"unroll": 4, "windows": 20}, "patch": 1}, 10, (12, 9)),
     "convlstm": (
@@ -24,11 +25,11 @@ LEARNS: dict[str, tuple[dict[str, Any], int, tuple[int, int]]] = {
         (12, 9),
     ),
     "fcn": ({"plan": {"unroll": 3, "windows": 20}, "residual": True}, 10, (12, 9)),
-    "fno": ({"plan": {"unroll": 3, "windows": 25}, "waves": 6, "width": 8}, 10, (12, 9)),
+    "fno": ({"plan": {"unroll": 3, "windows": 40}, "waves": 6, "width": 8}, 10, (12, 9)),
     "unet_frames": ({"plan": {"unroll": 3, "windows": 25}}, 10, (12, 9)),
-    "stepper": ({"plan": {"unroll": 3, "windows": 25}}, 8, (12, 6)),
+    "stepper": ({"plan": {"unroll": 3, "windows": 50}}, 8, (12, 6)),
     "stepper, conserving": (
-        {"plan": {"unroll": 3, "windows": 25}, "conserving": True},
+        {"plan": {"unroll": 3, "windows": 50}, "conserving": True},
         8,
         (12, 6),
     ),

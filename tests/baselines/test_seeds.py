@@ -17,7 +17,12 @@ ENCODER = {"local", "encoder", "weights", "pooling", "size", "crop", "preprocess
 """Parameters of an encoder, which plain pixels replace here, since its weights are files; and the
 composition, which images lack."""
 
-SOLVERS = {"coarse_solver": "torch", "grain_solver": "numba", "identified_solver": "torch"}
+SOLVERS = {
+    "coarse_solver": "torch",
+    "grain_solver": "numba",
+    "identified_grain_solver": "numba",
+    "identified_solver": "torch",
+}
 """Baselines that solve the equations, with the module that they need."""
 
 

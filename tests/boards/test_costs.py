@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from etchmark.api import COMPARED, cost_text, unknown_costs
+from etchmark.api import COMPARED, cost_text, front, unknown_costs
 from etchmark.evaluation import reference
 
 Command = Callable[..., Any]
@@ -56,3 +57,19 @@ def test_a_run_has_costs_that_compare(
     assert "cpu s" in printed
     assert "ref units" in printed
     assert "unknown" not in printed or "Unknown: total parameters" in printed
+
+
+def test_the_pareto_front_against_every_pair() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(50):
+        cost, loss = generator.integers(0, 6, size=(2, 12)).astype(float)
+        cost[0] = np.nan
+        found = front(cost, loss)
+        for at in range(12):
+            beaten = any(
+                cost[one] <= cost[at]
+                and loss[one] <= loss[at]
+                and (cost[one] < cost[at] or loss[one] < loss[at])
+                for one in range(12)
+            )
+            assert found[at] == (np.isfinite(cost[at]) and not beaten)

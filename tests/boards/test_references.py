@@ -148,7 +148,7 @@ def test_every_committed_line_of_a_model_names_its_track() -> None:
         for line in spec.reference_lines
         if line.model is not None
     ]
-    assert len(lines) == 34
+    assert len(lines) == 37
     for spec, line in lines:
         assert line.model is not None
         use = spec.use_of(line.model)

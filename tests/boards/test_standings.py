@@ -238,22 +238,6 @@ def test_json_rows_have_what_the_design_promises(enter, command):
     assert row["date"].endswith("Z")
 
 
-def test_the_pareto_front_against_every_pair() -> None:
-    generator = np.random.default_rng(3)
-    for _ in range(50):
-        cost, loss = generator.integers(0, 6, size=(2, 12)).astype(float)
-        cost[0] = np.nan
-        found = standings.front(cost, loss)
-        for at in range(12):
-            beaten = any(
-                cost[one] <= cost[at]
-                and loss[one] <= loss[at]
-                and (cost[one] < cost[at] or loss[one] < loss[at])
-                for one in range(12)
-            )
-            assert found[at] == (np.isfinite(cost[at]) and not beaten)
-
-
 def test_a_narrowed_board_ranks_what_is_left(enter) -> None:
     enter("best", 1.0)
     enter("second", 2.0)

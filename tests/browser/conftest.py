@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 ROOT = Path(__file__).resolve().parents[2]
 BUILDS = (("superalloys", "composition"), ("composites", "3d-mini"))
+AXE = "4.14.1"
+"""Version of axe-core."""
 
 
 @pytest.fixture(scope="session")
@@ -25,17 +29,11 @@ def shots() -> Path:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A hub folder with the small datasets and the reviewed results."""
     home = tmp_path_factory.mktemp("hub")
-    for dataset, config in BUILDS:
-        command = [
-            sys.executable,
-            "-m",
-            "etchmark",
-            "build",
-            dataset,
-            "--config",
-            config,
-        ]
-        environment = {**os.environ, "ETCHMARK_HOME": str(home), "ETCHMARK_OFFLINE": "1"}
+    environment = {**os.environ, "ETCHMARK_HOME": str(home), "ETCHMARK_OFFLINE": "1"}
+    builds = [("build", dataset, "--config", config) for dataset, config in BUILDS]
+    # The first command that asks for a board reads the reviewed results, which takes a while.
+    for arguments in (*builds, ("leaderboard", "superalloy-hardness", "--json")):
+        command = [sys.executable, "-m", "etchmark", *arguments]
         subprocess.run(command, env=environment, check=True, capture_output=True)
     return home
 
@@ -69,3 +67,20 @@ def window(tmp_path: Path) -> Iterator[Callable]:
     yield start
     for one in opened:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The code of axe-core, which npm fetches."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm, which fetches axe-core, is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "pack", f"axe-core@{AXE}", "--silent"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    if ran.returncode:
+        pytest.skip(f"npm could not fetch axe-core: {ran.stderr.strip()[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        file = archive.extractfile("package/axe.min.js")
+        assert file is not None
+        return file.read().decode("utf-8")

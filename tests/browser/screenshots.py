@@ -28,7 +28,7 @@ MODEL = "composite-stiffness-2d"
 PAGES = {
     "overview": ("", "", 1230),
     "board": ("leaderboard?benchmark=superalloy-hardness", "", 1150),
-    "model": (f"leaderboard?benchmark={MODEL}&model={{model}}", "Errors", 1400),
+    "model": (f"model?name={{model}}&benchmark={MODEL}", "", 1500),
     "datasets": ("data?dataset=composites&config=3d-mini&split=test", "Samples", 1130),
 }
 WIDTH, COLOURS = 1280, 128
@@ -47,8 +47,8 @@ def etchmark(home: Path, *arguments: str) -> str:
 
 
 def leader(home: Path, benchmark: str) -> str:
-    """Short id of the submission in the first place."""
-    return str(json.loads(etchmark(home, "leaderboard", benchmark, "--json"))[0]["submission"])[:12]
+    """Name of the model in the first place."""
+    return str(json.loads(etchmark(home, "leaderboard", benchmark, "--json"))[0]["model"])
 
 
 def small(content: bytes) -> Image.Image:

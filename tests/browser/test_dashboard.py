@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -26,15 +27,23 @@ PAGES = {
     "leaderboard": f"leaderboard?benchmark={BENCHMARK}",
     "leaderboard-volumes": "leaderboard?benchmark=composite-stiffness-3d",
     "leaderboard-forecast": "leaderboard?benchmark=spinodal-forecast",
-    "model": f"leaderboard?benchmark={BENCHMARK}&model={{model}}",
+    "leaderboard-drawer": f"leaderboard?benchmark={BENCHMARK}&model={{model}}",
+    "model": "model?name={name}",
+    "model-errors": "model?name={name}&tab=errors",
+    "search": "search?q=stepper",
     "compare": f"compare?benchmark={BENCHMARK}",
     "datasets": "data?dataset=superalloys&config=composition",
     "datasets-volumes": "data?dataset=composites&config=3d-mini&split=test",
     "submit": "submit",
-    "how-to-read": "how_to_read",
+    "how-to-read": "how-to-read",
+    "how-to-read-interval": f"how-to-read?about=interval&benchmark={BENCHMARK}",
+    "how-to-read-told-apart": f"how-to-read?about=told-apart&benchmark={BENCHMARK}",
 }
 # Colours do not depend on the page, so dark ones are looked at where most kinds of parts are.
-DARK = ("overview", "leaderboard", "model", "datasets-volumes", "submit")
+DARK = (
+    *("overview", "leaderboard", "leaderboard-drawer", "model", "datasets-volumes", "submit"),
+    "how-to-read-interval",
+)
 VIEWS = {
     "wide": (1280, False, tuple(PAGES)),
     "narrow": (390, False, tuple(PAGES)),
@@ -42,8 +51,10 @@ VIEWS = {
 }
 
 
-def first_model(hub: Path) -> str:
-    return str(board(hub)[0]["submission"])[:12]
+def places(hub: Path) -> dict[str, str]:
+    """What the addresses of pages name: the first row of the board."""
+    first = board(hub)[0]
+    return {"model": str(first["submission"])[:12], "name": quote(str(first["model"]), safe="")}
 
 
 def board(hub: Path) -> list[dict]:
@@ -65,9 +76,9 @@ def test_every_page_is_whole_and_fits(
 ) -> None:
     width, dark, pages = VIEWS[view]
     browser = window(width, dark=dark)
-    model = first_model(hub)
+    named = places(hub)
     for name in pages:
-        browser.open(served + PAGES[name].format(model=model))
+        browser.open(served + PAGES[name].format(**named))
         browser.shot(shots / f"{name}-{view}.png")
         text = browser.text()
         assert "Traceback" not in text, name
@@ -97,9 +108,90 @@ def test_filter_and_follow_the_link(served: str, window: Callable) -> None:
 def test_a_click_on_a_benchmark_of_the_overview(served: str, window: Callable) -> None:
     browser = window()
     browser.open(served)
-    browser.press("Leaderboard")
+    title = browser.one(".em-decide th[scope=row] a").text
+    browser.click(browser.one(".em-decide .em-links a"))
     browser.until("ranked submissions")
     assert "benchmark=" in browser.driver.current_url
+    assert browser.one("h1").text == title
+    assert len(browser.driver.window_handles) == 1
+    # The benchmark stays the one that was chosen on other pages.
+    chosen = browser.driver.current_url
+    browser.press("Compare")
+    browser.press("Leaderboard")
+    browser.until("ranked submissions")
+    assert browser.driver.current_url == chosen
+
+
+def test_a_term_below_a_board_leads_to_its_page(served: str, window: Callable) -> None:
+    browser = window()
+    browser.open(served + f"leaderboard?benchmark={BENCHMARK}")
+    link = browser.one("a[href^='how-to-read?about=rank']")
+    assert link.get_attribute("tabIndex") == "0", "the keyboard reaches it"
+    browser.open(str(link.get_attribute("href")))
+    assert browser.one("h1").text == "Rank, rank range and best"
+    assert browser.one("[data-testid=stVegaLiteChart]")
+    # What the figure shows stands below it in words.
+    browser.until("dots are ranks")
+    browser.press("Next: Gain")
+    browser.until("by how much the error is smaller")
+    assert "about=gain" in browser.driver.current_url
+
+
+def test_search_leads_to_the_page_of_a_model(served: str, hub: Path, window: Callable) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    name = str(board(hub)[0]["model"])
+    browser = window()
+    browser.open(served + "submit")
+    browser.one(".st-key-search-for input").send_keys(name, Keys.ENTER)
+    browser.until("hold every word of")
+    browser.settle()
+    browser.click(browser.one(".em a[href^='model?']"))
+    browser.until("Where it stands")
+    assert browser.one("h1").text == name
+    assert browser.driver.title.startswith(name)
+
+
+def test_a_click_on_a_row_opens_it_beside_the_table(
+    served: str, hub: Path, window: Callable
+) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    browser = window()
+    browser.open(served + f"leaderboard?benchmark={BENCHMARK}")
+    canvas = browser.one("[data-testid=stDataFrame] canvas")
+    browser.script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    width, height = canvas.size["width"], canvas.size["height"]
+    # The middle of the first row, and of the second column of text.
+    across, down = 300 - width // 2, 52 - height // 2
+    ActionChains(browser.driver).move_to_element_with_offset(canvas, across, down).click().perform()
+    browser.until("Model page")
+    browser.settle()
+    first = board(hub)[0]
+    assert f"model={str(first['submission'])[:12]}" in browser.driver.current_url
+    table, beside = browser.one("[data-testid=stDataFrame]"), browser.button("Model page")
+    assert beside.location["x"] > table.location["x"] + table.size["width"]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_axe_finds_nothing_serious_in_what_we_render(
+    served: str, hub: Path, window: Callable, axe: str, width: int, dark: bool
+) -> None:
+    """Streamlit's own parts are left out, and listed in the documentation."""
+    browser = window(width, dark=dark)
+    for page in ("", PAGES["model"], PAGES["leaderboard-drawer"], PAGES["search"]):
+        browser.open(served + page.format(**places(hub)))
+        browser.script(axe)
+        found = browser.driver.execute_async_script(
+            "axe.run({include: [['.em']]}, {resultTypes: ['violations']})"
+            ".then(arguments[arguments.length - 1])"
+        )
+        serious = [
+            (rule["id"], [node["html"][:200] for node in rule["nodes"]][:3])
+            for rule in found["violations"]
+            if rule["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], page
 
 
 def test_the_keyboard_reaches_the_controls(served: str, window: Callable) -> None:
@@ -120,6 +212,27 @@ def test_the_keyboard_reaches_the_controls(served: str, window: Callable) -> Non
     said = " | ".join(reached)
     for control in ("Overview", "Submit", "Benchmark", "Track", "Metric", "Filters"):
         assert any(control in one for one in reached), (control, said)
+
+
+def test_the_keyboard_reaches_the_first_row_in_twelve_presses(
+    served: str, window: Callable
+) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser = window()
+    browser.open(served + f"leaderboard?benchmark={BENCHMARK}")
+    presses = 0
+    while not browser.script("return document.activeElement.getAttribute('role') === 'gridcell'"):
+        focus = "document.activeElement"
+        said = browser.script(f"return {focus}.tagName === 'A' ? {focus}.innerText : ''")
+        skips = said.startswith("Skip to")
+        # A skip link takes the reader further than the next key.
+        ActionChains(browser.driver).send_keys(Keys.ENTER if skips else Keys.TAB).perform()
+        presses += 1
+        assert presses <= 12, said
+    # The first row is then open beside the table.
+    browser.until("Model page")
 
 
 def test_download_a_split_and_check_it(
@@ -168,6 +281,8 @@ def fill(browser, served: str, path: Path, name: str) -> None:
 def test_submit_a_good_file_and_see_the_row(
     served: str, hub: Path, window: Callable, tmp_path: Path, shots: Path
 ) -> None:
+    from chromium import await_file
+
     before = len(board(hub))
     path = tmp_path / "mine.csv"
     good().to_csv(path, index=False)
@@ -176,13 +291,22 @@ def test_submit_a_good_file_and_see_the_row(
     fill(browser, served, path, name)
     browser.until("nothing is stored yet")
     browser.shot(shots / "submit-preview-wide.png")
+    browser.driver.refresh()
+    browser.settle()
+    browser.until("nothing is stored yet")
+    assert "Kept: mine.csv" in browser.text(), "a reload needs no second upload"
     assert len(board(hub)) == before
     browser.press("Store this submission")
     browser.until("Stored:")
     browser.shot(shots / "submit-receipt-wide.png")
     assert len(board(hub)) == before + 1
+    assert list((hub / "uploads").iterdir()) == []
+    browser.press("Folder for the pull request (zip)")
+    with zipfile.ZipFile(await_file(tmp_path / "downloads")) as folder:
+        (predictions,) = [each for each in folder.namelist() if each.endswith("predictions.csv")]
+        assert folder.read(predictions) == path.read_bytes()
     browser.press("See it on the board")
-    browser.until("Model details")
+    browser.until("Model page")
     ranked = sum(row["rank"] is not None for row in board(hub))
     assert f"Of {ranked} ranked submissions" in browser.text()
     assert name in browser.text(), "as it was written, on the model's own card"

@@ -395,3 +395,10 @@ def test_all_missing_splits_are_named(toy_content: Path, command: Any) -> None:
     edit(path, set_at("protocols", "holdout", "extra_splits", value=["harder"]))
     said = command("show", "toy-line").refusal()
     assert "has no splits 'tset', 'harder', only train, test, hard; correct this file" in said
+
+
+@pytest.mark.parametrize("changes", [{2: "too early"}, {1: "the first"}, {3: "skips one"}])
+def test_changes_are_told_of_every_version_after_the_first(
+    declared: Callable[[Change], str], changes: dict[int, str]
+) -> None:
+    assert "changes" in declared(set_at("changes", value=changes))

@@ -27,6 +27,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "compare": ("toy-line", "first", "first"),
     "results rescore": ("toy-line",),
     "results run": ("toy-line",),
+    "pages": ("toy-line", "--to", "written"),
 }
 """What each command that has options with a value needs before them."""
 FREE = {
@@ -34,7 +35,7 @@ FREE = {
     *("submit --name", "dashboard --host", "results run --only", "leaderboard --tag"),
     # A folder that is made, and one of content, which is written to.
     *("build --out", "download --out", "template --out", "evaluate --export", "submit --export"),
-    *("publish --to",),
+    *("publish --to", "pages --to"),
     *("results run --out", "results add --into", "results migrate --into"),
     *("results refresh --into", "results rescore --into", "results run --into"),
 }

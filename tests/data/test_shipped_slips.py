@@ -51,7 +51,13 @@ Spec = dict[str, Any]
 Slip = Callable[[Spec], None]
 
 
-PARAMETERS = {"mobility": (0.5, 2.0), "composition": (-0.3, 0.3), "gradient_energy": (0.7, 1.4)}
+PARAMETERS = {
+    "mobility": (0.5, 2.0),
+    "composition": (-0.3, 0.3),
+    "gradient_energy": (0.7, 1.4),
+    "start_grains": (60.0, 140.0),
+    "anisotropy": (0.0, 0.5),
+}
 
 
 def stored(name: str, split: str, dataset: str) -> tuple[Any, dict[str, Any] | None]:

@@ -137,7 +137,7 @@ def test_a_file_with_another_checksum_is_refused_and_not_kept(
 ) -> None:
     with (deposit / name).open("ab") as handle:
         handle.write(b"more")
-    with pytest.raises(UserError, match=rf"{name}: its MD5 is [0-9a-f]+, and the source publishes"):
+    with pytest.raises(UserError, match=rf"{name}: expected a file with md5 [0-9a-f]+, got "):
         built(module, parameters)
     assert not list(home.rglob(name))
 
@@ -171,8 +171,30 @@ def test_a_server_that_has_no_such_file(
     module: Any, parameters: dict[str, Any], deposit: Path
 ) -> None:
     (deposit / "micrographs.zip").unlink()
-    with pytest.raises(SourcesUnavailable, match=r"micrographs\.zip: 404 .*; try again later"):
+    with pytest.raises(UserError, match=r"micrographs\.zip: the server answers 404; put "):
         built(module, parameters)
+
+
+def test_a_file_that_the_list_does_not_name_is_refused(
+    module: Any, parameters: dict[str, Any], deposit: Path
+) -> None:
+    (deposit / "micrographs.zip").unlink()
+    listed(deposit)
+    with pytest.raises(
+        UserError, match=r"mets\.xml: lists no micrographs\.zip; the source changed"
+    ):
+        built(module, parameters)
+
+
+def test_a_file_here_that_is_not_the_published_one_is_left_and_named(
+    module: Any, parameters: dict[str, Any], home: Path
+) -> None:
+    path = home / "sources" / "materialsdata.nist.gov" / "11256" / "940" / "micrographs.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"micrographs\.zip: is not the file whose MD5"):
+        built(module, parameters)
+    assert path.read_bytes() == b"mine"
 
 
 def test_a_source_that_changed_is_refused(module: Any, parameters: dict[str, Any]) -> None:

@@ -53,12 +53,19 @@ def test_a_model_sees_what_it_needs_and_no_secret(hub, monkeypatch):
     assert (seen["PATH"], seen["HOME"]) == (os.environ["PATH"], os.environ["HOME"])
 
 
-def test_waiting_threads_sleep_unless_the_caller_wants_them_to_spin(hub, monkeypatch):
+def test_no_thread_spins_while_it_waits(hub, monkeypatch):
     """Spinning counts as processor time: the cost of a run would depend on other programs."""
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "26")
+    for name in ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
     seen = _environment(hub)
-    assert (seen["OMP_WAIT_POLICY"], seen["OPENBLAS_THREAD_TIMEOUT"]) == ("PASSIVE", "26")
+    assert (seen["OMP_WAIT_POLICY"], seen["OPENBLAS_NUM_THREADS"]) == ("PASSIVE", "1")
+
+
+def test_what_the_caller_says_of_threads_holds(hub, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    seen = _environment(hub)
+    assert (seen["OMP_WAIT_POLICY"], seen["OPENBLAS_NUM_THREADS"]) == ("ACTIVE", "3")
 
 
 def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):

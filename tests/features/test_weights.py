@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -131,10 +132,16 @@ class Hub(BaseHTTPRequestHandler):
     """What the Hub answers for one file of one repository."""
 
     content = b""
+    served: bytes | None = None
+    """What comes in place of the content."""
     status = 200
+    cut: int | None = None
+    """After so many bytes the next answer ends."""
+    ranges: ClassVar[list[str | None]] = []
 
     def _head(self) -> bool:
-        known = self.path == f"/timm/{NAME}/resolve/main/model.safetensors"
+        names = [f"/timm/{NAME}/resolve/{at}/model.safetensors" for at in ("main", "0" * 40)]
+        known = self.path in names
         self.send_response(type(self).status if known else 404)
         if known and type(self).status == 200:
             digest = hashlib.sha256(self.content).hexdigest()
@@ -152,8 +159,20 @@ class Hub(BaseHTTPRequestHandler):
         self._head()
 
     def do_GET(self) -> None:
-        if self._head():
-            self.wfile.write(self.content)
+        wanted = self.headers.get("Range")
+        self.ranges.append(wanted)
+        content = self.served or self.content
+        if wanted is not None:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(content) - start))
+            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            self.send_header("Content-Range", span)
+            self.end_headers()
+            self.wfile.write(content[start:])
+        elif self._head():
+            self.wfile.write(content[: type(self).cut])
+            type(self).cut = None
 
     def log_message(self, *_: object) -> None:
         pass
@@ -163,6 +182,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     from huggingface_hub import constants
 
+    Hub.ranges.clear()
     monkeypatch.setattr(Hub, "content", safetensors(tmp_path / "x.safetensors", 7).read_bytes())
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -206,3 +226,35 @@ def test_no_such_host(hub: type[Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(CannotRun, match="no such host"):
         find()
+
+
+def test_weights_of_other_bytes_than_announced_are_refused(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The Hub's own client takes wrong bytes of the right length."""
+    right = hub.content
+    monkeypatch.setattr(hub, "served", right[:-1] + bytes([right[-1] ^ 1]))
+    with pytest.raises(CannotRun, match="with sha256"):
+        find()
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    monkeypatch.setattr(hub, "served", None)
+    path = find().path
+    assert path is not None
+    assert path.read_bytes() == right
+
+
+def test_a_cut_download_goes_on(
+    hub: type[Hub], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(hub, "cut", 40)
+    path = find().path
+    assert path is not None
+    assert path.read_bytes() == hub.content
+    assert hub.ranges == [None, "bytes=40-"]
+    # As the Hub's client puts it, which finds it from now on.
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(
+        f"timm/{NAME}", "model.safetensors", cache_dir=tmp_path / "cache"
+    )
+    assert found == str(path)

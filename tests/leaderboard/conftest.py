@@ -55,7 +55,7 @@ def submit_raised(toy_predictions: Callable[..., Path]) -> Callable[[str, float]
 
         prepared = submissions.prepare_file(
             load_benchmark("toy-line"),
-            toy_predictions(f"{name}.csv", change=raised),
+            toy_predictions(f"{name.replace('/', '-')}.csv", change=raised),
             name=name,
             card=ModelCard(),
             track="features",

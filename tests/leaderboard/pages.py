@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,17 @@ def start(**query: str) -> AppTest:
     return page("leaderboard", **query)
 
 
-def page(name: str, **query: str) -> AppTest:
+def model_page(submission: str, **query: str) -> AppTest:
+    """The page of a model at one of its submissions, which is found by the start of its id."""
+    (found,) = Store().find(submission)
+    return page("model", name=found.name, submission=submission[:12], **query)
+
+
+def page(name: str, /, **query: str) -> AppTest:
     app = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
+    if name == "how_to_read":
+        # A page whose address is not the name of its file is known after a first run only.
+        app.run()
     app.query_params.update(query)
     return app.switch_page(f"app_pages/{name}.py").run()
 
@@ -114,13 +124,20 @@ def table_with(app: AppTest, column: str) -> pd.DataFrame:
 
 
 def values(elements: Any) -> list[Any]:
-    """What elements of a page show."""
-    return [element.value for element in elements]
+    """What elements of a page show, without the addresses of the terms that are linked."""
+    return [without_terms(element.value) for element in elements]
+
+
+def without_terms(text: Any) -> Any:
+    """Markdown whose links to *How to read this* are the words alone."""
+    if not isinstance(text, str):
+        return text
+    return re.sub(r"\[([^\]]*)\]\(how-to-read\?[^)]*\)", r"\1", text)
 
 
 def captions(app: AppTest) -> list[str]:
     """As they are read, without the backslashes that keep Markdown from seeing more in them."""
-    return [re.sub(r"\\(.)", r"\1", element.value) for element in app.caption]
+    return [re.sub(r"\\(.)", r"\1", text) for text in values(app.caption)]
 
 
 def query(app: AppTest) -> dict[str, str]:
@@ -132,6 +149,20 @@ def query(app: AppTest) -> dict[str, str]:
 
 def literal(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def html(app: AppTest) -> str:
+    """What the tables that are read rather than sorted hold, as HTML without their style."""
+    bodies = [element.proto.body for element in app.get("html")]
+    return "\n".join(body.rpartition("</style>")[2] for body in bodies)
+
+
+def links(app: AppTest) -> dict[str, list[str]]:
+    """Addresses of the links in those tables by their text."""
+    found: dict[str, list[str]] = {}
+    for address, text in re.findall(r'<a href="([^"]*)"[^>]*>(.*?)</a>', html(app)):
+        found.setdefault(unescape(text), []).append(unescape(address))
+    return found
 
 
 def press(app: AppTest, label: str) -> None:

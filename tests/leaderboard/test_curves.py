@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("streamlit")
 from dashboard.panels.curves import shown_json
-from pages import BENCHMARK, fine, start, submit, values
+from pages import BENCHMARK, fine, model_page, start, submit, values
 from streamlit.testing.v1 import AppTest
 
 from etchmark.registry.store import Store
@@ -85,7 +85,7 @@ def test_curves_that_rest_on_test_scores_are_not_shown(board: dict[str, Entry]) 
     submission = board["good"].record.submission
     pages = [
         fine(start(benchmark=BENCHMARK, figure="needs")),
-        fine(start(benchmark=BENCHMARK, model=submission[:12])),
+        fine(model_page(submission[:12], tab="errors")),
     ]
     for app in pages:
         (said,) = [element.value for element in app.caption if "are not shown" in element.value]

@@ -38,11 +38,11 @@ def test_samples_and_their_filters(toy_content: Path) -> None:
     (kinds,) = app.multiselect
     fine(kinds.set_value(["k1"]).run())
     assert "6 samples; train-01 to train-11 are shown." in captions(app)
-    fine(app.text_input[0].set_value("-03").run())
+    fine(app.text_input[1].set_value("-03").run())
     assert query(app)["sample"] == "train-03"
     values = dict(app.dataframe[1].value.itertuples(index=False))
     assert (values["id"], values["kind"]) == ("train-03", "k1")
-    fine(app.text_input[0].set_value("nothing like it").run())
+    fine(app.text_input[1].set_value("nothing like it").run())
     assert app.info[0].value == "No sample passes these filters. Widen them."
 
 
@@ -91,7 +91,7 @@ def test_filters_of_samples_are_in_the_link(toy_content: Path) -> None:
     fine(app.multiselect[0].set_value(["k1"]).run())
     low, high = app.slider[0].value
     fine(app.slider[0].set_value((low, (low + high) / 2)).run())
-    fine(app.text_input[0].set_value("-0").run())
+    fine(app.text_input[1].set_value("-0").run())
     link = query(app)
     assert {"show", "between", "id"} <= set(link)
     # The end that was not moved stays open: no sample there is lost to rounding.
@@ -153,6 +153,6 @@ def test_the_view_of_a_board_survives_a_look_at_the_data(toy_content: Path) -> N
 def test_films_are_shown(toy_frames: Path) -> None:
     building.build(catalog(), "waves", "waves-full")
     app = fine(page("data", dataset="waves", config="waves-full", split="long"))
-    assert "seen and next: 12 frames." in captions(app)
+    assert any(said.startswith("seen and next: 12 frames.") for said in captions(app))
     gif = Image.open(io.BytesIO(images.film(np.zeros((5, 8, 8), np.uint8))))
     assert gif.format == "GIF"

@@ -19,7 +19,7 @@ from dashboard.views.ensemble import (
     groups_of,
     picture,
 )
-from pages import captions, fine, page, start, table_with, values
+from pages import captions, fine, model_page, page, table_with, values
 from test_ensemble import toy as ensemble_toy
 from test_kinds import TOYS, Board, keys, toy_board
 from toys import NAME, Toy
@@ -41,7 +41,7 @@ def board(
 
 
 def test_pages_of_a_board_of_ensembles(board: Board) -> None:
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     assert values(app.warning) == []
     table = table_with(app, "distance")
     assert table["group"].tolist() == [name.replace("_", " ") for name in GROUPS]
@@ -106,7 +106,7 @@ def test_damaged_pictures_are_named_and_the_rest_is_shown(
         raise ValueError("torn")
 
     monkeypatch.setattr(type(board.benchmark.kind), "pictures", torn)
-    app = fine(start(benchmark=NAME, model=board.model()))
+    app = fine(model_page(board.model(), tab="errors"))
     (warning,) = values(app.warning)
     assert "are damaged" in warning
     assert table_with(app, "copies / %") is not None

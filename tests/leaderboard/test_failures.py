@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("streamlit")
 
 from dashboard.page import GENERIC_ERROR
-from pages import BENCHMARK, fine, page, start, table, values
+from pages import BENCHMARK, fine, model_page, page, start, table, values
 
 from etchmark import api
 from etchmark.registry.tables import Entry
@@ -52,7 +52,7 @@ def test_a_damaged_table_leaves_the_pages_open(board: dict[str, Entry], home: Pa
         connection.execute("update submissions set samples = x'00' where id = ?", [damaged])
     fine(page("overview"))
     assert "good" in table(fine(start(benchmark=BENCHMARK)))["model"].tolist()
-    app = start(benchmark=BENCHMARK, model=damaged[:12])
+    app = model_page(damaged[:12], tab="errors")
     assert not app.exception
     assert ["table is damaged" in element.value for element in app.error] == [True]
 

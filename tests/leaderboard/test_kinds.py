@@ -19,9 +19,10 @@ from PIL import Image
 pytest.importorskip("streamlit")
 from dashboard.charts.masks import class_colours, coloured, errors_shown, legend
 from dashboard.charts.matrices import row_shares
+from dashboard.charts.shades import thumbnail
 from dashboard.views.label import error_list, reliability
 from dashboard.views.mask import image_overlap
-from pages import captions, figures, fine, numbers_of, page, start, table_with, values
+from pages import captions, figures, fine, model_page, numbers_of, page, start, table_with, values
 from sklearn import metrics as peers
 from toys import NAME, Toy, write
 
@@ -188,7 +189,7 @@ def test_every_page_shows_a_board_of_any_kind(kind: str, toy_board: Callable[[st
     app = fine(start(benchmark=NAME))
     assert {"near", "far"} <= set(table_with(app, "model")["model"])
     for submission in [*board.submissions.values(), record.submission]:
-        app = fine(start(benchmark=NAME, model=submission[:12]))
+        app = fine(model_page(submission[:12], tab="errors"))
         assert values(app.warning) == []
     shorts = ",".join(short[:12] for short in [*board.submissions.values(), record.submission])
     fine(page("compare", benchmark=NAME, models=shorts))
@@ -200,7 +201,7 @@ def test_every_page_shows_a_board_of_any_kind(kind: str, toy_board: Callable[[st
 
 def test_the_error_of_each_component(toy_board: Callable[[str], Board]) -> None:
     board = toy_board("array")
-    app = fine(start(benchmark=NAME, model=board.model()))
+    app = fine(model_page(board.model(), tab="errors"))
     measured = board.labels.reshape(-1, 4)
     error = np.abs(board.predicted["near"].reshape(-1, 4) - measured)
     own = 100 * error.sum(axis=0) / np.abs(measured).sum(axis=0)
@@ -225,7 +226,7 @@ def test_a_component_against_the_truth_and_the_worst_arrays(
     toy_board: Callable[[str], Board],
 ) -> None:
     board = toy_board("array")
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     (choice,) = [element for element in app.selectbox if element.label == "Component"]
     choice.set_value("c22").run()
     fine(app)
@@ -264,7 +265,7 @@ def test_components_of_two_models_and_of_a_sample(toy_board: Callable[[str], Boa
 @pytest.mark.parametrize("kind", ["label", "probabilities"])
 def test_confusion_and_scores_of_each_class(kind: str, toy_board: Callable[[str], Board]) -> None:
     board = toy_board(kind)
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     truth, cells = board.labels.astype(str), board.predicted["far"]
     names = cells if kind == "label" else np.array(CLASSES)[cells.argmax(axis=1)]
     expected = peers.confusion_matrix(truth, names, labels=CLASSES)
@@ -298,7 +299,7 @@ def test_confusion_and_scores_of_each_class(kind: str, toy_board: Callable[[str]
 
 def test_confidence_against_accuracy(toy_board: Callable[[str], Board]) -> None:
     board = toy_board("probabilities")
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     shares = board.predicted["far"]
     confidence = shares.max(axis=1)
     correct = np.array(CLASSES)[shares.argmax(axis=1)] == board.labels.astype(str)
@@ -318,7 +319,7 @@ def test_confidence_against_accuracy(toy_board: Callable[[str], Board]) -> None:
 
 def test_overlap_of_classes_and_images(toy_board: Callable[[str], Board]) -> None:
     board = toy_board("mask")
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     truth, guess = board.labels, board.predicted["far"]
     table = table_with(app, "IoU")
     np.testing.assert_allclose(
@@ -359,7 +360,7 @@ def test_a_mask_on_its_picture(
 ) -> None:
     monkeypatch.setitem(TOYS, "mask", replace(TOYS["mask"], build=MASK_BUILD_WITH_PICTURES))
     board = toy_board("mask")
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     truth, guess = board.labels, board.predicted["far"]
     by_image = image_overlap(board.scores("far"), PHASES)[0]
     worst, best = int(np.argmin(by_image)), int(np.argmax(by_image))
@@ -391,25 +392,25 @@ def test_without_the_data_there_is_no_overlay(
     toy_board: Callable[[str], Board], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = toy_board("mask")
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     assert "overlay" not in keys(app), "this dataset has no pictures beside its masks"
     monkeypatch.setattr("dashboard.cached.gallery_of", lambda *_: None)
-    app = fine(start(benchmark=NAME, model=board.model("far")))
+    app = fine(model_page(board.model("far"), tab="errors"))
     assert any("not on this machine" in text for text in captions(app))
     assert "confusion" in keys(app)
 
 
-def test_samples_of_masks_in_greys_and_in_colours(toy_board: Callable[[str], Board]) -> None:
+def test_samples_of_masks_in_colours(toy_board: Callable[[str], Board]) -> None:
     board = toy_board("mask")
     app = fine(page("data", dataset="kinds", config="kinds-mini", split="test"))
-    assert "Classes from black to white." in captions(app)
+    assert "Class 0 is black, 1 white, 2 orange." in captions(app)
     assert len(app.get("image")) == 3, "thumbnails, the sample and its legend"
     gallery = open_hub().gallery("kinds", "kinds-mini")
     assert gallery is not None
     assert gallery.masks == {"y": 3}
-    thumbnail = gallery.thumbnail("test", 0)
-    assert thumbnail is not None
-    assert (thumbnail == np.array([0, 128, 255])[board.labels[0]]).all()
+    drawn = thumbnail(gallery, "test", 0)
+    assert drawn is not None
+    assert (drawn == coloured(board.labels[0], 3)).all()
 
 
 def test_damaged_pictures_of_masks_are_named_and_the_rest_is_shown(
@@ -418,7 +419,7 @@ def test_damaged_pictures_of_masks_are_named_and_the_rest_is_shown(
     board = toy_board("mask")
     kind = type(board.benchmark.kind)
     monkeypatch.setattr(kind, "pictures", lambda *_: (_ for _ in ()).throw(ValueError("torn")))
-    app = fine(start(benchmark=NAME, model=board.model()))
+    app = fine(model_page(board.model(), tab="errors"))
     (warning,) = values(app.warning)
     assert "are damaged" in warning
     assert "confusion" in keys(app)
@@ -435,7 +436,7 @@ def test_colours_of_masks() -> None:
     assert len(np.unique(class_colours(40), axis=0)) == 40
     text = legend(["matrix", "<b>pore"])
     assert "<b>" not in text
-    assert all(word in text for word in ("matrix", "wrong"))
+    assert all(word in text for word in ("matrix", "right", "wrong"))
     assert "wrong" not in legend(["matrix"], wrong=False)
 
 

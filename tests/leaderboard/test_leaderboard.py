@@ -24,6 +24,7 @@ from pages import (
     figure_text,
     figures,
     fine,
+    html,
     numbers_of,
     page,
     predictions,
@@ -56,7 +57,7 @@ def test_board_is_the_engines(board: dict[str, Entry]) -> None:
     frame = standings.standings(spec, Store())
     assert shown["model"].tolist() == frame["model"].tolist() == ["good", "kinds only", "worse"]
     assert shown["rank"].tolist() == [1, 2, 3]
-    assert list(shown.columns)[:3] == ["rank", "mae", "model"], "what a phone has room for"
+    assert list(shown.columns)[:3] == ["rank", "mae", "title"], "what a phone has room for"
     np.testing.assert_array_equal(shown["mae"].to_numpy(float), frame["score"].to_numpy(float))
     assert not {"low", "high"} & set(shown.columns), "no interval over three sources"
     first = frame.iloc[0]
@@ -159,7 +160,7 @@ def test_link_restores_the_view(board: dict[str, Entry]) -> None:
     assert app.toggle(key="pick-all").value is True
     assert app.selectbox(key="pick-model").value == entry.record.submission
     assert query(app) == asked
-    assert any(element.value == "kinds only" for element in app.subheader)
+    assert "**kinds only**" in values(app.markdown)
 
 
 def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
@@ -308,3 +309,99 @@ def test_scores_against_processor_seconds(toy_frames: Path, command: Callable) -
     assert len(front) == len(cost["data"][1]["text"])
     board = app.dataframe[0].value
     assert (board["cpu_seconds"] > 0).all()
+    # On paper nothing can be chosen, so every figure is there.
+    app = fine(start(benchmark="toy-waves", print="1"))
+    assert {"Scores with intervals", "Costs", "Predictions"} <= set(values(app.subheader))
+    assert len(app.get("plotly_chart")) >= len(drawn) + 1
+
+
+# --- ranks by split, groups of columns, the drawer ----------------------------------------------
+
+
+def test_rows_are_ranked_by_a_subset(board: dict[str, Entry], toy_content: Path) -> None:
+    path = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    spec = yaml.safe_load(path.read_text())
+    subsets = {"high": {"title": "y above the middle", "column": "y", "above": 0.0}}
+    path.write_text(yaml.safe_dump({**spec, "subsets": subsets}))
+    app = start(benchmark=BENCHMARK, protocol="holdout", by="subset high")
+    assert not app.exception
+    # The stored submissions are older than the subset.
+    assert "older than the subset" in app.error[0].value
+    etchmark.submit(predictions(1.5), BENCHMARK, name="newer", track="features", protocol="holdout")
+    app = fine(start(benchmark=BENCHMARK, protocol="holdout", by="subset high"))
+    assert query(app)["by"] == "subset high"
+    assert any("subset high" in said for said in values(app.info))
+    frame = etchmark.standings(BENCHMARK, protocol="holdout", subset="high")
+    shown = table(app).set_index("model")["mae"].dropna()
+    assert shown.to_dict() == frame.set_index("model")["score"].dropna().to_dict()
+    assert shown.index.tolist() == ["newer"]
+
+
+def test_rows_are_ranked_by_their_worst_split(board: dict[str, Entry]) -> None:
+    for name, test, hard in (("specialist", 0.5, 8.0), ("steady", 3.0, 4.0)):
+        parts = []
+        for split, offset in (("test", test), ("hard", hard)):
+            labels = etchmark.load_benchmark(BENCHMARK).truth(split, "holdout")
+            parts.append(pd.DataFrame({"id": labels.ids, "prediction": labels.target + offset}))
+        etchmark.submit(
+            pd.concat(parts), BENCHMARK, name=name, track="features", protocol="holdout"
+        )
+    link = {"benchmark": BENCHMARK, "protocol": "holdout", "metric": "mae"}
+    app = fine(start(**link, by="worst split"))
+    assert query(app)["by"] == "worst split"
+    assert any("no interval and no test" in said for said in values(app.info))
+    shown = table(app).set_index("model")
+    assert shown["mae"].dropna().round(6).to_dict() == {"steady": 4.0, "specialist": 8.0}
+    assert shown["split"].dropna().tolist() == ["hard", "hard"]
+    assert {"on test", "on hard"} <= set(table(app).columns)
+    assert not {"range", "best", "gain"} & set(table(app).columns)
+    rows = etchmark.standings(BENCHMARK, protocol="holdout").set_index("model")
+    steady = str(rows.loc["steady", "submission"])
+    app = fine(start(**link, by="worst split", model=steady[:12]))
+    assert "worst split: hard" in html(app)
+    # A protocol with one split has no worst one.
+    app = fine(start(benchmark=BENCHMARK, protocol="folds", by="worst split"))
+    assert "by" not in query(app)
+    assert any("worst split" in said for said in values(app.warning))
+
+
+def test_on_paper_the_whole_table_is_shown(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK, protocol="holdout", all="1", print="1"))
+    assert query(app)["print"] == "1"
+    assert not [element for element in app.dataframe if "title" in element.value]
+    frame = etchmark.standings(BENCHMARK, protocol="holdout", everything=True)
+    shown = html(app)
+    assert len(frame) > 3
+    assert all(name in shown for name in frame["model"])
+    assert "<b>fell</b>" not in shown
+    fine(app.toggle(key="pick-print").set_value(False).run())
+    assert "print" not in query(app)
+    assert "title" in table(app)
+
+
+def test_columns_come_in_groups(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK, columns="provenance"))
+    assert query(app)["columns"] == "provenance"
+    assert app.segmented_control(key="pick-columns").value == "provenance"
+    app = fine(start(benchmark=BENCHMARK, columns="nonsense"))
+    assert "columns" not in query(app)
+    assert any("nonsense" in said for said in values(app.warning))
+
+
+def test_the_drawer_leads_to_the_page_of_the_model(board: dict[str, Entry]) -> None:
+    short = board["kinds"].record.submission[:12]
+    app = fine(start(benchmark=BENCHMARK, model=short))
+    (link,) = [each.proto for each in app.get("page_link") if each.proto.label == "Model page"]
+    assert link.page == "model"
+    assert "name=kinds+only" in link.query_string
+    assert "**kinds only**" in values(app.markdown)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([1.447, 220.9], "%.3f"), ([78.61], "%.2f"), ([0.00033, 0.21], "%.7f"), ([0.0], "%.4g")],
+)
+def test_scores_of_a_board_align(scores: list[float], expected: str) -> None:
+    from dashboard.panels.board_columns import decimals
+
+    assert decimals(pd.DataFrame({"score": scores})) == expected

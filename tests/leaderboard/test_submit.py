@@ -116,6 +116,7 @@ def test_what_is_stored_last_is_the_newest(
     press(give(ready(), _csv(predictions(0.4))), "Store this submission")
     now = datetime(2031, 1, 3, tzinfo=UTC)
     press(first, "Store this submission")
+    press(first, "Replace it")
     dates = [
         entry.record.created.day
         for entry in Store().entries(BENCHMARK, 1)

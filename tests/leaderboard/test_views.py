@@ -17,7 +17,7 @@ from dashboard import views
 from dashboard.charts import images
 from dashboard.views import frames
 from dashboard.views.scalar import ScalarView
-from pages import BENCHMARK, figures, fine, numbers_of, start, table_with, values
+from pages import figures, fine, model_page, numbers_of, start, table_with, values
 
 from etchmark.api import open_hub
 from etchmark.data.loading import load_benchmark
@@ -40,7 +40,7 @@ def test_elements_without_names_are_known_by_their_place(toy_content: Path, tmp_
         benchmark, path, name="fields", card=ModelCard(), track="features", protocol="holdout"
     )
     submissions.commit(Store(), prepared)
-    app = fine(start(benchmark="toy-fields", model=prepared.record.submission[:12]))
+    app = fine(model_page(prepared.record.submission[:12], tab="errors"))
     (choice,) = [element for element in app.selectbox if element.label == "Component"]
     assert choice.options == ["1, 1", "1, 2", "2, 1", "2, 2", "3, 1", "3, 2"]
     table = table_with(app, "component")
@@ -61,7 +61,9 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     )
     submissions.commit(Store(), prepared)
     short = prepared.record.submission[:12]
-    app = fine(start(benchmark="toy-waves", model=short, figure="predictions"))
+    board = fine(start(benchmark="toy-waves", model=short, figure="predictions"))
+    assert len(board.get("image")) == 2, "the benchmark's picture, and one of the models"
+    app = fine(model_page(short, tab="errors"))
     (horizon,) = [
         figure
         for figure in figures(app)
@@ -71,10 +73,10 @@ def test_frames_show_their_error_over_the_horizon(toy_frames: Path, tmp_path: Pa
     assert line["name"] == "waves"
     assert numbers_of(line["x"]) == [1, 2, 3, 4, 5, 6]
     np.testing.assert_allclose(numbers_of(line["y"]), 0.01 * np.arange(1, 7), rtol=0.05)
-    # One picture of the board's models, one of the model in full, its worst and best samples.
-    assert len(app.get("image")) == 4
+    # One picture of the model in full, its worst and best samples.
+    assert len(app.get("image")) == 3
     texts = values(app.caption)
-    assert sum("the same for every model" in text for text in texts) == 2
+    assert sum("the same for every model" in text for text in texts) == 1
     assert any(text.startswith("The truth, from the first input frame") for text in texts)
     points = table_with(app, "ahead")
     assert points["ahead"].tolist() == [1, 2, 3, 4, 5, 6]
@@ -133,7 +135,7 @@ def toy_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_kind_is_added_by_one_file(board: dict[str, Entry], toy_kind: None) -> None:
-    app = fine(start(benchmark=BENCHMARK, model=board["good"].record.submission[:12]))
+    app = fine(model_page(board["good"].record.submission[:12], tab="errors"))
     assert "A toy." in values(app.markdown)
     keys = [element.key for element in app.get("plotly_chart")]
-    assert keys == ["intervals", "residuals", "property"], "its errors are drawn, but no parity"
+    assert keys == ["residuals", "property"], "its errors are drawn, but no parity"

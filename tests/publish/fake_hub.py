@@ -49,6 +49,8 @@ class FakeHub(ThreadingHTTPServer):
         self.repos: dict[str, Repo] = {}
         self.stored: dict[str, bytes] = {}
         self.faults: list[tuple[str, str, int | str]] = []
+        # Requests come in parallel, and each fault is the answer to one of them.
+        self.one_at_a_time = threading.Lock()
         self.log: list[tuple[str, str]] = []
         self.errors: list[BaseException | None] = []
 
@@ -59,6 +61,15 @@ class FakeHub(ThreadingHTTPServer):
     def files(self, name: str) -> dict[str, bytes]:
         """What the newest commit of a repository holds."""
         return self.repos[name].commits[-1][1]
+
+    def next_fault(self, method: str, path: str) -> int | str | None:
+        """The fault that answers a request, which is then used up."""
+        with self.one_at_a_time:
+            for fault in self.faults:
+                if fault[0] == method and re.search(fault[1], path):
+                    self.faults.remove(fault)
+                    return fault[2]
+        return None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(error := sys.exception(), OSError):
@@ -81,16 +92,15 @@ class Handler(BaseHTTPRequestHandler):
         body = self.body()
         path = unquote(urlsplit(self.path).path)
         self.server.log.append((self.command, path))
-        for fault in self.server.faults:
-            if fault[0] == self.command and re.search(fault[1], path):
-                self.server.faults.remove(fault)
-                if isinstance(fault[2], int):
-                    return self.send(fault[2], b"{}", Retry_After="0")
-                if fault[2] == "lost":
-                    self.answer(path, body)
-                self.close_connection = True
-                self.connection.close()
-                return None
+        fault = self.server.next_fault(self.command, path)
+        if isinstance(fault, int):
+            return self.send(fault, b"{}", Retry_After="0")
+        if fault is not None:
+            if fault == "lost":
+                self.answer(path, body)
+            self.close_connection = True
+            self.connection.close()
+            return None
         status, content, headers = self.answer(path, body)
         return self.send(status, content, **headers)
 
@@ -127,8 +137,10 @@ class Handler(BaseHTTPRequestHandler):
             return 200, b"", {}
         if path.endswith(".git/info/lfs/objects/batch"):
             return _json({"transfer": "basic", "objects": self.uploads(json.loads(body))})
-        file = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
-        asked = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/([a-z-]+)/([^/]+)(?:/(.*))?)?", path)
+        file = re.fullmatch(r"(?:/datasets|/spaces)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        asked = re.fullmatch(
+            r"/api/(?:datasets|models|spaces)/([^/]+/[^/]+)(?:/([a-z-]+)/([^/]+)(?:/(.*))?)?", path
+        )
         name = file[1] if file else asked[1] if asked else ""
         if name not in self.server.repos:
             return 404, b"{}", {"X_Error_Code": "RepoNotFound"}

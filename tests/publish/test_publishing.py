@@ -23,14 +23,17 @@ from etchmark.data import building
 from etchmark.data.loading import read_manifest
 from etchmark.errors import UserError
 from etchmark.publish import publishing
+from etchmark.registry.store import Store
 
 CONFIGS = ("scalar-mini", "fields-mini")
 DESCRIBED = ["scalar-mini/manifest.json", "fields-mini/manifest.json", "croissant.json"]
 
 
-def publish(target: str, *names: str, **options: bool) -> list[Any]:
-    found = publishing.repositories(catalog(), names or ["toy"], every=False, say=print)
-    return list(publishing.publish(found, target, **options))
+def publish(target: str, *names: str, dry_run: bool = False, private: bool = False) -> list[Any]:
+    wanted = publishing.Wanted(names or ("toy",))
+    place = publishing.Target(target, private=private)
+    found = publishing.repositories(catalog(), Store(), wanted, place, print)
+    return list(place.publish(found, dry_run=dry_run))
 
 
 def declare(content: Path, config: str, **more: object) -> None:
@@ -174,7 +177,8 @@ def test_a_config_without_a_licence_is_never_published(
     written = [p.as_posix() for p in (tmp_path / "out").rglob("*")]
     sent = hub.files("lab/toy") if "lab/toy" in hub.repos else {}
     assert not [path for path in [*written, *sent] if "fields-mini" in path]
-    for text in [*sent.values(), *(p.read_bytes() for p in (tmp_path / "out").rglob("*.*"))]:
+    own = (tmp_path / "out" / "toy").rglob("*.*")
+    for text in [*sent.values(), *(p.read_bytes() for p in own)]:
         assert b"fields-mini" not in text
     assert not [data for data in hub.stored.values() if data in _built("fields-mini")]
 

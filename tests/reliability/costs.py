@@ -1,8 +1,10 @@
 """How well the cost of the same work agrees between reruns, alone and under load; run as a script.
 
-Three pieces of work like those of models are run several times, each in a process of its own: a
-small network is trained (torch, several threads), a ridge regression is fitted (linear algebra),
-and a loop in Python counts. Before and after each the reference workload is timed, as for a record.
+Pieces of work like those of models are run several times, each in a process of its own: a small
+network is trained (torch, several threads), a ridge regression is fitted (linear algebra, one
+thread as in a model's process), a short one and a long one, and a loop in Python counts. A first
+run, which reads programs from the disk, does not count. Before and after each the reference
+workload is timed, as for a record.
 Then the same is done beside other programs that want every core. For wall seconds, processor
 seconds and reference units the spread is the largest divided by the smallest, over all of these
 runs of one piece of work. Where other programs run all the time, none of them runs alone: the load
@@ -22,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,7 @@ import numpy as np
 from etchmark import environment, files
 from etchmark.evaluation import reference
 from etchmark.evaluation.checkpoints import cpu_now
-from etchmark.evaluation.model_environment import WAITING
+from etchmark.evaluation.model_environment import THREADS
 from etchmark.specs import reference_units
 
 TARGET = Path(__file__).resolve().parent / "costs.json"
@@ -58,12 +61,12 @@ def train() -> None:
         optimizer.step()
 
 
-def regress() -> None:
+def regress(samples: int, features: int) -> None:
     """Ridge regression by a singular value decomposition."""
     from sklearn.linear_model import Ridge
 
     generator = np.random.default_rng(0)
-    rows, target = generator.random((2000, 300)), generator.random(2000)
+    rows, target = generator.random((samples, features)), generator.random(samples)
     Ridge(solver="svd").fit(rows, target)
 
 
@@ -74,14 +77,24 @@ def count() -> None:
         total += step % 7
 
 
-WORKS: dict[str, Callable[[], None]] = {"network": train, "regression": regress, "python": count}
+WORKS: dict[str, Callable[[], None]] = {
+    "network": train,
+    "short regression": partial(regress, 2000, 300),
+    "long regression": partial(regress, 8000, 1200),
+    "python": count,
+}
+MODULES = {
+    "network": "torch",
+    "short regression": "sklearn.linear_model",
+    "long regression": "sklearn.linear_model",
+}
+"""What a piece of work imports first: imports are no part of the cost."""
 
 
 def measure(name: str) -> dict[str, float]:
     """Cost of a piece of work in this process, as a record has it."""
-    if name != "python":
-        # Imports are no part of the cost.
-        importlib.import_module({"network": "torch", "regression": "sklearn.linear_model"}[name])
+    if name in MODULES:
+        importlib.import_module(MODULES[name])
     before = reference.cpu_seconds(reference.ROUNDS)
     started, started_cpu = time.perf_counter(), cpu_now()
     WORKS[name]()
@@ -107,7 +120,7 @@ def load(programs: int) -> Iterator[None]:
 def apart(name: str) -> dict[str, float]:
     """``measure`` in a process of its own, with the load average of the machine at its end."""
     command = [sys.executable, __file__, "--measure", name]
-    settings = {**WAITING, **os.environ}
+    settings = {**THREADS, **os.environ}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=settings)
     return json.loads(done.stdout) | {"load_average": os.getloadavg()[0]}
 
@@ -121,6 +134,7 @@ def study(repeats: int, programs: int) -> dict[str, object]:
     }
     works = {}
     for name in WORKS:
+        apart(name)
         alone = [apart(name) for _ in range(repeats)]
         with load(programs):
             loaded = [apart(name) for _ in range(repeats)]

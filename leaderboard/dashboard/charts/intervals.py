@@ -21,6 +21,7 @@ from dashboard.charts.style import (
     VERMILION,
     accent,
     asymmetric,
+    beside_names,
     escaped,
     extent,
     label,
@@ -141,8 +142,7 @@ def interval_plot(
         _add_band(figure, axis, discretisation, len(shown))
     for (name, value), (dash, colour) in zip(references, DASHES, strict=False):
         figure.add_scatter(
-            x=[value, value],
-            y=[-0.6, len(shown) - 0.1],
+            **beside_names([value], len(shown)),
             mode="lines",
             line={"dash": dash, "color": colour, "width": 2},
             name=f"{label(name)}: {number(value)}",
@@ -182,8 +182,7 @@ def _add_band(figure: go.Figure, axis: ScoreAxis, discretisation: float, rows: i
     """Shade the scores up to the discretisation error of the labels."""
     right = min(discretisation, axis.high)
     figure.add_scatter(
-        x=[axis.low, right, right, axis.low],
-        y=[-0.6, -0.6, rows - 0.1, rows - 0.1],
+        **beside_names([axis.low, right], rows),
         fill="toself",
         fillcolor="rgba(128, 128, 128, 0.25)",
         mode="none",

@@ -14,8 +14,9 @@ from dashboard.charts.images import grid
 from dashboard.charts.style import BLUE, GREEN, LAYOUT, ORANGE, PURPLE, SKY, VERMILION
 from etchmark.api import Pictures
 
-COLOURS = ("#303030", "#E8E8E8", ORANGE, SKY, GREEN, PURPLE, BLUE, "#F0E442")
-"""Of the classes, in order; the colour of errors is not among them."""
+COLOURS = ("#000000", "#FFFFFF", ORANGE, SKY, GREEN, PURPLE, BLUE, "#F0E442")
+"""Of the classes, in order: 0 and 1 as phases in grey; the colour of errors is not among them."""
+COLOUR_NAMES = ("black", "white", "orange", "light blue", "green", "pink", "blue", "yellow")
 CELL = 280
 """Pixels of a picture."""
 RIGHT = "#E8E8E8"
@@ -87,11 +88,12 @@ def picture(pictures: Pictures, count: int) -> bytes:
 def legend(classes: Sequence[str], *, wrong: bool = True) -> str:
     """A square of its colour and the name of each class, as SVG for any ground.
 
-    ``wrong`` adds the colour of wrong pixels.
+    ``wrong`` adds the colours of pixels where errors are shown.
     """
     entries = list(zip(classes, class_colours(len(classes)).tolist(), strict=True))
     if wrong:
-        entries.append(("wrong", list(ImageColor.getrgb(VERMILION))))
+        errors = (("right", RIGHT), ("wrong", VERMILION))
+        entries += [(name, list(ImageColor.getrgb(colour))) for name, colour in errors]
     width, line = 600, 24
     x, y, parts = 0.0, 0, []
     for name, (red, green, blue) in entries:

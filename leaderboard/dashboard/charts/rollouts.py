@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from dashboard.charts.images import grid
+from dashboard.charts.shades import REAL_NUMBERS
 from dashboard.charts.style import BLUE, VERMILION
 from etchmark.api import Pictures
 
@@ -49,6 +50,6 @@ def caption(frames: Pictures, split: str, scale: float) -> str:
     """What ``picture`` shows."""
     return (
         f"The first trajectory of split {split} ({frames.samples[0]}), the same for every model."
-        f" Difference is prediction minus truth: blue below, red above, full colour from {scale:g};"
-        " pictures have 256 levels, so a difference below 0.004 may be invisible."
+        f" {REAL_NUMBERS} Difference is prediction minus truth: blue below, red above, full colour"
+        f" from {scale:g}; pictures have 256 levels, so a difference below 0.004 may be invisible."
     )

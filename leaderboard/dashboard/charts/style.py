@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,27 @@ def add_diagonal(figure: go.Figure, low: float, high: float, name: str) -> None:
         name=name,
         hoverinfo="skip",
     )
+
+
+def beside_names(across: Sequence[float], rows: int) -> dict[str, list[float | None]]:
+    """A vertical line, or a band, in rows whose names stand above them: it leaves the names free.
+
+    Args:
+        across: where the line is, or both edges of the band.
+        rows: how many; the lowest is at height 0.
+    """
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for height in range(rows):
+        low, high = height - 0.5, height + 0.12
+        if len(across) == 1:
+            x += [across[0], across[0], None]
+            y += [low, high, None]
+        else:
+            left, right = across
+            x += [left, right, right, left, left, None]
+            y += [low, low, high, high, low, None]
+    return {"x": x, "y": y}
 
 
 def asymmetric(upper: Any, lower: Any, **style: object) -> dict[str, Any]:

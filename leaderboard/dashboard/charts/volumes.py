@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.charts.style import SKY
-
 CELLS = 52
 """Cells per side of a volume that is drawn: more would take the browser seconds."""
+SHADOW, LIGHT = "#303030", "#E8E8E8"
+"""Of faces that look away from the light, and into it."""
 
 
 def faces(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,8 @@ def solid(volume: np.ndarray) -> go.Figure:
             intensitymode="cell",
             cmin=0,
             cmax=1,
-            colorscale=[[0, "#10243d"], [1, SKY]],
+            # Light, as phase 1 is everywhere: between the two on a white and on a black page.
+            colorscale=[[0, SHADOW], [1, LIGHT]],
             showscale=False,
             lighting={"ambient": 1, "diffuse": 0, "specular": 0, "fresnel": 0},
             hoverinfo="skip",

@@ -1,8 +1,11 @@
-"""The picture on a benchmark's card: its dataset, some samples, or the distribution of labels."""
+"""The picture of a benchmark: its dataset, some samples, or the distribution of its labels."""
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import streamlit as st
@@ -11,6 +14,8 @@ from PIL import Image
 from dashboard import cached
 from dashboard.cached import content_key
 from dashboard.charts.distributions import small_histogram
+from dashboard.charts.shades import thumbnail, thumbnail_in_words
+from dashboard.text import literal
 from dashboard.views import view_of
 from dashboard.wording import with_unit
 from etchmark.api import Gallery, Hub
@@ -20,6 +25,8 @@ from etchmark.specs import BenchmarkSpec, DatasetSpec
 MAX_RATIO = 0.5
 """Height of a picture over its width, at most."""
 IN_A_STRIP, SIDE, GAP = 3, 160, 12
+SMALL = (288, 144)
+"""Largest width and height of a picture in a table, which shows it at half this size."""
 
 
 def show(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> None:
@@ -27,20 +34,52 @@ def show(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> None:
 
     ``leader`` is a submission, whose table has the labels it was scored with.
     """
+    illustration = _illustration(hub, spec, leader)
+    if illustration is not None:
+        picture, description = illustration
+        # What is written below tells what the colours stand for.
+        st.image(picture, alt=description, caption=literal(description), width="stretch")
+
+
+def address(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> tuple[str, str] | None:
+    """The same picture, small, as an address that holds it, and what it shows."""
+    illustration = _illustration(hub, spec, leader)
+    if illustration is None:
+        return None
+    picture, description = illustration
+    if isinstance(picture, str):
+        return f"data:image/svg+xml,{quote(picture)}", description
+    return _small(picture), description
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _small(picture: bytes | np.ndarray) -> str:
+    with (
+        Image.open(io.BytesIO(picture))
+        if isinstance(picture, bytes)
+        else Image.fromarray(picture) as image
+    ):
+        shown = image.convert("RGB")
+    shown.thumbnail(SMALL)
+    stream = io.BytesIO()
+    shown.save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _illustration(
+    hub: Hub, spec: BenchmarkSpec, leader: str | None
+) -> tuple[bytes | np.ndarray | str, str] | None:
     try:
         dataset = hub.dataset(spec.dataset)
     except UserError:
         # The dataset's page says what is wrong with its card.
-        return
+        return None
     configs = list(dict.fromkeys(track.config for track in spec.tracks.values()))
-    illustration = (
+    return (
         _from_card(hub, dataset, configs)
         or _from_samples(hub, spec, configs)
         or _from_labels(hub, spec, leader)
     )
-    if illustration is not None:
-        picture, description = illustration
-        st.image(picture, alt=description, width="stretch")
 
 
 def _from_card(
@@ -72,7 +111,8 @@ def _from_samples(
         gallery = hub.gallery(spec.dataset, config)
         if gallery is not None and any(gallery.kinds[1:]):
             strip = _strip(gallery, content_key(gallery))
-            return strip, f"{IN_A_STRIP} samples of {spec.dataset}:{config}"
+            shades = thumbnail_in_words(gallery, gallery.splits[0], 0)
+            return strip, f"{IN_A_STRIP} samples of {spec.dataset}:{config}. {shades}".rstrip()
     return None
 
 
@@ -83,7 +123,7 @@ def _strip(_gallery: Gallery, content: str) -> np.ndarray:
     rows = np.linspace(0, len(_gallery.table(split)) - 1, IN_A_STRIP + 2)[1:-1].astype(int)
     image = Image.new("RGBA", (IN_A_STRIP * (SIDE + GAP) - GAP, SIDE))
     for column, row in enumerate(rows.tolist()):
-        pixels = _gallery.thumbnail(split, row)
+        pixels = thumbnail(_gallery, split, row)
         if pixels is not None:
             # The upper left corner: scaled down, fine structures would turn grey.
             cut = Image.fromarray(pixels).convert("RGB")

@@ -9,6 +9,7 @@ from dashboard import state
 from dashboard.charts.costs import CostAxes, cost_plot
 from dashboard.page import show_figure, show_table
 from dashboard.state import Link
+from dashboard.terms import linked
 from dashboard.text import literal, shortened
 from dashboard.wording import metric_label
 from etchmark.api import Hub, predicted_piece
@@ -67,7 +68,8 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link) -> Non
     shown, metric = costs[cost], hub.metric(spec, link["metric"])
     axes = CostAxes(cost, titles[cost], metric_label(metric), metric.higher_is_better)
     show_figure(cost_plot(shown, axes), "cost")
-    st.caption(literal(" ".join(_notes(cost, shown, ranked))))
+    notes = literal(" ".join(_notes(cost, shown, ranked)))
+    st.caption(linked(notes, {"cost": "cost"}, spec.id))
     columns = ["model", "score", "ci_low", "ci_high", cost]
     show_table(pd.DataFrame(shown[columns]), "cost-table")
 

@@ -190,8 +190,9 @@ def _show_ends(table: ErrorTable, view: TargetView) -> None:
     for heading, part in (("Worst predicted", worst), ("Best predicted", best)):
         st.markdown(f"**{heading}**")
         drawn |= _show_samples(table, part, view)
-    if drawn and view.glance_caption:
-        st.caption(view.glance_caption)
+    if drawn and table.gallery is not None:
+        first = int(worst["row"].iloc[0])
+        st.caption(view.glance_in_words(table.gallery, table.split, first))
     if table.gallery is None:
         st.caption("Build the data on this machine to see these samples as pictures.")
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import cached, state
 from dashboard.charts.images import enlarged, framed
+from dashboard.charts.shades import SOLID, all_in_words, thumbnail_in_words
 from dashboard.charts.volumes import solid
 from dashboard.page import show_figure
 from dashboard.text import literal, shortened
@@ -47,10 +48,7 @@ def choose(gallery: Gallery, split: str, table: pd.DataFrame) -> int | None:
         captions = [literal(sample) for sample in ids]
         alternatives = [f"sample {sample}" for sample in ids]
         st.image(pictures, caption=captions, width=THUMBNAIL_PX, alt=alternatives)
-        if gallery.kinds.pictures and gallery.kinds.pictures[0] in gallery.masks:
-            st.caption("Classes from black to white.")
-        else:
-            st.caption("0 is black; 1 (255 in micrographs) is white.")
+        st.caption(thumbnail_in_words(gallery, split, rows[0]))
     sample = st.selectbox(
         "Sample",
         ids,
@@ -88,16 +86,17 @@ def show_pictures(gallery: Gallery, split: str, row: int) -> None:
         volume = gallery.cell(split, name, row)
         show_figure(solid(volume), f"volume-{name}")
         size = " x ".join(map(str, volume.shape))
-        st.caption(literal(f"{name}: the cells that are not 0, of {size}; drag to turn."))
+        st.caption(literal(f"{name}, {size} voxels: {SOLID}; drag to turn."))
     for view in drawing_samples(gallery):
         view.show_sample(gallery, split, row)
     # The view of masks has drawn these in colours.
     names = [name for name in gallery.kinds.pictures if name not in gallery.masks]
     if names:
-        cells = [grey(gallery.cell(split, name, row)) for name in names]
+        cells = [gallery.cell(split, name, row) for name in names]
         st.image(
-            [framed(enlarged(pixels)) for pixels in cells],
+            [framed(enlarged(grey(pixels))) for pixels in cells],
             caption=[literal(name) for name in names],
             width="content" if len(cells) == 1 else 160,
             alt=[f"{name} of the sample" for name in names],
         )
+        st.caption(all_in_words(cells))

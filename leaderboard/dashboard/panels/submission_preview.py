@@ -1,59 +1,54 @@
-"""The third step of a submission: where it would stand, storing it, and the receipt."""
+"""The first step of a submission, once a file was checked: where it would stand."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.panels.scores import scores_table
-from dashboard.panels.submission_form import Preview, write
+from dashboard.panels.submission_form import Preview
 from dashboard.panels.task import Task
+from dashboard.terms import linked
 from dashboard.text import literal, shortened
 from dashboard.wording import count_of_units
 from etchmark.api import (
     BOARD_KINDS,
     LOCAL,
-    Committed,
     Entry,
     Hub,
-    Prepared,
     View,
     doubts_in_words,
     kind_of_flag,
-    temporary_folder,
 )
-from etchmark.errors import UserError
 from etchmark.specs import BenchmarkSpec, ResultRecord
-from etchmark.text import escape_json
 
 NEIGHBOURS = 5
 """Rows above and below a submission that are shown with it."""
 
 
 def show(hub: Hub, task: Task, preview: Preview) -> None:
-    """What was checked, where it would stand, and the button that stores it."""
-    st.subheader("3. Preview: nothing is stored yet", anchor=False)
+    """What was checked, and where it would stand."""
     record = preview.prepared.record
     details = ", ".join([*record.card.authors, *([record.card.paper] if record.card.paper else [])])
     st.markdown(
-        f"To be stored: **{literal(record.name)}**, from {literal(shortened(preview.file, 60))}"
+        f"To be stored: **{literal(record.name)}**, from"
+        f" {literal(shortened(preview.form.file, 60))}"
         + (f" ({literal(shortened(details, 200))})" if details else "")
-        + ". Later changes in the form are not part of it; check again to include them."
+        + "; nothing is stored yet. Later changes in the form are not part of it; check again to"
+        " include them."
     )
     _show_checks(hub, task, preview)
     _show_warnings(hub, record)
-    show_standing(hub, task.spec, Entry(record, preview.prepared.samples, LOCAL))
-    with st.container(horizontal=True):
-        confirmed = st.button("Store this submission", type="primary", icon=":material/save:")
-        discarded = st.button("Discard")
-    if confirmed:
-        committed = store_preview(hub, preview)
-        del st.session_state["preview"]
-        st.session_state["receipt"] = (record.submission, committed)
-        st.rerun()
-    if discarded:
-        del st.session_state["preview"]
-        st.rerun()
+    # Dated as if it were stored now: the newest submission of a name stands on the board.
+    dated = record.model_copy(update={"created": datetime.now(UTC)})
+    show_standing(hub, task.spec, Entry(dated, preview.prepared.samples, LOCAL))
+    if preview.token is not None:
+        st.caption(
+            "The server keeps this file for a day, for whoever has the address of this page: a"
+            " reload shows the preview again. Storing or discarding it removes it."
+        )
 
 
 def _show_checks(hub: Hub, task: Task, preview: Preview) -> None:
@@ -82,7 +77,7 @@ def check_lines(spec: BenchmarkSpec, preview: Preview) -> list[str]:
     """What was checked, line by line."""
     record = preview.prepared.record
     kind = preview.suffix.removeprefix(".")
-    lines = [f"read as {kind}: {len(preview.content):,} bytes"]
+    lines = [f"read as {kind}: {len(preview.form.content):,} bytes"]
     for score in record.scores:
         seeds = f", for each of {score.seeds} seeds" if score.seeds > 1 else ""
         units = "" if spec.unit_name == "sample" else f" of {count_of_units(spec, score.units)}"
@@ -116,10 +111,11 @@ def show_standing(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
         why = literal(reason) if isinstance(reason, str) else f"its role here is {row['role']}"
         st.info(f"Listed apart and not ranked: {why}.")
         return
-    st.markdown(
+    standing = (
         f"Rank **{row['rank']}** of {len(frame)}, 95 % range {row['rank_low']}–{row['rank_high']}"
-        f" ({literal(record.protocol)}, all tracks)."
     )
+    standing = linked(standing, {"95 % range": "rank"}, spec.id)
+    st.markdown(f"{standing} ({literal(record.protocol)}, all tracks).")
     real = st.column_config.NumberColumn(format="%.4g")
     names = [str(row["metric"]), "95 % low", "95 % high"]
     st.dataframe(
@@ -129,6 +125,8 @@ def show_standing(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
         placeholder="–",
         key="neighbourhood",
     )
+    explained = "The status says who computed a score; its 95 % interval is over the units."
+    st.caption(linked(explained, {"status": "verified", "interval": "interval"}, spec.id))
 
 
 def neighbourhood(frame: pd.DataFrame, submission: str) -> pd.DataFrame:
@@ -153,50 +151,4 @@ def neighbourhood(frame: pd.DataFrame, submission: str) -> pd.DataFrame:
             "95 % high": near["ci_high"],
             "status": near["status"],
         }
-    )
-
-
-def store_preview(hub: Hub, preview: Preview) -> Committed:
-    with temporary_folder() as folder:
-        path = folder / f"predictions{preview.suffix}"
-        write(path, preview.content)
-        prepared = Prepared(preview.prepared.record, preview.prepared.samples, [path])
-        return hub.keep(prepared)
-
-
-def show_receipt(hub: Hub, submission: str, committed: Committed) -> None:
-    """What was stored, where it stands, and its record."""
-    entry = hub.entry(submission)
-    if entry is None:
-        raise UserError("the stored submission is not in the registry any more; submit it again")
-    st.subheader("3. Stored", anchor=False)
-    record = entry.record
-    outcome = committed.value[0].upper() + committed.value[1:]
-    st.success(literal(f"{outcome}: {record.name}, submission {submission[:12]}."))
-    show_standing(hub, hub.benchmark(record.benchmark), entry)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.download_button(
-            "Result record: your receipt (JSON)",
-            escape_json(record.model_dump_json(by_alias=True, indent=2)),
-            file_name=f"{submission[:12]}.json",
-            mime="application/json",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        link = {
-            "benchmark": record.benchmark,
-            "protocol": record.protocol,
-            "model": submission[:12],
-            # A superseded submission is not among the ranked rows.
-            **({"all": "1"} if hub.superseded(record) else {}),
-        }
-        st.page_link(
-            "app_pages/leaderboard.py",
-            label="See it on the board",
-            icon=":material/leaderboard:",
-            query_params=link,
-        )
-    st.caption(
-        "This is the registry of this machine. For the public board, export the submission with"
-        " etchmark submit --export and open a pull request (CONTRIBUTING.md)."
     )

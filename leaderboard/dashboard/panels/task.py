@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import state
+from dashboard import state, terms
 from dashboard.text import literal
 from etchmark.api import Hub
 from etchmark.specs import BenchmarkSpec
@@ -30,6 +30,13 @@ class Task:
         return f"{self.spec.id} --track {self.track} --protocol {self.protocol}"
 
 
+def set_to(task: Task) -> None:
+    """Let the choices start from a task; before they are shown."""
+    st.session_state["submit-benchmark"] = task.spec.id
+    st.session_state[f"submit-protocol-{task.spec.id}"] = task.protocol
+    st.session_state[f"submit-track-{task.spec.id}"] = task.track
+
+
 def choose(hub: Hub) -> Task:
     """Choices that start from the link and leave it as it is."""
     first, second, third = st.columns([2, 1, 1])
@@ -49,7 +56,8 @@ def choose(hub: Hub) -> Task:
         track = st.selectbox("Track: what the model reads", tracks, key=widget)
     details = spec.protocols[protocol]
     st.markdown(
-        f"**{literal(details.title)}.** {literal(details.description)}"
-        f" Track {literal(track)}: {literal(spec.tracks[track].title)}."
+        f"[Protocol]({terms.address('protocol', spec.id)}): **{literal(details.title)}.**"
+        f" {literal(details.description)} [Track]({terms.address('score', spec.id)})"
+        f" {literal(track)}: {literal(spec.tracks[track].title)}."
     )
     return Task(spec, track, protocol)

@@ -1,4 +1,4 @@
-"""The first step of a submission: test inputs and a predictions file to fill."""
+"""Before a submission: test inputs and a predictions file to fill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def template_files(
 
 
 def show(hub: Hub, task: Task) -> None:
-    st.subheader("1. Fill the template", anchor=False)
+    st.subheader("Fill the template", anchor=False)
     _explain(task)
     spec, config = task.spec, task.spec.tracks[task.track].config
     folder = hub.config_folder(spec.dataset, config)

@@ -11,20 +11,17 @@ import streamlit as st
 from dashboard.cached import content_key
 from dashboard.charts.comparison import group_plot
 from dashboard.charts.images import GLANCE, framed, sized
+from dashboard.charts.shades import thumbnail, thumbnail_in_words
 from dashboard.page import show_figure, show_table
 from etchmark.api import Comparison, Estimate, Gallery, Hub, SampleScores, View
 from etchmark.specs import BenchmarkSpec
 
 
 class TargetView:
-    """A target kind on the pages; a kind overrides what it can do better.
-
-    ``glance_px`` is the width of a sample among several, and ``glance_caption`` says what of it is
-    seen.
-    """
+    """A target kind on the pages; a kind overrides what it can do better."""
 
     glance_px = 140
-    glance_caption = ""
+    """Width of a sample among several."""
 
     # --- numbers ---
 
@@ -80,12 +77,16 @@ class TargetView:
         """Samples as small pictures; none where there is nothing to look at."""
         return thumbnails(gallery, split, rows)
 
+    def glance_in_words(self, gallery: Gallery, split: str, row: int) -> str:
+        """What a small picture shows of a sample, and in which shades."""
+        return thumbnail_in_words(gallery, split, row)
+
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _thumbnails(
     _gallery: Gallery, fingerprint: str, split: str, rows: tuple[int, ...]
 ) -> list[np.ndarray]:
-    pictures = [_gallery.thumbnail(split, row) for row in rows]
+    pictures = [thumbnail(_gallery, split, row) for row in rows]
     return [framed(sized(pixels, GLANCE)) for pixels in pictures if pixels is not None]
 
 

@@ -12,6 +12,7 @@ from dashboard.charts.classes import class_plot
 from dashboard.charts.comparison import group_plot
 from dashboard.charts.images import grid
 from dashboard.charts.masks import coloured
+from dashboard.charts.shades import PHASES
 from dashboard.page import show_figure, show_table
 from dashboard.text import literal, shortened
 from dashboard.views.base import TargetView
@@ -114,7 +115,7 @@ def _show_pictures(scores: SampleScores) -> None:
 
 
 def picture(pictures: Pictures) -> bytes:
-    """Exemplars, and one reconstruction of each below it, as a PNG; phase 1 is the light one."""
+    """Exemplars, and one reconstruction of each below it, as a PNG."""
     strips = [
         ("exemplar", coloured(pictures.truth, 2)),
         ("reconstruction", coloured(pictures.predicted, 2)),
@@ -133,7 +134,8 @@ def described_pictures(pictures: Pictures, scores: SampleScores) -> str:
         f"{shortened(sample, 40)}, score {number(values[row[sample]])}"
         for sample in pictures.samples
     ]
-    return f"Split {scores.split}, the first image under the first seed. {'; '.join(parts)}."
+    listed = "; ".join(parts)
+    return f"Split {scores.split}, the first image under the first seed. {PHASES} {listed}."
 
 
 VIEW = EnsembleView()

@@ -12,6 +12,7 @@ from dashboard import cached
 from dashboard.cached import content_key
 from dashboard.charts import images, rollouts
 from dashboard.charts.comparison import horizon_plot
+from dashboard.charts.shades import in_words
 from dashboard.page import show_figure, show_table
 from dashboard.text import literal
 from dashboard.views.base import TargetView
@@ -28,7 +29,6 @@ STRIP = 5
 
 class FramesView(TargetView):
     glance_px = 560
-    glance_caption = "The truth, from the first input frame to the last frame to predict."
 
     def has_predictions(self, spec: BenchmarkSpec) -> bool:
         return True
@@ -76,12 +76,25 @@ class FramesView(TargetView):
     def show_sample(self, gallery: Gallery, split: str, row: int) -> None:
         count, gif = _film(gallery, content_key(gallery), split, row)
         st.image(gif, alt=f"{count} frames, one after the other")
-        st.caption(literal(f"{' and '.join(gallery.kinds.films)}: {count} frames."))
+        names = " and ".join(gallery.kinds.films)
+        st.caption(literal(f"{names}: {count} frames. {_shades(gallery, split, row)}"))
 
     def glance(self, gallery: Gallery, split: str, rows: tuple[int, ...]) -> list[np.ndarray]:
         if not self.draws(gallery):
             return super().glance(gallery, split, rows)
         return strips(gallery, split, rows)
+
+    def glance_in_words(self, gallery: Gallery, split: str, row: int) -> str:
+        if not self.draws(gallery):
+            return super().glance_in_words(gallery, split, row)
+        return (
+            "The truth, from the first input frame to the last frame to predict."
+            f" {_shades(gallery, split, row)}"
+        )
+
+
+def _shades(gallery: Gallery, split: str, row: int) -> str:
+    return in_words(gallery.cell(split, gallery.kinds.films[0], row))
 
 
 def _show_horizons(frame: pd.DataFrame, comparison: Comparison, key: str) -> None:

@@ -32,21 +32,26 @@ if TYPE_CHECKING:
         Download,
         Estimate,
         Evaluation,
+        Match,
         MetricInfo,
+        PageOptions,
         RecentSubmission,
         RunRequest,
         Submitted,
         TemplateFiles,
     )
     from etchmark.boards.compare import Errors, Pair, Side, relation
-    from etchmark.boards.costs import COMPARED, cost_text, unknown_costs
+    from etchmark.boards.costs import COMPARED, cost_text, front, unknown_costs
     from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.discretisation import discretisation_in_words
-    from etchmark.boards.rows import seeds_text
+    from etchmark.boards.rows import called, seeds_text
     from etchmark.boards.solver import Solver, seconds_each, with_solver
-    from etchmark.boards.standings import Board, front, to_records
-    from etchmark.boards.statements import gains, statements, the_best
-    from etchmark.boards.view import View, Where
+    from etchmark.boards.standings import Board, to_records
+    from etchmark.boards.statements import gain_text, gains, simplest, statements, the_best
+    from etchmark.boards.strengths import strengths
+    from etchmark.boards.verdicts import Verdict, verdict
+    from etchmark.boards.view import WORST, View, Where
+    from etchmark.boards.worst import by_worst_split
     from etchmark.catalog import explain
     from etchmark.data.building import Build, Executors
     from etchmark.data.gallery import Gallery, grey, groups, numbers
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from etchmark.evaluation.options import Limits, Options
     from etchmark.files import NO_ROOM, no_room, refusal, temporary_folder, temporary_root
     from etchmark.predictions.checks import named
+    from etchmark.publish.pages.badge import Standing, draw_badge, embed_badge, standing_of
     from etchmark.registry.tables import LOCAL, REVIEWED, Entry
     from etchmark.scoring.doubts import (
         BOARD_KINDS,
@@ -68,8 +74,10 @@ if TYPE_CHECKING:
     from etchmark.scoring.score import Scored
     from etchmark.scoring.uncertainty import BOOTSTRAP, LEVEL, RESAMPLES
     from etchmark.submission.campaign import Campaign
+    from etchmark.submission.export import folder_name
     from etchmark.submission.statements import Statement, card_from_mapping, read_card
-    from etchmark.submission.submit import Committed, Prepared
+    from etchmark.submission.submit import Committed, NameTaken, Prepared
+    from etchmark.submission.uploads import Upload, Uploads
     from etchmark.targets.pictures import Pictures
 
 _TYPES = (
@@ -79,7 +87,9 @@ _TYPES = (
     "Download",
     "Estimate",
     "Evaluation",
+    "Match",
     "MetricInfo",
+    "PageOptions",
     "RecentSubmission",
     "RunRequest",
     "Submitted",
@@ -98,16 +108,24 @@ _WHERE = {
         ("NO_ROOM", "no_room", "refusal", "temporary_folder", "temporary_root"), "files"
     ),
     "named": "predictions.checks",
+    **dict.fromkeys(
+        ("Standing", "draw_badge", "embed_badge", "standing_of"), "publish.pages.badge"
+    ),
     **dict.fromkeys(_TYPES, "api.types"),
     **dict.fromkeys(("Errors", "Pair", "Side", "relation"), "boards.compare"),
-    **dict.fromkeys(("COMPARED", "cost_text", "unknown_costs"), "boards.costs"),
+    **dict.fromkeys(("COMPARED", "cost_text", "front", "unknown_costs"), "boards.costs"),
     "coverage_in_words": "boards.coverage",
     "discretisation_in_words": "boards.discretisation",
-    "seeds_text": "boards.rows",
+    **dict.fromkeys(("called", "seeds_text"), "boards.rows"),
     **dict.fromkeys(("Solver", "seconds_each", "with_solver"), "boards.solver"),
-    **dict.fromkeys(("Board", "front", "to_records"), "boards.standings"),
-    **dict.fromkeys(("gains", "statements", "the_best"), "boards.statements"),
-    **dict.fromkeys(("View", "Where"), "boards.view"),
+    **dict.fromkeys(("Board", "to_records"), "boards.standings"),
+    **dict.fromkeys(
+        ("gain_text", "gains", "simplest", "statements", "the_best"), "boards.statements"
+    ),
+    "strengths": "boards.strengths",
+    **dict.fromkeys(("Verdict", "verdict"), "boards.verdicts"),
+    **dict.fromkeys(("WORST", "View", "Where"), "boards.view"),
+    "by_worst_split": "boards.worst",
     **dict.fromkeys(("Build", "Executors"), "data.building"),
     **dict.fromkeys(("Gallery", "grey", "groups", "numbers"), "data.gallery"),
     **dict.fromkeys(("Benchmark", "load_benchmark"), "data.loading"),
@@ -130,7 +148,9 @@ _WHERE = {
     **dict.fromkeys(("BOOTSTRAP", "LEVEL", "RESAMPLES"), "scoring.uncertainty"),
     **dict.fromkeys(("FEWEST_UNITS", "method_in_words", "why_none"), "scoring.intervals"),
     **dict.fromkeys(("Statement", "card_from_mapping", "read_card"), "submission.statements"),
-    **dict.fromkeys(("Committed", "Prepared"), "submission.submit"),
+    **dict.fromkeys(("Committed", "NameTaken", "Prepared"), "submission.submit"),
+    "folder_name": "submission.export",
+    **dict.fromkeys(("Upload", "Uploads"), "submission.uploads"),
 }
 __all__ = [
     "BOARD_KINDS",
@@ -143,6 +163,7 @@ __all__ = [
     "RESAMPLES",
     "REVIEWED",
     "TOO_GOOD",
+    "WORST",
     "Benchmark",
     "Board",
     "Build",
@@ -163,8 +184,11 @@ __all__ = [
     "Hub",
     "Limits",
     "LocalHub",
+    "Match",
     "MetricInfo",
+    "NameTaken",
     "Options",
+    "PageOptions",
     "Pair",
     "Pictures",
     "Prepared",
@@ -174,22 +198,32 @@ __all__ = [
     "Scored",
     "Side",
     "Solver",
+    "Standing",
     "Statement",
     "Submitted",
     "TemplateFiles",
+    "Upload",
+    "Uploads",
+    "Verdict",
     "View",
     "Where",
+    "by_worst_split",
+    "called",
     "card_from_mapping",
     "compare",
     "cost_text",
     "coverage_in_words",
     "discretisation_in_words",
     "doubts_in_words",
+    "draw_badge",
+    "embed_badge",
     "evaluate",
     "executors_of",
     "explain",
     "flags_to_show",
+    "folder_name",
     "front",
+    "gain_text",
     "gains",
     "grey",
     "groups",
@@ -210,14 +244,18 @@ __all__ = [
     "score",
     "seconds_each",
     "seeds_text",
+    "simplest",
+    "standing_of",
     "standings",
     "statements",
+    "strengths",
     "submit",
     "temporary_folder",
     "temporary_root",
     "the_best",
     "to_records",
     "unknown_costs",
+    "verdict",
     "why_none",
     "with_solver",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,14 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-def bibtex(catalog: Catalog, name: str) -> str:
+def bibtex(catalog: Catalog, name: str, seen_at: str | None = None) -> str:
     """Entries for a benchmark (``ID`` or ``ID@VERSION``) or a dataset, and for what it cites.
+
+    Args:
+        catalog: where it is declared.
+        name: of the benchmark or dataset.
+        seen_at: address where its board was seen today, which the entry then names in place of the
+            project's own.
 
     Raises:
         UserError: the name is unknown, or a card is broken.
@@ -52,7 +59,9 @@ def bibtex(catalog: Catalog, name: str) -> str:
     else:
         known = [*catalog.benchmark_names(), *catalog.dataset_names()]
         raise unknown("benchmark or dataset", name, known)
-    entries = [own]
+    if seen_at is not None:
+        own |= {"url": seen_at, "urldate": f"{datetime.now(UTC):%Y-%m-%d}"}
+    entries = [_entry(f"etchmark-{head}-{own['version']}", own)]
     keys: dict[str, int] = {}
     for paper in dict.fromkeys((work.title, work.doi, work.url) for work in cited):
         citation = Citation(title=paper[0], doi=paper[1], url=paper[2])
@@ -65,11 +74,12 @@ def bibtex(catalog: Catalog, name: str) -> str:
 
 def _own(
     root: Path, kind: str, name: str, version: int, title: str, prints: Mapping[str, str]
-) -> str:
+) -> dict[str, str]:
+    """Fields of the entry of what is published here."""
     cff = how_to_cite(root)
     released = str(cff.get("date-released") or "")
     data = "; ".join(f"{part}: {fingerprint}" for part, fingerprint in prints.items())
-    fields = {
+    return {
         "author": _authors(cff),
         "title": f"{{{escaped(title)}}}, etchmark {kind} {escaped(name)}, version {version}",
         "year": released[:4],
@@ -78,7 +88,6 @@ def _own(
         "url": str(cff.get("url") or cff.get("repository-code") or ""),
         "note": f"SHA-256 of the data: {escaped(data)}" if data else "",
     }
-    return _entry(f"etchmark-{name}-{version}", fields)
 
 
 def _authors(cff: Mapping[str, Any]) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from etchmark.api.types import DataFingerprints, Download, TemplateFiles
+    from etchmark.api.types import DataFingerprints, Download, PageOptions, TemplateFiles
     from etchmark.data.building import Executors
     from etchmark.data.gallery import Gallery
+    from etchmark.publish.pages.writing import Written
     from etchmark.publish.repository import Published
     from etchmark.specs import Manifest
 
@@ -69,19 +70,38 @@ class DataHub(ABC):
         to: str,
         *,
         every: bool = False,
+        space: bool = False,
         dry_run: bool = False,
         private: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> Iterator[Published]:
-        """Publish datasets, one after the other.
+        """Publish datasets, benchmarks, fitted models and results, one after the other.
 
         Args:
-            names: ``DATASET`` or ``DATASET:CONFIG``.
+            names: ``DATASET[:CONFIG]``, ``BENCHMARK``, ``MODEL[:BENCHMARK]`` or ``results``.
             to: ``hf://ORGANISATION`` or a folder.
             every: all of which anything can be published, in place of names.
+            space: the dashboard too, as a Space.
             dry_run: write nothing, but say what would be.
             private: new repositories on the Hub can be seen by members alone.
-            say: told which of all datasets cannot be published, and why.
+            say: told which of all cannot be published, and why.
+        """
+
+    @abstractmethod
+    def write_pages(
+        self,
+        benchmarks: Sequence[str],
+        folder: Path,
+        options: PageOptions,
+        say: Callable[[str], None],
+    ) -> Written:
+        """Write static pages and badges of models and boards for any web server.
+
+        Args:
+            benchmarks: whose current headline boards are shown; all of them if none is named.
+            folder: where; other files in it are left as they are.
+            options: addresses, and which rows are shown.
+            say: told what is being read, and what is left out and why.
         """
 
     @abstractmethod

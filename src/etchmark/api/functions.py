@@ -234,6 +234,8 @@ def standings(
 
     Args:
         benchmark: id, or id@version; or a loaded benchmark.
+        split: one of the protocol's, or ``"worst split"``: that on which each row does worst,
+            without intervals and tests.
         status: only rows with one of these.
         tags: only rows with all of these.
         training_data: only ``none`` (but the benchmark's), ``declared`` or ``unknown``.

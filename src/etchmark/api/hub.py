@@ -7,7 +7,7 @@ a hub that is reached over a network can take its place.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Contents,
         Counts,
         Evaluation,
+        Match,
         MetricInfo,
         RecentSubmission,
         RunRequest,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from etchmark.submission.scoring import Stated
     from etchmark.submission.statements import Statement
     from etchmark.submission.submit import Committed, Prepared
+    from etchmark.submission.uploads import Uploads
     from etchmark.submission.withdrawal import Withdrawn
 
 AnyBenchmark: TypeAlias = "str | BenchmarkSpec | Benchmark"
@@ -106,8 +108,13 @@ class Hub(DataHub):
         """What else is declared of a benchmark's target, as labels and texts."""
 
     @abstractmethod
-    def cite(self, name: str) -> str:
-        """BibTeX entries of a benchmark or dataset and of the papers behind it."""
+    def cite(self, name: str, seen_at: str | None = None) -> str:
+        """BibTeX entries of a benchmark or dataset and of the papers behind it.
+
+        Args:
+            name: ``ID``, ``ID@VERSION`` or a dataset.
+            seen_at: address where its board was seen today, for the first entry.
+        """
 
     # --- results ---
 
@@ -126,6 +133,19 @@ class Hub(DataHub):
     @abstractmethod
     def newest(self, limit: int) -> list[RecentSubmission]:
         """The last scored submissions, newest first."""
+
+    @abstractmethod
+    def submissions_of(self, model: str) -> list[RecentSubmission]:
+        """The scored submissions of a model by its name, newest first."""
+
+    @abstractmethod
+    def search(self, text: str, limit: int = 20) -> list[Match]:
+        """Benchmarks, datasets and models whose name or title holds every word of a text.
+
+        Args:
+            text: words; small and capital letters count alike.
+            limit: of each sort, at most so many.
+        """
 
     @abstractmethod
     def board(
@@ -201,6 +221,14 @@ class Hub(DataHub):
         """Per-sample outcome of a submission on a split; None where it has none."""
 
     @abstractmethod
+    def keeps_artefact(self, record: ResultRecord) -> bool:
+        """Whether the fitted model of a submission is kept here."""
+
+    @abstractmethod
+    def prediction_files(self, record: ResultRecord) -> list[Path]:
+        """Predictions files that a submission was scored from, as far as they are kept here."""
+
+    @abstractmethod
     def compare(
         self, benchmark: AnyBenchmark, models: tuple[str, str], view: View | None = None
     ) -> Pair:
@@ -221,7 +249,7 @@ class Hub(DataHub):
         Args:
             benchmark: on whose board they stand.
             submissions: their full ids; a single one is compared with the truth alone.
-            view: protocol, split and metric.
+            view: protocol, split, subset and metric.
         """
 
     # --- submissions ---
@@ -278,8 +306,22 @@ class Hub(DataHub):
         """
 
     @abstractmethod
-    def keep(self, prepared: Prepared) -> Committed:
-        """Store a submission that was previewed, dated now."""
+    def keep(self, prepared: Prepared, known: Collection[str] | None = None) -> Committed:
+        """Store a submission that was previewed, dated now.
+
+        Args:
+            prepared: what was previewed.
+            known: ids of stored submissions that may be replaced; if it would replace another,
+                `NameTaken` is raised and nothing is stored. All may be replaced if None.
+        """
+
+    @abstractmethod
+    def replaced_by(self, record: ResultRecord) -> list[ResultRecord]:
+        """Stored submissions in whose place a record would stand once stored, oldest first."""
+
+    @abstractmethod
+    def uploads(self) -> Uploads:
+        """Files that were uploaded for a preview, which are kept for a day."""
 
     @abstractmethod
     def submit(
@@ -316,11 +358,29 @@ class Hub(DataHub):
     # --- the public board ---
 
     @abstractmethod
+    def to_export(self, submission: str) -> Entry:
+        """The stored submission whose id is, or begins with, a text, if it may be reviewed."""
+
+    @abstractmethod
+    def export(self, submission: Entry, folder: Path, *, force: bool = False) -> None:
+        """Write a stored submission as the folder of a pull request.
+
+        Args:
+            submission: a stored one.
+            folder: where; it must not exist, or be empty.
+            force: replace an earlier export in that folder.
+        """
+
+    @abstractmethod
+    def archive(self, submission: Entry) -> bytes:
+        """The folder that `export` writes, as a zip file that is the same every time."""
+
+    @abstractmethod
     def check_export(self, folder: Path, *, baseline: bool = False) -> Checked:
         """Rescore an exported submission and compare everything it says.
 
         Args:
-            folder: made by ``submit`` with ``export``.
+            folder: made by ``export``, or by ``submit`` with ``export``.
             baseline: whether it may bear a baseline's name.
         """
 

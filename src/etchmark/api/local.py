@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from etchmark.api.types import (
         Download,
         Evaluation,
+        PageOptions,
         RunRequest,
         Submitted,
         TemplateFiles,
@@ -22,14 +23,17 @@ if TYPE_CHECKING:
     from etchmark.data.building import Build, Executors
     from etchmark.data.executors import Executor
     from etchmark.data.loading import Benchmark
+    from etchmark.publish.pages.writing import Written
     from etchmark.publish.repository import Published
     from etchmark.registry.store import Found
+    from etchmark.registry.tables import Entry
     from etchmark.scoring.score import Scored
     from etchmark.submission.campaign import Campaign
     from etchmark.submission.review import Checked
     from etchmark.submission.scoring import Stated
     from etchmark.submission.statements import Statement
     from etchmark.submission.submit import Committed, Prepared
+    from etchmark.submission.uploads import Uploads
     from etchmark.submission.withdrawal import Withdrawn
 
 
@@ -62,14 +66,28 @@ class LocalHub(LocalReader):
         to: str,
         *,
         every: bool = False,
+        space: bool = False,
         dry_run: bool = False,
         private: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> Iterator[Published]:
         from etchmark.publish import publishing
 
-        found = publishing.repositories(self.catalog, names, every=every, say=say)
-        yield from publishing.publish(found, to, dry_run=dry_run, private=private)
+        target = publishing.Target(to, private=private)
+        wanted = publishing.Wanted(tuple(names), every, space)
+        found = publishing.repositories(self.catalog, self.store, wanted, target, say)
+        yield from target.publish(found, dry_run=dry_run)
+
+    def write_pages(
+        self,
+        benchmarks: Sequence[str],
+        folder: Path,
+        options: PageOptions,
+        say: Callable[[str], None],
+    ) -> Written:
+        from etchmark.api import pages
+
+        return pages.write(self.catalog, self.store, benchmarks, (folder, options), say)
 
     def build(
         self,
@@ -143,10 +161,15 @@ class LocalHub(LocalReader):
 
         return submitting.preview(path, benchmark, statement, warm=warm)
 
-    def keep(self, prepared: Prepared) -> Committed:
+    def keep(self, prepared: Prepared, known: Collection[str] | None = None) -> Committed:
         from etchmark.api import submitting
 
-        return submitting.keep(self.store, prepared)
+        return submitting.keep(self.store, prepared, known)
+
+    def uploads(self) -> Uploads:
+        from etchmark.submission.uploads import uploads_of
+
+        return uploads_of(self.store)
 
     def submit(
         self,
@@ -186,6 +209,21 @@ class LocalHub(LocalReader):
         return running.evaluate(loaded, source, request, lambda: self.store)
 
     # --- the public board ---
+
+    def to_export(self, submission: str) -> Entry:
+        from etchmark.submission import export
+
+        return export.to_export(self.store, submission)
+
+    def export(self, submission: Entry, folder: Path, *, force: bool = False) -> None:
+        from etchmark.submission import export
+
+        export.export_stored(self.store, submission, folder, force=force)
+
+    def archive(self, submission: Entry) -> bytes:
+        from etchmark.submission import export
+
+        return export.archive(self.store, submission)
 
     def check_export(self, folder: Path, *, baseline: bool = False) -> Checked:
         from etchmark.submission import review

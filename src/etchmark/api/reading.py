@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Contents,
         Counts,
         DataFingerprints,
+        Match,
         MetricInfo,
         RecentSubmission,
     )
@@ -137,10 +138,10 @@ class LocalReader(Hub):
 
         return content.target_facts(self._spec(benchmark))
 
-    def cite(self, name: str) -> str:
+    def cite(self, name: str, seen_at: str | None = None) -> str:
         from etchmark.api import cite
 
-        return cite.bibtex(self.catalog, name)
+        return cite.bibtex(self.catalog, name, seen_at)
 
     # --- data ---
 
@@ -194,6 +195,17 @@ class LocalReader(Hub):
             RecentSubmission(submission=row.pop("id"), **row) for row in self.store.newest(limit)
         ]
 
+    def submissions_of(self, model: str) -> list[RecentSubmission]:
+        from etchmark.api.types import RecentSubmission
+
+        rows = self.store.newest(name=model)
+        return [RecentSubmission(submission=row.pop("id"), **row) for row in rows]
+
+    def search(self, text: str, limit: int = 20) -> list[Match]:
+        from etchmark.api import searching
+
+        return searching.search(self.catalog, self.store, text, limit)
+
     def board(
         self, benchmark: AnyBenchmark, view: View | None = None, extra: Sequence[Entry] = ()
     ) -> Board:
@@ -210,9 +222,11 @@ class LocalReader(Hub):
         everything: bool = False,
         extra: Sequence[Entry] = (),
     ) -> pd.DataFrame:
-        from etchmark.boards import standings
+        from etchmark.boards import standings, worst
+        from etchmark.boards.view import WORST
 
-        return standings.standings(
+        made = worst.standings if _view(view).split == WORST else standings.standings
+        return made(
             self._spec(benchmark),
             self.store,
             _view(view),
@@ -289,6 +303,15 @@ class LocalReader(Hub):
 
         return sample_scores(entry, split)
 
+    def keeps_artefact(self, record: ResultRecord) -> bool:
+        from etchmark.artefacts import store
+
+        return record.artefact is not None and store.folder_of(record.artefact.sha256).is_dir()
+
+    def prediction_files(self, record: ResultRecord) -> list[Path]:
+        paths = map(self.store.prediction_path, record.fingerprints.predictions)
+        return [path for path in paths if path.is_file()]
+
     def compare(
         self, benchmark: AnyBenchmark, models: tuple[str, str], view: View | None = None
     ) -> Pair:
@@ -328,6 +351,11 @@ class LocalReader(Hub):
         from etchmark.submission import submit
 
         return submit.same_predictions(self.store, record)
+
+    def replaced_by(self, record: ResultRecord) -> list[ResultRecord]:
+        from etchmark.submission import submit
+
+        return submit.replaced_by(self.store, record)
 
 
 def _view(view: View | None) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from etchmark.api.types import Submitted
@@ -58,6 +59,6 @@ def preview(path: Path, benchmark: str, statement: Statement, *, warm: bool = Fa
     return preview_file(path, benchmark, statement, scorer=Scorer(warm=warm))
 
 
-def keep(store: Store, prepared: Prepared) -> Committed:
-    """Store what was previewed, with the time of storing."""
-    return submissions.commit(store, submissions.dated_now(prepared))
+def keep(store: Store, prepared: Prepared, known: Collection[str] | None = None) -> Committed:
+    """Store what was previewed, with the time of storing; see ``submit.commit``."""
+    return submissions.commit(store, submissions.dated_now(prepared), known)

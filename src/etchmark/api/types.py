@@ -73,6 +73,21 @@ class RecentSubmission:
 
 
 @dataclass(frozen=True)
+class Match:
+    """Something that a search found.
+
+    Attributes:
+        sort: ``benchmark``, ``dataset`` or ``model``.
+        name: its id or name.
+        title: what it is called in words; of a model without a title its name.
+    """
+
+    sort: str
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Submitted:
     """A submission that was scored and stored."""
 
@@ -149,3 +164,15 @@ class DataFingerprints:
 
     tracks: dict[str, str]
     target: str
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What static pages link to, and which rows they show."""
+
+    site: str | None = None
+    """Address at which the folder of pages will be served; unknown if None."""
+    dashboard: str | None = None
+    """Address of the dashboard that pages link to; they link to none if None."""
+    reviewed: bool = False
+    """Show reviewed rows alone, not what was submitted to this machine."""

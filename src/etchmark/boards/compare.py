@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from etchmark.boards.standings import Board, sample_scores, to_records, unit_sums
+from etchmark.boards.standings import Board, sample_scores, to_records
 from etchmark.catalog import pick_track
 from etchmark.errors import UserError
 from etchmark.registry.store import Store
@@ -24,7 +24,7 @@ from etchmark.registry.tables import MIN_PREFIX, Entry
 from etchmark.scoring import intervals
 from etchmark.scoring.doubts import flags_to_show
 from etchmark.scoring.samples import SampleScores
-from etchmark.scoring.separation import verdict
+from etchmark.scoring.separation import differences_of_pair, pair_statistics, verdict
 from etchmark.scoring.uncertainty import SumsOfUnits, score
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import Metric, kind_named
@@ -63,7 +63,9 @@ def sides(entries: Sequence[Entry]) -> list[Side]:
     return [Side(name, entry) for name, entry in zip(shown, entries, strict=True)]
 
 
-def differences(spec: BenchmarkSpec, models: Sequence[Side], split: str, name: str) -> pd.DataFrame:
+def differences(
+    spec: BenchmarkSpec, models: Sequence[Side], split: str, name: str, subset: str | None = None
+) -> pd.DataFrame:
     """Score of each model minus that of each later one, with the paired 95 % interval.
 
     Columns: first, second, difference, ci_low, ci_high (in the metric's unit); p, of this pair
@@ -78,11 +80,12 @@ def differences(spec: BenchmarkSpec, models: Sequence[Side], split: str, name: s
     sums: dict[str, SumsOfUnits] = {}
     units: set[tuple[str, ...]] = set()
     for side in models:
-        summed = unit_sums(side.entry, split)
-        if summed is None:
-            raise UserError(f"{side.name} has no predictions of split {split!r}; leave it out")
-        sums[side.name] = summed[0]
-        units.add(summed[1])
+        scores_of_side = sample_scores(side.entry, split, subset)
+        if scores_of_side is None:
+            place = f"split {split!r}" if subset is None else f"subset {subset!r}"
+            raise UserError(f"{side.name} has no predictions of {place}; leave it out")
+        sums[side.name] = scores_of_side.sums()
+        units.add(tuple(np.unique(scores_of_side.units)))
     if len(units) > 1:
         raise UserError(
             f"the submissions were scored on different samples of split {split!r}; compare"
@@ -101,6 +104,30 @@ def differences(spec: BenchmarkSpec, models: Sequence[Side], split: str, name: s
         "first", "second", "difference", "ci_low", "ci_high", "p", "relation", "better"
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def sign_flips(
+    models: Sequence[Side], split: str, name: str, subset: str | None = None
+) -> np.ndarray:
+    """What the test of a pair compares: its statistic in every pattern of signs.
+
+    Args:
+        models: two submissions that ``differences`` accepts.
+        split: on which they are compared.
+        name: of the metric.
+        subset: only the samples of this subset; all samples if None.
+
+    Returns:
+        Shape (patterns,), the data's own pattern first; the share that is as far from 0 as the
+        first is the p-value. Empty where the pair cannot be tested.
+    """
+    metric = metric_by_id(name)
+    first, second = (sample_scores(side.entry, split, subset) for side in models)
+    if first is None or second is None or set(first.units) != set(second.units):
+        return np.empty(0)
+    flipped = differences_of_pair(metric, first.sums(), second.sums())
+    usable = len(flipped) > 0 and bool(np.isfinite(flipped).all())
+    return pair_statistics(flipped) if usable else np.empty(0)
 
 
 def relation(row: Mapping[Any, Any], unit_names: str) -> str:
@@ -308,11 +335,11 @@ class Errors:
         return float(np.mean(errors < others)), float(np.mean(errors == others))
 
 
-def errors(models: Sequence[Side], split: str, name: str) -> Errors:
+def errors(models: Sequence[Side], split: str, name: str, subset: str | None = None) -> Errors:
     """Errors of every sample, for the models that have predictions of the split."""
     scores: dict[str, SampleScores] = {}
     for side in models:
-        samples = sample_scores(side.entry, split)
+        samples = sample_scores(side.entry, split, subset)
         if samples is not None:
             scores[side.name] = samples
     if not scores:
@@ -341,7 +368,7 @@ def _per_sample(metric: Metric, terms: dict[str, np.ndarray]) -> np.ndarray:
         return metric.of(terms).mean(axis=0)
 
 
-def horizons(models: Sequence[Side], split: str) -> pd.DataFrame:
+def horizons(models: Sequence[Side], split: str, subset: str | None = None) -> pd.DataFrame:
     """RMSE of every step of a prediction: columns model, ahead, value, ci_low, ci_high.
 
     Over several seeds it is the root of the mean over all of them. Empty if predictions have no
@@ -349,7 +376,7 @@ def horizons(models: Sequence[Side], split: str) -> pd.DataFrame:
     """
     parts = []
     for side in models:
-        scores = sample_scores(side.entry, split)
+        scores = sample_scores(side.entry, split, subset)
         if scores is None:
             continue
         squared_error = kind_named(scores.kind).horizon(scores.outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from etchmark.text import number
@@ -54,3 +55,27 @@ def unknown_costs(frame: pd.DataFrame) -> str | None:
         f"Unknown: {listed} of the {len(run):,} {noun} that were run here. Their records are older"
         " than these columns, or their models do not tell; they hold wall seconds instead."
     )
+
+
+def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Pareto front: points that no other beats in one quantity without losing in the other.
+
+    Args:
+        cost: shape (points,), smaller is better; NaN where unknown, which is never in front.
+        loss: shape (points,), smaller is better.
+
+    Returns:
+        Truth values, shape (points,).
+    """
+    in_front = np.zeros(len(cost), dtype=bool)
+    known = np.flatnonzero(np.isfinite(cost) & np.isfinite(loss))
+    order = known[np.lexsort((loss[known], cost[known]))]
+    # Of equal costs the first has the smallest loss; points equal in both are all in front.
+    best, best_cost = np.inf, np.nan
+    for point in order:
+        if loss[point] < best:
+            best, best_cost = loss[point], cost[point]
+            in_front[point] = True
+        else:
+            in_front[point] = loss[point] == best and cost[point] == best_cost
+    return in_front

@@ -68,6 +68,12 @@ def row_of(
     }
 
 
+def called(row: Mapping[Any, Any]) -> str:
+    """What the model of a row is called: its title, else its name."""
+    known = isinstance(row["title"], str) and row["title"].strip()
+    return str(row["title"] if known else row["model"])
+
+
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Number columns of types that have a missing value."""
     whole = (

@@ -20,8 +20,7 @@ from etchmark.errors import UserError
 from etchmark.registry import digests
 from etchmark.registry.reviewed import HUB_RAN
 from etchmark.registry.store import REVIEWED, Store
-from etchmark.registry.tables import UNREADABLE, Brief, Entry, brief_of
-from etchmark.scoring import uncertainty
+from etchmark.registry.tables import UNREADABLE, Entry, brief_of
 from etchmark.scoring.samples import SampleScores, from_bytes
 from etchmark.scoring.separation import Relation
 from etchmark.specs import BenchmarkSpec
@@ -30,13 +29,13 @@ from etchmark.targets import kind_of
 from etchmark.targets import metric as metric_by_id
 
 __all__ = [
-    "COLUMNS", "Board", "board_of", "front", "sample_scores", "standings",
-    "superseded", "to_records", "unit_sums",
+    "COLUMNS", "Board", "board_of", "sample_scores", "standings",
+    "superseded", "to_records",
 ]  # fmt: skip
 
 
-def sample_scores(entry: Entry, split: str) -> SampleScores | None:
-    """Per-sample scores of a submission on one split; None if it has none.
+def sample_scores(entry: Entry, split: str, subset: str | None = None) -> SampleScores | None:
+    """Per-sample scores of a submission on a split, or a subset of it; None if it has none.
 
     Raises:
         UserError: the stored table is damaged.
@@ -51,13 +50,8 @@ def sample_scores(entry: Entry, split: str) -> SampleScores | None:
             f"submission {record.submission[:12]} ({record.name}): its per-sample table is damaged;"
             " submit it again, or remove it with `etchmark withdraw`"
         ) from None
-    return next((table for table in tables if table.split == split), None)
-
-
-def unit_sums(entry: Entry, split: str) -> tuple[uncertainty.SumsOfUnits, tuple[str, ...]] | None:
-    """Unit sums of a submission and the names of its units; None if it has none."""
-    scores = sample_scores(entry, split)
-    return None if scores is None else (scores.sums(), tuple(np.unique(scores.units)))
+    scores = next((table for table in tables if table.split == split), None)
+    return scores if scores is None or subset is None else scores.subset(subset)
 
 
 class _Submitted(Protocol):
@@ -90,30 +84,6 @@ def superseded(submissions: Iterable[_Submitted]) -> set[str]:
             old.add(newest[key])
         newest[key] = record.submission
     return old
-
-
-def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """Pareto front: points that no other beats in one quantity without losing in the other.
-
-    Args:
-        cost: shape (points,), smaller is better; NaN where unknown, which is never in front.
-        loss: shape (points,), smaller is better.
-
-    Returns:
-        Truth values, shape (points,).
-    """
-    in_front = np.zeros(len(cost), dtype=bool)
-    known = np.flatnonzero(np.isfinite(cost) & np.isfinite(loss))
-    order = known[np.lexsort((loss[known], cost[known]))]
-    # Of equal costs the first has the smallest loss; points equal in both are all in front.
-    best, best_cost = np.inf, np.nan
-    for point in order:
-        if loss[point] < best:
-            best, best_cost = loss[point], cost[point]
-            in_front[point] = True
-        else:
-            in_front[point] = loss[point] == best and cost[point] == best_cost
-    return in_front
 
 
 def _split_name(protocol: specs.Protocol, split: str | None) -> str:
@@ -194,9 +164,7 @@ class Board:
     def _units_of(self, submission: str) -> Units | None:
         """Unit sums of a submission and the names of its units; None if it has none."""
         entry = self._extra.get(submission) or self._store.get(submission)
-        scores = None if entry is None else sample_scores(entry, self.split)
-        if scores is not None and self.subset:
-            scores = scores.subset(self.subset)
+        scores = entry and sample_scores(entry, self.split, self.subset or None)
         return None if scores is None else (scores.sums(), tuple(np.unique(scores.units)))
 
     @cached_property
@@ -271,19 +239,34 @@ class Board:
 
     def elsewhere(self) -> pd.DataFrame:
         """Scores on the protocol's other splits: one row per submission, one column per split."""
+        return self.by_split().drop(columns=self.split)
+
+    def by_split(self) -> pd.DataFrame:
+        """The same for all splits of the protocol."""
         protocol = self.spec.protocols[self.protocol]
-        splits = [
-            split for split in (protocol.split, *protocol.extra_splits) if split != self.split
-        ]
+        return self._scores(
+            {split: (split, "") for split in (protocol.split, *protocol.extra_splits)}
+        )
+
+    def by_subset(self) -> pd.DataFrame:
+        """Scores on the declared subsets of the headline split, one column per subset."""
+        split = self.spec.protocols[self.protocol].split
+        return self._scores({name: (split, name) for name in self.spec.subsets})
+
+    def _scores(self, places: dict[str, tuple[str, str]]) -> pd.DataFrame:
+        """One row per submission, one column per place, which is a split and a subset of it."""
         rows = {
-            brief.submission: {split: self._score_on(brief, split) for split in splits}
+            brief.submission: {
+                name: brief.content["scores"]
+                .get(split, {})
+                .get(subset, {"metrics": {}})["metrics"]
+                .get(self.metric, {})
+                .get("value")
+                for name, (split, subset) in places.items()
+            }
             for brief in self._briefs
         }
-        return pd.DataFrame.from_dict(rows, orient="index", columns=splits, dtype="Float64")
-
-    def _score_on(self, brief: Brief, split: str) -> float | None:
-        scored = brief.content["scores"].get(split, {}).get("", {"metrics": {}})
-        return scored["metrics"].get(self.metric, {}).get("value")
+        return pd.DataFrame.from_dict(rows, orient="index", columns=[*places], dtype="Float64")
 
     def leaders(self, *, apart: bool = False) -> pd.DataFrame:
         """The ranked rows, best first, without rank ranges, which would need resampling.

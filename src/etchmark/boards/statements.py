@@ -59,6 +59,21 @@ def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
     return f"{of_all} {many} may be the best: {why}{against}"
 
 
+def simplest(frame: pd.DataFrame) -> str | None:
+    """The submission with the fewest parameters of those that may be the best.
+
+    Args:
+        frame: rows of ``Board.standings``, best first.
+
+    Returns:
+        Its id; None where nothing was tested, or where the parameters of one are unknown.
+    """
+    best = pd.DataFrame(frame[frame["may_be_best"].fillna(False).to_numpy(dtype=bool)])
+    if best.empty or best["total_parameters"].isna().any():
+        return None
+    return str(best.sort_values("total_parameters", kind="stable")["submission"].iloc[0])
+
+
 DOUBTED = 3
 """Doubted rows that a statement names at most."""
 

@@ -13,6 +13,9 @@ import pandas as pd
 from etchmark import specs
 from etchmark.errors import UserError
 
+WORST = "worst split"
+"""In place of a split: each row counts by the one on which it does worst. No split is named so."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -21,7 +24,7 @@ class View:
     protocol: str | None = None
     """The headline protocol if None."""
     split: str | None = None
-    """The protocol's headline split if None."""
+    """The protocol's headline split if None; ``WORST`` in standings."""
     metric: str | None = None
     """The primary metric if None."""
     subset: str | None = None

@@ -16,7 +16,10 @@ def leaderboard(
     benchmark: BenchmarkArg,
     track: TrackOpt = None,
     protocol: ProtocolOpt = None,
-    split: Annotated[str | None, typer.Option("--split", help="test split")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="test split, or 'worst split': on which each row does worst"),
+    ] = None,
     metric: Annotated[str | None, typer.Option("--metric", help="metric to rank by")] = None,
     subset: Annotated[
         str | None, typer.Option("--subset", help="score and rank by these samples alone")
@@ -50,7 +53,7 @@ def leaderboard(
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV")] = False,
 ) -> None:
     """The standings, best first; ranks are made among the rows that are shown."""
-    from etchmark.api import View, Where, with_solver
+    from etchmark.api import WORST, View, Where, with_solver
     from etchmark.commands.present import board
 
     if as_json and as_csv:
@@ -59,16 +62,22 @@ def leaderboard(
     spec = hub.benchmark(benchmark)
     view = View(protocol, split, metric, subset, track)
     where = Where.of(status, tag, trained_on, max_parameters)
-    whole = hub.board(spec, view)
-    frame = whole.standings(track=track, where=where, everything=everything)
-    # Filters may leave out the rows of the solver itself.
-    solver = hub.solver(spec, view, whole.frame)
+    if split == WORST:
+        # What a solver costs at the accuracy of a row is known for one split at a time.
+        frame, solver = hub.standings(spec, view, where=where, everything=everything), None
+    else:
+        whole = hub.board(spec, view)
+        frame = whole.standings(track=track, where=where, everything=everything)
+        # Filters may leave out the rows of the solver itself.
+        solver = hub.solver(spec, view, whole.frame)
     if as_json:
         board.show_json(with_solver(frame, solver))
     elif as_csv:
         board.show_csv(with_solver(frame, solver))
     elif frame.empty:
         board.show_empty(hub, spec, view, where)
+    elif split == WORST:
+        board.show_worst(spec, frame)
     else:
         board.show(hub, spec, view, frame, solver, everything=everything)
 

@@ -10,6 +10,7 @@ import typer
 from etchmark.api import LocalHub
 from etchmark.commands.app import (
     BenchmarkArg,
+    ForceOpt,
     ProtocolOpt,
     SchedulerOpt,
     TimeLimitOpt,
@@ -74,6 +75,25 @@ def add(
     """Check an exported submission and take it into leaderboard/results (by review)."""
     path = LocalHub().add_export(folder, replace=replace, into=into, baseline=baseline)
     print(f"wrote {plain(str(path))}")
+
+
+@results_app.command("export")
+def export(
+    submission: Annotated[
+        str,
+        typer.Argument(metavar="SUBMISSION", help="its id, or at least the first 4 digits of it"),
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new or empty folder")],
+    force: ForceOpt = False,
+) -> None:
+    """Write a submission of this hub as the folder of a pull request to the public board."""
+    hub = LocalHub()
+    entry = hub.to_export(submission)
+    hub.export(entry, folder, force=force)
+    print(
+        f"exported {entry.record.submission[:12]} ({plain(entry.record.name)}) to"
+        f" {plain(str(folder))}; see CONTRIBUTING.md for the public board"
+    )
 
 
 @results_app.command("migrate", cls=Working)

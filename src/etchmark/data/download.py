@@ -191,6 +191,10 @@ def download(
         if downloaded is None and settings.remote() is not None:
             downloaded = _fetched(catalog, spec, name, options, turns)
         if downloaded is None:
+            seconds = spec.configs[name].build_seconds
+            if seconds is not None:
+                took = describe_seconds(seconds)
+                options.say(f"{dataset}:{name}: building it takes about {took} on one core")
             downloaded = _built(
                 catalog, spec, name, split, options.executors or building.Executors()
             )

@@ -107,6 +107,21 @@ def frozen_fingerprint(source: Path, config: str) -> str | None:
         raise _damaged(path, error) from None
 
 
+def frozen_ids(source: Path, config: str) -> pa.Table:
+    """``id`` and ``split`` of every row of the released config.
+
+    Raises:
+        UserError: nothing is frozen, or the file is damaged.
+    """
+    path = source / "frozen" / f"{config}.parquet"
+    if not path.is_file():
+        raise UserError(f"{source.name}:{config}: has no frozen release")
+    try:
+        return pq.read_table(path, columns=["id", "split"])
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
 def _damaged(path: Path, error: Exception) -> UserError:
     why = " ".join(str(error).split())[:100]
     return UserError(f"{path}: the frozen release is damaged ({why}); restore it from git")

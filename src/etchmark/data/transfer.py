@@ -1,4 +1,4 @@
-"""Downloads of files whose SHA-256 is known: in parallel, resumed after a cut, verified on the way.
+"""Downloads of files whose digest is known: in parallel, resumed after a cut, verified on the way.
 
 A file is whole or absent under its own name; what has come of it lies beside it, and the next run
 goes on there. Addresses begin with ``https://``, ``http://`` or ``file://``.
@@ -21,16 +21,20 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from etchmark.errors import UserError
-from etchmark.files import sha256_of
 
 if TYPE_CHECKING:
+    from _hashlib import HASH
+
     import requests
     from filelock import AcquireReturnProxy
 
 T = TypeVar("T")
 CONNECT_S, READ_S = 10.0, 30.0
 TRIES, BACKOFF_CAP_S, RETRY_AFTER_CAP_S = 5, 30.0, 60.0
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 18
+"""Smaller pieces cost a third of the speed: the interpreter, not the network, is then the limit."""
+LARGEST = 1 << 33
+"""Bytes that are read at most of a file of unknown size."""
 NOT_WHOLE = ".part"
 """Ending of a file of which only the beginning has come; its name also starts with a dot."""
 
@@ -59,14 +63,22 @@ class Wanted:
     Attributes:
         url: its address.
         path: where it will lie.
-        sha256: of its content, 64 hex digits.
-        size: bytes.
+        digest: of its content, in hex digits.
+        size: bytes; None if the source does not say.
+        algorithm: of the digest, as ``hashlib`` names it. MD5 serves for sources that publish
+            nothing else.
     """
 
     url: str
     path: Path
-    sha256: str
-    size: int
+    digest: str
+    size: int | None
+    algorithm: str = "sha256"
+
+    @property
+    def limit(self) -> int:
+        """Bytes that are read at most."""
+        return LARGEST if self.size is None else self.size
 
     @property
     def part(self) -> Path:
@@ -79,7 +91,15 @@ class Wanted:
 
     def holds(self, path: Path) -> bool:
         """Whether a file has this content."""
-        return path.stat().st_size == self.size and sha256_of(path) == self.sha256
+        known = self.size is None or path.stat().st_size == self.size
+        return known and self.digest_of(path) == self.digest
+
+    def digest_of(self, path: Path) -> str:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, self.new_digest).hexdigest()
+
+    def new_digest(self) -> HASH:
+        return hashlib.new(self.algorithm, usedforsecurity=self.algorithm != "md5")
 
 
 @dataclass(frozen=True)
@@ -123,7 +143,7 @@ def fetch(wanted: Sequence[Wanted], options: Options) -> None:
 
     hidden = None if options.progress is None else not options.progress
     lacking = [file for file in wanted if not file.is_here()]
-    total = sum(file.size for file in lacking)
+    total = sum(file.size or 0 for file in lacking)
     with tqdm(total=total, unit="B", unit_scale=True, disable=hidden) as bar:
         _Run(options, bar).fetch(lacking)
 
@@ -209,18 +229,19 @@ class _Run:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         got = ""
         for _ in range(2):  # a torn part file or a proxy gives wrong bytes: once more, afresh
-            size, sha256 = self.patiently(lambda: self.transfer(file))
+            size, digest = self.patiently(lambda: self.transfer(file))
             with file.part.open("rb+") as handle:
                 os.fsync(handle.fileno())
-            if (size, sha256) == (file.size, file.sha256):
+            if file.size in (None, size) and digest == file.digest:
                 file.part.replace(file.path)
                 return
-            more = "more than " * (size > file.size)
-            got = f"{more}{min(size, file.size)} bytes with sha256 {sha256}"
+            more = "more than " * (size > file.limit)
+            got = f"{more}{min(size, file.limit)} bytes with {file.algorithm} {digest}"
             file.part.unlink()
+        expected = "a file" if file.size is None else f"{file.size} bytes"
         raise UserError(
-            f"{file.url}: expected {file.size} bytes with sha256 {file.sha256}, got {got}; the file"
-            f" changed there or was altered in transit: try another network, or"
+            f"{file.url}: expected {expected} with {file.algorithm} {file.digest}, got {got}; the"
+            f" file changed there or was altered in transit: try another network, or"
             f" {self.options.otherwise}"
         )
 
@@ -243,12 +264,12 @@ class _Run:
         """One request; afterwards the part file is complete, though its bytes may be wrong.
 
         Returns:
-            Its size and its SHA-256.
+            Its size and its digest.
         """
         held = file.part.stat().st_size if file.part.exists() else 0
         self.at(file, held)
-        if held >= file.size:
-            return held, sha256_of(file.part)
+        if held >= file.limit:
+            return held, file.digest_of(file.part)
         with self.answer(file.url, held) as answer:
             if answer.start < 0:
                 file.part.unlink(missing_ok=True)
@@ -256,25 +277,29 @@ class _Run:
             return self.receive(answer, file)
 
     def receive(self, answer: _Answer, file: Wanted) -> tuple[int, str]:
-        digest, position = hashlib.sha256(), answer.start
+        digest, position = file.new_digest(), answer.start
         if position:
             with file.part.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256")
+                digest = hashlib.file_digest(handle, lambda: digest)
         with file.part.open("ab" if position else "wb") as handle:
             # One byte above the declared size proves the file too long; an endless one ends there.
-            while position <= file.size:
+            while position <= file.limit:
                 self.at(file, position)
                 if self.stop.is_set():
                     raise Unavailable("stopped", file.url)
-                chunk = answer.read(min(CHUNK_BYTES, file.size + 1 - position))
+                chunk = answer.read(min(CHUNK_BYTES, file.limit + 1 - position))
                 if not chunk:
                     break
                 digest.update(chunk)
                 position += handle.write(chunk)
         # A full answer that is short is a wrong file; any other short one was cut.
         whole = answer.start == 0 and (answer.chunked or answer.length == position)
-        if position < file.size and not whole:
-            raise Unavailable(f"the connection was cut at byte {position} of {file.size}", file.url)
+        if file.size is None:
+            came = position - answer.start
+            whole = answer.length is None or came >= answer.length or position > file.limit
+        if position < file.limit and not whole:
+            of = "" if file.size is None else f" of {file.size}"
+            raise Unavailable(f"the connection was cut at byte {position}{of}", file.url)
         return position, digest.hexdigest()
 
     def read(self, url: str, limit: int) -> bytes:
@@ -356,7 +381,7 @@ def _answer_of(response: requests.Response, held: int) -> _Answer:
     return _Answer(
         0 if response.status_code == 200 else held if resumed else -1,
         int(length) if length.isdigit() else None,
-        lambda size: response.raw.read(size, decode_content=False),
+        lambda size: response.raw.read1(size, decode_content=False),
         "Transfer-Encoding" in response.headers,
     )
 

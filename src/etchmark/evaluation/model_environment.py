@@ -55,8 +55,12 @@ SECRET = re.compile("TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE|(^|_)KEYS?(_|$)|KE
 OWN = frozenset(["ETCHMARK_OFFLINE"])
 WITH_FEATURES = frozenset(["ETCHMARK_WEIGHTS"])
 """Settings of etchmark itself: always, and for models that take weights."""
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
-"""Threads with nothing to do sleep: spinning counts as processor time, most on a busy machine."""
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+"""No thread spins while it waits: that counts as processor time, most on a busy machine.
+
+OpenBLAS cannot be told to sleep in the thread that waits for the others, so it gets one thread; its
+sums are then the same on machines with few and with many cores.
+"""
 ENDPOINT = "HF_ENDPOINT"
 """Passed on unless it holds a user name or password."""
 
@@ -99,7 +103,7 @@ def _harmless(name: str, value: str) -> bool:
 
 
 def environment_of_model(*, features: bool) -> dict[str, str]:
-    """The environment of a model's process; what the caller says of waiting threads holds.
+    """The environment of a model's process; what the caller says of threads holds.
 
     Args:
         features: the model takes weights: it is told where they and the feature store are.
@@ -107,4 +111,4 @@ def environment_of_model(*, features: bool) -> dict[str, str]:
     own = {settings.IN_MODEL: "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
     if features:
         own["ETCHMARK_FEATURES"] = str(settings.features())
-    return {**WAITING, **passed_on(os.environ, features=features), **own}
+    return {**THREADS, **passed_on(os.environ, features=features), **own}

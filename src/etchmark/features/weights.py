@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from etchmark import files, settings
-from etchmark.errors import CannotRun
+from etchmark.data import transfer
+from etchmark.errors import CannotRun, UserError
 
 HUB_FILE = "model.safetensors"
 PRETRAINED, RANDOM = "pretrained", "random"
@@ -123,7 +125,7 @@ def locate(name: str, *, path: Path | None, local: str | None, size: Callable[[]
 
 
 def _from_hub(name: str, size: Callable[[], str]) -> Path:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     repository = f"timm/{name}"
@@ -144,12 +146,53 @@ def _from_hub(name: str, size: Callable[[], str]) -> Path:
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         _resolve(host)
-        return Path(hf_hub_download(repository, HUB_FILE))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError) as error:
+        return _downloaded(repository)
+    except (
+        *(LocalEntryNotFoundError, HfHubHTTPError, OSError, RuntimeError),
+        *(transfer.Unavailable, UserError),
+    ) as error:
         why = "no such host" if isinstance(error, socket.gaierror) else type(error).__name__
+        if isinstance(error, (transfer.Unavailable, UserError)):
+            why = str(error)
         raise CannotRun(
             f"{what} ({size()}) cannot be downloaded from {host} ({why}); {remedy}"
         ) from None
+
+
+def _downloaded(repository: str) -> Path:
+    """The weights of a repository, in the cache of the Hub's client as that would put them there.
+
+    They come by the one downloader: it goes on after a cut, and hashes what comes, where the client
+    checks the length alone.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_url
+    from huggingface_hub.file_download import repo_folder_name
+
+    about = get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
+    digest, commit, size = about.etag or "", about.commit_hash, about.size
+    if not _SHA256.fullmatch(digest) or commit is None or size is None:
+        raise OSError("it names no SHA-256, commit or size")
+    root = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model")
+    blob, pointer = root / "blobs" / digest, root / "snapshots" / commit / HUB_FILE
+    token = get_token()
+    options = transfer.Options(
+        "HF_ENDPOINT",
+        "check HF_ENDPOINT",
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+    )
+    url = hf_hub_url(repository, HUB_FILE, revision=commit)
+    with transfer.turn(root / ".etchmark.lock"):
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        transfer.fetch([transfer.Wanted(url, blob, digest, size)], options)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        if not pointer.exists():
+            try:
+                pointer.symlink_to(Path("..", "..", "blobs", digest))
+            except OSError:
+                # Where links need a permission.
+                shutil.copyfile(blob, pointer)
+        files.write_bytes(root / "refs" / "main", commit.encode())
+    return pointer
 
 
 def _resolve(host: str) -> None:

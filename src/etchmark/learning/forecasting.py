@@ -38,6 +38,7 @@ from etchmark.learning.frame_networks import PaddedConv as PaddedConv
 from etchmark.learning.frame_networks import RecurrentNetwork as RecurrentNetwork
 from etchmark.learning.frame_samples import context_of as context_of
 from etchmark.learning.frame_samples import horizon_of as horizon_of
+from etchmark.learning.frame_samples import intervals_of as intervals_of
 from etchmark.learning.frame_samples import require_told as require_told
 from etchmark.learning.frame_samples import told_of as told_of
 from etchmark.learning.frame_samples import trajectories as trajectories

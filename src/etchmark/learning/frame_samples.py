@@ -44,6 +44,20 @@ def horizon_of(inputs: Inputs) -> int:
     return int(horizons[0])
 
 
+def intervals_of(inputs: Inputs, rows: int) -> np.ndarray:
+    """Time between frames, shape (samples,), float64.
+
+    Raises:
+        ValueError: it is not a positive finite number for each sample.
+    """
+    intervals = np.asarray(inputs["frame_spacing"], dtype=np.float64)
+    if intervals.shape != (rows,) or not (np.isfinite(intervals) & (intervals > 0)).all():
+        raise ValueError(
+            f"frame_spacing must be a positive finite number for each of {rows} samples"
+        )
+    return intervals
+
+
 def require_told(inputs: Inputs, names: Iterable[str]) -> None:
     """Refuse a track that lacks an input.
 

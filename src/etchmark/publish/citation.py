@@ -26,21 +26,27 @@ def how_to_cite(root: Path) -> dict[str, Any]:
 
 
 def citation_file(
-    root: Path, title: str, version: int, licence: str, citations: Iterable[Citation]
+    root: Path,
+    title: str,
+    version: int,
+    licence: str,
+    citations: Iterable[Citation],
+    kind: str = "dataset",
 ) -> bytes:
-    """The file that says how a published dataset is cited, with the works that it builds on.
+    """The file that says how something published is cited, with the works that it builds on.
 
     Args:
         root: content folder that it comes from, whose authors are named.
-        title: of the dataset.
-        version: of the dataset.
+        title: of the dataset or benchmark.
+        version: of it.
         licence: as declared.
         citations: works that it builds on.
+        kind: what it is, in a word.
     """
     own = how_to_cite(root)
     content: dict[str, Any] = {
         "cff-version": "1.2.0",
-        "message": "Please cite this dataset and the works that it builds on.",
+        "message": f"Please cite this {kind} and the works that it builds on.",
         "type": "dataset",
         "title": title,
         "version": str(version),
@@ -63,3 +69,12 @@ def citation_file(
     if references:
         content["references"] = references
     return yaml.safe_dump(content, allow_unicode=True, sort_keys=False).encode()
+
+
+def works(citations: Iterable[Citation]) -> list[str]:
+    """Lines of a card that name the works which something builds on."""
+    lines = []
+    for work in citations:
+        where = f"https://doi.org/{work.doi}" if work.doi else work.url
+        lines.append(f"- {work.title}" + (f", {where}" if where else ""))
+    return ["It builds on:", "", *lines, ""] if lines else [""]

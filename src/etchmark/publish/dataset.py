@@ -150,7 +150,7 @@ def _card(spec: DatasetSpec, manifests: dict[str, Manifest]) -> str:
             f"ETCHMARK_REMOTE=hf://ORGANISATION etchmark download {spec.name}:{default}",
             "```",
             "",
-            *_citations(spec),
+            *citation.works(spec.citations),
         ]
     )
 
@@ -186,13 +186,3 @@ def _row(name: str, config: DatasetConfig, manifest: Manifest) -> str:
         f"| `{name}` | {config.title} | {', '.join(config.splits)} | {config.rows} | {size} |"
         f" `{manifest.fingerprint[:12]}…` |"
     )
-
-
-def _citations(spec: DatasetSpec) -> Iterable[str]:
-    if spec.citations:
-        yield "It builds on:"
-        yield ""
-    for work in spec.citations:
-        where = f"https://doi.org/{work.doi}" if work.doi else work.url
-        yield f"- {work.title}" + (f", {where}" if where else "")
-    yield ""

@@ -29,7 +29,12 @@ def publish(repository: Repository, folder: Path, *, dry_run: bool) -> Published
         UserError: the folder cannot be written, or holds something else.
     """
     own = folder / repository.name
-    there = _there(own)
+    try:
+        there = _there(own)
+    except OSError as error:
+        raise UserError(
+            f"{own}: cannot be read ({error.strerror or error}); give another --to"
+        ) from None
     stale = repository.stale([path for path in there if not _is_temporary(path)], str(own))
     lacking = [item for item in repository.items if not _is_there(own / item.path, item)]
     if not dry_run:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TRIES, BACKOFF_S, LONGEST_S = 5, 1.0, 60.0
+PREFIXES = {"dataset": "datasets/", "model": "", "space": "spaces/"}
 AT_ONCE = 256
 """Paths that are asked about in one request."""
 
@@ -63,7 +64,7 @@ class Hub:
             UserError: the Hub refuses it, or fails repeatedly.
         """
         name = f"{self.organisation}/{repository.name}"
-        place = f"hf://{'datasets/' if repository.kind == 'dataset' else ''}{name}"
+        place = f"hf://{PREFIXES[repository.kind]}{name}"
         head, held = self._held(name, repository)
         lacking = [item for item in repository.items if not _equal(item, held.get(item.path))]
         stale = repository.stale(held, place)
@@ -74,7 +75,11 @@ class Hub:
             self._patiently(
                 place,
                 lambda: self.api.create_repo(
-                    name, repo_type=repository.kind, private=self.private, exist_ok=True
+                    name,
+                    repo_type=repository.kind,
+                    private=self.private,
+                    exist_ok=True,
+                    space_sdk="docker" if repository.kind == "space" else None,
                 ),
             )
         revision = self._patiently(place, lambda: self._commit(name, repository, lacking, stale))
@@ -183,7 +188,8 @@ class Hub:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Bars on a terminal alone, and no word of what the client's own libraries deprecate."""
+    """Bars on a terminal alone, and no word of what the client's own libraries deprecate, or of
+    data in a Space."""
     from huggingface_hub import utils
 
     silent = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
@@ -191,7 +197,8 @@ def _quietly() -> Iterator[None]:
         utils.disable_progress_bars()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
+            for kind in (DeprecationWarning, UserWarning):
+                warnings.simplefilter("ignore", kind)
             yield
     finally:
         if silent:

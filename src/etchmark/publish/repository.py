@@ -72,10 +72,11 @@ class Repository:
         withdrawn: folders of what may not be published any more, and is removed.
         absent: folders of what could be published and is not in it.
         left_out: what is not in it, and why.
+    owned: folders all of whose files are ours: what lies there otherwise is of an older release.
     """
 
     name: str
-    kind: Literal["dataset", "model"]
+    kind: Literal["dataset", "model", "space"]
     title: str
     licence: str
     items: tuple[Item, ...]
@@ -83,6 +84,7 @@ class Repository:
     withdrawn: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    owned: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -108,6 +110,11 @@ class Repository:
         found = []
         for path in sorted(there):
             top, _, rest = path.partition("/")
+            if "__pycache__/" in path:
+                continue
+            if top in self.owned and rest and path not in own:
+                found.append(path)
+                continue
             if not (rest == MANIFEST or re.fullmatch(SHARD, rest)):
                 continue
             if top in self.absent:

@@ -13,9 +13,11 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from etchmark import settings
 from etchmark.files import REFUSED, temporary_root
 
 COPYING_ATTEMPTS = 20
+READ_ONLY = "ETCHMARK_READ_ONLY is set"
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -37,6 +39,8 @@ def read_only_reason(path: Path) -> str | None:
         OSError: the hub folder cannot be made for another reason than missing permission.
     """
     home = path.parent
+    if settings.read_only():
+        return READ_ONLY
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -287,19 +287,23 @@ class Reader:
         )
         return (*scored, tuple_(BriefRow.benchmark, BriefRow.version).in_(latest))
 
-    def newest(self, limit: int) -> list[dict[str, Any]]:
+    def newest(self, limit: int | None = None, name: str | None = None) -> list[dict[str, Any]]:
         """The last submissions that were scored, newest first, one mapping each.
 
         Those to earlier versions of a benchmark are left out, as in ``counts``.
 
         ``superseded``: whether a later submission of the same name has replaced it on the board.
+
+        Args:
+            limit: how many at most.
+            name: only those of this model.
         """
         brief = BriefRow
         place = (brief.name, brief.benchmark, brief.version, brief.track, brief.protocol)
         created = type_coerce(brief.created, String).label("created")
         query = (
             select(brief.id, created, *place)
-            .where(*self._scored())
+            .where(*self._scored(), *([] if name is None else [brief.name == name]))
             .order_by(brief.created.desc(), brief.id)
             .limit(limit)
         )

@@ -69,6 +69,9 @@ class Store(Writer):
         self.remedy = "start the server, or correct ETCHMARK_REGISTRY"
         with self._explained():
             self.engine = dialects.connect(url)
+            if settings.read_only():
+                self.read_only = opening.READ_ONLY
+                return
             self.read_only = schema.prepare(self.engine, self.where)
             if self.read_only is None:
                 self._bring_up_to_date()

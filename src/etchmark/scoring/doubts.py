@@ -52,8 +52,9 @@ BOARD_KINDS = ("same_predictions", "far_ahead")
 """Kinds of flags that follow from other rows, so that no record holds them."""
 TOO_GOOD = tuple(TITLES)[:7]
 """Kinds that question whether a score shows what a model can do."""
-EXPECTED_OF_REFERENCES = ("constant",)
-"""A reference such as the mean of the training labels is constant on purpose."""
+EXPECTED_OF_REFERENCES = ("constant", "far_ahead")
+"""A reference such as the mean of the training labels is constant on purpose, and that it is far
+ahead of another reference is no reason to doubt it."""
 
 HELD = EqualityRule(share=0.2, count=5)
 """Records from elsewhere list what a table shows by this rule, which is older than ``NUMBERS``."""

@@ -193,14 +193,22 @@ def _share_at_least(drawn: np.ndarray, statistic: np.ndarray) -> np.ndarray:
     return (len(ordered) - reached) / len(ordered)
 
 
+def pair_statistics(differences: np.ndarray) -> np.ndarray:
+    """Sum over units of one pair in every pattern of signs, the data's first: shape (patterns,).
+
+    Args:
+        differences: of each unit, shape (units,). They are divided by their size.
+    """
+    return flipped_sums(_scaled(np.atleast_2d(differences)))[:, 0]
+
+
 def pair_p(differences: np.ndarray) -> float:
     """Two-sided p-value of one pair of models, of that pair alone.
 
     Args:
         differences: of each unit, shape (units,).
     """
-    scaled = _scaled(np.atleast_2d(differences))
-    drawn = np.abs(flipped_sums(scaled)[:, 0])
+    drawn = np.abs(pair_statistics(differences))
     return float(_share_at_least(drawn, drawn[:1])[0])
 
 
@@ -346,6 +354,12 @@ class Verdict:
     """Of this pair alone; NaN where it cannot be tested."""
 
 
+def differences_of_pair(metric: Metric, first: SumsOfUnits, second: SumsOfUnits) -> np.ndarray:
+    """Loss of the first minus that of the second, of each unit that counts: shape (units,)."""
+    units = counted(metric, first) & counted(metric, second)
+    return Differences(metric, [first, second]).between(0, [1])[0][units]
+
+
 def verdict(
     metric: Metric,
     first: SumsOfUnits,
@@ -361,8 +375,7 @@ def verdict(
         smallest_difference: in the metric's unit; scores closer than this are equal in practice.
     """
     gap = metric.sign() * float(score(metric, first).mean() - score(metric, second).mean())
-    units = counted(metric, first) & counted(metric, second)
-    differences = Differences(metric, [first, second]).between(0, [1])[0][units]
+    differences = differences_of_pair(metric, first, second)
     p = pair_p(differences) if np.isfinite(differences).all() and len(differences) else float("nan")
     return Verdict(relation(gap, float(differences.sum()), p, smallest_difference), p)
 

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from etchmark.simulation.grain_model import MARGIN, GrainModel
+from etchmark.simulation.grain_starts import Start
 from etchmark.simulation.grain_tensors import NotFinite
 
 FIRST, ROW, ROWS, COLUMN, COLUMNS = range(5)
@@ -28,22 +29,22 @@ class Boxes:
     Args:
         model: the equation.
         labels: grain of each cell, shape (n, n).
+        width: of the boundaries at the start, in cells: see ``grain_starts``.
     """
 
-    def __init__(self, model: GrainModel, labels: np.ndarray) -> None:
+    def __init__(self, model: GrainModel, labels: np.ndarray, width: float = 0.0) -> None:
         self.model, self.n, self.time, self.age = model, model.n, 0.0, 0
         self.total = np.zeros((self.n, self.n))
-        known, places = np.unique(labels, return_inverse=True)
-        grains = places.reshape(labels.shape)
+        known, start = np.unique(labels), Start(labels, width)
         whole = np.tile(np.array([0, 0, self.n, 0, self.n], dtype=np.int64), (len(known), 1))
         # Every grain by itself on the whole cell first, of which its box is cut: never all at once.
         parts, boxes, first = [], [], 0
-        for grain in range(len(known)):
+        for label in known:
             alone = np.zeros((self.n + 2, self.n + 2))
-            alone[1:-1, 1:-1] = grains == grain
+            alone[1:-1, 1:-1] = start.of(label)
             values, box = alone.ravel(), whole[:1]
             if model.tolerance:
-                values, box = _fitted(values, box, self.n, 0.5, MARGIN + 1)
+                values, box = _fitted(values, box, self.n, model.tolerance, MARGIN + 1)
             box = box.copy()
             box[0, FIRST] = first
             first += len(values)

@@ -11,6 +11,7 @@ points; steps are explicit, in double precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from etchmark.simulation.grain_model import PRESENT, GrainModel, longest_step
 from etchmark.simulation.grain_tensors import NotFinite, Run
 from etchmark.simulation.microstructures import nearest_points
 from etchmark.simulation.phase_field import Evolution, Unstable, moments
+
+SYMMETRIC = 1.5
+"""The gamma at which the order parameters on the two sides of a boundary sum to one."""
 
 __all__ = ["GrainGrowth", "Grains", "Unstable", "longest_step", "voronoi"]
 
@@ -70,13 +74,15 @@ class GrainGrowth(GrainModel):
         self._device = checks.device(self.device)
         self.compiled = self.compiled and self._device.type == "cpu"
 
-    def evolve(self, labels: np.ndarray, times: Sequence[float]) -> Grains:
+    def evolve(self, labels: np.ndarray, times: Sequence[float], *, wide: bool = False) -> Grains:
         """Grow grains from a map of labels.
 
         Args:
             labels: number of the grain of each cell at t = 0, shape (batch, n, n) or (n, n);
                 whole numbers of at least 0.
             times: rising, not negative.
+            wide: begin with boundaries as wide as flat ones are at rest, in place of sharp ones;
+                for gamma = 3/2 alone.
 
         Raises:
             ValueError: an argument is wrong.
@@ -94,10 +100,13 @@ class GrainGrowth(GrainModel):
             )
         if cells.dtype.kind not in "iu" or cells.min() < 0:
             raise ValueError("labels must be whole numbers of at least 0")
+        if wide and self.gamma != SYMMETRIC:
+            raise ValueError(f"boundaries at rest are known for gamma = {SYMMETRIC:g} alone")
+        width = math.sqrt(2 * self.gradient_energy) / self.spacing if wide else 0.0
         instants = moments(times)
         solve = self._compiled if self.compiled else self._on_device
         try:
-            frames, energy, count = solve(cells, instants)
+            frames, energy, count = solve(cells, instants, width)
         except NotFinite as error:
             raise Unstable(
                 f"grain growth: values are not finite at t = {error.args[0]:g}; take a smaller dt"
@@ -107,7 +116,7 @@ class GrainGrowth(GrainModel):
         return Grains(np.array(instants), frames, energy, frames.mean(axis=(2, 3)), count, area)
 
     def _compiled(
-        self, cells: np.ndarray, moments: Sequence[float]
+        self, cells: np.ndarray, moments: Sequence[float], width: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames, energies and counts, one cell of the batch after the other."""
         # Compiling takes seconds the first time: only where the loops are run.
@@ -118,7 +127,7 @@ class GrainGrowth(GrainModel):
         frames, energy = np.empty((*shape, self.n, self.n)), np.empty(shape)
         count = np.empty(shape, dtype=np.int64)
         for row, cell in enumerate(cells):
-            boxes = Boxes(self, cell)
+            boxes = Boxes(self, cell, width)
             for column, moment in enumerate(moments):
                 boxes.until(moment)
                 frames[row, column], energy[row, column] = boxes.total, boxes.energy()
@@ -126,10 +135,10 @@ class GrainGrowth(GrainModel):
         return frames, energy, count
 
     def _on_device(
-        self, cells: np.ndarray, moments: Sequence[float]
+        self, cells: np.ndarray, moments: Sequence[float], width: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same by torch, all cells of the batch at once."""
-        run = Run(self, cells, self._device)
+        run = Run(self, cells, self._device, width)
         seen = [run.frame(moment) for moment in moments]
         frames, energy, count = (np.stack(part, axis=1) for part in zip(*seen, strict=True))
         return frames, energy, count

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from etchmark.simulation import checks
 from etchmark.simulation.grain_model import MARGIN, PRESENT, GrainModel
+from etchmark.simulation.grain_starts import Start
 
 SIDES = 16
 """Boxes have sides of multiples of this, so that those of one size are stepped together."""
@@ -61,35 +62,40 @@ class Run:
         model: the equation.
         cells: grain of each cell, shape (batch, n, n).
         device: where the tensors lie.
+        width: of the boundaries at the start, in cells: see ``grain_starts``.
     """
 
-    def __init__(self, model: GrainModel, cells: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self, model: GrainModel, cells: np.ndarray, device: torch.device, width: float = 0.0
+    ) -> None:
         self.model, self.device, self.batch, self.time = model, device, len(cells), 0.0
         self.total = torch.zeros(self.batch * model.n**2, dtype=torch.float64, device=device)
-        self.groups = list(self._first(cells))
+        self.groups = list(self._first(cells, width))
         self.age = 0
 
     # --- boxes ---
 
-    def _first(self, cells: np.ndarray) -> Iterator[_Boxes]:
+    def _first(self, cells: np.ndarray, width: float) -> Iterator[_Boxes]:
         """Boxes around every label of every cell."""
         n = self.model.n
         reach = MARGIN + 1
         by_side: dict[int, list[tuple[int, int, int, np.ndarray]]] = {}
         for owner, cell in enumerate(cells):
+            start = Start(cell, width)
             for label in np.unique(cell):
-                mask = cell == label
-                spans = [_span(mask.any(axis=1 - axis)) for axis in (0, 1)]
+                values = start.of(label)
+                mask = values > self.model.tolerance
+                spans = [_span(np.asarray(mask.any(axis=1 - axis))) for axis in (0, 1)]
                 side = self._side(max(length for _, length in spans) + 2 * reach)
                 starts = [0, 0]
                 if side < n:
                     starts = [first - (side - length) // 2 for first, length in spans]
                 rows, columns = ((start + np.arange(side)) % n for start in starts)
-                part = (owner, *starts, mask[np.ix_(rows, columns)])
+                part = (owner, *starts, values[np.ix_(rows, columns)])
                 by_side.setdefault(side, []).append(part)  # type: ignore[arg-type]
         for side, parts in sorted(by_side.items()):
             checks.memory((side, side), len(parts) * side**2 * 8 * COPIES)
-            values = torch.from_numpy(np.stack([part[3] for part in parts]).astype(np.float64))
+            values = torch.from_numpy(np.stack([part[3] for part in parts]))
             origin = torch.tensor([part[1:3] for part in parts])
             owner = torch.tensor([part[0] for part in parts])
             yield self._boxes(side, values, origin, owner)

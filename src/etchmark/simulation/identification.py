@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from etchmark.simulation import checks
+from etchmark.simulation.gauss_newton import NotIdentified as NotIdentified
+from etchmark.simulation.gauss_newton import nearest
 from etchmark.simulation.phase_field import CahnHilliard, FreeEnergy, Polynomial, Unstable
 
 STEP = 0.1
@@ -31,11 +33,6 @@ HIGHEST_READ = 0.35
 SMALLEST, LARGEST = 1e-3, 1e3
 """Limits of the mobility in squared spacings per interval, and of the gradient energy in squared
 spacings."""
-ROUNDS, ENOUGH, FARTHEST = 12, 1e-4, 0.7
-"""Rounds of the Gauss–Newton method; it ends where the logarithms change by less than ``ENOUGH``,
-and no round changes them by more than ``FARTHEST``."""
-NUDGE = 1e-3
-"""Of a logarithm, for the slope of the frames in it."""
 UNCERTAIN = 0.1
 """Standard error of a logarithm beyond which a parameter counts as not told by the frames."""
 UNEXPLAINED = 0.3
@@ -44,10 +41,6 @@ LARGEST_VALUE = 100.0
 """Of a composition, whose phases are near -1 and 1 by default; its third power is computed."""
 SAME = 1e-6
 """Frames that change by less than this on average say nothing."""
-
-
-class NotIdentified(ValueError):
-    """The frames do not say what the parameters are; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -158,30 +151,15 @@ class _Problem:
         return solver.evolve(self.fields[:-1], [self.interval]).frames[:, 0]
 
     def refined(self, logs: np.ndarray) -> Identified:
-        """The Gauss–Newton method from a first estimate; a step that helps nothing is halved."""
-        left = self._left(logs)
-        if left is None:
-            raise NotIdentified("no simulation follows the frames")
-        for _ in range(ROUNDS):
-            slopes = self._slopes(logs, left)
-            change = np.linalg.lstsq(slopes, -left, rcond=None)[0]
-            change = np.clip(change, -FARTHEST, FARTHEST)
-            logs, left, moved = self._nearer(logs, left, change)
-            if moved < ENOUGH:
-                break
-        return self._checked(logs, left)
-
-    def _nearer(
-        self, logs: np.ndarray, left: np.ndarray, change: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """After a change, or the first of its halves that brings the frames nearer."""
-        for _ in range(6):
-            tried = np.clip(logs + change, self.low, self.high)
-            rest = self._left(tried)
-            if rest is not None and rest @ rest <= left @ left:
-                return tried, rest, float(np.abs(tried - logs).max())
-            change = change / 2
-        return logs, left, 0.0
+        """The Gauss–Newton method from a first estimate."""
+        names = "mobility and gradient energy"
+        best = nearest(self._left, logs, self.low, self.high, names=names)
+        logs = best.parameters
+        if (best.errors > UNCERTAIN).any() or (logs <= self.low).any() or (logs >= self.high).any():
+            raise NotIdentified("the frames leave the parameters open")
+        mobility, gradient_energy = np.exp(logs).tolist()
+        errors = (float(best.errors[0]), float(best.errors[1]))
+        return Identified(mobility, gradient_energy, errors, best.residual)
 
     def _left(self, logs: np.ndarray) -> np.ndarray | None:
         """Simulated less given frames, flat; None where the simulation fails."""
@@ -189,28 +167,6 @@ class _Problem:
             return (self.next_frames(logs) - self.fields[1:]).ravel()
         except Unstable:
             return None
-
-    def _slopes(self, logs: np.ndarray, left: np.ndarray) -> np.ndarray:
-        """Change of what is left with either logarithm, shape (values, 2)."""
-        columns = []
-        for direction in np.eye(2):
-            nudged = self._left(logs + NUDGE * direction)
-            if nudged is None:
-                raise NotIdentified("no simulation follows the frames")
-            columns.append((nudged - left) / NUDGE)
-        return np.stack(columns, axis=1)
-
-    def _checked(self, logs: np.ndarray, left: np.ndarray) -> Identified:
-        slopes = self._slopes(logs, left)
-        residual = math.sqrt(float(left @ left) / len(left))
-        information = slopes.T @ slopes
-        if np.linalg.cond(information) > 1e12:
-            raise NotIdentified("the frames do not tell mobility and gradient energy apart")
-        errors = residual * np.sqrt(np.diag(np.linalg.inv(information)))
-        if (errors > UNCERTAIN).any() or (logs <= self.low).any() or (logs >= self.high).any():
-            raise NotIdentified("the frames leave the parameters open")
-        mobility, gradient_energy = np.exp(logs).tolist()
-        return Identified(mobility, gradient_energy, (float(errors[0]), float(errors[1])), residual)
 
 
 def _parts(values: NDArray[np.complexfloating]) -> np.ndarray:

@@ -25,6 +25,7 @@ from etchmark.specs.base import (
 )
 from etchmark.specs.references import (
     DEFAULT_SHARE,
+    BaselineUse,
     Citation,
     DiscretisationError,
     RankLimit,
@@ -61,6 +62,7 @@ class DatasetConfig(Record):
     own_use: bool = False
     """True if its sources grant no licence: whoever builds it does not hand it on."""
     rows: int = Field(gt=0)
+    build_seconds: float | None = Field(default=None, gt=0)  # of a processor, measured
     columns: Annotated[list[str], BeforeValidator(_flat)] = []
     """Every stored column, so that what benchmarks read is known before anything is built; where
     none is named, benchmarks are held to the columns of the built data instead."""
@@ -190,28 +192,6 @@ class Subset(Record):
         return self
 
 
-class BaselineUse(Record):
-    """How a benchmark runs a baseline."""
-
-    track: Identifier
-    role: Role = "entry"
-    """``entry``; ``reference``: trivial or classical, what must be beaten; ``oracle``: makes or
-    reproduces the labels, such as the solver; ``control``: shows a leak or a confound;
-    ``exploratory``: found by looking at test scores."""
-    without: list[Identifier] = []
-    """Variants that do not run here, where all others of the baseline do."""
-    seeds: int = Field(default=1, ge=1, le=100)
-    """With how many seeds it is fitted; a record of fewer counts as missing."""
-    deterministic: bool = False
-    """Another seed gives the same predictions here: its interval holds for every fit."""
-
-    @model_validator(mode="after")
-    def _one_seed(self) -> BaselineUse:
-        if self.deterministic and self.seeds > 1:
-            raise ValueError("a deterministic baseline has one seed; remove its seeds")
-        return self
-
-
 class BenchmarkSpec(Record):
     """``benchmarks/<id>.yaml``: everything that identifies what is measured."""
 
@@ -243,6 +223,8 @@ class BenchmarkSpec(Record):
     """Rows beyond one of them on any split are listed apart, with the reason."""
     gains_over: BaselineName | None = None
     """The one reference over which gains are stated, chosen before any score was seen."""
+    changes: dict[Annotated[int, Field(ge=2)], str] = {}
+    """What each version after the first changed, and why."""
     licence: Line
     citations: list[Citation] = []
 
@@ -258,6 +240,13 @@ class BenchmarkSpec(Record):
             return declared.value
         share = None if declared is None else declared.share
         return (DEFAULT_SHARE if share is None else share) * abs(score)
+
+    @model_validator(mode="after")
+    def _changes(self) -> BenchmarkSpec:
+        expected = set(range(2, self.version + 1))
+        if self.changes and set(self.changes) != expected:
+            raise ValueError(f"changes must say what each version from 2 to {self.version} changed")
+        return self
 
     @model_validator(mode="after")
     def _reference(self) -> BenchmarkSpec:

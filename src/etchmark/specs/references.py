@@ -1,4 +1,4 @@
-"""What scores are compared with: papers, discretisation error, lines, differences."""
+"""What scores are compared with: papers, baselines, discretisation error, lines, differences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from etchmark.specs.base import Doi, Identifier, Line, LongLine, Record, Url
+from etchmark.specs.base import Doi, Identifier, Line, LongLine, Record, Role, Url
 
 
 class Citation(Record):
@@ -15,6 +15,28 @@ class Citation(Record):
     title: Line
     doi: Doi | None = None
     url: Url | None = None
+
+
+class BaselineUse(Record):
+    """How a benchmark runs a baseline."""
+
+    track: Identifier
+    role: Role = "entry"
+    """``entry``; ``reference``: trivial or classical, what must be beaten; ``oracle``: makes or
+    reproduces the labels, such as the solver; ``control``: shows a leak or a confound;
+    ``exploratory``: found by looking at test scores."""
+    without: list[Identifier] = []
+    """Variants that do not run here, where all others of the baseline do."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """With how many seeds it is fitted; a record of fewer counts as missing."""
+    deterministic: bool = False
+    """Another seed gives the same predictions here: its interval holds for every fit."""
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> BaselineUse:
+        if self.deterministic and self.seeds > 1:
+            raise ValueError("a deterministic baseline has one seed; remove its seeds")
+        return self
 
 
 class ErrorDistribution(Record):

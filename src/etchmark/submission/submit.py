@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -211,25 +211,63 @@ class Committed(Enum):
         return self is Committed.NEW
 
 
-def commit(store: Store, prepared: Prepared) -> Committed:
+class NameTaken(UserError):
+    """Others stored a submission under this name after the submitter last looked.
+
+    Attributes:
+        records: what they stored, oldest first.
+    """
+
+    def __init__(self, name: str, records: Sequence[ResultRecord]) -> None:
+        self.records = tuple(records)
+        last = self.records[-1]
+        super().__init__(
+            f"name {name!a}: submission {last.submission[:12]} was stored under it meanwhile, at"
+            f" {last.created:%Y-%m-%d %H:%M} UTC; give another name, or replace that submission"
+        )
+
+
+def commit(store: Store, prepared: Prepared, known: Collection[str] | None = None) -> Committed:
     """Store a submission, or update card and role if it is stored already.
 
     Files come first and the row last, so whatever moment the process dies at, a row that is
     there is complete.
 
+    Args:
+        store: the registry.
+        prepared: what was scored.
+        known: ids of the submissions that the submitter knows to be replaced; whatever has the
+            name if None.
+
     Raises:
+        NameTaken: it would replace a submission that is not among those; nothing is stored.
         UserError: the name looks like a stored one, the predictions file has changed since it was
             scored, or the hub is read-only.
     """
     # Checked again inside the lock: two names that look alike may arrive at the same time.
     with store.alone():
-        return _commit(store, prepared)
+        return _commit(store, prepared, known)
 
 
-def _commit(store: Store, prepared: Prepared) -> Committed:
+def replaced_by(store: Store, record: ResultRecord) -> list[ResultRecord]:
+    """Stored submissions in whose place a record would stand, oldest first.
+
+    They have its name, track and protocol; or its predictions too, and another card or role.
+    """
+    existing = store.get(record.submission)
+    same = [] if existing is None else [existing.record]
+    corrected = [other for other in same if _change(other, record) is not None]
+    return sorted([*earlier(store, record), *corrected], key=lambda other: other.created)
+
+
+def _commit(store: Store, prepared: Prepared, known: Collection[str] | None) -> Committed:
     record = prepared.record
     if record.status == "scored":
         check_stored(record.name, store.names())
+    if known is not None:
+        meanwhile = [other for other in replaced_by(store, record) if other.submission not in known]
+        if meanwhile:
+            raise NameTaken(record.name, meanwhile)
     existing = store.get(record.submission)
     kept = [store.keep_prediction(path) for path in prepared.predictions]
     if kept != record.fingerprints.predictions:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from etchmark.errors import UserError
 from etchmark.registry.store import REVIEWED, Found, Store
-from etchmark.registry.tables import MIN_PREFIX
 from etchmark.specs import ResultRecord
+from etchmark.submission.finding import find_submission
 from etchmark.submission.submit import earlier
 
 
@@ -30,20 +30,7 @@ def to_withdraw(store: Store, text: str) -> Found:
     Raises:
         UserError: there is none or several, or it is a reviewed record.
     """
-    prefix = text.strip().lower()
-    matches = store.find(prefix) if len(prefix) >= MIN_PREFIX else []
-    if len(matches) > 1:
-        listing = "; ".join(f"{match.short} {match.name} ({match.track})" for match in matches[:5])
-        raise UserError(
-            f"submission {text!r}: {len(matches)} begin with it ({listing}); give more characters"
-        )
-    if not matches:
-        raise UserError(
-            f"submission {text[:64]!r}: there is none in {store.home}; give an id or at least its"
-            f" first {MIN_PREFIX} characters (`etchmark leaderboard BENCHMARK --all --json` has"
-            " them)"
-        )
-    (match,) = matches
+    match = find_submission(store, text)
     if match.origin == REVIEWED:
         raise UserError(
             f"submission {match.short} ({match.name}) is a reviewed record and would be taken in"

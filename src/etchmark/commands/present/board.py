@@ -60,6 +60,24 @@ def show_empty(hub: Hub, spec: BenchmarkSpec, view: View, where: Where) -> None:
         print(f"no submission to {spec.key}{place} passes all filters; drop some", file=sys.stderr)
 
 
+def show_worst(spec: BenchmarkSpec, frame: pd.DataFrame) -> None:
+    """The rows by the split on which each does worst."""
+    first = frame.iloc[0]
+    unit = "" if first["unit"] == "1" else f" in {first['unit']}"
+    print(f"{spec.key}: {one_line(spec.title)}")
+    print(
+        f"protocol {first['protocol']}, the worst split of each row, {first['metric']}{unit}; rows"
+        " are judged on different samples, so there is no interval and no test"
+    )
+    rows = [["rank", "model", "track", first["metric"], "worst split"]]
+    for row in to_records(frame):
+        score = "–" if row["score"] is None else number(row["score"])
+        rank = "–" if row["rank"] is None else str(row["rank"])
+        name = shorten(plain(row["model"]), NAME_WIDTH, placeholder="…")
+        rows.append([rank, name, row["track"], score, row["split"] or "–"])
+    print(table(rows))
+
+
 def show(
     hub: Hub,
     spec: BenchmarkSpec,

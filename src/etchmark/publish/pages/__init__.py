@@ -1,0 +1,1 @@
+"""Static pages of models and boards with their badges, for any web server."""
