@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pkgutil
 import re
 import shlex
@@ -247,9 +248,10 @@ def test_a_kind_of_target_from_the_quickstart_alone(tmp_path: Path) -> None:
     (packages / "copy.pth").write_text("\n".join([str(tmp_path / "src"), *shared]) + "\n")
     python = sysconfig.get_path("scripts", "venv", base) + "/python"
     options = ("-q", "-p", "no:cacheprovider", "tests/targets/test_grade.py")
-    done = subprocess.run(
-        [python, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, text=True
-    )
+    # Options for this run are none for the one inside it.
+    quiet = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    command = [python, "-m", "pytest", *options]
+    done = subprocess.run(command, cwd=tmp_path, env=quiet, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("... "), "three tests pass, none is skipped"
 

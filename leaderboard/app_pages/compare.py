@@ -64,7 +64,7 @@ def choose_place(spec: BenchmarkSpec, protocol: str) -> str:
 def show_differences(hub: Hub, comparison: Comparison) -> None:
     frame, spec = comparison.differences(), comparison.spec
     unit = hub.metric(spec, comparison.metric).unit
-    st.subheader("Score differences", anchor=False)
+    st.header("Score differences", anchor=False)
     show_figure(difference_plot(frame, with_unit("difference", unit)), "differences")
     for row in frame.to_dict("records"):
         st.markdown(literal(verdict(row, spec)))
@@ -99,7 +99,7 @@ def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
 
 
 def show_samples(hub: Hub, comparison: Comparison) -> None:
-    st.subheader("Sample by sample", anchor=False)
+    st.header("Sample by sample", anchor=False)
     names = comparison.names
     pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :]]
     pair = pairs[0]
@@ -145,7 +145,7 @@ def show_groups(hub: Hub, comparison: Comparison) -> None:
     frame = comparison.by_group()
     if len(frame) < 2:
         return
-    st.subheader("Scores by group", anchor=False)
+    st.header("Scores by group", anchor=False)
     title = metric_label(hub.metric(comparison.spec, comparison.metric))
     show_figure(group_plot(frame, comparison.names, title), "groups")
     if len(frame) > MAX_GROUPS:

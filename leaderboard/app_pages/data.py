@@ -45,7 +45,7 @@ def show_distribution(spec: DatasetSpec, gallery: Gallery, split: str, table: pd
     columns = numbers(table)
     if not columns:
         return
-    st.subheader("Distribution", anchor=False)
+    st.header("Distribution", anchor=False)
     key = gallery.label(split)
     left, right = st.columns(2)
     with left:
@@ -76,7 +76,7 @@ def main() -> None:
         st.info("This configuration is not on this machine yet; the first command above builds it.")
         return
     dataset.show_downloads(spec, config, gallery)
-    st.subheader("Samples", anchor=False)
+    st.header("Samples", anchor=False)
     split = state.choose(
         st.segmented_control, "Split", "split", gallery.splits, gallery.splits[0], required=True
     )

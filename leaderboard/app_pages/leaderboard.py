@@ -68,7 +68,10 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
     about = linked(f"{mark} protocol:", {"protocol": "protocol"}, spec.id)
     st.markdown(f"{about} **{literal(protocol.title)}.** {literal(protocol.description)}")
     if by != protocol.split:
-        st.info(literal(f"Ranked by {places.in_words(spec, by)}, not by the headline split."))
+        said = f"Ranked by {places.in_words(spec, by)}, not by the headline split."
+        if by != WORST and spec.smallest_difference is not None:
+            said += " The smallest difference that matters is the one declared for the headline."
+        st.info(literal(said))
     benchmark = state.view()["benchmark"]
     link = {"benchmark": benchmark, "track": track, "metric": metric, "protocol": name}
     return spec, link | ({"by": by} if by != protocol.split else {})

@@ -33,7 +33,7 @@ def main() -> None:
         raise UserError("that submission was withdrawn or cannot be read; reload the page")
     model.show_card(hub, name, entry.record)
     show_left_out(hub)
-    st.subheader("Where it stands", anchor=False)
+    st.header("Where it stands", anchor=False)
     rows = model_places.show(hub, places)
     place = model_places.choose(hub, places, place)
     chosen = cached.entry(hub, place.submission)

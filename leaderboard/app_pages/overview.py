@@ -84,7 +84,7 @@ def show_families(specs: list[BenchmarkSpec], frames: dict[str, pd.DataFrame]) -
     columns = family_matrix.matrix(specs, frames)
     if not columns:
         return
-    st.subheader("Which family of models is good at what", anchor=False)
+    st.header("Which family of models is good at what", anchor=False)
     text = (
         "The best ranked model of each family, as its gain over the reference of the board in"
         " percent, whatever its track. A family is the first tag on a model's card. Coloured: a"
@@ -100,7 +100,7 @@ def show_newest(hub: Hub) -> None:
     newest = hub.newest(NEWEST)
     if not newest:
         return
-    st.subheader("Newest submissions", anchor=False)
+    st.header("Newest submissions", anchor=False)
     rows = [recent_row(hub, recent) for recent in newest]
     head = ["Model", "Benchmark", "Track, protocol", "Date", ""]
     markup.show(markup.table(head, rows, "The newest submissions"))
@@ -142,7 +142,7 @@ def show_changes(specs: list[BenchmarkSpec]) -> None:
         for version, text in sorted(spec.changes.items(), reverse=True)
     ]
     if rows:
-        st.subheader("Changes of benchmarks", anchor=False)
+        st.header("Changes of benchmarks", anchor=False)
         head = ["Benchmark", "Version", "What changed, and why", "Earlier board"]
         markup.show(markup.table(head, rows, "Versions of benchmarks"))
 

@@ -36,12 +36,15 @@ def main() -> None:
             " look at the overview."
         )
         return
-    st.markdown(f"Names and titles that hold every word of {asked}:")
+    if matches[0].near:
+        st.markdown(f"Nothing here has every word of {asked}; these are spelled most alike:")
+    else:
+        st.markdown(f"Names and titles that hold every word of {asked}:")
     for sort, title in SORTS.items():
         of_sort = [match for match in matches if match.sort == sort]
         if not of_sort:
             continue
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
         rows = [
             [link(match), "" if match.title == match.name else markup.escaped(match.title)]
             for match in of_sort[:LIMIT]

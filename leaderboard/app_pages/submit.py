@@ -40,7 +40,7 @@ def main() -> None:
     purpose = task.choose(hub)
     steps = st.container()
     template.show(hub, purpose)
-    st.subheader("1. Preview", anchor=False)
+    st.header("1. Preview", anchor=False)
     with guarded():
         check(hub, purpose, request)
     preview = submission_kept.current()

@@ -30,7 +30,7 @@ STYLE = """
   [data-testid="stPageLink"], [data-testid="stExpander"] { display: none !important; }
   .em-scroll { overflow: visible; }
   .em table, .em .em-small { font-size: 7pt; }
-  h3 { break-after: avoid; }
+  h2 { break-after: avoid; }
   .em tr { break-inside: avoid; }
   [data-testid="stPlotlyChart"] { break-inside: avoid; }
 }

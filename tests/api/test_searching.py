@@ -23,6 +23,17 @@ def test_every_word_must_be_in_a_name_or_title(toy_content: Path, command: Calla
     assert hub.search("toy' or 1=1 --") == []
 
 
+def test_a_misspelled_word_stands_for_the_nearest(toy_content: Path) -> None:
+    hub = open_hub()
+    near = hub.search("toy-lien")
+    assert [(match.sort, match.name, match.near) for match in near] == [
+        (match.sort, match.name, True) for match in hub.search("toy line")
+    ]
+    assert near
+    assert not any(match.near for match in hub.search("toy"))
+    assert hub.search("zzzz") == []
+
+
 def test_submissions_of_a_model(toy_content: Path, command: Callable) -> None:
     command("evaluate", "toy_mean", "toy-line", "--protocol", "holdout").fine()
     (recent,) = open_hub().submissions_of("toy_mean")

@@ -311,7 +311,7 @@ def test_scores_against_processor_seconds(toy_frames: Path, command: Callable) -
     assert (board["cpu_seconds"] > 0).all()
     # On paper nothing can be chosen, so every figure is there.
     app = fine(start(benchmark="toy-waves", print="1"))
-    assert {"Scores with intervals", "Costs", "Predictions"} <= set(values(app.subheader))
+    assert {"Scores with intervals", "Costs", "Predictions"} <= set(values(app.header))
     assert len(app.get("plotly_chart")) >= len(drawn) + 1
 
 

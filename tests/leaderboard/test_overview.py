@@ -157,10 +157,10 @@ def test_families_stand_beside_each_other(
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "gains_over": "toy_mean"}))
     command("evaluate", "toy_mean", "toy-line").fine()
     title = "Which family of models is good at what"
-    assert title not in values(page("overview").subheader), "there is the reference alone"
+    assert title not in values(page("overview").header), "there is the reference alone"
     submit(tmp_path, "near", protocol="folds", card=ModelCard(tags=["lines", "toys"]))
     app = fine(page("overview"))
-    assert title in values(app.subheader)
+    assert title in values(app.header)
     (row,) = [row for row in re.findall(r"<tr>.*?</tr>", html(app)) if ">lines<" in row]
     (gain,) = re.findall(r'title="near \(track features\): ([0-9.]+) %', row)
     ranked = standings.standings(load_benchmark("toy-line").spec, Store())

@@ -309,7 +309,7 @@ def test_the_page_is_one_path() -> None:
     assert steps(fine(app)) == "1. Preview → **2. Store in this hub** → 3. Send to the public board"
     press(app, "Store this submission")
     assert steps(fine(app)) == "1. Preview → 2. Store in this hub → **3. Send to the public board**"
-    assert values(app.subheader) == ["2. Store in this hub", "3. Send to the public board"]
+    assert values(app.header) == ["2. Store in this hub", "3. Send to the public board"]
     press(app, "Submit another file")
     assert "Check and preview" in labels(fine(app))
     assert query(app) == {}

@@ -38,9 +38,7 @@ def test_hostile_names_and_cards_stay_text(kind: str, toy_content: Path, tmp_pat
     entry = submit(tmp_path, "hostile" if "\u202e" in name else name, card=card)
     app = fine(start(benchmark=BENCHMARK, model=entry.record.submission[:12]))
     # Markdown sees none of it unescaped; tables, st.text and st.code show text as it is.
-    rendered = [
-        element.value for element in (*app.markdown, *app.caption, *app.subheader, *app.title)
-    ]
+    rendered = [element.value for element in (*app.markdown, *app.caption, *app.header, *app.title)]
     for text in rendered:
         assert not re.search(r"(?<!\\)(<script|<img|\[click\]|!\[|\*\*bold|:red\[)", text), text
         assert "https://evil" not in text

@@ -1,11 +1,12 @@
-"""How long the dashboard's pages take in Chromium with 10,000 submissions on 10 benchmarks.
+"""How long the dashboard's pages take in Chromium with 10,000 submissions on 20 benchmarks.
 
-    python tests/performance/dashboard_speed.py FOLDER [--each 1000] [--repeat 3]
+    python tests/performance/dashboard_speed.py FOLDER [--each 500] [--repeat 3]
 
 makes the registry in FOLDER if there is none (``large_registry.py``), serves it, and prints a
 table. First paint: from asking for the address until what the page is for can be seen; a new
 browser has to fetch and compile Streamlit's own scripts first, others have them in their cache.
-Change: from the click until the page shows what it led to.
+Change: from the click until the page shows what it led to. Last, the memory that the server keeps
+after two hundred visits (``visits.py``).
 """
 
 from __future__ import annotations
@@ -16,16 +17,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, cycle, islice
 from pathlib import Path
+from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "browser")]
 
 import large_registry  # noqa: E402
 from chromium import Browser, dashboard  # noqa: E402
+from visits import memory, visit  # noqa: E402
+
+from etchmark.registry.store import Store  # noqa: E402
 
 PAINT_S, CHANGE_S = 2.0, 0.3
+WARM_S = 1.0
+MEMORY_MIB, VISITS = 1500, 200
+BENCHMARKS = 20
 # Polled at every frame; the clock of a page starts when its address is asked for.
 AWAIT = """
 const done = arguments[arguments.length - 1], start = performance.now();
@@ -66,24 +74,32 @@ def paint(address: str, selector: str, text: str = "", repeat: int = 1) -> float
 
 TABLE = "[data-testid=stDataFrame] canvas"
 VERDICT = "[data-testid=stMarkdown]"
+ALERT = "[data-testid=stAlert]"
+PAGE_LINK = "[data-testid=stPageLink]"
+CHART = "[data-testid=stVegaLiteChart]"
 DECIDED = ".em-decide .em-chip"
 
 
-def pages(address: str, repeat: int) -> Iterator[tuple[str, float, float]]:
+def pages(address: str, model: str, repeat: int) -> Iterator[tuple[str, float, float]]:
     """The page that is asked for first also has the server import and read everything."""
+    own = f"model?name={quote(model, safe='')}"
     board = f"{address}leaderboard?benchmark=composite-stiffness-3d"
     yield "overview, server just started, new browser", paint(address, DECIDED, "mape"), PAINT_S
     yield "overview, new browser", paint(address, DECIDED, "mape"), PAINT_S
-    yield "overview", paint(address, DECIDED, "mape", repeat), PAINT_S
+    yield "overview", paint(address, DECIDED, "mape", repeat), WARM_S
     yield "leaderboard, new browser", paint(board, TABLE), PAINT_S
-    yield "leaderboard", paint(board, TABLE, "", repeat), PAINT_S
+    yield "leaderboard", paint(board, TABLE, "", repeat), WARM_S
     for name, path, what in (
         ("compare", "compare?benchmark=composite-stiffness-3d", ".js-plotly-plot .main-svg"),
         ("datasets", "data?dataset=superalloys", "[data-testid=stCode]"),
         ("submit", "submit", "[data-testid=stFileUploader]"),
         ("how to read this", "how-to-read", VERDICT),
+        ("how to read this, one term", "how-to-read?about=interval", CHART),
+        ("search", "search?q=model-01", ".em a[href^='model?']"),
+        ("model", own, CHART),
+        ("model, errors", f"{own}&tab=errors", ".js-plotly-plot .main-svg"),
     ):
-        yield name, paint(address + path, what, "", repeat), PAINT_S
+        yield name, paint(address + path, what, "", repeat), WARM_S
 
 
 def changes(address: str) -> Iterator[tuple[str, float, float]]:
@@ -110,27 +126,54 @@ def _changes(browser: Browser, address: str) -> Iterator[tuple[str, float, float
         time.sleep(1)
         spot = f'//*[@role="option"][normalize-space()="{option}"]'
         taken = until(browser, "[data-testid=stCaptionContainer]", "The filters leave", spot)
-        yield f"filter by {title}, 1,000 rows", taken, CHANGE_S
+        yield f"filter by {title}, 500 rows", taken, CHANGE_S
+    for place in ("stiff_spheres", "worst split"):
+        browser.open(f"{address}leaderboard?benchmark=composite-stiffness-3d-sections")
+        field = browser.one(".st-key-pick-by input")
+        browser.click(field)
+        field.send_keys(place)
+        time.sleep(1)
+        spot = f'//*[@role="option"][normalize-space()="{place}"]'
+        yield f"rank by {place}", until(browser, ALERT, "Ranked by", spot), CHANGE_S
+    browser.open(f"{address}leaderboard?benchmark=composite-stiffness-3d-sections")
+    browser.click(browser.one(".st-key-pick-model input"))
+    time.sleep(1)
+    yield "open a row", until(browser, PAGE_LINK, "Model page", '//*[@role="option"]'), CHANGE_S
     browser.open(f"{address}leaderboard?benchmark=composite-stiffness-2d")
     spot = "//button[normalize-space()='iid']"
     taken = until(browser, VERDICT, "Not the headline protocol", spot)
     yield "another protocol", taken, CHANGE_S
 
 
+def after_visits(address: str, names: list[str], model: str) -> float:
+    """MiB of the server after many visits to all kinds of pages."""
+    boards = [f"leaderboard?benchmark={name}" for name in names]
+    rest = [f"compare?benchmark={names[0]}", f"model?name={quote(model, safe='')}", "submit"]
+    for page in islice(cycle(["", *rest, *boards]), VISITS):
+        visit(address + page)
+    return memory(address)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--each", type=int, default=1000)
+    parser.add_argument("--each", type=int, default=500)
     parser.add_argument("--repeat", type=int, default=4)
     given = parser.parse_args()
     folder = given.folder.absolute()
     if not (folder / "home" / "registry.sqlite").is_file():
-        large_registry.build(folder, 10, given.each)
+        large_registry.build(folder, BENCHMARKS, given.each)
+    store = Store(folder / "home", folder / "content" / "leaderboard" / "results")
+    model = sorted(store.names())[0]
+    names = sorted(path.stem for path in (folder / "content" / "benchmarks").glob("*.yaml"))
     with dashboard(folder / "home", folder / "content") as address:
         print(f"{'what':44} seconds  goal", flush=True)
-        for name, seconds, goal in chain(pages(address, given.repeat), changes(address)):
+        measured = chain(pages(address, model, given.repeat), changes(address))
+        for name, seconds, goal in measured:
             over = "" if seconds <= goal else "over"
             print(f"{name:44} {seconds:7.2f} {goal:5.1f}  {over}", flush=True)
+        print(f"MiB after {VISITS} visits, at most {MEMORY_MIB}:", end=" ")
+        print(f"{after_visits(address, names, model):.0f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A registry of many submissions, made out of the reviewed ones, to time the dashboard with.
 
-    python tests/performance/large_registry.py FOLDER [--benchmarks 10] [--each 1000]
+    python tests/performance/large_registry.py FOLDER [--benchmarks 20] [--each 500]
 
 writes FOLDER/content (as many benchmarks as asked for: the project's own, then copies of them) and
 FOLDER/home (the registry). Serve it with ``ETCHMARK_CONTENT=FOLDER/content
@@ -123,8 +123,8 @@ def build(folder: Path, benchmarks: int, each: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--benchmarks", type=int, default=10)
-    parser.add_argument("--each", type=int, default=1000)
+    parser.add_argument("--benchmarks", type=int, default=20)
+    parser.add_argument("--each", type=int, default=500)
     given = parser.parse_args()
     build(given.folder, given.benchmarks, given.each)
 

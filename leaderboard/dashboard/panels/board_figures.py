@@ -48,7 +48,7 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link, scored
     names = [name for name, present in available.items() if present]
     if "print" in link:
         for name in names:
-            st.subheader(FIGURES[name], anchor=False)
+            st.header(FIGURES[name], anchor=False)
             _show(name, hub, spec, ranked, link, scored)
         return
     figure = state.choose(

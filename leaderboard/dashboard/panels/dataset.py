@@ -17,7 +17,7 @@ MAX_BYTES = 256 << 20
 
 def show(hub: Hub, spec: DatasetSpec, config: str, gallery: Gallery | None) -> None:
     """All but the samples; ``gallery`` is None where the config is not on this machine."""
-    st.subheader(literal(spec.title), anchor=False)
+    st.header(literal(spec.title), anchor=False)
     st.text(one_line(spec.summary))
     st.markdown(f"**{literal(config)}.** " + prose(spec.configs[config].description))
     path, picture = hub.picture(spec.name, config), spec.picture_of(config)

@@ -26,7 +26,7 @@ def show(hub: Hub, entry: Entry) -> None:
     Sending a submission straight to another hub is to stand here, too.
     """
     record, folder = entry.record, folder_name(entry.record)
-    st.subheader(f"3. {STEPS[2]}", anchor=False)
+    st.header(f"3. {STEPS[2]}", anchor=False)
     st.markdown(
         "Nothing has left this hub. The public board takes submissions by pull request: a folder"
         " with the record, the per-sample table and your predictions, which a reviewer scores"

@@ -25,7 +25,7 @@ KEY = "stored"
 
 def show(hub: Hub, preview: Preview) -> None:
     """The buttons that store or discard a preview."""
-    st.subheader(TITLE, anchor=False)
+    st.header(TITLE, anchor=False)
     if preview.taken:
         _show_taken(hub, preview)
     with st.container(horizontal=True):
@@ -119,7 +119,7 @@ def show_stored(hub: Hub, entry: Entry) -> None:
     submission_public.show_steps(3)
     record = entry.record
     spec = hub.benchmark(f"{record.benchmark}@{record.benchmark_version}")
-    st.subheader(TITLE, anchor=False)
+    st.header(TITLE, anchor=False)
     st.success(
         literal(f"{_outcome(record)}: {record.name}, submission {record.submission[:SHORT]}.")
     )

@@ -25,7 +25,7 @@ def template_files(
 
 
 def show(hub: Hub, task: Task) -> None:
-    st.subheader("Fill the template", anchor=False)
+    st.header("Fill the template", anchor=False)
     _explain(task)
     spec, config = task.spec, task.spec.tracks[task.track].config
     folder = hub.config_folder(spec.dataset, config)

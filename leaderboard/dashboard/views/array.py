@@ -113,7 +113,7 @@ class ArrayView(TargetView):
         frame = component_errors(comparison)
         if frame.empty:
             return
-        st.subheader("Error by component", anchor=False)
+        st.header("Error by component", anchor=False)
         names = [name for name in comparison.names if name in frame.columns]
         title = "mean absolute error / mean magnitude of the component, %"
         show_figure(group_plot(frame, names, title), "component-errors")

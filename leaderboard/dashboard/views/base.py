@@ -126,7 +126,7 @@ def show_by_class(
     }
     if not columns:
         return
-    st.subheader(f"{measure[0].upper()}{measure[1:]} by class", anchor=False)
+    st.header(f"{measure[0].upper()}{measure[1:]} by class", anchor=False)
     frame = pd.DataFrame({"kind": "class", "group": classes, **columns})
     show_figure(group_plot(frame, list(columns), f"{measure} (higher is better)"), name)
     if caption:

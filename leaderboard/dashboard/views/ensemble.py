@@ -67,7 +67,7 @@ class EnsembleView(TargetView):
             columns[model] = [estimate.value for estimate in distances(scores)]
         if not columns:
             return
-        st.subheader("Distance by group of descriptors", anchor=False)
+        st.header("Distance by group of descriptors", anchor=False)
         frame = pd.DataFrame({"kind": "", "group": names, **columns})
         show_figure(group_plot(frame, list(columns), AXIS), "groups-compared")
         show_table(frame.drop(columns="kind"), "groups-compared-table")

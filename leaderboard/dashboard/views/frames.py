@@ -67,7 +67,7 @@ class FramesView(TargetView):
     def show_side_by_side(self, comparison: Comparison) -> None:
         frame = comparison.horizons()
         if not frame.empty:
-            st.subheader("Error over the horizon", anchor=False)
+            st.header("Error over the horizon", anchor=False)
             _show_horizons(frame, comparison, "horizons")
 
     def draws(self, gallery: Gallery) -> bool:

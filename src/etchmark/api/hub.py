@@ -142,6 +142,8 @@ class Hub(DataHub):
     def search(self, text: str, limit: int = 20) -> list[Match]:
         """Benchmarks, datasets and models whose name or title holds every word of a text.
 
+        Where there is none, the words in names and titles that are spelled most alike are taken.
+
         Args:
             text: words; small and capital letters count alike.
             limit: of each sort, at most so many.

@@ -80,11 +80,13 @@ class Match:
         sort: ``benchmark``, ``dataset`` or ``model``.
         name: its id or name.
         title: what it is called in words; of a model without a title its name.
+        near: it holds words spelled like those asked for, since nothing holds these.
     """
 
     sort: str
     name: str
     title: str
+    near: bool = False
 
 
 @dataclass(frozen=True)
