@@ -265,11 +265,11 @@ def test_scores_that_span_decades_get_a_logarithmic_axis(
 def test_the_uncertainty_of_the_labels_is_shaded(toy_volumes: Path, tmp_path: Path) -> None:
     labels = load_benchmark("toy-volumes").truth("test")
     submit_volumes(tmp_path, labels.target * 1.04)
-    app = fine(start(benchmark="toy-volumes"))
+    app = fine(start(benchmark="toy-volumes", figure="intervals"))
     assert "up to the discretisation error of the labels: 2.5" in figure_text(app)
     assert "published network: 3.000" in figure_text(app)
     assert any("quoted" in caption for caption in values(app.caption))
-    app = fine(start(benchmark="toy-volumes", metric="r2"))
+    app = fine(start(benchmark="toy-volumes", metric="r2", figure="intervals"))
     assert "discretisation error" not in figure_text(app)
 
 

@@ -19,12 +19,12 @@ from etchmark.api import Hub, View
 from etchmark.specs import BenchmarkSpec
 
 FIGURES = {
-    "intervals": "Scores with intervals",
-    "needs": "Learning curves",
     "costs": "Costs",
+    "needs": "Learning curves",
     "predictions": "Predictions",
+    "intervals": "Scores with intervals",
 }
-"""Titles by the key of the link."""
+"""Titles by the key of the link. The table has the intervals already, so these come last."""
 
 
 def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link, scored: View) -> None:
@@ -40,12 +40,12 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link, scored
     track = None if link["track"] == state.ALL_TRACKS else link["track"]
     view = View(link["protocol"], track=track)
     available = {
-        "intervals": True,
-        "needs": curves.exist(hub, spec, ranked, view),
         "costs": bool(costs.known(ranked)),
+        "needs": curves.exist(hub, spec, ranked, view),
         "predictions": view_of(spec).has_predictions(spec),
+        "intervals": True,
     }
-    names = [name for name, present in available.items() if present]
+    names = [name for name in FIGURES if available[name]]
     if "print" in link:
         for name in names:
             st.header(FIGURES[name], anchor=False)
