@@ -81,3 +81,20 @@ def test_offline(
     assert not settings.offline()
     monkeypatch.setenv(name, value)
     assert settings.offline() is expected
+
+
+def test_relative_folders_hold_in_another_working_directory(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home.parent)
+    monkeypatch.setenv("ETCHMARK_HOME", "hub")
+    monkeypatch.setenv("ETCHMARK_WEIGHTS", "~/weights")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ETCHMARK_CONTENT", os.pathsep.join(["own", " ", "/shared"]))
+    for name in ("ETCHMARK_MIRROR", "ETCHMARK_FEATURES", "TMPDIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert settings.elsewhere() == {
+        "ETCHMARK_HOME": str(home.parent / "hub"),
+        "ETCHMARK_WEIGHTS": str(home / "weights"),
+        "ETCHMARK_CONTENT": os.pathsep.join([str(home.parent / "own"), "/shared"]),
+    }

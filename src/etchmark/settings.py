@@ -33,6 +33,10 @@ SUPERVISED = "ETCHMARK_SUPERVISED"
 """Set in every process that runs within limits: the token by which it is found and ended."""
 WORK = "ETCHMARK_WORK"
 """Set in the process that runs a model: its working directory."""
+FOLDERS = (
+    "ETCHMARK_HOME", "ETCHMARK_MIRROR", "ETCHMARK_WEIGHTS", "ETCHMARK_FEATURES", "TMPDIR",
+)  # fmt: skip
+"""Settings that name one folder, which may be relative to the working directory."""
 RAW_URL = "https://raw.githubusercontent.com"
 
 
@@ -148,6 +152,21 @@ def work() -> Path | None:
     """The folder where a model may keep checkpoints while it is fitted; None if it has none."""
     value = _text(WORK)
     return None if value is None else _path(WORK, value)
+
+
+def elsewhere() -> dict[str, str]:
+    """Variables that name folders, as a process in another working directory needs them.
+
+    Raises:
+        UserError: a folder is that of an unknown user.
+    """
+    values = {name: value for name in FOLDERS if (value := _text(name)) is not None}
+    absolute = {name: str(_path(name, value)) for name, value in values.items()}
+    if (value := _text("ETCHMARK_CONTENT")) is not None:
+        parts = [part.strip() for part in value.split(os.pathsep)]
+        folders = [str(_path("ETCHMARK_CONTENT", part)) for part in parts if part]
+        absolute["ETCHMARK_CONTENT"] = os.pathsep.join(folders)
+    return absolute
 
 
 def _is_on(name: str) -> bool:

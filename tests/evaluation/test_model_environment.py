@@ -68,6 +68,14 @@ def test_what_the_caller_says_of_threads_holds(hub, monkeypatch):
     assert (seen["OMP_WAIT_POLICY"], seen["OPENBLAS_NUM_THREADS"]) == ("ACTIVE", "3")
 
 
+def test_a_relative_folder_is_the_callers(hub, monkeypatch):
+    """The model's process has another working directory."""
+    monkeypatch.chdir(hub.folder)
+    monkeypatch.setenv("TMPDIR", "scratch")
+    (hub.folder / "scratch").mkdir()
+    assert _environment(hub)["TMPDIR"] == str(hub.folder / "scratch")
+
+
 def test_variables_that_are_asked_for_are_passed_on(hub, monkeypatch):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)

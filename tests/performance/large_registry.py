@@ -63,7 +63,17 @@ def entries(benchmark: str, results: Path, count: int, seed: int) -> Iterator[En
     for number in range(count):
         record, _ = found[number % len(found)]
         factor = float(np.exp(generator.normal(0, 0.3)))
-        yield _entry(benchmark, record, tables[record.submission], number, factor)
+        table = tables[record.submission]
+        # A class that is predicted cannot be stretched, nor can a share of right ones.
+        if not is_numeric(table):
+            factor = 1.0
+        yield _entry(benchmark, record, table, number, factor)
+
+
+def is_numeric(table: pa.Table) -> bool:
+    """Whether a per-sample table holds predicted numbers."""
+    names = table.column_names
+    return "prediction" in names and pa.types.is_floating(table.schema.field("prediction").type)
 
 
 def _entry(
@@ -96,7 +106,7 @@ def _entry(
             "created": record.created - timedelta(hours=number),
         }
     )
-    if "prediction" in table.column_names:
+    if is_numeric(table):
         target, given = (table.column(one).to_numpy() for one in ("target", "prediction"))
         at = table.column_names.index("prediction")
         table = table.set_column(at, "prediction", pa.array(target + factor * (given - target)))

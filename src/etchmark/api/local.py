@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -334,6 +335,15 @@ class LocalHub(LocalReader):
         if not script.is_file():
             raise UserError(f"{script}: is missing; reinstall etchmark")
         return script
+
+    def environment_elsewhere(self) -> dict[str, str]:
+        """Variables for a process of this hub with another working directory.
+
+        Settings may name folders relative to the present one.
+        """
+        from etchmark import settings
+
+        return {**os.environ, **settings.elsewhere()}
 
 
 def open_hub() -> LocalHub:

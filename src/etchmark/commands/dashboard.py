@@ -25,10 +25,11 @@ def dashboard(
         raise UserError(
             "the dashboard needs Streamlit; install it with `pip install 'etchmark[dashboard]'`"
         )
-    script = LocalHub().dashboard_script()
+    hub = LocalHub()
+    script, environment = hub.dashboard_script(), hub.environment_elsewhere()
     # Streamlit reads its own configuration relative to the working directory.
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     command += ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
     command += ["--browser.gatherUsageStats", "false"]
     os.chdir(script.parent)
-    os.execv(sys.executable, command)  # noqa: S606
+    os.execve(sys.executable, command, environment)  # noqa: S606

@@ -87,9 +87,10 @@ def passed_on(environment: Mapping[str, str], *, features: bool = False) -> dict
                 f"ETCHMARK_PASS_ENV: {name} is a setting of etchmark, which no model sees; leave it"
                 " out"
             )
+    # The model's process has another working directory.
     return {
         name: value
-        for name, value in environment.items()
+        for name, value in {**environment, **settings.elsewhere()}.items()
         if name in own or name in asked or _harmless(name, value)
     }
 
