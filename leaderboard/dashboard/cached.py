@@ -6,6 +6,8 @@ caches are keyed by what the hub holds, not by age: a new submission appears on 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 import streamlit as st
 
@@ -48,7 +50,8 @@ def counts(hub: Hub) -> Counts:
 # --- boards ------------------------------------------------------------------------------------
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
+# A visit to the overview reads the board of every benchmark, so all of them have to fit.
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _board(_hub: Hub, _spec: BenchmarkSpec, key: Key, view: View) -> Board:
     return _hub.board(_spec, view)
 
@@ -58,13 +61,34 @@ def board(hub: Hub, spec: BenchmarkSpec, view: View) -> Board:
     return _board(hub, spec, _key(hub, spec, view), view)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def _leaders(_hub: Hub, _spec: BenchmarkSpec, key: Key, view: View) -> pd.DataFrame:
+    return board(_hub, _spec, view).leaders()
+
+
+def leaders(hub: Hub, spec: BenchmarkSpec, view: View) -> pd.DataFrame:
+    """Ranked rows without intervals of ranks and without tests, which take longest."""
+    return _leaders(hub, spec, _key(hub, spec, view), view)
+
+
+class Wanted(NamedTuple):
+    """Which rows of a board are wanted; see ``standings``."""
+
+    track: str | None
+    where: Where
+    everything: bool
+    worst: bool
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def _standings(
-    _board: Board, key: Key, track: str | None, where: Where, everything: bool, worst: bool
+    _hub: Hub, _spec: BenchmarkSpec, key: Key, view: View, wanted: Wanted
 ) -> pd.DataFrame:
+    track, where, everything, worst = wanted
+    read = board(_hub, _spec, view)
     if worst:
-        return by_worst_split(_board, track=track, where=where, everything=everything)
-    return _board.standings(track=track, where=where, everything=everything)
+        return by_worst_split(read, track=track, where=where, everything=everything)
+    return read.standings(track=track, where=where, everything=everything)
 
 
 def standings(
@@ -88,8 +112,8 @@ def standings(
         everything: with failed and superseded runs, which have no rank.
         worst: ranked by the split on which each row does worst.
     """
-    key = _key(hub, spec, view)
-    return _standings(board(hub, spec, view), key, track, where, everything, worst)
+    wanted = Wanted(track, where, everything, worst)
+    return _standings(hub, spec, _key(hub, spec, view), view, wanted)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

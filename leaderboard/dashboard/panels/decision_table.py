@@ -53,7 +53,7 @@ def show(hub: Hub, specs: list[BenchmarkSpec], frames: Mapping[str, pd.DataFrame
 
 def _row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]:
     ranked = (
-        cached.board(hub, spec, headline(spec)).leaders()
+        cached.leaders(hub, spec, headline(spec))
         if frame is None
         else pd.DataFrame(frame[frame["rank"].notna()])
     )

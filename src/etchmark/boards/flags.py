@@ -17,7 +17,14 @@ import pandas as pd
 
 from etchmark.errors import UserError
 from etchmark.registry.tables import Brief
-from etchmark.scoring.doubts import BEYOND, DECLARED, MAX_FLAG, declared_doubts, kind_of_flag
+from etchmark.scoring.doubts import (
+    BEYOND,
+    DECLARED,
+    MAX_FLAG,
+    declared_doubts,
+    kind_of_flag,
+    metrics_read,
+)
 from etchmark.scoring.gains import errors_of, has_gains
 from etchmark.scoring.separation import ALPHA, smallest_p, verdict
 from etchmark.scoring.uncertainty import SumsOfUnits
@@ -46,8 +53,13 @@ def of_today(spec: BenchmarkSpec, brief: Brief) -> list[str] | None:
     """Flags of a record, with those that follow from what the benchmark declares today."""
     kept = brief.content["flags"]
     found = []
-    for split, parts in brief.content["scores"].items():
-        score = SplitScore.model_construct(split=split, metrics=_metrics(parts[""]["metrics"]))
+    names = metrics_read(spec)
+    for split, parts in brief.content["scores"].items() if names else ():
+        metrics = {
+            name: MetricScore.model_construct(value=parts[""]["metrics"][name]["value"])
+            for name in names & parts[""]["metrics"].keys()
+        }
+        score = SplitScore.model_construct(split=split, metrics=metrics)
         found += [doubt.flag for doubt in declared_doubts(spec, score)]
     others = [flag for flag in kept or () if kind_of_flag(flag) not in DECLARED]
     return [*others, *found] if kept is not None or found else None
@@ -228,8 +240,3 @@ def _lead(spec: BenchmarkSpec, metric: Metric, after: Row, errors: tuple[float, 
         f" the next row, {after['model']}; so long a lead is worth a second look"
     )
     return flag("far_ahead", message)
-
-
-def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricScore]:
-    return {name: MetricScore.model_construct(value=score["value"])
-            for name, score in metrics.items()}  # fmt: skip

@@ -248,6 +248,13 @@ def declared_doubts(spec: BenchmarkSpec, score: SplitScore) -> list[Doubt]:
     return [doubt for doubt in doubts if doubt is not None]
 
 
+def metrics_read(spec: BenchmarkSpec) -> frozenset[str]:
+    """Metrics that ``declared_doubts`` looks at."""
+    declared = spec.discretisation_error
+    own = None if declared is None else declared.metric
+    return frozenset([*(limit.metric for limit in spec.rank_limits), *([own] if own else [])])
+
+
 def beyond_rank_limit(spec: BenchmarkSpec, score: SplitScore) -> Doubt | None:
     """Whether a score is beyond what the benchmark demands of a ranked row, or missing."""
     for limit in spec.rank_limits:

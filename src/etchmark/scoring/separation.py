@@ -42,7 +42,7 @@ FLIPS, FLIPS_OF_MANY = 9_999, 999
 CONTENDERS = 100
 """Rows are tested against so many of the best: all pairs of a huge board are out of reach."""
 AT_ONCE = 1 << 23
-"""Signs that are held at once."""
+"""Numbers that are held at once."""
 SEED = 0
 Sums = Mapping[str, np.ndarray]
 
@@ -133,7 +133,7 @@ class Differences:
     def __init__(self, metric: Metric, sums: Sequence[Sums]) -> None:
         self._metric = metric
         self.rows = len(sums)
-        self._means: list[dict[str, np.ndarray]] = []
+        self._means: dict[str, np.ndarray] = {}
         self.losses: np.ndarray | None = None
         """Shape (rows, units); None where a difference is not one of two losses."""
         if metric.contrast is None:
@@ -141,8 +141,10 @@ class Differences:
             self.units = self.losses.shape[1]
         else:
             names = metric.reads(sums[0])
-            self._means = [{name: row[name].mean(axis=0) for name in names} for row in sums]
-            self.units = len(self._means[0][names[0]])
+            self._means = {
+                name: np.stack([row[name].mean(axis=0) for row in sums]) for name in names
+            }
+            self.units = self._means[names[0]].shape[1]
 
     def between(self, first: int, seconds: Sequence[int] | np.ndarray) -> np.ndarray:
         """Loss of a row minus those of others, shape (others, units)."""
@@ -151,10 +153,14 @@ class Differences:
             return self.losses[first] - self.losses[seconds]
         if self._metric.contrast is None:
             raise RuntimeError("neither losses nor a contrast")
-        pairs = [
-            self._metric.contrast(self._means[first], self._means[second]) for second in seconds
-        ]
-        return np.stack(pairs) if pairs else np.empty((0, self.units))
+        one = {name: rows[first, None] for name, rows in self._means.items()}
+        pairs = np.empty((len(seconds), self.units))
+        step = max(1, AT_ONCE // (len(one) * self.units))
+        for start in range(0, len(seconds), step):
+            some = seconds[start : start + step]
+            others = {name: rows[some] for name, rows in self._means.items()}
+            pairs[start : start + step] = self._metric.contrast(one, others)
+        return pairs
 
     def over_first(self) -> np.ndarray:
         """Loss of all other rows minus that of the first, shape (rows - 1, units)."""
@@ -164,7 +170,7 @@ class Differences:
         """Whether all differences are known."""
         if self.losses is not None:
             return bool(np.isfinite(self.losses).all())
-        return all(np.isfinite(term).all() for row in self._means for term in row.values())
+        return all(np.isfinite(rows).all() for rows in self._means.values())
 
 
 # --- tests -------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ class Metric:
     of these units alone; by default the first term, negative where larger is better."""
     contrast: Callable[[Sums, Sums], Array] | None = None
     """How much each unit adds to the first model's loss beyond the second's, from both models' sums
-    of each unit, last axis the units. For metrics that are not monotone in one sum."""
+    of each unit, last axis the units; axes before it are of many pairs, and broadcast. For metrics
+    that are not monotone in one sum."""
 
     def unit_for(self, target_unit: str) -> str:
         return target_unit if self.unit is None else self.unit

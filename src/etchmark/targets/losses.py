@@ -27,18 +27,18 @@ def shares_contrast(parts: tuple[Array, Array], wholes: tuple[Array, Array]) -> 
     K (ΔI - J ΔU), J = (Iₐ + I_b) / (Uₐ + U_b), K = (Uₐ + U_b) / (2 Uₐ U_b).
 
     Args:
-        parts: of both models, shape (classes, units) each.
+        parts: of both models, shape (classes, ..., units) each; the axes between are of pairs.
         wholes: the same shapes.
 
     Returns:
-        First model minus second, mean over the classes that occur, shape (units,).
+        First model minus second, mean over the classes that occur, shape (..., units).
     """
-    part = [values.sum(axis=1, keepdims=True) for values in parts]
-    whole = [values.sum(axis=1, keepdims=True) for values in wholes]
+    part = [values.sum(axis=-1, keepdims=True) for values in parts]
+    whole = [values.sum(axis=-1, keepdims=True) for values in wholes]
     both = whole[0] + whole[1]
     occurs = (whole[0] > 0) & (whole[1] > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = (part[0] + part[1]) / both
         weight = both / (2.0 * whole[0] * whole[1])
         terms = weight * ((parts[0] - parts[1]) - share * (wholes[0] - wholes[1]))
-    return np.where(occurs, terms, 0.0).sum(axis=0) / max(int(occurs.sum()), 1)
+    return np.where(occurs, terms, 0.0).sum(axis=0) / np.maximum(occurs.sum(axis=0), 1)
