@@ -34,6 +34,7 @@ from pages import (
 )
 from streamlit.testing.v1 import AppTest
 
+from etchmark.api.reading import LocalReader
 from etchmark.boards import standings
 from etchmark.data.loading import load_benchmark
 from etchmark.registry.store import Store
@@ -192,3 +193,27 @@ def test_an_old_link_to_a_board_still_leads_there(toy_content: Path) -> None:
     app = fine(app.run())
     assert app.selectbox(key="pick-benchmark").value == "toy-fields"
     assert query(app)["benchmark"] == "toy-fields"
+
+
+def test_a_second_visit_reads_no_board_again(
+    toy_content: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(tmp_path, "good", 1.0)
+    card = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    declared = yaml.safe_load(card.read_text())
+    # Hubs have more boards than the sixteen of this project.
+    for number in range(30):
+        again = {**declared, "id": f"{BENCHMARK}-{number}"}
+        card.with_name(f"{BENCHMARK}-{number}.yaml").write_text(yaml.safe_dump(again))
+    read: list[str] = []
+    board = LocalReader.board
+
+    def counted(self: LocalReader, benchmark: Any, *others: Any, **named: Any) -> Any:
+        read.append(benchmark.id)
+        return board(self, benchmark, *others, **named)
+
+    monkeypatch.setattr(LocalReader, "board", counted)
+    fine(page("overview"))
+    assert len(read) == len(set(read)) == 32, "each board once, although it is shown twice"
+    fine(page("overview"))
+    assert len(read) == 32

@@ -231,6 +231,23 @@ def test_pairs_of_contrasts_are_eliminated_as_pairs_of_losses_are() -> None:
     assert may_be_best(Differences(judged, rows), scores).tolist() == [True, True, False, False]
 
 
+@pytest.mark.parametrize("at_once", [1, 1 << 23])
+def test_many_pairs_at_once_are_single_pairs(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(separation, "AT_ONCE", at_once)
+    generator = np.random.default_rng(6)
+    truth = generator.integers(0, 3, size=50)
+    rows = [labels(generator, accuracy, truth) for accuracy in (0.9, 0.8, 0.7, 0.1)]
+    judged = metric("macro_f1")
+    assert judged.contrast is not None
+    means = [{name: row[name].mean(axis=0) for name in judged.reads(row)} for row in rows]
+    many = Differences(judged, rows).between(2, [0, 3, 2])
+    assert many.shape == (3, 10)
+    for pair, other in zip(many, (0, 3, 2), strict=True):
+        np.testing.assert_array_equal(pair, judged.contrast(means[2], means[other]))
+    assert not many[2].any()
+    assert many[1].any()
+
+
 def test_huge_boards_are_tested_against_their_hundred_best() -> None:
     generator = np.random.default_rng(4)
     errors = np.exp(0.3 * generator.normal(size=(300, 100)))
