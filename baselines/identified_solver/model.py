@@ -7,78 +7,46 @@ forecast.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from etchmark.learning.forecasting import context_of, horizon_of, intervals_of
-from etchmark.model import Inputs, Samples
-from etchmark.saving import Savable, keeps_arguments, rebuild
+from etchmark.learning.identified import IdentifiedForecaster
+from etchmark.saving import keeps_arguments, rebuild
 from etchmark.simulation.identification import NotIdentified, identify
 from etchmark.simulation.long_steps import solve_on
 from etchmark.simulation.phase_field import Unstable
 
-LEAST_FRAMES = 3
 
-
-class IdentifiedSolver(Savable):
-    """Learns nothing from other trajectories: each says itself what its parameters are.
-
-    Where its frames do not, the last one is repeated; a line says how often and why.
+class IdentifiedSolver(IdentifiedForecaster):
+    """The Cahn–Hilliard equation with the mobility and gradient energy of the frames given.
 
     Args:
         steps: of time, per frame.
         device: ``cpu`` or ``cuda``.
-
-    Attributes:
-        repeated: how often the last frame was repeated in the last forecast, by reason.
     """
 
+    refusals = (NotIdentified, Unstable)
+
     def __init__(self, steps: int, device: str) -> None:
+        super().__init__()
         if type(steps) is not int or steps < 1:
             raise ValueError(f"steps {steps!r} must be a whole number from 1 on")
         self.steps, self.device = steps, device
-        self.repeated: Counter[str] = Counter()
 
-    def fit(self, train: Samples, validation: Samples | None = None) -> IdentifiedSolver:
-        return self
-
-    def predict(self, inputs: Inputs) -> np.ndarray:
-        """Frames of shape (samples, horizon, n, n), float16, not clipped.
-
-        Raises:
-            ValueError: an input has a wrong shape, is not positive or not finite, or there are
-                fewer than three frames.
-        """
-        context, frames = context_of(inputs, at_least=LEAST_FRAMES), horizon_of(inputs)
-        intervals = intervals_of(inputs, len(context))
-        predicted = np.empty((len(context), frames, *context.shape[2:]), np.float16)
-        self.repeated = Counter()
-        for row, (given, interval) in enumerate(zip(context, intervals.tolist(), strict=True)):
-            composition = 2 * given.astype(np.float64) - 1
-            try:
-                found = identify(composition, interval)
-                followed, _ = solve_on(
-                    composition[-1:],
-                    frames,
-                    mobility=found.mobility,
-                    gradient_energy=found.gradient_energy,
-                    interval=interval,
-                    steps=self.steps,
-                    device=self.device,
-                )
-            except (NotIdentified, Unstable) as error:
-                self.repeated[str(error)] += 1
-                predicted[row] = given[-1]
-                continue
-            predicted[row] = (followed[0] + 1) / 2
-        for reason, count in self.repeated.items():
-            print(f"{count} of {len(context)} trajectories: {reason}; their last frame is repeated")
-        return predicted
-
-    def parameter_count(self) -> int:
-        return 0
+    def forecast(self, given: np.ndarray, frames: int, interval: float) -> np.ndarray:
+        composition = 2 * given - 1
+        parameters = identify(composition, interval)
+        followed, _ = solve_on(
+            composition[-1:],
+            frames,
+            mobility=parameters.mobility,
+            gradient_energy=parameters.gradient_energy,
+            interval=interval,
+            steps=self.steps,
+            device=self.device,
+        )
+        return (followed[0] + 1) / 2
 
 
 @keeps_arguments
