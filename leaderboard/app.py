@@ -49,6 +49,9 @@ pages = st.navigation(
     ],
     position="top",
 )
+if pages.url_path:
+    # Pages that show one thing name it in place of this.
+    st.set_page_config(page_title=f"{pages.title} · etchmark")
 state.enter(pages.url_path)
 st.html(f"<style>{STYLE}</style>")
 st.html(terms.STYLE)

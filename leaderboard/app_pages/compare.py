@@ -67,8 +67,8 @@ def show_differences(hub: Hub, comparison: Comparison) -> None:
     st.header("Score differences", anchor=False)
     show_figure(difference_plot(frame, with_unit("difference", unit)), "differences")
     for row in frame.to_dict("records"):
-        st.markdown(literal(verdict(row, spec)))
-    explained = "Told apart: by a test that flips signs. In brackets: the 95 % interval."
+        st.markdown(literal(verdict(row, spec, unit)))
+    explained = "Told apart: by the test between rows. In brackets: the 95 % interval."
     phrases = {"Told apart": "told-apart", "interval": "interval"}
     st.caption(linked(explained, phrases, spec.id))
     show_table(frame, "difference-table")
@@ -89,13 +89,14 @@ def show_flags(ranked: pd.DataFrame, picked: list[str]) -> None:
         st.markdown("\n".join([heading, "", *lines]))
 
 
-def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec) -> str:
+def verdict(row: dict[Hashable, Any], spec: BenchmarkSpec, unit: str) -> str:
     """One line on a pair."""
     value, low, high = (number(row[name]) for name in ("difference", "ci_low", "ci_high"))
     interval = "" if math.isnan(row["ci_low"]) else f" ({low} … {high})"
     difference = f"{value}{interval}".replace("-", "−")
+    unit = "" if unit == "1" else f" {unit}"
     p = "" if math.isnan(row["p"]) else f"; p of this pair alone {number(row['p'])}"
-    return f"{relation(row, spec.unit_names)}: {difference}{p}."
+    return f"{relation(row, spec.unit_names)}: {difference}{unit}{p}."
 
 
 def show_samples(hub: Hub, comparison: Comparison) -> None:

@@ -6,7 +6,16 @@ import pandas as pd
 import streamlit as st
 from dashboard import cached, markup, state
 from dashboard.page import show_left_out
-from dashboard.panels import board, board_figures, board_header, cite, drawer, filters, places
+from dashboard.panels import (
+    board,
+    board_figures,
+    board_header,
+    cite,
+    compared,
+    drawer,
+    filters,
+    places,
+)
 from dashboard.panels.board_columns import Places
 from dashboard.terms import linked
 from dashboard.text import literal, shortened
@@ -68,7 +77,7 @@ def choose_view(hub: Hub) -> tuple[BenchmarkSpec, state.Link]:
     about = linked(f"{mark} protocol:", {"protocol": "protocol"}, spec.id)
     st.markdown(f"{about} **{literal(protocol.title)}.** {literal(protocol.description)}")
     if by != protocol.split:
-        said = f"Ranked by {places.in_words(spec, by)}, not by the headline split."
+        said = f"Not ranked by the headline split, but by {places.in_words(spec, by)}."
         if by != WORST and spec.smallest_difference is not None:
             said += " The smallest difference that matters is the one declared for the headline."
         st.info(literal(said))
@@ -165,7 +174,7 @@ def choose_model(frame: pd.DataFrame) -> str | None:
     """The model picked by a click on its row, by list or by link."""
     ids = [str(submission) for submission in frame["submission"]]
     if "pick-model" not in st.session_state and (asked := state.view().get("model")):
-        matches = state.named_by(asked, ids)
+        matches = compared.named_by(asked, frame, state.view().get("track"))
         if matches:
             st.session_state["pick-model"] = matches[0]
         else:
@@ -212,6 +221,9 @@ def show_empty(spec: BenchmarkSpec, protocol: str) -> None:
 
 
 def main() -> None:
+    if "split" in st.query_params and "by" not in st.query_params:
+        # What the command line calls it.
+        st.query_params["by"] = st.query_params["split"]
     state.follow_link()
     hub = open_hub()
     markup.skip_link("Skip to the table", board.TABLE)

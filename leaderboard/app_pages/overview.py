@@ -88,9 +88,9 @@ def show_families(specs: list[BenchmarkSpec], frames: dict[str, pd.DataFrame]) -
     text = (
         "The best ranked model of each family, as its gain over the reference of the board in"
         " percent, whatever its track. A family is the first tag on a model's card. Coloured: a"
-        " test shows that it is better (green) or worse (red) than the reference; in brackets: not"
-        " told apart from it, or equal in practice; ref.: it is the reference itself; –: no model"
-        " of this family is ranked."
+        " test shows that it is better (green) or worse (orange) than the reference; in brackets:"
+        " not told apart from it, or equal in practice; ref.: it is the reference itself; –: no"
+        " model of this family is ranked."
     )
     st.markdown(linked(text, {"gain": "gain", "not told apart": "told-apart"}))
     family_matrix.show(columns)

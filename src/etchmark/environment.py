@@ -86,4 +86,4 @@ def hardware(device: str) -> str:
         except (OSError, subprocess.CalledProcessError, IndexError):
             return device
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores"
+    return f"{_processor()}, {cores} core{'' if cores == 1 else 's'}"

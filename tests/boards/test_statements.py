@@ -108,7 +108,7 @@ def test_rows_that_are_equal_in_practice_are_counted(spec: BenchmarkSpec) -> Non
     )
     told = the_best(spec, frame([True, True, True, False], score=[1.0, 1.4, 1.45, 9.0]))
     assert told == (
-        "Of 4 ranked submissions, 3 may be the best: the others are closer to the first than 0.5"
+        "Of 4 ranked submissions, 3 may be the best: each differs from the first by less than 0.5"
         " mm, the smallest difference that matters here."
     )
 

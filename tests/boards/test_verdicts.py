@@ -22,6 +22,7 @@ def board(best: list[bool | None], units: int = 20, **columns: list[Any]) -> Any
     flags = columns.pop("flags", [[]] * len(best))
     table = frame(best, units, **columns)
     table["split"] = "test"
+    table[["rank_low", "reference_units"]] = 1
     table["flags"] = pd.Series(flags, dtype=object)
     return table
 
@@ -118,6 +119,9 @@ def test_strengths_are_what_the_tests_show(spec: BenchmarkSpec) -> None:
         "Not told apart from toy_mean on far.",
     ]
     assert strengths(spec, "c", frames) == []
+    frames["test"]["rank_low"] = [7, 1]
+    (first, *_) = strengths(spec, "a", frames)
+    assert first == "Not told apart from the best on test.", "few units praise nobody"
 
 
 def test_many_places_are_counted(spec: BenchmarkSpec) -> None:
@@ -132,9 +136,12 @@ def test_the_simplest_has_the_fewest_parameters_of_those_that_may_be_the_best() 
     table["submission"] = list("abcd")
     table["total_parameters"] = [300, 20, None, 1]
     table["total_parameters"] = table["total_parameters"].astype("Int64")
-    assert statements.simplest(table) is None, "the size of one is unknown"
-    table.loc[2, "total_parameters"] = 21
-    assert statements.simplest(table) == "b"
+    table["reference_units"] = [1.0, 5.0, 2.0, 1.0]
+    assert statements.simplest(table) == "b", "a size that is unknown does not count"
+    table.loc[2, "total_parameters"] = 20
+    assert statements.simplest(table) == "c", "of equal size the cheaper"
+    table["total_parameters"] = table["total_parameters"].where(table["submission"] == "d")
+    assert statements.simplest(table) is None
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_three_units_tell_nothing_apart(submit_raised: Callable[[str, float], st
     app = fine(page("compare", benchmark="toy-line", protocol="holdout", metric="mae"))
     said, *_ = values(app.markdown)
     assert said == literal(
-        "near and far are not told apart by these sources: −4.000; p of this pair alone 0.2500."
+        "near and far are not told apart by these sources: −4.000 mm; p of this pair alone 0.2500."
     )
     # Differences, errors of samples, and scores by source.
     assert len(app.get("plotly_chart")) == 3
@@ -83,8 +83,18 @@ def test_a_link_never_shows_other_models(submit_raised: Callable[[str, float], s
     assert len(app.multiselect[0].value) == 1
     assert app.info[0].value == "Pick at least two models."
     app = fine(page("compare", models="far,missing"))
-    said = literal("No benchmark has all of these models: far, missing.")
-    assert said in values(app.warning)
+    (said,) = values(app.warning)
+    assert said == literal("The link names models that are not ranked here: missing.")
+    assert len(app.multiselect[0].value) == 1, "the model that is known stays"
+
+
+def test_a_fifth_model_is_left_out_by_name(submit_raised: Callable[[str, float], str]) -> None:
+    for number in range(5):
+        submit_raised(f"m{number}", float(number))
+    link = {"benchmark": "toy-line", "protocol": "holdout", "metric": "mae"}
+    app = fine(page("compare", **link, models="m0,m1,m2,m3,m4"))
+    assert literal("4 models are compared at most; left out: m4.") in values(app.warning)
+    assert len(app.multiselect[0].value) == 4
 
 
 def test_a_name_on_two_tracks_is_that_of_the_links_track(

@@ -137,7 +137,7 @@ def _changes(browser: Browser, address: str) -> Iterator[tuple[str, float, float
         field.send_keys(place)
         time.sleep(1)
         spot = f'//*[@role="option"][normalize-space()="{place}"]'
-        yield f"rank by {place}", until(browser, ALERT, "Ranked by", spot), CHANGE_S
+        yield f"rank by {place}", until(browser, ALERT, "Not ranked by", spot), CHANGE_S
     browser.open(f"{address}leaderboard?benchmark=composite-stiffness-3d-sections")
     browser.click(browser.one(".st-key-pick-model input"))
     time.sleep(1)

@@ -223,7 +223,7 @@ def column_config(spec: BenchmarkSpec, metric: MetricInfo, aligned: str) -> dict
             help="no test finds the row behind a better one by a difference that matters",
         ),
         "gain": config.NumberColumn(
-            "gain / %", format=real, width=75, help=f"over {spec.gains_over}, positive is better"
+            "gain / %", format="%.1f", width=75, help=f"over {spec.gains_over}, positive is better"
         ),
         "title": config.TextColumn("model", width=350),
         "model": config.TextColumn("name", width=170),

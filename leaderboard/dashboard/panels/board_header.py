@@ -37,6 +37,12 @@ def show(hub: Hub, spec: BenchmarkSpec) -> None:
                 st.markdown(linked(stated, phrases, spec.id))
 
 
+def unknown_size(ranked: pd.DataFrame) -> bool:
+    """Whether the number of parameters of a row that may be the best is not known."""
+    may = ranked["may_be_best"].fillna(False).to_numpy(dtype=bool)
+    return bool(ranked[may]["total_parameters"].isna().any())
+
+
 def show_short(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> None:
     """The best row, the simplest one that is not told apart from it, and the reference."""
     current = hub.versions(spec.id)[0] == spec.key
@@ -52,7 +58,9 @@ def show_short(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> None:
     parts = [f"<b>Best</b>: {named(first)}"]
     plain = simplest(ranked)
     if plain is not None and plain != first["submission"]:
-        parts.append(f"<b>simplest that may be the best</b>: {named(rows[plain])}")
+        count = f"{int(rows[plain]['total_parameters']):,} parameters"
+        some = ", of those whose number is known" if unknown_size(ranked) else ""
+        parts.append(f"<b>simplest that may be the best</b> ({count}{some}): {named(rows[plain])}")
     reference = next((row for row in rows.values() if row["model"] == spec.gains_over), None)
     if reference is not None:
         parts.append(f"<b>reference</b>: {named(reference)}")

@@ -52,10 +52,13 @@ def score(hub: Hub, spec: BenchmarkSpec, row: Row) -> str:
         interval = f"worst split: {row['split']}"
     elif interval == "–":
         interval = why_none(row["units"], spec.unit_names)
+    metric = hub.metric(spec, str(row["metric"]))
+    better = "higher is better" if metric.higher_is_better else "lower is better"
     return (
         f'<span class="em-number"><b>{markup.escaped(value)}</b></span>'
         f'<div class="em-small">{markup.escaped(interval)}<br>'
-        f"{markup.escaped(row['metric'])}</div>"
+        f'<span title="{markup.escaped(metric.title)}">{markup.escaped(metric.id)}</span>,'
+        f" {better}</div>"
     )
 
 

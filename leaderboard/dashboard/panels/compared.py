@@ -51,16 +51,18 @@ def find_benchmark(hub: Hub) -> None:
     asked = list(filter(None, st.query_params.get("models", "").split(",")))
     if not asked or "benchmark" in st.query_params:
         return
+    held = {
+        model: {submission.benchmark for submission in hub.submissions_of(model)} for model in asked
+    }
+    known = [boards for boards in held.values() if boards]
     names = state.benchmark_names(hub)
-    for model in asked:
-        held = {submission.benchmark for submission in hub.submissions_of(model)}
-        names = [name for name in names if name in held]
-    if names:
-        state.view()["benchmark"] = names[0]
-    else:
-        st.warning(
-            literal(f"No benchmark has all of these models: {shortened(', '.join(asked), 200)}.")
-        )
+    common = [name for name in names if all(name in boards for boards in known)]
+    if known:
+        # Without a benchmark that all of them share, at least the first model is shown.
+        state.view()["benchmark"] = next(name for name in names if name in (common or known[0]))
+    if known and not common:
+        models = shortened(", ".join(model for model in asked if held[model]), 200)
+        st.warning(literal(f"No benchmark has all of these models: {models}."))
 
 
 def choose(ranked: pd.DataFrame, link: state.Link) -> list[str]:
@@ -81,6 +83,10 @@ def choose(ranked: pd.DataFrame, link: state.Link) -> list[str]:
         st.warning(
             literal(f"The link names models that are not ranked here: {', '.join(missing)}.")
         )
+    if len(linked) > MAX_MODELS:
+        left_out = ranked[ranked["submission"].isin(linked[MAX_MODELS:])]["model"]
+        models = ", ".join(shortened(str(name), 60) for name in left_out)
+        st.warning(literal(f"{MAX_MODELS} models are compared at most; left out: {models}."))
     default = linked[:MAX_MODELS] if linked or (missing and followed) else list(names)[:2]
     picked = st.multiselect(
         f"Models, up to {MAX_MODELS}",

@@ -125,7 +125,9 @@ def show_standing(hub: Hub, spec: BenchmarkSpec, entry: Entry) -> None:
         placeholder="–",
         key="neighbourhood",
     )
-    explained = "The status says who computed a score; its 95 % interval is over the units."
+    explained = (
+        f"The status says who computed a score; its 95 % interval is over the {spec.unit_names}."
+    )
     st.caption(linked(explained, {"status": "verified", "interval": "interval"}, spec.id))
 
 

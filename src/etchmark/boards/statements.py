@@ -60,18 +60,22 @@ def the_best(spec: BenchmarkSpec, frame: pd.DataFrame) -> str:
 
 
 def simplest(frame: pd.DataFrame) -> str | None:
-    """The submission with the fewest parameters of those that may be the best.
+    """The submission with the fewest parameters, and then the lowest cost, that may be the best.
+
+    Rows whose parameters are unknown do not count.
 
     Args:
         frame: rows of ``Board.standings``, best first.
 
     Returns:
-        Its id; None where nothing was tested, or where the parameters of one are unknown.
+        Its id; None where nothing was tested, or where no number of parameters is known.
     """
-    best = pd.DataFrame(frame[frame["may_be_best"].fillna(False).to_numpy(dtype=bool)])
-    if best.empty or best["total_parameters"].isna().any():
+    may = frame["may_be_best"].fillna(False).to_numpy(dtype=bool)
+    best = pd.DataFrame(frame[may & frame["total_parameters"].notna().to_numpy(dtype=bool)])
+    if best.empty:
         return None
-    return str(best.sort_values("total_parameters", kind="stable")["submission"].iloc[0])
+    simplest_first = best.sort_values(["total_parameters", "reference_units"], kind="stable")
+    return str(simplest_first["submission"].iloc[0])
 
 
 DOUBTED = 3
@@ -105,8 +109,8 @@ def _why(spec: BenchmarkSpec, scores: np.ndarray, metric: str, unit: str) -> str
     limit = declared_number(smallest) + ("" if unit == "1" else f" {unit}")
     if equal == len(scores) - 1:
         return (
-            f"the others are closer to the first than {limit}, the smallest difference that matters"
-            " here."
+            f"each differs from the first by less than {limit}, the smallest difference that"
+            " matters here."
         )
     told = "these data do not tell them apart."
     if not equal:

@@ -37,8 +37,15 @@ def strengths(
     best = {
         place: row["may_be_best"] for place, row in rows.items() if pd.notna(row["may_be_best"])
     }
+    # With few units no test may find even the last row behind the first, which is no strength.
+    lows = {place: row["rank_low"] for place, row in rows.items()}
+    leads = {place for place, low in lows.items() if pd.notna(low) and low == 1}
     sentences = [
-        ("May be the best on", [place for place, may in best.items() if may]),
+        ("May be the best on", [place for place, may in best.items() if may and place in leads]),
+        (
+            "Not told apart from the best on",
+            [place for place, may in best.items() if may and place not in leads],
+        ),
         ("Shown to be behind a better row on", [place for place, may in best.items() if not may]),
     ]
     if spec.gains_over is not None:
