@@ -26,6 +26,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "browser")]
 
 import large_registry  # noqa: E402
 from chromium import Browser, dashboard  # noqa: E402
+from selenium.common.exceptions import TimeoutException  # noqa: E402
 from visits import memory, visit  # noqa: E402
 
 from etchmark.registry.store import Store  # noqa: E402
@@ -52,7 +53,12 @@ def until(browser: Browser, selector: str, text: str, click: str = "") -> float:
     """Seconds until an element holds a text; from a click on an XPath, if one is given."""
     code = AWAIT.replace("arguments_selector", repr(selector)).replace("arguments_text", repr(text))
     browser.driver.set_script_timeout(60)
-    return float(browser.driver.execute_async_script(code, None, click or None)) / 1000
+    try:
+        return float(browser.driver.execute_async_script(code, None, click or None)) / 1000
+    except TimeoutException:
+        raise LookupError(
+            f"{browser.driver.current_url}: no {selector!r} with {text!r} in a minute"
+        ) from None
 
 
 def paint(address: str, selector: str, text: str = "", repeat: int = 1) -> float:
