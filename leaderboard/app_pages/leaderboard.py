@@ -204,9 +204,8 @@ def show_drawer(
     entry = cached.entry(hub, submission)
     if entry is None:
         raise UserError("that submission was withdrawn or cannot be read; reload the page")
-    row = frame[frame["submission"] == submission].iloc[0].to_dict()
     with st.container(border=True):
-        drawer.show(hub, spec, entry, row, solver)
+        drawer.show(hub, spec, entry, frame, solver)
 
 
 def show_empty(spec: BenchmarkSpec, protocol: str) -> None:

@@ -194,6 +194,18 @@ def test_a_preview_stands_where_it_would_and_is_not_stored(enter):
     assert board()["model"].tolist() == ["there"]
 
 
+def test_an_older_record_tells_the_time_of_a_prediction(enter):
+    enter("there", 2.0, splits=("test", "hard"))
+    (entry,) = Store().entries(SPEC_ID, 1)
+    predicted = sum(split.n for split in entry.record.scores)
+    for stated, expected in ((None, 2.0), (3.0, 3.0)):
+        cost = Cost(predict_seconds=2.0 * predicted, seconds_each=stated)
+        record = entry.record.model_copy(update={"submission": "f" * 64, "cost": cost})
+        (first,) = board(extra=[Entry(record, entry.samples, "preview")]).to_dict("records")
+        assert first["seconds_each"] == expected
+    assert pd.isna(board()["seconds_each"].iloc[0]), "a file of predictions takes no time here"
+
+
 HOSTILE = [
     "=HYPERLINK(1)",
     "@sum",

@@ -163,6 +163,21 @@ def test_link_restores_the_view(board: dict[str, Entry]) -> None:
     assert "**kinds only**" in values(app.markdown)
 
 
+def test_the_drawer_has_rank_verdict_and_the_whole_description(
+    board: dict[str, Entry], tmp_path: Path
+) -> None:
+    long = "This model reads what it is given. " * 30
+    entry = submit(tmp_path, "told", 3.0, card=ModelCard(description=long))
+    app = fine(start(benchmark=BENCHMARK, model=entry.record.submission[:12]))
+    (row,) = [each for each in table(app).to_dict("records") if each["model"] == "told"]
+    shown = html(app)
+    assert f"<b>{row['rank']}</b> of 4" in shown
+    assert f"range {row['range']}" in shown
+    # Three sources tell no rows apart.
+    assert "3 sources: no test" in shown
+    assert long.strip() in [element.value for element in app.text]
+
+
 def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
     app = start(benchmark=BENCHMARK, metric="rmse", protocol="folds")
     app.switch_page("app_pages/how_to_read.py").run()

@@ -306,8 +306,12 @@ class Board:
             ranks = self._tested.ranges.among(scores, ranked)
             for name, values in zip(("rank", "rank_low", "rank_high"), ranks, strict=True):
                 frame[name] = _placed(frame[name], places, values)
-            best = self._tested.may_be_best(scores, ranked)
+            ahead = self._tested.shown_ahead(scores, ranked)
+            best = np.where(np.isnan(ahead), np.nan, ahead < 0)
             frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
+            ids = self._frame["submission"].iloc[ranked].tolist()
+            behind = [ids[int(place)] if place >= 0 else None for place in ahead.tolist()]
+            frame["behind"] = _placed(frame["behind"], places, np.array(behind, dtype=object))
             for column, name in enumerate(GAIN_COLUMNS):
                 frame[name] = _placed(frame[name], places, self._gains[ranked, column])
             relations = np.array(self._relations, dtype=object)[ranked]
