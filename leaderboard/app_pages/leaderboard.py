@@ -265,7 +265,8 @@ def main() -> None:
     table, beside = (st.container(), None) if submission is None else st.columns([5, 2])
     with table:
         splits = everyone.by_split() if worst else everyone.elsewhere()
-        board.show(hub, spec, frame, Places(splits, everyone.by_subset()), link, solver)
+        elsewhere = Places(splits, everyone.by_subset(), everyone.by_unit)
+        board.show(hub, spec, frame, elsewhere, link, solver)
         if (unknown := unknown_costs(frame)) is not None:
             st.caption(literal(f"Costs. {unknown}"))
         show_downloads(spec, frame, link)

@@ -206,6 +206,19 @@ def test_an_older_record_tells_the_time_of_a_prediction(enter):
     assert pd.isna(board()["seconds_each"].iloc[0]), "a file of predictions takes no time here"
 
 
+def test_scores_on_units_are_those_of_their_samples(enter):
+    submission = enter("there", 0.0, noise=2.0)
+    shown = standings.Board(catalog().benchmark(SPEC_ID), Store(), protocol="holdout")
+    scores = standings.sample_scores(Store().get(submission), "test")
+    errors = pd.Series(scores.outcome.terms["sum_abs_e"][0]).groupby(scores.units).mean()
+    assert shown.by_unit.loc[submission].to_dict() == pytest.approx(errors.to_dict())
+    # A unit of one sample says no more than the sample does.
+    path = catalog().roots[0] / "benchmarks" / f"{SPEC_ID}.yaml"
+    path.write_text(path.read_text().replace("unit_column: source", "unit_column: id"))
+    shown = standings.Board(catalog().benchmark(SPEC_ID), Store(), protocol="folds")
+    assert shown.by_unit.empty
+
+
 HOSTILE = [
     "=HYPERLINK(1)",
     "@sum",

@@ -37,6 +37,7 @@ from pages import (
 )
 from streamlit.testing.v1 import AppTest
 
+from etchmark.api import View, open_hub
 from etchmark.boards import standings
 from etchmark.data.loading import load_benchmark
 from etchmark.registry.store import Store
@@ -392,6 +393,18 @@ def test_on_paper_the_whole_table_is_shown(board: dict[str, Entry]) -> None:
     fine(app.toggle(key="pick-print").set_value(False).run())
     assert "print" not in query(app)
     assert "title" in table(app)
+
+
+def test_units_have_columns_and_the_shading_a_key(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK, columns="generalisation"))
+    spec = open_hub().benchmark(BENCHMARK)
+    frame = open_hub().board(spec, View()).by_unit
+    assert len(frame.columns) == 3
+    shown = table(app).set_index("model")
+    scores = frame.loc[board["good"].record.submission]
+    assert {name: shown.loc["good", f"of {name}"] for name in frame} == scores.to_dict()
+    assert any(text.startswith("Shading:") for text in captions(app))
+    assert not any(text.startswith("Shading:") for text in captions(start(benchmark=BENCHMARK)))
 
 
 def test_columns_come_in_groups(board: dict[str, Entry]) -> None:

@@ -19,7 +19,7 @@ from etchmark.api import COMPARED, MetricInfo, called, doubts_in_words, predicte
 from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
 
-BAR, EXTRA, WITHIN = "bar", "on ", "in "
+BAR, EXTRA, WITHIN, UNIT = "bar", "on ", "in ", "of "
 OWN, EQUIVALENT = "own", "solver"
 ALWAYS = ("rank", "title", "model")
 GROUPS = {
@@ -59,10 +59,12 @@ class Places:
     Attributes:
         splits: the protocol's other splits.
         subsets: declared subsets of the headline split.
+        units: its independent units, where these are few.
     """
 
     splits: pd.DataFrame
     subsets: pd.DataFrame
+    units: pd.DataFrame
 
 
 def board_table(frame: pd.DataFrame, places: Places, metric: str) -> pd.DataFrame:
@@ -87,7 +89,11 @@ def board_table(frame: pd.DataFrame, places: Places, metric: str) -> pd.DataFram
             "split": frame["split"],
             **{
                 f"{before}{name}": scores[name].reindex(frame["submission"]).to_numpy()
-                for before, scores in ((EXTRA, places.splits), (WITHIN, places.subsets))
+                for before, scores in (
+                    (EXTRA, places.splits),
+                    (WITHIN, places.subsets),
+                    (UNIT, places.units),
+                )
                 for name in scores.columns
                 if any(scores[name].notna().tolist())
             },
@@ -165,7 +171,9 @@ def _fold_texts(frame: pd.DataFrame) -> list[str | None]:
 
 
 def title_of(column: str) -> str:
-    """Title of a column of scores on a split or a subset."""
+    """Title of a column of scores on a split, a subset or a unit."""
+    if column.startswith(UNIT):
+        return column.removeprefix(UNIT).replace("_", " ")
     return column.removeprefix(EXTRA).removeprefix(WITHIN)
 
 
@@ -179,15 +187,15 @@ def decimals(frame: pd.DataFrame) -> str:
 
 
 def is_place(column: str) -> bool:
-    """Whether a column holds scores on another split or on a subset."""
-    return column.startswith((EXTRA, WITHIN))
+    """Whether a column holds scores on another split, on a subset or on a unit."""
+    return column.startswith((EXTRA, WITHIN, UNIT))
 
 
 def belongs(column: str, group: str, metric: str) -> bool:
     """Whether a column is shown in a group."""
     if column == metric or column in ALWAYS:
         return True
-    if column.startswith((EXTRA, WITHIN)):
+    if is_place(column):
         return group == "generalisation"
     return column in GROUPS[group][1]
 
