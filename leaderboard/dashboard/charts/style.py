@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -61,6 +62,11 @@ def label(text: str, width: int = 46) -> str:
     return escaped(shortened(text, width))
 
 
+def axis_title(text: str) -> str:
+    """Title of an axis for plotly, in lines for which a phone has room."""
+    return "<br>".join(escaped(line) for line in textwrap.wrap(text, 42, break_on_hyphens=False))
+
+
 def accent() -> str:
     """Colour of points and intervals that is visible on the page's ground, light or dark."""
     return SKY if st.context.theme.type == "dark" else BLUE
@@ -97,7 +103,8 @@ def beside_names(across: Sequence[float], rows: int) -> dict[str, list[float | N
     x: list[float | None] = []
     y: list[float | None] = []
     for height in range(rows):
-        low, high = height - 0.5, height + 0.12
+        # From below the name of the row beneath up to the row itself.
+        low, high = height - 0.4, height + 0.12
         if len(across) == 1:
             x += [across[0], across[0], None]
             y += [low, high, None]
