@@ -183,6 +183,8 @@ def test_titles_of_axes_fit_a_phone() -> None:
     title = style.axis_title("mape / % of foundation_features/vit-tiny-in21k-kernel & more")
     assert all(len(html.unescape(line)) <= 46 for line in title.split("<br>"))
     assert "&amp;" in title
+    better = "Mean intersection over union (higher is better)"
+    assert style.axis_title(better) == "Mean intersection over union<br>(higher is better)"
 
 
 def test_plot_labels_are_escaped() -> None:

@@ -37,7 +37,7 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
         x=line["x"],
         y=[None if y is None else y + 1 for y in line["y"]],
         mode="lines",
-        line={"color": GREY, "dash": "dash"},
+        line={"color": GREY},
         hoverinfo="skip",
         showlegend=False,
     )

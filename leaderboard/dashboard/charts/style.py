@@ -44,6 +44,8 @@ LAYOUT: dict[str, Any] = {
 LINEAR: dict[str, Any] = {"type": "linear"}
 MAX_ROWS = 60
 """Rows of a board that a figure shows."""
+AXIS_LETTERS = 42
+"""Letters of a line of an axis' title."""
 DECADES = 20.0
 """Ratio of largest to smallest score above which an axis is logarithmic."""
 
@@ -64,7 +66,11 @@ def label(text: str, width: int = 46) -> str:
 
 def axis_title(text: str) -> str:
     """Title of an axis for plotly, in lines for which a phone has room."""
-    return "<br>".join(escaped(line) for line in textwrap.wrap(text, 42, break_on_hyphens=False))
+    # What is in brackets stays together.
+    pieces = text.split(" (", 1) if len(text) > AXIS_LETTERS else [text]
+    pieces[1:] = [f"({piece}" for piece in pieces[1:]]
+    lines = [textwrap.wrap(piece, AXIS_LETTERS, break_on_hyphens=False) for piece in pieces]
+    return "<br>".join(escaped(line) for part in lines for line in part)
 
 
 def accent() -> str:
