@@ -243,6 +243,11 @@ def test_a_link_restores_the_filters(board: dict[str, Entry], tmp_path: Path) ->
     assert not [element for part in popovers for element in part.get("warning")]
     said = " ".join(element.value.replace("\\", "") for element in app.warning)
     assert "No row here has 'gone'" in said
+    app = fine(start(benchmark=BENCHMARK, tags="gone,away", training="gone"))
+    (warning,) = values(app.warning)
+    assert warning.replace("\\", "") == (
+        "No row here has 'gone' or 'away'; those filters are ignored."
+    )
     assert "'x' is not a number of parameters" in said
 
 

@@ -35,6 +35,11 @@ def show(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> None:
     ``leader`` is a submission, whose table has the labels it was scored with.
     """
     illustration = _illustration(hub, spec, leader)
+    if illustration is None and not any(cached.gallery_of(hub, spec, name) for name in spec.tracks):
+        st.caption(
+            "No picture: the data are not on this machine. To get them:"
+            f" `etchmark download {spec.id}`."
+        )
     if illustration is not None:
         picture, description = illustration
         # What is written below tells what the colours stand for.
