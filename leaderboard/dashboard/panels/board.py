@@ -28,6 +28,7 @@ from dashboard.panels.board_columns import (
     heat,
     is_place,
     title_of,
+    wide_texts,
 )
 from dashboard.panels.compared import MAX_MODELS, in_link
 from dashboard.state import Link
@@ -74,7 +75,7 @@ def show(
             printed.show(pd.DataFrame(table[roles == role]), frame, metric)
         return
     columns = choose_columns(table, link)
-    config = column_config(spec, metric, decimals(frame))
+    config = column_config(spec, metric, decimals(frame)) | wide_texts(table)
     config |= {
         name: st.column_config.NumberColumn(title_of(name), format=decimals(frame))
         for name in columns

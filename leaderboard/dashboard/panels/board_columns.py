@@ -48,6 +48,10 @@ GROUPS = {
     ),
 }
 """Groups of columns: their title, and what they show beside what all of them show."""
+TEXTS = {"title": ("model", 180, 450), "model": ("name", 120, 300)}
+"""Columns of texts: their title, and the pixels that they have at least and at most."""
+LETTER_PX, PADDING_PX = 5.8, 18
+"""Pixels of a letter in a table, and of what is beside the text of a cell."""
 MOST_SHADED = 50_000
 """Cells of a table up to which scores are shaded."""
 
@@ -220,31 +224,41 @@ def heat(table: pd.DataFrame, columns: Sequence[str], higher_is_better: bool) ->
     return table.style.apply(shade, subset=list(columns))
 
 
+def wide_texts(table: pd.DataFrame) -> dict[str, Any]:
+    """Settings of the columns of texts that are as wide as the longest text, within limits."""
+    widths = {
+        name: min(most, max(least, round(LETTER_PX * table[name].str.len().max() + PADDING_PX)))
+        for name, (_, least, most) in TEXTS.items()
+    }
+    return {
+        name: st.column_config.TextColumn(TEXTS[name][0], width=width)
+        for name, width in widths.items()
+    }
+
+
 def column_config(spec: BenchmarkSpec, metric: MetricInfo, aligned: str) -> dict[str, Any]:
     real, each = "%.4g", predicted_piece(spec)
     config = st.column_config
     return {
         "rank": config.NumberColumn(width=50, pinned=True),
-        "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
+        "range": config.TextColumn("rank range", width=80, help="95 % range of the rank"),
         "best": config.TextColumn(
-            width=70,
+            width=62,
             help="no test finds the row behind a better one by a difference that matters",
         ),
         "gain": config.NumberColumn(
-            "gain / %", format="%.1f", width=75, help=f"over {spec.gains_over}, positive is better"
+            "gain / %", format="%.1f", width=70, help=f"over {spec.gains_over}, positive is better"
         ),
-        "title": config.TextColumn("model", width=350),
-        "model": config.TextColumn("name", width=170),
         "flags": config.TextColumn(
-            width=160, help="doubts, which change no rank; the model's page has them in full"
+            width=135, help="doubts, which change no rank; the model's page has them in full"
         ),
         "split": config.TextColumn("worst split", width=110),
-        "role": config.TextColumn(help="only entries and references are ranked"),
+        "role": config.TextColumn(help="only entries and references are ranked", width=80),
         "track": config.TextColumn(width=130),
         metric.id: config.NumberColumn(metric_title(metric), format=aligned, width=90),
         "low": config.NumberColumn("95 % low", format=aligned),
         "high": config.NumberColumn("95 % high", format=aligned),
-        BAR: config.ImageColumn("95 % interval", width=130, help="all rows on one scale"),
+        BAR: config.ImageColumn("95 % interval", width=125, help="all rows on one scale"),
         "seeds": config.TextColumn(
             help="with how many seeds it was fitted, and the standard deviation of their scores;"
             " the interval of one seed is for that fit, unless a seed changes nothing"

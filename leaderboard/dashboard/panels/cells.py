@@ -65,7 +65,8 @@ def score(hub: Hub, spec: BenchmarkSpec, row: Row) -> str:
 def rank(row: Row, ranked: int) -> str:
     """A row's rank among the ranked rows, with its range; or why it has none."""
     if pd.isna(row["rank"]):
-        return f"listed apart: {markup.escaped(row['reason'] or row['role'])}"
+        why = row["reason"] if isinstance(row["reason"], str) else row["role"]
+        return f"listed apart: {markup.escaped(why)}"
     shown = f'<span class="em-number"><b>{row["rank"]}</b> of {ranked:,}</span>'
     if pd.isna(row["rank_low"]):
         return shown
