@@ -30,6 +30,7 @@ def main() -> None:
     if key is None:
         st.markdown("Short pages, each with a figure from a board of this hub.")
     spec = state.choose_benchmark_apart(hub, "read-benchmark")
+    state.show_in_address({"benchmark": spec.id})
     if key is None:
         pages.show_list(spec)
     else:

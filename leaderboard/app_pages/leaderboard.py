@@ -204,9 +204,8 @@ def show_drawer(
     entry = cached.entry(hub, submission)
     if entry is None:
         raise UserError("that submission was withdrawn or cannot be read; reload the page")
-    row = frame[frame["submission"] == submission].iloc[0].to_dict()
     with st.container(border=True):
-        drawer.show(hub, spec, entry, row, solver)
+        drawer.show(hub, spec, entry, frame, solver)
 
 
 def show_empty(spec: BenchmarkSpec, protocol: str) -> None:
@@ -266,7 +265,8 @@ def main() -> None:
     table, beside = (st.container(), None) if submission is None else st.columns([5, 2])
     with table:
         splits = everyone.by_split() if worst else everyone.elsewhere()
-        board.show(hub, spec, frame, Places(splits, everyone.by_subset()), link, solver)
+        elsewhere = Places(splits, everyone.by_subset(), everyone.by_unit)
+        board.show(hub, spec, frame, elsewhere, link, solver)
         if (unknown := unknown_costs(frame)) is not None:
             st.caption(literal(f"Costs. {unknown}"))
         show_downloads(spec, frame, link)

@@ -87,13 +87,13 @@ def show_families(specs: list[BenchmarkSpec], frames: dict[str, pd.DataFrame]) -
     st.header("Which family of models is good at what", anchor=False)
     text = (
         "The best ranked model of each family, as its gain over the reference of the board in"
-        " percent, whatever its track. A family is the first tag on a model's card. Coloured: a"
-        " test shows that it is better (green) or worse (orange) than the reference; in brackets:"
-        " not told apart from it, or equal in practice; ref.: it is the reference itself; –: no"
-        " model of this family is ranked."
+        " percent, whatever its track. A family is the first tag on a model's card; what was"
+        " pretrained is a family of its own. Coloured: a test shows that it is better (green) or"
+        " worse (orange) than the reference; in brackets: not told apart from it, or equal in"
+        " practice; ref.: it is the reference itself; –: no model of this family is ranked."
     )
     st.markdown(linked(text, {"gain": "gain", "not told apart": "told-apart"}))
-    family_matrix.show(columns)
+    family_matrix.show(columns, {spec.id: spec.title for spec in specs})
 
 
 def show_newest(hub: Hub) -> None:

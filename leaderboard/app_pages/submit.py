@@ -38,6 +38,7 @@ def main() -> None:
         submission_form.fill(request.form)
         st.session_state["form"] = request.form
     purpose = task.choose(hub)
+    state.show_in_address(purpose.link)
     steps = st.container()
     template.show(hub, purpose)
     st.header("1. Preview", anchor=False)

@@ -23,6 +23,7 @@ GENERIC_ERROR = (
 )
 STYLE = """
 [data-testid="stCaptionContainer"] { opacity: 0.8; }
+@media (max-width: 640px) { [data-testid="stPlotlyChart"] .modebar-container { display: none; } }
 @media print {
   [data-testid="stHeader"], [data-testid="stToolbar"], [data-testid="stSidebar"],
   [data-testid="stSelectbox"], [data-testid="stButtonGroup"], [data-testid="stCheckbox"],
@@ -35,7 +36,10 @@ STYLE = """
   [data-testid="stPlotlyChart"] { break-inside: avoid; }
 }
 """
-"""Captions with enough contrast to be read; on paper nothing that could be pressed."""
+"""Captions with enough contrast to be read; on paper nothing that could be pressed.
+
+On a phone the button that saves a figure would lie on its legend.
+"""
 CONFIG = {
     "displaylogo": False,
     "scrollZoom": False,

@@ -48,6 +48,8 @@ KEY_GROUPS = (BOARD_KEYS, ("models",), MODEL_KEYS, DATA_KEYS)
 VIEW_KEYS = tuple(key for group in KEY_GROUPS for key in group)
 DEPENDENT_WIDGETS = ("compare-", "filters-", "page-", "place-", "sample-")
 """Prefixes of widgets that are kept by what they depend on; a followed link resets them all."""
+APART_WIDGETS = ("read-benchmark", "submit-benchmark")
+"""Choices of a benchmark that start from the view and leave it as it is."""
 ALL_TRACKS = "all"
 SHORT = 12
 """Characters of a submission's id in a link."""
@@ -66,7 +68,7 @@ def follow_link() -> None:
         for key in set(VIEW_KEYS) - set(kept):
             st.session_state.pop(f"pick-{key}", None)
         for widget in [str(name) for name in st.session_state]:
-            if widget.startswith(DEPENDENT_WIDGETS):
+            if widget.startswith(DEPENDENT_WIDGETS) or widget in APART_WIDGETS:
                 st.session_state.pop(widget, None)
 
 
@@ -98,6 +100,19 @@ def remember(link: Link) -> None:
     st.session_state["written"] = dict(link)
     if {key: st.query_params[key] for key in st.query_params} != link:
         st.query_params.from_dict(link)
+
+
+def show_in_address(link: Link) -> None:
+    """Let a reload find the choices of a page that leaves the view of the others as it is.
+
+    Args:
+        link: what of the view the address then names; its parameters beside the view stay.
+    """
+    st.session_state["written"] = dict(link)
+    asked = {key: st.query_params[key] for key in st.query_params}
+    wanted = {key: value for key, value in asked.items() if key not in VIEW_KEYS} | link
+    if asked != wanted:
+        st.query_params.from_dict(wanted)
 
 
 # --- choices -----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def _entries(text: str) -> dict[str, dict[str, str]]:
     for block in text.strip().split("\n\n"):
         head, *fields, tail = block.splitlines()
         assert tail == "}"
-        key = re.fullmatch(r"@misc\{([a-z0-9_-]+),", head)
+        key = re.fullmatch(r"@(?:misc|article)\{([a-z0-9_-]+),", head)
         assert key, head
         assert block.count("{") - block.count(r"\{") == block.count("}") - block.count(r"\}")
         parsed = [re.fullmatch(r"  (\w+) = \{(.*)\},", field) for field in fields]
@@ -63,6 +63,31 @@ def test_a_benchmark_and_its_papers(toy_content: Path, command: Command) -> None
     assert (paper["year"], paper["doi"]) == ("1827", "10.1000/a_b")
     assert "doi" not in entries["ohm1827b"]
     assert entries["ohm1827b"]["url"] == "https://toy.example/p"
+
+
+def test_the_parts_of_a_paper(toy_content: Path, command: Command) -> None:
+    titles = (
+        "Ohm, Volt & Al-Ampère (1827), Z. Phys. B 50, 15-a7",
+        "Watt et al. (1788), arXiv 2602.19915",
+        "Joule (1840), Phil. Mag. 5, 2 and more",
+    )
+    cited = "".join(f"- {{title: '{title}', doi: 10.1000/x}}\n" for title in titles)
+    _add(toy_content / "benchmarks" / "toy-line.yaml", f"citations:\n{cited}")
+    text = command("cite", "toy-line").fine()
+    _, article, preprint, other = _entries(text).values()
+    assert "@article{ohm1827," in text
+    assert article == {
+        "author": "{Ohm} and {Volt} and {Al-Ampère}",
+        "year": "1827",
+        "journal": "Z. Phys. B",
+        "volume": "50",
+        "pages": "15-a7",
+        "doi": "10.1000/x",
+    }
+    assert (preprint["author"], preprint["eprint"]) == ("{Watt} and others", "2602.19915")
+    assert "title" not in preprint
+    # What has another form stays as it is written.
+    assert other == {"title": f"{{{titles[2]}}}", "year": "1840", "doi": "10.1000/x"}
 
 
 def test_a_dataset(toy_content: Path, command: Command) -> None:

@@ -54,6 +54,7 @@ def rows(*factors: float | None, **declared: Any) -> tuple[PairedRows, np.ndarra
 def test_the_best_row_alone() -> None:
     board, scores = rows(2.0, 1.0, 3.0)
     assert board.may_be_best(scores, np.arange(3)).tolist() == [0, 1, 0]
+    assert board.shown_ahead(scores, np.arange(3)).tolist() == [1, -1, 1]
     # Among others, the next is the best.
     assert board.may_be_best(scores[[0, 2]], np.array([0, 2])).tolist() == [1, 0]
 
@@ -151,6 +152,8 @@ def test_only_the_best_of_many_rows_are_tested(monkeypatch: pytest.MonkeyPatch) 
     board, scores = rows(3.0, 1.0, 2.0)
     best = board.may_be_best(scores, np.arange(3))
     assert best == pytest.approx([np.nan, 1, 0], nan_ok=True)
+    ahead = board.shown_ahead(scores, np.arange(3))
+    assert ahead == pytest.approx([np.nan, -1, 1], nan_ok=True)
 
 
 def test_a_board_without_rows() -> None:

@@ -194,6 +194,31 @@ def test_a_preview_stands_where_it_would_and_is_not_stored(enter):
     assert board()["model"].tolist() == ["there"]
 
 
+def test_an_older_record_tells_the_time_of_a_prediction(enter):
+    enter("there", 2.0, splits=("test", "hard"))
+    (entry,) = Store().entries(SPEC_ID, 1)
+    predicted = sum(split.n for split in entry.record.scores)
+    for stated, expected in ((None, 2.0), (3.0, 3.0)):
+        cost = Cost(predict_seconds=2.0 * predicted, seconds_each=stated)
+        record = entry.record.model_copy(update={"submission": "f" * 64, "cost": cost})
+        (first,) = board(extra=[Entry(record, entry.samples, "preview")]).to_dict("records")
+        assert first["seconds_each"] == expected
+    assert pd.isna(board()["seconds_each"].iloc[0]), "a file of predictions takes no time here"
+
+
+def test_scores_on_units_are_those_of_their_samples(enter):
+    submission = enter("there", 0.0, noise=2.0)
+    shown = standings.Board(catalog().benchmark(SPEC_ID), Store(), protocol="holdout")
+    scores = standings.sample_scores(Store().get(submission), "test")
+    errors = pd.Series(scores.outcome.terms["sum_abs_e"][0]).groupby(scores.units).mean()
+    assert shown.by_unit.loc[submission].to_dict() == pytest.approx(errors.to_dict())
+    # A unit of one sample says no more than the sample does.
+    path = catalog().roots[0] / "benchmarks" / f"{SPEC_ID}.yaml"
+    path.write_text(path.read_text().replace("unit_column: source", "unit_column: id"))
+    shown = standings.Board(catalog().benchmark(SPEC_ID), Store(), protocol="folds")
+    assert shown.by_unit.empty
+
+
 HOSTILE = [
     "=HYPERLINK(1)",
     "@sum",

@@ -37,6 +37,7 @@ def frame(best: list[bool | None], units: int = 20, **columns: list[Any]) -> pd.
         "may_be_best": pd.array(best, dtype="boolean"),
         **{name: pd.array([None] * count, dtype="Float64") for name in GAINS},
         "gain_relation": [None] * count,
+        "behind": [None] * count,
     }
     return pd.DataFrame(
         table

@@ -112,6 +112,7 @@ def test_strengths_are_what_the_tests_show(spec: BenchmarkSpec) -> None:
     }
     for table in frames.values():
         table["submission"] = ["a", "b"]
+        table["title"] = ["First", "Second"]
     assert strengths(spec, "a", frames) == [
         "May be the best on test.",
         "Shown to be behind a better row on far.",
@@ -119,6 +120,8 @@ def test_strengths_are_what_the_tests_show(spec: BenchmarkSpec) -> None:
         "Not told apart from toy_mean on far.",
     ]
     assert strengths(spec, "c", frames) == []
+    frames["far"]["behind"] = ["b", None]
+    assert strengths(spec, "a", frames)[1] == "Shown to be behind Second on far."
     frames["test"]["rank_low"] = [7, 1]
     (first, *_) = strengths(spec, "a", frames)
     assert first == "Not told apart from the best on test.", "few units praise nobody"
@@ -190,8 +193,12 @@ def test_a_verdict_of_a_row(
     table = board(best, columns.pop("units", 20), **columns)
     table["outcome"] = "ok"
     table["submission"] = table["model"]
+    table["behind"], table["title"] = [None, *table["model"].tolist()[:-1]], None
     said = verdict_of_row(spec, table, str(table["submission"].iloc[row]))
     assert (said.kind, said.text, said.doubts) == (kind, text, "")
+    named = verdict_of_row(spec, table, str(table["submission"].iloc[row]), named=True)
+    first = table["model"].iloc[0]
+    assert named.text == text.replace("behind a better row", f"behind {first}")
 
 
 def test_a_row_that_is_the_reference_failed_or_is_doubted(spec: BenchmarkSpec) -> None:

@@ -169,6 +169,24 @@ def test_names_beside_points_do_not_cover_each_other() -> None:
         assert sum(map(bool, found)) <= 5 if spread < 2 else sum(map(bool, found)) >= 4
 
 
+def test_names_do_not_cover_the_line_that_joins_their_points() -> None:
+    from dashboard.charts.names import name_places
+
+    across, up, path = np.array([1.0, 2.0, 100.0]), np.array([1.0, 6.0, 9.0]), np.arange(3)
+    names = ["a name of some letters"] * 3
+    # Up and to the right of the first, the line to the second would run through its name.
+    assert name_places(across, up, path, names)[0] == "top right"
+    assert name_places(across, up, path, names, path=path)[0] == "bottom right"
+
+
+def test_titles_of_axes_fit_a_phone() -> None:
+    title = style.axis_title("mape / % of foundation_features/vit-tiny-in21k-kernel & more")
+    assert all(len(html.unescape(line)) <= 46 for line in title.split("<br>"))
+    assert "&amp;" in title
+    better = "Mean intersection over union (higher is better)"
+    assert style.axis_title(better) == "Mean intersection over union<br>(higher is better)"
+
+
 def test_plot_labels_are_escaped() -> None:
     shown = style.label("<a href='javascript:x'>y</a>\u202e")
     assert "<" not in shown

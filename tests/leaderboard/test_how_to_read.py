@@ -14,7 +14,7 @@ pytest.importorskip("streamlit")
 from dashboard import terms
 from dashboard.reading import figures, texts
 from dashboard.terms import TERMS, linked
-from pages import BENCHMARK, FOLDER, captions, fine, links, page, start, submit, values
+from pages import BENCHMARK, FOLDER, captions, fine, links, page, query, start, submit, values
 from streamlit.testing.v1 import AppTest
 
 from etchmark.api import View, open_hub
@@ -74,6 +74,17 @@ def test_a_term_that_is_not_there_is_reported_and_ignored(toy_content: Path, ask
     assert warning.startswith("There is no page about")
     assert "<b>" not in warning
     assert values(app.title) == ["How to read this"]
+
+
+def test_a_reload_finds_the_chosen_board_again(board: dict[str, Entry]) -> None:
+    other = next(name for name in open_hub().benchmarks() if name != BENCHMARK)
+    app = start(benchmark=other)
+    app.query_params.clear()
+    fine(app.switch_page("app_pages/how_to_read.py").run())
+    assert query(app) == {"benchmark": other}
+    fine(app.selectbox(key="read-benchmark").set_value(BENCHMARK).run())
+    assert query(app) == {"benchmark": BENCHMARK}
+    assert query(about("rank", other)) == {"about": "rank", "benchmark": other}
 
 
 def test_an_empty_board_is_no_reason_to_fail(toy_content: Path) -> None:

@@ -37,6 +37,7 @@ from pages import (
 )
 from streamlit.testing.v1 import AppTest
 
+from etchmark.api import View, open_hub
 from etchmark.boards import standings
 from etchmark.data.loading import load_benchmark
 from etchmark.registry.store import Store
@@ -163,6 +164,21 @@ def test_link_restores_the_view(board: dict[str, Entry]) -> None:
     assert "**kinds only**" in values(app.markdown)
 
 
+def test_the_drawer_has_rank_verdict_and_the_whole_description(
+    board: dict[str, Entry], tmp_path: Path
+) -> None:
+    long = "This model reads what it is given. " * 30
+    entry = submit(tmp_path, "told", 3.0, card=ModelCard(description=long))
+    app = fine(start(benchmark=BENCHMARK, model=entry.record.submission[:12]))
+    (row,) = [each for each in table(app).to_dict("records") if each["model"] == "told"]
+    shown = html(app)
+    assert f"<b>{row['rank']}</b> of 4" in shown
+    assert f"range {row['range']}" in shown
+    # Three sources tell no rows apart.
+    assert "3 sources: no test" in shown
+    assert long.strip() in [element.value for element in app.text]
+
+
 def test_view_survives_a_visit_to_another_page(board: dict[str, Entry]) -> None:
     app = start(benchmark=BENCHMARK, metric="rmse", protocol="folds")
     app.switch_page("app_pages/how_to_read.py").run()
@@ -227,6 +243,11 @@ def test_a_link_restores_the_filters(board: dict[str, Entry], tmp_path: Path) ->
     assert not [element for part in popovers for element in part.get("warning")]
     said = " ".join(element.value.replace("\\", "") for element in app.warning)
     assert "No row here has 'gone'" in said
+    app = fine(start(benchmark=BENCHMARK, tags="gone,away", training="gone"))
+    (warning,) = values(app.warning)
+    assert warning.replace("\\", "") == (
+        "No row here has 'gone' or 'away'; those filters are ignored."
+    )
     assert "'x' is not a number of parameters" in said
 
 
@@ -377,6 +398,18 @@ def test_on_paper_the_whole_table_is_shown(board: dict[str, Entry]) -> None:
     fine(app.toggle(key="pick-print").set_value(False).run())
     assert "print" not in query(app)
     assert "title" in table(app)
+
+
+def test_units_have_columns_and_the_shading_a_key(board: dict[str, Entry]) -> None:
+    app = fine(start(benchmark=BENCHMARK, columns="generalisation"))
+    spec = open_hub().benchmark(BENCHMARK)
+    frame = open_hub().board(spec, View()).by_unit
+    assert len(frame.columns) == 3
+    shown = table(app).set_index("model")
+    scores = frame.loc[board["good"].record.submission]
+    assert {name: shown.loc["good", f"of {name}"] for name in frame} == scores.to_dict()
+    assert any(text.startswith("Shading:") for text in captions(app))
+    assert not any(text.startswith("Shading:") for text in captions(start(benchmark=BENCHMARK)))
 
 
 def test_columns_come_in_groups(board: dict[str, Entry]) -> None:

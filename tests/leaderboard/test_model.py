@@ -188,10 +188,21 @@ def test_a_control_is_listed_apart(board: dict[str, Entry], toy_content: Path) -
     path.write_text(path.read_text().replace("role: reference", "role: control"))
     record = board["good"].record.model_copy(update={"submission": "e" * 64, "name": "toy_mean"})
     Store().add(Entry(record, board["good"].samples, LOCAL))
-    shown = table(fine(start(benchmark=BENCHMARK)))
-    assert shown["model"].tolist()[-1] == "toy_mean"
-    assert shown["rank"].isna().tolist()[-1]
-    assert shown["note"].tolist()[-1] == "listed apart: control"
+    app = fine(start(benchmark=BENCHMARK))
+    assert "toy_mean" not in table(app)["model"].tolist()
+    assert "Controls" in values(app.subheader)
+    assert any("a leak or a confound" in caption for caption in captions(app))
+    apart = app.dataframe[1].value
+    assert apart["model"].tolist() == ["toy_mean"]
+    assert apart["rank"].isna().all()
+    assert apart["mae"].tolist() == [board["good"].record.scores[0].metrics["mae"].value]
+    # The drawer opens it, and says why it has no rank.
+    shown = html(fine(start(benchmark=BENCHMARK, model="e" * 12)))
+    assert "listed apart: control" in shown
+    # On paper too.
+    paper = fine(start(benchmark=BENCHMARK, print="1"))
+    assert "Controls" in values(paper.subheader)
+    assert "toy_mean" in html(paper)
     fine(page("overview"))
 
 

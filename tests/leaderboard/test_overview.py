@@ -166,6 +166,20 @@ def test_families_stand_beside_each_other(
     (gain,) = re.findall(r'title="near \(track features\): ([0-9.]+) %', row)
     ranked = standings.standings(load_benchmark("toy-line").spec, Store())
     assert gain == f"{ranked['gain'][0]:.1f}"
+    (head,) = re.findall(r"<tr>.*?</tr>", html(app).partition("em-matrix")[2])[:1]
+    assert f">{load_benchmark('toy-line').spec.title.replace(chr(39), '&#x27;')}<" in head
+
+
+def test_a_family_has_one_name() -> None:
+    from dashboard.panels.family_matrix import family
+
+    names = {
+        "frozen features": ["foundation features"],
+        "neural network": ["neural network", "recurrent"],
+        "neural network, pretrained": ["neural network", "pretrained", "gradient"],
+        "no family stated": [],
+    }
+    assert {name: family({"tags": tags}) for name, tags in names.items()} == {n: n for n in names}
 
 
 def test_what_a_version_changed_is_told(toy_content: Path) -> None:

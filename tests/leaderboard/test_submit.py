@@ -14,7 +14,18 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("streamlit")
-from pages import BENCHMARK, fine, page, predictions, press, table, table_with, values
+from pages import (
+    BENCHMARK,
+    fine,
+    page,
+    predictions,
+    press,
+    query,
+    start,
+    table,
+    table_with,
+    values,
+)
 from streamlit.testing.v1 import AppTest
 
 from etchmark.data import loading
@@ -132,6 +143,23 @@ def test_what_a_link_names_and_does_not_exist_is_reported(
     assert [element.value.replace("\\", "") for element in fine(app).warning] == [
         "There is no protocol 'holdouts' here; showing holdout."
     ]
+
+
+def test_a_reload_finds_the_chosen_task_again(board: dict[str, Entry], quick: None) -> None:
+    app = start(benchmark=BENCHMARK, protocol="folds", track="kinds", metric="rmse")
+    # Streamlit drops the parameters where the reader changes pages.
+    app.query_params.clear()
+    fine(app.switch_page("app_pages/submit.py").run())
+    asked = {"benchmark": BENCHMARK, "protocol": "folds", "track": "kinds"}
+    assert query(app) == asked
+    again = fine(page("submit", **asked, preview="gone"))
+    assert again.selectbox(key=f"submit-protocol-{BENCHMARK}").value == "folds"
+    assert again.selectbox(key=f"submit-track-{BENCHMARK}").value == "kinds"
+    assert query(again) == asked
+    # The board keeps its own view.
+    app.query_params.clear()
+    fine(app.switch_page("app_pages/leaderboard.py").run())
+    assert query(app) == asked | {"metric": "rmse"}
 
 
 def test_a_file_is_what_it_holds(board: dict[str, Entry], quick: None) -> None:

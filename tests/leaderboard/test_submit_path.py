@@ -312,7 +312,7 @@ def test_the_page_is_one_path() -> None:
     assert values(app.header) == ["2. Store in this hub", "3. Send to the public board"]
     press(app, "Submit another file")
     assert "Check and preview" in labels(fine(app))
-    assert query(app) == {}
+    assert query(app) == {"benchmark": BENCHMARK, "protocol": "holdout", "track": "features"}
     assert app.selectbox(key="submit-benchmark").value == BENCHMARK
 
 

@@ -9,7 +9,15 @@ import pytest
 from scipy import stats
 
 from etchmark.scoring import separation
-from etchmark.scoring.separation import Differences, gains_p, losses, may_be_best, pair_p, verdict
+from etchmark.scoring.separation import (
+    Differences,
+    gains_p,
+    losses,
+    may_be_best,
+    pair_p,
+    shown_ahead,
+    verdict,
+)
 from etchmark.scoring.uncertainty import SumsOfUnits, score, unit_sums
 from etchmark.specs import KINDS
 from etchmark.targets import kind_named, metric
@@ -190,6 +198,7 @@ def test_rows_closer_than_what_matters_are_equal_in_practice() -> None:
     differences, scores = board(errors)
     assert may_be_best(differences, scores).tolist() == [True, False, False]
     assert may_be_best(differences, scores, 0.01).tolist() == [True, True, False]
+    assert shown_ahead(differences, scores).tolist() == [-1, 0, 0]
     first, second, third = (of_errors(row) for row in errors)
     assert verdict(metric("mae"), first, second).relation == "better"
     assert verdict(metric("mae"), first, second, 0.01).relation == "equal in practice"

@@ -12,11 +12,13 @@ from dashboard.charts.style import (
     accent,
     add_diagonal,
     asymmetric,
-    escaped,
+    axis_title,
+    beside_names,
     label,
     log_if_positive,
     series_styles,
 )
+from dashboard.text import shortened
 
 MAX_GROUPS = 60
 
@@ -29,7 +31,16 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
         frame[name].to_numpy(dtype=float) for name in ("difference", "ci_low", "ci_high")
     )
     figure = go.Figure()
-    figure.add_vline(x=0, line={"color": GREY, "dash": "dash"})
+    # The lowest pair is at height 1.
+    line = beside_names([0.0], len(rows))
+    figure.add_scatter(
+        x=line["x"],
+        y=[None if y is None else y + 1 for y in line["y"]],
+        mode="lines",
+        line={"color": GREY},
+        hoverinfo="skip",
+        showlegend=False,
+    )
     figure.add_scatter(
         x=value,
         y=heights,
@@ -54,8 +65,10 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
             y=height + 0.36,
             showarrow=False,
         )
-    figure.update_layout(height=90 + 60 * len(rows), **LAYOUT)
-    figure.update_xaxes(title=escaped(title), zeroline=False, showgrid=True)
+    # Room for the button that saves it: zero may be at the right end.
+    layout = LAYOUT | {"margin": {**LAYOUT["margin"], "t": 34}}
+    figure.update_layout(height=116 + 60 * len(rows), **layout)
+    figure.update_xaxes(title=axis_title(title), zeroline=False, showgrid=True)
     figure.update_yaxes(visible=False, range=[0.4, len(rows) + 0.7], fixedrange=True)
     return figure
 
@@ -81,10 +94,9 @@ def error_plot(frame: pd.DataFrame, first: str, second: str, title: str) -> go.F
         hovertemplate="%{text}<br>%{x:.4g} against %{y:.4g}<extra></extra>",
     )
     figure.update_layout(height=480, **LAYOUT)
-    figure.update_xaxes(title=f"{escaped(title)} of {label(first)}", zeroline=False, **axis)
-    figure.update_yaxes(
-        title=f"{escaped(title)} of {label(second)}", zeroline=False, showgrid=True, **axis
-    )
+    across, up = (axis_title(f"{title} of {shortened(name, 46)}") for name in (first, second))
+    figure.update_xaxes(title=across, zeroline=False, **axis)
+    figure.update_yaxes(title=up, zeroline=False, showgrid=True, **axis)
     return figure
 
 
@@ -106,7 +118,7 @@ def group_plot(frame: pd.DataFrame, names: list[str], title: str) -> go.Figure:
             hovertemplate="%{y}: %{x:.4g}<extra></extra>",
         )
     figure.update_layout(height=110 + 24 * len(shown), **LAYOUT)
-    figure.update_xaxes(title=escaped(title), zeroline=False, showgrid=True)
+    figure.update_xaxes(title=axis_title(title), zeroline=False, showgrid=True)
     figure.update_yaxes(autorange="reversed", showgrid=True)
     return figure
 
@@ -145,5 +157,5 @@ def horizon_plot(frame: pd.DataFrame, title: str) -> go.Figure:
     ends = np.concatenate([frame[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high")])
     figure.update_layout(height=400, **LAYOUT)
     figure.update_xaxes(title="frames ahead", zeroline=False)
-    figure.update_yaxes(title=escaped(title), showgrid=True, **log_if_positive(ends))
+    figure.update_yaxes(title=axis_title(title), showgrid=True, **log_if_positive(ends))
     return figure

@@ -16,7 +16,7 @@ from dashboard.charts.style import (
     ORANGE,
     accent,
     asymmetric,
-    escaped,
+    axis_title,
     extent,
     label,
     log_if_positive,
@@ -78,13 +78,14 @@ def cost_plot(frame: pd.DataFrame, axes: CostAxes) -> go.Figure:
     )
     # Only a few names can be read; the others appear when pointed at.
     named = int(on_front.sum()) <= MAX_NAMES
-    _add_points(figure, points, np.flatnonzero(on_front), "on the front", named=named)
-    _add_points(figure, points, np.flatnonzero(~on_front), "others", named=False)
+    front_rows = np.flatnonzero(on_front)
+    _add_points(figure, points, front_rows, "on the front", path=steps if named else None)
+    _add_points(figure, points, np.flatnonzero(~on_front), "others")
     figure.update_layout(height=460, **LAYOUT)
     across = log_if_positive(points.spent)
     up = log_if_positive(np.concatenate([points.low, points.score]))
-    figure.update_xaxes(title=escaped(axes.cost_title), zeroline=False, **across)
-    figure.update_yaxes(title=escaped(axes.score_title), showgrid=True, **up)
+    figure.update_xaxes(title=axis_title(axes.cost_title), zeroline=False, **across)
+    figure.update_yaxes(title=axis_title(axes.score_title), showgrid=True, **up)
     return figure
 
 
@@ -95,9 +96,14 @@ def _short_names(models: list[str]) -> list[str]:
 
 
 def _add_points(
-    figure: go.Figure, points: _Points, rows: np.ndarray, title: str, *, named: bool
+    figure: go.Figure,
+    points: _Points,
+    rows: np.ndarray,
+    title: str,
+    *,
+    path: np.ndarray | None = None,
 ) -> None:
-    """Some of the points; those on the front are filled, and named if ``named``."""
+    """Some of the points; those on the front are filled, and named if a ``path`` joins them."""
     if not len(rows):
         return
     with_bars = len(points.score) <= MAX_BARS
@@ -111,13 +117,13 @@ def _add_points(
             thickness=1.2,
         )
     places = [""] * len(rows)
-    if named:
+    if path is not None:
         ends = (points.low, points.high) if with_bars else (points.score, points.score)
-        places = name_places(points.spent, points.score, rows, points.names, ends)
+        places = name_places(points.spent, points.score, rows, points.names, ends, path)
     figure.add_scatter(
         x=points.spent[rows],
         y=points.score[rows],
-        mode="markers+text" if named else "markers",
+        mode="markers" if path is None else "markers+text",
         name=title,
         marker={
             "size": 10 if len(points.score) <= MAX_ROWS else 7,

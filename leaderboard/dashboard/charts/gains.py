@@ -49,7 +49,7 @@ def gain_plot(gains: Sequence[Gain]) -> go.Figure:
     figure.add_scatter(
         **beside_names([0.0], count),
         mode="lines",
-        line={"color": GREY, "dash": "dash"},
+        line={"color": GREY},
         name="reference",
         hoverinfo="skip",
     )

@@ -21,8 +21,8 @@ from dashboard.charts.style import (
     VERMILION,
     accent,
     asymmetric,
+    axis_title,
     beside_names,
-    escaped,
     extent,
     label,
     log_axis,
@@ -168,7 +168,7 @@ def interval_plot(
         **LAYOUT,
     )
     figure.update_xaxes(
-        title=escaped(title),
+        title=axis_title(title),
         range=np.log10(axis.limits).tolist() if axis.log else axis.limits,
         **(log_axis(axis.limits) if axis.log else LINEAR),
         zeroline=False,

@@ -16,8 +16,9 @@ def name_places(
     wanted: np.ndarray,
     names: Sequence[str],
     ends: tuple[np.ndarray, np.ndarray] | None = None,
+    path: np.ndarray | None = None,
 ) -> list[str]:
-    """Places of names beside their points so that none covers another name, point or interval.
+    """Places of names beside their points so that none covers a name, a point or a line.
 
     A name without room has "".
 
@@ -27,12 +28,13 @@ def name_places(
         wanted: indices of the points to be named, the most important ones first.
         names: of all points.
         ends: lower and upper ends of the intervals, each of shape (points,).
+        path: points that a line joins in steps, across and then up or down; none if not given.
     """
     x = pixels(across, PLOT_PX[0])
     below, above = (up, up) if ends is None else ends
     low, y, high = pixels(np.stack([below, up, above]), PLOT_PX[1])
     drawn = np.stack([x, low, x, high], axis=1) + POINT_PX * np.array([-1, -1, 1, 1])
-    taken = np.empty((0, 4))
+    taken = np.empty((0, 4)) if path is None else _steps(x[path], y[path])
     places = []
     for point in map(int, wanted):
         # A name never covers its own point and interval, wherever it is.
@@ -49,6 +51,14 @@ def name_places(
                 break
         places.append(free)
     return places
+
+
+def _steps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What the steps from point to point cover, in pixels: shape (pieces, 4)."""
+    (left, right), (first, last) = (x[:-1], x[1:]), (y[:-1], y[1:])
+    across = np.stack([left, first - 1, right, first + 1], axis=1)
+    low, high = np.minimum(first, last), np.maximum(first, last)
+    return np.concatenate([across, np.stack([right - 1, low, right + 1, high], axis=1)])
 
 
 def name_box(x: float, y: float, place: str, name: str) -> np.ndarray:

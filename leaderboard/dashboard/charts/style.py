@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -43,6 +44,8 @@ LAYOUT: dict[str, Any] = {
 LINEAR: dict[str, Any] = {"type": "linear"}
 MAX_ROWS = 60
 """Rows of a board that a figure shows."""
+AXIS_LETTERS = 42
+"""Letters of a line of an axis' title."""
 DECADES = 20.0
 """Ratio of largest to smallest score above which an axis is logarithmic."""
 
@@ -59,6 +62,15 @@ def escaped(text: str) -> str:
 def label(text: str, width: int = 46) -> str:
     """Text for plotly, as one line of limited length."""
     return escaped(shortened(text, width))
+
+
+def axis_title(text: str) -> str:
+    """Title of an axis for plotly, in lines for which a phone has room."""
+    # What is in brackets stays together.
+    pieces = text.split(" (", 1) if len(text) > AXIS_LETTERS else [text]
+    pieces[1:] = [f"({piece}" for piece in pieces[1:]]
+    lines = [textwrap.wrap(piece, AXIS_LETTERS, break_on_hyphens=False) for piece in pieces]
+    return "<br>".join(escaped(line) for part in lines for line in part)
 
 
 def accent() -> str:
@@ -97,7 +109,8 @@ def beside_names(across: Sequence[float], rows: int) -> dict[str, list[float | N
     x: list[float | None] = []
     y: list[float | None] = []
     for height in range(rows):
-        low, high = height - 0.5, height + 0.12
+        # From below the name of the row beneath up to the row itself.
+        low, high = height - 0.4, height + 0.12
         if len(across) == 1:
             x += [across[0], across[0], None]
             y += [low, high, None]

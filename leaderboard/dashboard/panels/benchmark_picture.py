@@ -28,22 +28,28 @@ IN_A_STRIP, SIDE, GAP = 3, 160, 12
 SMALL = (288, 144)
 """Largest width and height of a picture in a table, which shows it at half this size."""
 
+Illustration = tuple[bytes | np.ndarray | str, str]
+"""A picture, and what it shows."""
 
-def show(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> None:
-    """A picture of what the benchmark reads, or of its labels where there is none.
 
-    ``leader`` is a submission, whose table has the labels it was scored with.
-    """
-    illustration = _illustration(hub, spec, leader)
-    if illustration is not None:
-        picture, description = illustration
-        # What is written below tells what the colours stand for.
-        st.image(picture, alt=description, caption=literal(description), width="stretch")
+def show(illustration: Illustration) -> None:
+    """A picture as ``find`` gives it; what is written below tells what the colours stand for."""
+    picture, description = illustration
+    st.image(picture, alt=description, caption=literal(description), width="stretch")
+
+
+def how_to_get(hub: Hub, spec: BenchmarkSpec) -> str | None:
+    """Why there is no picture, and the command that gets the data; None if they are here."""
+    if any(cached.gallery_of(hub, spec, name) for name in spec.tracks):
+        return None
+    return (
+        f"No picture: the data are not on this machine. To get them: `etchmark download {spec.id}`."
+    )
 
 
 def address(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> tuple[str, str] | None:
     """The same picture, small, as an address that holds it, and what it shows."""
-    illustration = _illustration(hub, spec, leader)
+    illustration = find(hub, spec, leader)
     if illustration is None:
         return None
     picture, description = illustration
@@ -66,9 +72,11 @@ def _small(picture: bytes | np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _illustration(
-    hub: Hub, spec: BenchmarkSpec, leader: str | None
-) -> tuple[bytes | np.ndarray | str, str] | None:
+def find(hub: Hub, spec: BenchmarkSpec, leader: str | None) -> Illustration | None:
+    """A picture of what the benchmark reads, or of its labels where there is none.
+
+    ``leader`` is a submission, whose table has the labels it was scored with.
+    """
     try:
         dataset = hub.dataset(spec.dataset)
     except UserError:

@@ -1,15 +1,20 @@
-"""The table of a leaderboard: a click on a row opens it beside the table, checked rows compare."""
+"""The tables of a leaderboard: a click on a row opens it beside them, checked rows compare.
+
+Ranked rows come first, then those that their role keeps out of the ranking.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import markup, state
-from dashboard.panels import printed
+from dashboard.panels import board_apart, printed
 from dashboard.panels.board_columns import (
     ALWAYS,
     EQUIVALENT,
@@ -23,16 +28,18 @@ from dashboard.panels.board_columns import (
     heat,
     is_place,
     title_of,
+    wide_texts,
 )
 from dashboard.panels.compared import MAX_MODELS, in_link
 from dashboard.state import Link
-from etchmark.api import WORST, Hub, Solver, seconds_each
+from etchmark.api import WORST, Hub, MetricInfo, Solver, seconds_each
 from etchmark.specs import BenchmarkSpec
 
 TABLE = "board-table"
 """Where a reader without a mouse skips to."""
 TALL = 24
 """Rows that the table shows at once."""
+SHADING = "Shading: within each column, the darker a cell, the better its score among these rows."
 
 
 def show(
@@ -58,41 +65,96 @@ def show(
         rows = frame.to_dict("records")
         table[OWN] = [seconds_each(row) for row in rows]
         table[EQUIVALENT] = [solver.short(row) for row in rows]
+    metric = hub.metric(spec, link["metric"])
+    roles = board_apart.roles_of(frame)
+    sections = ["", *(role for role in board_apart.KINDS if role in set(roles))]
     if "print" in link:
-        printed.show(table, frame, hub.metric(spec, link["metric"]))
+        for role in sections:
+            if role:
+                board_apart.introduce(role, spec.id)
+            printed.show(pd.DataFrame(table[roles == role]), frame, metric)
         return
     columns = choose_columns(table, link)
-    # A selected row number means nothing in another view, so each view has a table of its own.
-    view = repr((list(frame["submission"]), link))
-    key = f"board-{hashlib.sha256(view.encode()).hexdigest()[:16]}"
+    config = column_config(spec, metric, decimals(frame)) | wide_texts(table)
+    config |= {
+        name: st.column_config.NumberColumn(title_of(name), format=decimals(frame))
+        for name in columns
+        if is_place(name)
+    }
+    for role in sections:
+        rows = Rows(
+            pd.DataFrame(frame[roles == role]), pd.DataFrame(table[roles == role]), role, link
+        )
+        if role:
+            board_apart.introduce(role, spec.id)
+        if len(rows.frame):
+            _show_rows(rows, columns, config, metric)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a section.
+
+    Attributes:
+        frame: as the board has them.
+        table: as they are shown.
+        role: for which they are listed apart; empty for the ranked ones.
+        link: the view.
+    """
+
+    frame: pd.DataFrame
+    table: pd.DataFrame
+    role: str
+    link: Link
+
+    @property
+    def key(self) -> str:
+        """A selected row number means nothing in another view: each has a table of its own."""
+        view = repr((list(self.frame["submission"]), self.link, self.role))
+        return f"board-{hashlib.sha256(view.encode()).hexdigest()[:16]}"
+
+    def filled(self, columns: Sequence[str]) -> list[str]:
+        """Those of the columns that say something about these rows."""
+        left_out = board_apart.EMPTY if self.role else ()
+        kept = (*ALWAYS, self.link["metric"])
+        return [
+            name
+            for name in columns
+            if name not in left_out and (name in kept or any(self.table[name].notna().tolist()))
+        ]
+
+
+def _show_rows(
+    rows: Rows, columns: Sequence[str], config: Mapping[str, Any], metric: MetricInfo
+) -> None:
+    """A click on a cell opens its row; the boxes in front of ranked rows mark them to compare."""
+    frame, table, key = rows.frame, rows.table, rows.key
 
     def on_select() -> None:
-        # A cell that is clicked opens its row; the boxes in front mark rows to compare.
         cells = st.session_state[key]["selection"]["cells"]
         if cells and cells[0][0] < len(frame):
             st.session_state["pick-model"] = str(frame["submission"].iloc[cells[0][0]])
 
-    marked = st.session_state.get(key, {}).get("selection", {}).get("rows", [])
-    show_compare(frame, marked, link)
-    metric = hub.metric(spec, link["metric"])
-    config = column_config(spec, metric, decimals(frame))
-    shaded = [name for name in columns if is_place(name)]
-    config |= {
-        name: st.column_config.NumberColumn(title_of(name), format=decimals(frame))
-        for name in shaded
-    }
-    markup.place(TABLE)
+    if not rows.role:
+        marked = st.session_state.get(key, {}).get("selection", {}).get("rows", [])
+        show_compare(frame, marked, rows.link)
+        markup.place(TABLE)
+    columns = rows.filled(columns)
+    shaded = [name for name in columns if is_place(name)] if not rows.role else []
     st.dataframe(
         heat(table[columns], [metric.id, *shaded], metric.higher_is_better) if shaded else table,
         hide_index=True,
         column_order=columns,
-        column_config=config,
+        column_config=dict(config),
         height="content" if len(table) <= TALL else 36 * TALL,
         on_select=on_select,
-        selection_mode=["multi-row", "single-cell"],
+        # Only ranked rows are compared.
+        selection_mode="single-cell" if rows.role else ["multi-row", "single-cell"],
         placeholder="–",
         key=key,
     )
+    if shaded:
+        st.caption(SHADING)
 
 
 def show_compare(frame: pd.DataFrame, marked: Sequence[int], link: Link) -> None:

@@ -19,7 +19,7 @@ from etchmark.api import COMPARED, MetricInfo, called, doubts_in_words, predicte
 from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.text import number
 
-BAR, EXTRA, WITHIN = "bar", "on ", "in "
+BAR, EXTRA, WITHIN, UNIT = "bar", "on ", "in ", "of "
 OWN, EQUIVALENT = "own", "solver"
 ALWAYS = ("rank", "title", "model")
 GROUPS = {
@@ -48,6 +48,10 @@ GROUPS = {
     ),
 }
 """Groups of columns: their title, and what they show beside what all of them show."""
+TEXTS = {"title": ("model", 180, 450), "model": ("name", 120, 300)}
+"""Columns of texts: their title, and the pixels that they have at least and at most."""
+LETTER_PX, PADDING_PX = 5.8, 18
+"""Pixels of a letter in a table, and of what is beside the text of a cell."""
 MOST_SHADED = 50_000
 """Cells of a table up to which scores are shaded."""
 
@@ -59,10 +63,12 @@ class Places:
     Attributes:
         splits: the protocol's other splits.
         subsets: declared subsets of the headline split.
+        units: its independent units, where these are few.
     """
 
     splits: pd.DataFrame
     subsets: pd.DataFrame
+    units: pd.DataFrame
 
 
 def board_table(frame: pd.DataFrame, places: Places, metric: str) -> pd.DataFrame:
@@ -87,7 +93,11 @@ def board_table(frame: pd.DataFrame, places: Places, metric: str) -> pd.DataFram
             "split": frame["split"],
             **{
                 f"{before}{name}": scores[name].reindex(frame["submission"]).to_numpy()
-                for before, scores in ((EXTRA, places.splits), (WITHIN, places.subsets))
+                for before, scores in (
+                    (EXTRA, places.splits),
+                    (WITHIN, places.subsets),
+                    (UNIT, places.units),
+                )
                 for name in scores.columns
                 if any(scores[name].notna().tolist())
             },
@@ -165,7 +175,9 @@ def _fold_texts(frame: pd.DataFrame) -> list[str | None]:
 
 
 def title_of(column: str) -> str:
-    """Title of a column of scores on a split or a subset."""
+    """Title of a column of scores on a split, a subset or a unit."""
+    if column.startswith(UNIT):
+        return column.removeprefix(UNIT).replace("_", " ")
     return column.removeprefix(EXTRA).removeprefix(WITHIN)
 
 
@@ -179,15 +191,15 @@ def decimals(frame: pd.DataFrame) -> str:
 
 
 def is_place(column: str) -> bool:
-    """Whether a column holds scores on another split or on a subset."""
-    return column.startswith((EXTRA, WITHIN))
+    """Whether a column holds scores on another split, on a subset or on a unit."""
+    return column.startswith((EXTRA, WITHIN, UNIT))
 
 
 def belongs(column: str, group: str, metric: str) -> bool:
     """Whether a column is shown in a group."""
     if column == metric or column in ALWAYS:
         return True
-    if column.startswith((EXTRA, WITHIN)):
+    if is_place(column):
         return group == "generalisation"
     return column in GROUPS[group][1]
 
@@ -212,31 +224,41 @@ def heat(table: pd.DataFrame, columns: Sequence[str], higher_is_better: bool) ->
     return table.style.apply(shade, subset=list(columns))
 
 
+def wide_texts(table: pd.DataFrame) -> dict[str, Any]:
+    """Settings of the columns of texts that are as wide as the longest text, within limits."""
+    widths = {
+        name: min(most, max(least, round(LETTER_PX * table[name].str.len().max() + PADDING_PX)))
+        for name, (_, least, most) in TEXTS.items()
+    }
+    return {
+        name: st.column_config.TextColumn(TEXTS[name][0], width=width)
+        for name, width in widths.items()
+    }
+
+
 def column_config(spec: BenchmarkSpec, metric: MetricInfo, aligned: str) -> dict[str, Any]:
     real, each = "%.4g", predicted_piece(spec)
     config = st.column_config
     return {
         "rank": config.NumberColumn(width=50, pinned=True),
-        "range": config.TextColumn("rank range", width=85, help="95 % range of the rank"),
+        "range": config.TextColumn("rank range", width=80, help="95 % range of the rank"),
         "best": config.TextColumn(
-            width=70,
+            width=62,
             help="no test finds the row behind a better one by a difference that matters",
         ),
         "gain": config.NumberColumn(
-            "gain / %", format="%.1f", width=75, help=f"over {spec.gains_over}, positive is better"
+            "gain / %", format="%.1f", width=70, help=f"over {spec.gains_over}, positive is better"
         ),
-        "title": config.TextColumn("model", width=350),
-        "model": config.TextColumn("name", width=170),
         "flags": config.TextColumn(
-            width=160, help="doubts, which change no rank; the model's page has them in full"
+            width=135, help="doubts, which change no rank; the model's page has them in full"
         ),
         "split": config.TextColumn("worst split", width=110),
-        "role": config.TextColumn(help="only entries and references are ranked"),
+        "role": config.TextColumn(help="only entries and references are ranked", width=80),
         "track": config.TextColumn(width=130),
         metric.id: config.NumberColumn(metric_title(metric), format=aligned, width=90),
         "low": config.NumberColumn("95 % low", format=aligned),
         "high": config.NumberColumn("95 % high", format=aligned),
-        BAR: config.ImageColumn("95 % interval", width=130, help="all rows on one scale"),
+        BAR: config.ImageColumn("95 % interval", width=125, help="all rows on one scale"),
         "seeds": config.TextColumn(
             help="with how many seeds it was fitted, and the standard deviation of their scores;"
             " the interval of one seed is for that fit, unless a seed changes nothing"

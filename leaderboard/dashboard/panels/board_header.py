@@ -19,13 +19,18 @@ def show(hub: Hub, spec: BenchmarkSpec) -> None:
     st.title(literal(spec.title), anchor=False)
     ranked = cached.board(hub, spec, headline(spec)).leaders()
     leader = str(ranked["submission"].iloc[0]) if len(ranked) else None
-    picture, words = st.columns([1, 4], gap="medium", vertical_alignment="center")
-    with picture:
-        benchmark_picture.show(hub, spec, leader)
+    illustration = benchmark_picture.find(hub, spec, leader)
+    words = st.container()
+    if illustration is not None:
+        picture, words = st.columns([1, 4], gap="medium", vertical_alignment="center")
+        with picture:
+            benchmark_picture.show(illustration)
     with words:
         st.markdown(prose(spec.summary))
         facts = (f"Version {spec.version}", f"data: {spec.dataset}", f"licence: {spec.licence}")
         st.caption(literal(" · ".join(facts)))
+        if illustration is None and (command := benchmark_picture.how_to_get(hub, spec)):
+            st.caption(command)
         with st.expander("How the labels were made, and what is scored"):
             # The benchmark's own card is reviewed content; HTML in it is not rendered.
             st.markdown(spec.description)

@@ -62,6 +62,17 @@ def score(hub: Hub, spec: BenchmarkSpec, row: Row) -> str:
     )
 
 
+def rank(row: Row, ranked: int) -> str:
+    """A row's rank among the ranked rows, with its range; or why it has none."""
+    if pd.isna(row["rank"]):
+        why = row["reason"] if isinstance(row["reason"], str) else row["role"]
+        return f"listed apart: {markup.escaped(why)}"
+    shown = f'<span class="em-number"><b>{row["rank"]}</b> of {ranked:,}</span>'
+    if pd.isna(row["rank_low"]):
+        return shown
+    return f'{shown}<div class="em-small">range {row["rank_low"]}–{row["rank_high"]}</div>'
+
+
 def gain(spec: BenchmarkSpec, row: Row) -> str:
     """How much smaller a row's error is than that of the declared reference."""
     if spec.gains_over is None:

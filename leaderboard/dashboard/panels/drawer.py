@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import markup
-from dashboard.panels import cells
+from dashboard.panels import cells, model
 from dashboard.state import SHORT, Link
 from dashboard.terms import linked
 from dashboard.text import literal, shortened
-from etchmark.api import Entry, Hub, Solver, flags_to_show, predicted_piece
+from etchmark.api import Entry, Hub, Solver, flags_to_show, predicted_piece, verdict_of_row
 from etchmark.specs import BenchmarkSpec
 from etchmark.text import number
 
@@ -21,7 +21,7 @@ FLAGS = 4
 
 
 def show(
-    hub: Hub, spec: BenchmarkSpec, entry: Entry, row: dict[Any, Any], solver: Solver | None = None
+    hub: Hub, spec: BenchmarkSpec, entry: Entry, frame: pd.DataFrame, solver: Solver | None = None
 ) -> None:
     """What a reader asks of a row first, and where to read on.
 
@@ -29,10 +29,11 @@ def show(
         hub: where metrics are known.
         spec: the benchmark.
         entry: the submission.
-        row: its row on the board.
+        frame: rows of the board, of which its own is one.
         solver: what the solver behind the labels costs, where there is one.
     """
     record, card = entry.record, entry.record.card
+    row = frame[frame["submission"] == record.submission].iloc[0].to_dict()
     st.markdown(f"**{literal(shortened(card.title or record.name, 120))}**")
     if card.title:
         st.caption(literal(shortened(record.name, 80)))
@@ -55,7 +56,7 @@ def show(
         st.error("This run failed and is not ranked. The reason:")
         st.text(shortened(record.reason or "none given", 2000))
         return
-    markup.show(markup.table([], _facts(hub, spec, row), "This row in short"))
+    markup.show(markup.table([], _facts(hub, spec, frame, row), "This row in short"))
     if solver is not None and (words := solver.in_words(row, predicted_piece(spec))):
         st.caption(literal(words))
     flags = flags_to_show(row["flags"], row["role"])
@@ -64,7 +65,7 @@ def show(
         st.markdown(f"**{heading}**")
         st.markdown("\n".join(f"- {literal(shortened(flag, 300))}" for flag in flags[:FLAGS]))
     if card.description.strip():
-        st.text(shortened(card.description, 400))
+        model.show_text(card.description.strip())
 
 
 def link(spec: BenchmarkSpec, name: str, row: dict[Any, Any]) -> Link:
@@ -74,8 +75,15 @@ def link(spec: BenchmarkSpec, name: str, row: dict[Any, Any]) -> Link:
     return asked | ({"submission": str(row["submission"])[:SHORT]} if row["superseded"] else {})
 
 
-def _facts(hub: Hub, spec: BenchmarkSpec, row: dict[Any, Any]) -> list[list[str]]:
-    facts = [["Score", cells.score(hub, spec, row)], ["Gain", cells.gain(spec, row)]]
+def _facts(
+    hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame, row: dict[Any, Any]
+) -> list[list[str]]:
+    facts = [["Rank", cells.rank(row, int(frame["rank"].notna().sum()))]]
+    # By the worst split, rows are judged on different samples: nothing is tested.
+    if pd.notna(row["rank"]) and pd.notna(row["units"]):
+        said = verdict_of_row(spec, frame, str(row["submission"]), named=True)
+        facts.append(["Verdict", markup.escaped(said.text)])
+    facts += [["Score", cells.score(hub, spec, row)], ["Gain", cells.gain(spec, row)]]
     costs = {
         "Processor time": ("cpu_seconds", " s"),
         "Reference units": ("reference_units", ""),

@@ -16,7 +16,7 @@ from etchmark.specs import BenchmarkSpec
 NO_FAMILY = "no family stated"
 STYLE = """
 .em-matrix thead th { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: 400;
-  white-space: nowrap; padding: 0.3rem 0.2rem; }
+  height: 13rem; padding: 0.3rem 0.2rem; text-wrap: balance; }
 .em-matrix thead th:first-child { writing-mode: horizontal-tb; transform: none; }
 .em-matrix td { text-align: right; padding: 0.35rem 0.4rem; }
 .em-matrix td a { text-decoration: none; }
@@ -27,9 +27,19 @@ STRONGEST = 0.55
 """Opacity of the colour of a gain of 100 %."""
 
 
+SAME = {"foundation features": "frozen features"}
+"""Families by the names that some cards have for them."""
+PRETRAINED = "pretrained"
+"""A tag that makes a family of its own of those that have it."""
+
+
 def family(row: Mapping[Any, Any]) -> str:
-    """The first tag of a model's card."""
-    return str(row["tags"][0]) if len(row["tags"]) else NO_FAMILY
+    """The first tag of a model's card; what was pretrained is kept apart from what was not."""
+    if not len(row["tags"]):
+        return NO_FAMILY
+    first = str(row["tags"][0])
+    name = SAME.get(first, first)
+    return f"{name}, {PRETRAINED}" if PRETRAINED in list(row["tags"])[1:] else name
 
 
 def best_of_families(spec: BenchmarkSpec, frame: pd.DataFrame) -> dict[str, dict[Any, Any]]:
@@ -57,12 +67,18 @@ def matrix(
     return columns if entries else {}
 
 
-def show(columns: Mapping[str, Mapping[str, Mapping[Any, Any]]]) -> None:
-    """The matrix: a row per family, a column per benchmark."""
+def show(columns: Mapping[str, Mapping[str, Mapping[Any, Any]]], titles: Mapping[str, str]) -> None:
+    """The matrix: a row per family, a column per benchmark with its title."""
     families = sorted({name for rows in columns.values() for name in rows})
     # Families that were tried on most benchmarks come first.
     families.sort(key=lambda name: -sum(name in rows for rows in columns.values()))
-    head = ["", *(markup.link("leaderboard", name, {"benchmark": name}) for name in columns)]
+    head = [
+        "",
+        *(
+            markup.link("leaderboard", markup.escaped(titles[name], 80), {"benchmark": name})
+            for name in columns
+        ),
+    ]
     body = [
         [markup.escaped(name, 40), *(_cell(rows.get(name)) for rows in columns.values())]
         for name in families

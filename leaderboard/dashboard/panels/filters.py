@@ -20,23 +20,28 @@ TRAINING = {
 }
 
 
+NAMED = 5
+"""Values that a link asks for and no row has, which a warning names at most."""
+
+
 def show(frame: pd.DataFrame, link: Link) -> Where:
     """The filters that are set, added to ``link``; ranks are made among the rows that are left."""
     warnings: list[str] = []
+    missing: list[str] = []
     # The label never changes: another label would be another popover, and closed.
     with st.popover("Filters", icon=":material/filter_list:"):
         status = _choose_some(
             "status",
             [name for name in STATUS if name in set(frame["status"])],
             STATUS,
-            warnings=warnings,
+            missing=missing,
             label="Status",
         )
         tags = sorted({tag for tags in frame["tags"] for tag in tags})
         tags = _choose_some(
             "tags",
             [tag for tag in tags if "," not in tag],
-            warnings=warnings,
+            missing=missing,
             label="Tags (rows that have all of them)",
             format_func=lambda tag: shortened(tag, 60),
         )
@@ -44,11 +49,17 @@ def show(frame: pd.DataFrame, link: Link) -> Where:
             "training",
             [name for name in TRAINING if name in set(frame["training_data"])],
             list(TRAINING),
-            warnings=warnings,
+            missing=missing,
             label="Trained on",
             format_func=lambda name: TRAINING[name],
         )
         max_parameters = _choose_parameters(warnings)
+    missing = list(dict.fromkeys(missing))
+    if missing:
+        names = " or ".join(map(repr, missing[:NAMED]))
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        those = "that filter is" if len(missing) == 1 else "those filters are"
+        warnings.append(f"No row here has {names}{more}; {those} ignored.")
     # Inside the popover, only a reader who opens it would see them.
     for text in warnings:
         st.warning(literal(text))
@@ -65,7 +76,7 @@ def _choose_some(
     options: Sequence[str],
     valid: Sequence[str] = (),
     *,
-    warnings: list[str],
+    missing: list[str],
     **settings: Any,
 ) -> tuple[str, ...]:
     """A choice of several that is part of the view.
@@ -74,7 +85,7 @@ def _choose_some(
         key: of the view.
         options: values that rows have.
         valid: values that a link may also ask for; then no row is left.
-        warnings: what a link asks for and nothing has is added to them.
+        missing: what a link asks for and no row has is added to them.
         settings: of the widget.
     """
     widget = f"pick-{key}"
@@ -83,8 +94,7 @@ def _choose_some(
     if widget not in st.session_state:
         for value in asked:
             if value not in options:
-                name = shortened(value, 60)
-                warnings.append(f"No row here has {name!r}; that filter is ignored.")
+                missing.append(shortened(value, 60))
         st.session_state[widget] = [name for name in options if name in asked]
     else:
         kept = [name for name in st.session_state[widget] if name in options]

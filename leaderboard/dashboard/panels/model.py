@@ -23,7 +23,7 @@ def show_card(hub: Hub, name: str, record: ResultRecord) -> None:
         for tag in card.tags[:8]:
             st.badge(literal(shortened(tag, 40)), color="gray")
     if card.description.strip():
-        _show_text(card.description.strip())
+        show_text(card.description.strip())
     facts = {
         "Authors": ", ".join(card.authors),
         "Licence": card.licence,
@@ -44,7 +44,8 @@ def show_card(hub: Hub, name: str, record: ResultRecord) -> None:
                 st.link_button(label, address, icon=":material/open_in_new:")
 
 
-def _show_text(text: str) -> None:
+def show_text(text: str) -> None:
+    """Text by strangers, line by line; a long one scrolls."""
     if len(text) > LONG or text.count("\n") > 12:
         with st.container(height=220):
             st.text(plain_lines(text))

@@ -15,7 +15,7 @@ from dashboard.page import guarded, show_figure
 from dashboard.panels import cells
 from dashboard.terms import linked
 from dashboard.text import literal, shortened
-from etchmark.api import Hub, View, doubts_in_words
+from etchmark.api import Hub, View, ahead_of, doubts_in_words
 from etchmark.specs import BenchmarkSpec
 
 KEYS = ("benchmark", "protocol", "reads")
@@ -124,7 +124,7 @@ def show(hub: Hub, places: Sequence[Place]) -> dict[Place, dict[Any, Any]]:
             if own.empty:
                 continue
             row = rows[place] = own.iloc[0].to_dict()
-            table.append(_cells(hub, spec, place, row, int(frame["rank"].notna().sum())))
+            table.append(_cells(hub, spec, place, row, frame))
             if place.protocol == spec.headline and pd.notna(row["gain"]):
                 gains.append(gain_of(row, spec.title, spec.gains_over or ""))
     head = ["Benchmark", "Protocol, track", "Rank", "Score", "Gain over the reference", "Best?", ""]
@@ -146,23 +146,18 @@ def gain_of(row: Mapping[Any, Any], place: str, reference: str) -> Gain:
 
 
 def _cells(
-    hub: Hub, spec: BenchmarkSpec, place: Place, row: Mapping[Any, Any], ranked: int
+    hub: Hub, spec: BenchmarkSpec, place: Place, row: Mapping[Any, Any], frame: pd.DataFrame
 ) -> list[str]:
     board = {"benchmark": spec.id, "protocol": place.protocol}
     board["model"] = place.submission[: state.SHORT]
-    if pd.isna(row["rank"]):
-        rank = (
-            f"listed apart: {markup.escaped(row['role'] if not row['reason'] else row['reason'])}"
-        )
-    else:
-        rank = f'<span class="em-number"><b>{row["rank"]}</b> of {ranked}</span>'
-        rank += f'<div class="em-small">range {row["rank_low"]}–{row["rank_high"]}</div>'
     best = "" if pd.isna(row["may_be_best"]) else "may be" if row["may_be_best"] else "no"
+    if (ahead := ahead_of(frame, row)) is not None:
+        best += f'<div class="em-small">behind {markup.escaped(ahead, 90)}</div>'
     flags = doubts_in_words(row["flags"], row["role"])
     return [
         markup.link("leaderboard", markup.escaped(spec.title), board),
         markup.escaped(f"{shortened(place.protocol, 40)}, {shortened(place.track, 40)}"),
-        rank,
+        cells.rank(row, int(frame["rank"].notna().sum())),
         cells.score(hub, spec, row),
         cells.gain(spec, row),
         best,

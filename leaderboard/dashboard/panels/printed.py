@@ -10,6 +10,7 @@ from dashboard.panels.board_columns import (
     BAR,
     EQUIVALENT,
     OWN,
+    UNIT,
     decimals,
     is_place,
     title_of,
@@ -36,7 +37,12 @@ def show(table: pd.DataFrame, frame: pd.DataFrame, metric: MetricInfo) -> None:
     aligned = decimals(frame)
     ends = [name for name in ("low", "high") if name in table.columns]
     scores = [metric.id, *ends, *(name for name in table.columns if is_place(name))]
-    others = [name for name in table.columns if name not in (*LEFT_OUT, *ALWAYS, metric.id)]
+    others = [
+        name
+        for name in table.columns
+        # A column for every unit would leave no room on paper.
+        if name not in (*LEFT_OUT, *ALWAYS, metric.id) and not name.startswith(UNIT)
+    ]
     columns = [*ends, *others]
     titles = {"low": "95 % low", "high": "95 % high", "gain": "gain / %", "range": "rank range"}
     head = ["rank", "model", metric_title(metric)]

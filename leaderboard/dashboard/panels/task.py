@@ -25,6 +25,11 @@ class Task:
         return self.spec.key, self.track, self.protocol
 
     @property
+    def link(self) -> state.Link:
+        """The same as the address of a page has it."""
+        return {"benchmark": self.spec.id, "protocol": self.protocol, "track": self.track}
+
+    @property
     def options(self) -> str:
         """The same as arguments of a command."""
         return f"{self.spec.id} --track {self.track} --protocol {self.protocol}"
@@ -38,7 +43,7 @@ def set_to(task: Task) -> None:
 
 
 def choose(hub: Hub) -> Task:
-    """Choices that start from the link and leave it as it is."""
+    """Choices that start from the view and leave it as it is."""
     first, second, third = st.columns([2, 1, 1])
     with first:
         spec = state.choose_benchmark_apart(hub, "submit-benchmark")

@@ -73,7 +73,11 @@ def _show_neighbours(spec: BenchmarkSpec, key: str) -> None:
 def _show_task(hub: Hub, spec: BenchmarkSpec) -> None:
     leaders = cached.board(hub, spec, figures.headline(spec)).leaders()
     leader = str(leaders["submission"].iloc[0]) if len(leaders) else None
-    benchmark_picture.show(hub, spec, leader)
+    illustration = benchmark_picture.find(hub, spec, leader)
+    if illustration is not None:
+        benchmark_picture.show(illustration)
+    elif command := benchmark_picture.how_to_get(hub, spec):
+        st.caption(command)
     # The benchmark's own card is reviewed content; HTML in it is not rendered.
     st.markdown(spec.description)
     for citation in spec.citations:

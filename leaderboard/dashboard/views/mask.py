@@ -213,7 +213,10 @@ def _show_overlay(
 ) -> None:
     """The micrograph with a mask on it that can be made more or less transparent."""
     if gallery is None:
-        st.caption("The pictures themselves are not on this machine; build or download the data.")
+        st.caption(
+            "The micrographs themselves are not on this machine. To get them:"
+            f" `etchmark download {spec.id}`."
+        )
         return
     left, middle, right = st.columns(3)
     title = left.segmented_control(

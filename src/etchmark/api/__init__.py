@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from etchmark.boards.costs import COMPARED, cost_text, front, unknown_costs
     from etchmark.boards.coverage import coverage_in_words
     from etchmark.boards.discretisation import discretisation_in_words
-    from etchmark.boards.rows import called, seeds_text
+    from etchmark.boards.rows import ahead_of, called, seeds_text
     from etchmark.boards.solver import Solver, seconds_each, with_solver
     from etchmark.boards.standings import Board, to_records
     from etchmark.boards.statements import gain_text, gains, simplest, statements, the_best
     from etchmark.boards.strengths import strengths
-    from etchmark.boards.verdicts import Verdict, verdict
+    from etchmark.boards.verdicts import Verdict, verdict, verdict_of_row
     from etchmark.boards.view import WORST, View, Where
     from etchmark.boards.worst import by_worst_split
     from etchmark.catalog import explain
@@ -116,14 +116,14 @@ _WHERE = {
     **dict.fromkeys(("COMPARED", "cost_text", "front", "unknown_costs"), "boards.costs"),
     "coverage_in_words": "boards.coverage",
     "discretisation_in_words": "boards.discretisation",
-    **dict.fromkeys(("called", "seeds_text"), "boards.rows"),
+    **dict.fromkeys(("ahead_of", "called", "seeds_text"), "boards.rows"),
     **dict.fromkeys(("Solver", "seconds_each", "with_solver"), "boards.solver"),
     **dict.fromkeys(("Board", "to_records"), "boards.standings"),
     **dict.fromkeys(
         ("gain_text", "gains", "simplest", "statements", "the_best"), "boards.statements"
     ),
     "strengths": "boards.strengths",
-    **dict.fromkeys(("Verdict", "verdict"), "boards.verdicts"),
+    **dict.fromkeys(("Verdict", "verdict", "verdict_of_row"), "boards.verdicts"),
     **dict.fromkeys(("WORST", "View", "Where"), "boards.view"),
     "by_worst_split": "boards.worst",
     **dict.fromkeys(("Build", "Executors"), "data.building"),
@@ -207,6 +207,7 @@ __all__ = [
     "Verdict",
     "View",
     "Where",
+    "ahead_of",
     "by_worst_split",
     "called",
     "card_from_mapping",
@@ -256,6 +257,7 @@ __all__ = [
     "to_records",
     "unknown_costs",
     "verdict",
+    "verdict_of_row",
     "why_none",
     "with_solver",
 ]

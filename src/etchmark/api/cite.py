@@ -20,6 +20,11 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }  # fmt: skip
+_PARTS = re.compile(
+    r"(?P<authors>[^()]+) \((?P<year>\d{4})\), "
+    r"(?:arXiv (?P<preprint>[\d.]+)|(?P<journal>\D+) (?P<volume>\d+), (?P<pages>\w+(?:[–-]\w+)?))"
+)
+"""The form in which a short title names a paper: families, year, journal, volume and first page."""
 
 
 def bibtex(catalog: Catalog, name: str, seen_at: str | None = None) -> str:
@@ -103,15 +108,24 @@ def _authors(cff: Mapping[str, Any]) -> str:
 
 
 def _paper(key: str, citation: Citation) -> str:
-    year = re.search(r"\((\d{4})\)", citation.title)
-    fields = {
-        "title": f"{{{escaped(citation.title)}}}",
-        "year": year.group(1) if year else "",
-        # Verbatim in BibTeX: nothing is escaped in either.
-        "doi": citation.doi or "",
-        "url": citation.url or "",
-    }
-    return _entry(key, fields)
+    """The entry of a paper; its parts where its title has the form of ``_PARTS``."""
+    # Verbatim in BibTeX: nothing is escaped in either.
+    there = {"doi": citation.doi or "", "url": citation.url or ""}
+    parts = _PARTS.fullmatch(citation.title)
+    if parts is None:
+        year = re.search(r"\((\d{4})\)", citation.title)
+        title = f"{{{escaped(citation.title)}}}"
+        return _entry(key, {"title": title, "year": year.group(1) if year else ""} | there)
+    names = parts["authors"].removesuffix(" et al.")
+    authors = [f"{{{escaped(name)}}}" for name in re.split(", | & ", names)]
+    if names != parts["authors"]:
+        authors.append("others")
+    fields = {"author": " and ".join(authors), "year": parts["year"]}
+    if parts["preprint"]:
+        fields |= {"eprint": parts["preprint"], "eprinttype": "arXiv"}
+        return _entry(key, fields | there)
+    fields |= {name: escaped(parts[name]) for name in ("journal", "volume", "pages")}
+    return _entry(key, fields | there, "article")
 
 
 def _key(citation: Citation) -> str:
@@ -127,6 +141,6 @@ def escaped(text: str) -> str:
     return "".join(_SPECIAL.get(char, char) for char in text)
 
 
-def _entry(key: str, fields: Mapping[str, str]) -> str:
+def _entry(key: str, fields: Mapping[str, str], kind: str = "misc") -> str:
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@misc{{{key},", *lines, "}"])
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from etchmark.scoring import gains, uncertainty
-from etchmark.scoring.separation import Differences, Relation, gains_p, may_be_best, relation
+from etchmark.scoring.separation import Differences, Relation, gains_p, relation, shown_ahead
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import Metric
 
@@ -90,6 +90,15 @@ class PairedRows:
             scores: smaller is better, shape (k,).
             places: of the rows, shape (k,).
         """
+        ahead = self.shown_ahead(scores, places)
+        return np.where(np.isnan(ahead), np.nan, ahead < 0)
+
+    def shown_ahead(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The best of them that each row is shown to be behind, by its index in ``places``.
+
+        It is -1 for a row that may be the best, and NaN where that is not tested; arguments as
+        those of ``may_be_best``.
+        """
         result = np.full(len(places), np.nan)
         known = np.flatnonzero([self._sums[place] is not None for place in places])
         tested = known[np.argsort(scores[known], kind="stable")[:MOST_TESTED]]
@@ -102,5 +111,6 @@ class PairedRows:
                 self._spec.smallest_difference_of(self._metric.id, score)
                 for score in scores[tested].tolist()
             ]
-            result[tested] = may_be_best(differences, scores[tested], np.array(least))
+            ahead = shown_ahead(differences, scores[tested], np.array(least))
+            result[tested] = np.where(ahead < 0, -1, tested[ahead])
         return result

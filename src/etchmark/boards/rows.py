@@ -9,6 +9,7 @@ import pandas as pd
 
 from etchmark.registry.tables import Brief
 from etchmark.specs import BenchmarkSpec, reference_units
+from etchmark.targets import kind_of
 from etchmark.targets import metric as metric_by_id
 from etchmark.text import number
 
@@ -20,7 +21,7 @@ COLUMNS = (
     "training_data", "tags", "origin", "date", "submission", "benchmark", "claimed", "role",
     "flags", "interval_method", "cpu_seconds", "total_parameters", "reference_seconds", "artefact",
     "may_be_best", "gain", "gain_low", "gain_high", "gain_p", "reference_cpu_seconds",
-    "cpu_seconds_each", "reference_units", "gain_relation",
+    "cpu_seconds_each", "reference_units", "gain_relation", "behind",
 )  # fmt: skip
 GAIN_COLUMNS = ("gain", "gain_low", "gain_high", "gain_p")
 SCORE_COLUMNS = ("ci_low", "ci_high", "seed_sd", "fold_mean", "fold_sd")
@@ -33,7 +34,7 @@ def row_of(
     scored = brief.content["scores"].get(split, {}).get(subset)
     score = {} if scored is None else scored["metrics"].get(metric, {})
     counts = scored or {"n": 0, "units": 0, "seeds": 0}
-    cost = brief.content["cost"]
+    cost = {**brief.content["cost"], "seconds_each": _seconds_each(spec, brief)}
     return {
         "model": brief.name,
         "title": brief.content["card"]["title"],
@@ -68,10 +69,34 @@ def row_of(
     }
 
 
+def _seconds_each(spec: BenchmarkSpec, brief: Brief) -> float | None:
+    """Wall seconds of one prediction; of an older record, of all predictions by their number."""
+    cost = brief.content["cost"]
+    stated, seconds = cost["seconds_each"], cost["predict_seconds"]
+    # How many pieces a prediction holds is not in the record, unless it is a piece itself.
+    if stated is not None or seconds is None or kind_of(spec.target).piece != "sample":
+        return stated
+    predicted = sum(subsets[""]["n"] for subsets in brief.content["scores"].values())
+    return seconds / predicted if predicted else None
+
+
 def called(row: Mapping[Any, Any]) -> str:
     """What the model of a row is called: its title, else its name."""
     known = isinstance(row["title"], str) and row["title"].strip()
     return str(row["title"] if known else row["model"])
+
+
+def ahead_of(frame: pd.DataFrame, row: Mapping[Any, Any]) -> str | None:
+    """Title of the best row that a row is shown to be behind; None where there is none.
+
+    Args:
+        frame: rows of ``Board.standings``.
+        row: of that board.
+    """
+    if pd.isna(row["behind"]):
+        return None
+    ahead = frame[frame["submission"] == row["behind"]]
+    return None if ahead.empty else called(ahead.iloc[0].to_dict())
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +110,9 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
         "feature_seconds", "cpu_seconds", "cpu_seconds_each", "reference_units", "flops",
     )  # fmt: skip
     kinds = dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "Float64")
-    return frame.astype(kinds | {"may_be_best": "boolean", "gain_relation": "string"})
+    return frame.astype(
+        kinds | {"may_be_best": "boolean", "gain_relation": "string", "behind": "string"}
+    )
 
 
 def to_records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ class Solver:
         return (
             f"The solver ({self.name}; {point.setting}) is at least as accurate and takes"
             f" {number(1000 * point.cpu_seconds_each)} ms of processor time per {each}{units};"
-            f" this model takes {own or 'an unknown time'}."
+            f" {'the time of this model is unknown' if own is None else f'this model takes {own}'}."
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from etchmark import specs
+from etchmark.boards import units
 from etchmark.boards.flags import Units, flags_of_rows, why_not_ranked
 from etchmark.boards.paired import PairedRows, Sums
 from etchmark.boards.rows import COLUMNS, GAIN_COLUMNS, row_of, to_records, typed
@@ -253,6 +254,22 @@ class Board:
         split = self.spec.protocols[self.protocol].split
         return self._scores({name: (split, name) for name in self.spec.subsets})
 
+    @cached_property
+    def by_unit(self) -> pd.DataFrame:
+        """Scores on the units of the headline split: a column each if they are few, no samples and
+        the metric is a function of sums; else no columns."""
+        metric, split = metric_by_id(self.metric), self.spec.protocols[self.protocol].split
+        wholes = [brief.content["scores"].get(split, {}).get("") for brief in self._briefs]
+        few = [whole for whole in wholes if whole and 1 < whole["units"] <= units.MOST]
+        if metric.pool is not None or not any(whole["n"] > whole["units"] for whole in few):
+            return pd.DataFrame()
+        terms = metric.reads(kind_of(self.spec.target).term_names(self.spec.target))
+        board = (self.spec.id, self.spec.version, self.protocol)
+        sums = self._store.sums(*board, split=split, subset="", terms=terms)
+        entry = self._store.get(units.most_common(sums))
+        scores = entry and sample_scores(entry, split)
+        return pd.DataFrame() if scores is None else units.scores(metric, sums, scores.units)
+
     def _scores(self, places: dict[str, tuple[str, str]]) -> pd.DataFrame:
         """One row per submission, one column per place, which is a split and a subset of it."""
         rows = {
@@ -306,8 +323,12 @@ class Board:
             ranks = self._tested.ranges.among(scores, ranked)
             for name, values in zip(("rank", "rank_low", "rank_high"), ranks, strict=True):
                 frame[name] = _placed(frame[name], places, values)
-            best = self._tested.may_be_best(scores, ranked)
+            ahead = self._tested.shown_ahead(scores, ranked)
+            best = np.where(np.isnan(ahead), np.nan, ahead < 0)
             frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
+            ids = self._frame["submission"].to_numpy(dtype=object)[ranked]
+            behind = np.where(ahead >= 0, ids[np.nan_to_num(ahead).astype(int)], None)
+            frame["behind"] = _placed(frame["behind"], places, behind)
             for column, name in enumerate(GAIN_COLUMNS):
                 frame[name] = _placed(frame[name], places, self._gains[ranked, column])
             relations = np.array(self._relations, dtype=object)[ranked]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from etchmark.boards.rows import ahead_of
 from etchmark.specs import BenchmarkSpec
 
 RELATIONS = {
@@ -46,7 +47,7 @@ def strengths(
             "Not told apart from the best on",
             [place for place, may in best.items() if may and place not in leads],
         ),
-        ("Shown to be behind a better row on", [place for place, may in best.items() if not may]),
+        *_behind({place: frames[place] for place, may in best.items() if not may}, rows),
     ]
     if spec.gains_over is not None:
         sentences += [
@@ -57,6 +58,17 @@ def strengths(
             for relation, words in RELATIONS.items()
         ]
     return [f"{words} {_listed(places)}." for words, places in sentences if places]
+
+
+def _behind(
+    frames: Mapping[str, pd.DataFrame], rows: Mapping[str, pd.Series]
+) -> list[tuple[str, list[str]]]:
+    """Which better rows a row is shown to be behind, and the places where it is behind each."""
+    places: dict[str, list[str]] = {}
+    for place, frame in frames.items():
+        ahead = ahead_of(frame, rows[place].to_dict()) or "a better row"
+        places.setdefault(ahead, []).append(place)
+    return [(f"Shown to be behind {ahead} on", behind) for ahead, behind in places.items()]
 
 
 def _listed(places: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from etchmark.boards.rows import ahead_of
 from etchmark.errors import UserError
 from etchmark.scoring.doubts import TOO_GOOD, flags_to_show, in_words
 from etchmark.scoring.separation import ALPHA, smallest_p
@@ -123,13 +124,16 @@ class RowVerdict:
     doubts: str = ""
 
 
-def verdict_of_row(spec: BenchmarkSpec, frame: pd.DataFrame, submission: str) -> RowVerdict:
+def verdict_of_row(
+    spec: BenchmarkSpec, frame: pd.DataFrame, submission: str, *, named: bool = False
+) -> RowVerdict:
     """What the tests show of one row; it agrees with ``verdict`` of the board.
 
     Args:
         spec: the benchmark.
         frame: rows of ``Board.standings``, best first.
         submission: full id of the row.
+        named: call a better row by its title, for which a badge has no room.
 
     Raises:
         UserError: the board has no such row.
@@ -148,7 +152,8 @@ def verdict_of_row(spec: BenchmarkSpec, frame: pd.DataFrame, submission: str) ->
     if pd.isna(row["may_be_best"]):
         kind, text = "untested", "not tested"
     elif not row["may_be_best"]:
-        kind, text = "behind", "behind a better row"
+        ahead = ahead_of(frame, row.to_dict()) if named else None
+        kind, text = "behind", f"behind {ahead or 'a better row'}"
     elif (count := int(frame["may_be_best"].fillna(False).sum())) > 1:
         kind, text = "tie", f"may be the best: tie of {count:,}"
     else:

@@ -17,7 +17,11 @@ from etchmark.registry.tables import Entry
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import metric as metric_by_id
 
-TESTED = ("rank_low", "rank_high", "may_be_best", "gain_relation", *GAIN_COLUMNS, *SCORE_COLUMNS)
+TESTED = (
+    *("rank_low", "rank_high", "may_be_best", "behind", "gain_relation"),
+    *GAIN_COLUMNS,
+    *SCORE_COLUMNS,
+)
 """What rests on paired samples, or on those of one split."""
 
 

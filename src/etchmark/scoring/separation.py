@@ -306,20 +306,24 @@ class _Pairs:
 def may_be_best(
     differences: Differences, scores: np.ndarray, smallest_difference: float | np.ndarray = 0.0
 ) -> np.ndarray:
-    """Which rows may be the best: those that are told apart from no better row.
+    """Which rows may be the best, as truth values; the chance to miss the best row is 5 %."""
+    return shown_ahead(differences, scores, smallest_difference) < 0
+
+
+def shown_ahead(
+    differences: Differences, scores: np.ndarray, smallest_difference: float | np.ndarray = 0.0
+) -> np.ndarray:
+    """The best row that each row is shown to be behind; -1 where there is none.
 
     Args:
         differences: of the rows.
         scores: of the rows, smaller is better, shape (rows,).
         smallest_difference: rows closer than this to a better one are equal to it in practice;
             one for all, or one for each better row, shape (rows,).
-
-    Returns:
-        Truth values, shape (rows,). The chance that the best row is not among them is 5 %.
     """
     order = np.argsort(scores, kind="stable")
     pairs = _Pairs(differences, order[:CONTENDERS])
-    left = np.ones(differences.rows, dtype=bool)
+    left, ahead = np.ones(differences.rows, dtype=bool), np.full(differences.rows, -1)
     # Only a difference that matters takes a row away, and only one that the scores show as well.
     least = np.maximum(np.broadcast_to(smallest_difference, len(scores))[pairs.contenders], 0.0)
     apart = scores[:, None] - scores[pairs.contenders] > least
@@ -335,7 +339,8 @@ def may_be_best(
             if worst_of[worst] <= limit or limit == before:
                 break
         left[worst] = False
-    return left
+        ahead[worst] = pairs.contenders[np.flatnonzero(still & (behind[worst] > limit))[0]]
+    return ahead
 
 
 def _limit(largest: np.ndarray) -> float:
