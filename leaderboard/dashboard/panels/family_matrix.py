@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,18 +27,19 @@ STRONGEST = 0.55
 """Opacity of the colour of a gain of 100 %."""
 
 
-def family(row: Mapping[Any, Any]) -> str:
+def family(tags: Sequence[str]) -> str:
     """The first tag of a model's card."""
-    return str(row["tags"][0]) if len(row["tags"]) else NO_FAMILY
+    return str(tags[0]) if len(tags) else NO_FAMILY
 
 
 def best_of_families(spec: BenchmarkSpec, frame: pd.DataFrame) -> dict[str, dict[Any, Any]]:
     """The best ranked row of each family."""
-    ranked = frame[frame["rank"].notna()]
-    best: dict[str, dict[Any, Any]] = {}
-    for row in pd.DataFrame(ranked).to_dict("records"):
-        best.setdefault(family(row), row)
-    return best
+    ranked = pd.DataFrame(frame[frame["rank"].notna()])
+    places: dict[str, int] = {}
+    for place, tags in enumerate(ranked["tags"].tolist()):
+        places.setdefault(family(tags), place)
+    rows = ranked.iloc[[*places.values()]].to_dict("records")
+    return dict(zip(places, rows, strict=True))
 
 
 def matrix(

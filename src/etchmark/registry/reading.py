@@ -248,19 +248,20 @@ class Reader:
         with self._reading() as session:
             return self._readable(session.execute(query), lambda row: record_of(row.record))
 
-    def with_curves(self, benchmark: str, version: int) -> list[Entry]:
-        """Those submissions whose record holds curves, oldest first."""
+    def with_curves(self, benchmark: str, version: int, protocol: str) -> list[ResultRecord]:
+        """Those records of one protocol that hold curves, oldest first."""
         query = (
-            select(*STORED)
+            select(SubmissionRow.id, SubmissionRow.record)
             .where(
                 SubmissionRow.benchmark == benchmark,
                 SubmissionRow.version == version,
+                SubmissionRow.protocol == protocol,
                 exists().where(BriefRow.id == SubmissionRow.id, BriefRow.curves > 0),
             )
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
         with self._reading() as session:
-            return self._readable(session.execute(query), entry_of)
+            return self._readable(session.execute(query), lambda row: record_of(row.record))
 
     def counts(self) -> tuple[int, int]:
         """Number of submissions that were scored, and of different models among them.
