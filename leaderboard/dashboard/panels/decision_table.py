@@ -46,12 +46,13 @@ def show(hub: Hub, specs: list[BenchmarkSpec], frames: Mapping[str, pd.DataFrame
     rows = []
     for spec in specs:
         with guarded():
-            rows.append(_row(hub, spec, frames.get(spec.id)))
+            rows.append(row(hub, spec, frames.get(spec.id)))
     content = markup.table(HEAD, rows, "All benchmarks with their best models", stack=True)
     markup.show(f'<div class="em-decide">{content}</div>', STYLE)
 
 
-def _row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]:
+def row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]:
+    """Cells of a benchmark; without gain and verdict while its standings are not known."""
     ranked = (
         cached.leaders(hub, spec, headline(spec))
         if frame is None
