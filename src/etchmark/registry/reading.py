@@ -20,11 +20,11 @@ from etchmark.registry.contents import brief_of_row
 from etchmark.registry.digests import VERSION
 from etchmark.registry.tables import (
     UNREADABLE,
-    Base,
     Brief,
     BriefRow,
     Entry,
     PredictionRow,
+    Row,
     SubmissionRow,
     SumsRow,
     digest_rows,
@@ -354,7 +354,7 @@ def _names_prediction(sha256: str) -> ColumnElement[bool]:
     return exists().where(PredictionRow.id == SubmissionRow.id, PredictionRow.sha256 == sha256)
 
 
-def digests_of_row(row: Any) -> list[Base]:
+def digests_of_row(row: Any) -> list[Row]:
     """What is made from a stored submission; ValueError where it is damaged."""
     entry = entry_of(row)
     if entry.samples is None and entry.record.outcome == "ok":
