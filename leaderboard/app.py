@@ -1,4 +1,4 @@
-"""The dashboard: ``etchmark dashboard``, or ``streamlit run app.py`` in this folder."""
+"""The dashboard: ``etchmark dashboard``, or ``python serve.py`` in this folder."""
 
 from __future__ import annotations
 

@@ -36,8 +36,9 @@ def main() -> None:
             specs.append(hub.benchmark(name))
     place = st.empty()
     # Ranks and tests take longest: until they are known, the table is shown without them.
-    with place.container():
-        decision_table.show(hub, specs, {})
+    if not cached.are_ranked(hub, specs, headline):
+        with place.container():
+            decision_table.show(hub, specs, {})
     frames = standings(hub, specs)
     with place.container():
         decision_table.show(hub, specs, frames)

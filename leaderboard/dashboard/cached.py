@@ -6,6 +6,7 @@ caches are keyed by what the hub holds, not by age: a new submission appears on 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -112,8 +113,22 @@ def standings(
         everything: with failed and superseded runs, which have no rank.
         worst: ranked by the split on which each row does worst.
     """
-    wanted = Wanted(track, where, everything, worst)
-    return _standings(hub, spec, _key(hub, spec, view), view, wanted)
+    wanted, key = Wanted(track, where, everything, worst), _key(hub, spec, view)
+    frame = _standings(hub, spec, key, view, wanted)
+    _ranked(hub.revision()).add((key, wanted))
+    return frame
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _ranked(revision: tuple[str, ...]) -> set[Key]:
+    return set()
+
+
+def are_ranked(hub: Hub, specs: Sequence[BenchmarkSpec], view_of: Callable[..., View]) -> bool:
+    """Whether the boards of all rows of some benchmarks have been asked for before."""
+    everyone = Wanted(None, EVERYWHERE, everything=False, worst=False)
+    keys = {(_key(hub, spec, view_of(spec)), everyone) for spec in specs}
+    return keys <= _ranked(hub.revision())
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

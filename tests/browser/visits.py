@@ -42,7 +42,7 @@ def memory(address: str) -> float:
     port = str(urlsplit(address).port)
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if "streamlit" in words and port in words:
+        if port in words and any(word.endswith("serve.py") for word in words):
             family = (process, *process.children(recursive=True))
             return sum(each.memory_info().rss for each in family) / 2**20
     raise LookupError(f"no dashboard listens on port {port}")

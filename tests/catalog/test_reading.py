@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from etchmark.catalog import read_record, read_yaml
+from etchmark.catalog import read_record, read_yaml, reading
 from etchmark.errors import UserError
 from etchmark.specs import DatasetSpec, ModelCard
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ HOSTILE: dict[str, str | bytes] = {
     "python object": "title: !!python/object/apply:os.system [echo]",
     "two documents": "title: a\n---\ntitle: b",
     "deep": "- " * 20_000,
+    "deep flow": "title: " + "[" * 100_000,
     "unclosed": "title: 'x",
     "tabs": "title:\n\t- x",
     "empty int": "title: !!int ''",
@@ -170,3 +173,16 @@ def test_a_version_is_a_whole_number(toy_content: Path, command: Any, version: s
     refusal = command("leaderboard", "toy-line").refusal()
     assert refusal.startswith(f"{path}: version: must be ")
     assert refusal.endswith("; correct this file")
+
+
+@pytest.mark.skipif(reading._FastLoader is None, reason="this PyYAML has no parser in C")
+@pytest.mark.parametrize("path", sorted(ROOT.glob("benchmarks/*.yaml")), ids=lambda path: path.stem)
+def test_both_parsers_read_the_same(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    (fast, value), (slow, same) = (
+        reading._loaded(text, kind) for kind in (reading._FastLoader, reading._Loader)
+    )
+    assert value == same
+    assert [where for where, _ in reading._texts_like_numbers(fast)] == [
+        where for where, _ in reading._texts_like_numbers(slow)
+    ]

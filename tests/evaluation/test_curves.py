@@ -220,7 +220,9 @@ def test_stored_curves_over_a_parameter_are_not_shown(line: Path, command: Any) 
     ran = command(*EVALUATE, "--curves", "--json")
     assert ran.rc == 0, (ran.stdout, ran.stderr)
     store, spec = Store(), catalog().benchmark("toy-line")
-    (entry,) = store.with_curves("toy-line", 1)
+    (record,) = store.with_curves("toy-line", 1, "holdout")
+    entry = store.get(record.submission)
+    assert entry is not None
     shown = curve_frame.curves(spec, store, protocol="holdout")
     assert set(shown["curve"]) == {"size", "degree"}
     assert curve_frame.withheld(spec, store, protocol="holdout").empty

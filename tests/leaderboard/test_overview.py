@@ -179,7 +179,7 @@ def test_a_family_has_one_name() -> None:
         "neural network, pretrained": ["neural network", "pretrained", "gradient"],
         "no family stated": [],
     }
-    assert {name: family({"tags": tags}) for name, tags in names.items()} == {n: n for n in names}
+    assert {name: family(tags) for name, tags in names.items()} == {n: n for n in names}
 
 
 def test_what_a_version_changed_is_told(toy_content: Path) -> None:

@@ -47,6 +47,9 @@ def content(folder: Path, count: int) -> list[tuple[str, Path]]:
         text = yaml.safe_load(card.read_text(encoding="utf-8"))
         name = card.stem if index < len(cards) else f"{card.stem}-{index // len(cards) + 1}"
         text["id"] = name
+        if name != card.stem:
+            # Lists name benchmarks by their title.
+            text["title"] += f", copy {index // len(cards)}"
         path = folder / "benchmarks" / f"{name}.yaml"
         path.write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
         results = ROOT / "leaderboard" / "results" / f"{card.stem}@{text['version']}"

@@ -126,7 +126,8 @@ def test_only_records_with_curves_are_read_for_curves(
             replace(entry, record=_other(entry.record, "plain", "b", card=text)),
         ]
     )
-    assert [found.record for found in store.with_curves("toy-line", 1)] == [drawn]
+    assert store.with_curves("toy-line", 1, drawn.protocol) == [drawn]
+    assert store.with_curves("toy-line", 1, "another") == []
 
 
 def test_reviewed_records_come_and_go_with_their_files(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etchmark.errors import UserError
-from etchmark.registry import layout, reviewed
+from etchmark.registry import intake, layout, reviewed, tables
 from etchmark.registry.identity import submission_id
 from etchmark.registry.store import Store, read_record
 from etchmark.specs import ResultRecord
@@ -250,6 +250,29 @@ def test_a_record_that_is_being_removed_leaves_no_stray_line(tmp_path, monkeypat
     # The line goes while the reader waits.
     monkeypatch.setattr(layout.time, "sleep", lambda _: index.write_text(""))
     assert layout.stray_lines(tmp_path, ["old.parquet"]) == []
+
+
+def test_many_records_are_told_of_once(folder, command, monkeypatch, caplog):
+    monkeypatch.setattr(intake, "MANY", 2)
+    first = command("leaderboard", "toy-line")
+    assert first.rc == 0
+    (line,) = first.stderr.splitlines()
+    assert line.startswith("note: taking 2 reviewed records into the registry")
+    assert command("leaderboard", "toy-line").stderr == ""
+
+
+def test_the_library_says_nothing_of_records_that_it_takes_in(folder, monkeypatch, capsys):
+    monkeypatch.setattr(intake, "MANY", 2)
+    assert len(Store().entries("toy-line", 1)) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_tables_are_read_once(folder, monkeypatch):
+    def refuse(content: bytes) -> None:
+        raise AssertionError("a table is read again")
+
+    monkeypatch.setattr(tables, "read_samples", refuse)
+    assert len(Store().entries("toy-line", 1)) == 2
 
 
 def test_content_from_before_there_was_an_index_is_read(folder, command):

@@ -40,7 +40,7 @@ def show(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame, link: Link, scored
     track = None if link["track"] == state.ALL_TRACKS else link["track"]
     view = View(link["protocol"], track=track)
     available = {
-        "costs": bool(costs.known(ranked)),
+        "costs": costs.exist(ranked),
         "needs": curves.exist(hub, spec, ranked, view),
         "predictions": view_of(spec).has_predictions(spec),
         "intervals": True,

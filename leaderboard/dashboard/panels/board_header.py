@@ -51,8 +51,8 @@ def unknown_size(ranked: pd.DataFrame) -> bool:
 def show_short(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> None:
     """The best row, the simplest one that is not told apart from it, and the reference."""
     current = hub.versions(spec.id)[0] == spec.key
-    rows = {str(row["submission"]): row for row in ranked.to_dict("records")}
-    first, *_ = rows.values()
+    ids, models = (ranked[name].tolist() for name in ("submission", "model"))
+    first = cells.row_at(ranked, 0)
 
     def named(row: cells.Row) -> str:
         text = markup.escaped(called(row), 90)
@@ -63,10 +63,11 @@ def show_short(hub: Hub, spec: BenchmarkSpec, ranked: pd.DataFrame) -> None:
     parts = [f"<b>Best</b>: {named(first)}"]
     plain = simplest(ranked)
     if plain is not None and plain != first["submission"]:
-        count = f"{int(rows[plain]['total_parameters']):,} parameters"
+        row = cells.row_at(ranked, ids.index(plain))
+        count = f"{int(row['total_parameters']):,} parameters"
         some = ", of those whose number is known" if unknown_size(ranked) else ""
-        parts.append(f"<b>simplest that may be the best</b> ({count}{some}): {named(rows[plain])}")
-    reference = next((row for row in rows.values() if row["model"] == spec.gains_over), None)
-    if reference is not None:
+        parts.append(f"<b>simplest that may be the best</b> ({count}{some}): {named(row)}")
+    if spec.gains_over in models:
+        reference = cells.row_at(ranked, models.index(spec.gains_over))
         parts.append(f"<b>reference</b>: {named(reference)}")
     markup.show(f'<div class="em">{"; ".join(parts)}.</div>')

@@ -17,6 +17,11 @@ Row = Mapping[Any, Any]
 """A row of a board by the names of its columns."""
 
 
+def row_at(frame: pd.DataFrame, place: int) -> dict[Any, Any]:
+    """One row of a board: all rows as such mappings take longer than the rest of a page."""
+    return frame.iloc[[place]].to_dict("records")[0]
+
+
 def gain_interval(row: Row) -> tuple[float, float]:
     """Ends of the interval of a row's gain, NaN where it has none."""
     low, high = (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -34,15 +37,22 @@ NAMED = 6
 
 def known(ranked: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows of a board by the cost they state, for costs that at least two rows state."""
-    timed = ranked["status"].isin(["run", "verified"])
-    rows: dict[str, pd.DataFrame] = {}
+    return {name: pd.DataFrame(ranked[stated]) for name, stated in _stated(ranked)}
+
+
+def exist(ranked: pd.DataFrame) -> bool:
+    """Whether there is a cost to show."""
+    return next(_stated(ranked), None) is not None
+
+
+def _stated(ranked: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Which rows state a cost, of each cost that at least two rows state."""
+    timed = ranked["status"].isin(["run", "verified"]).to_numpy(dtype=bool)
     for name, (_, by_harness) in COSTS.items():
-        stated = ranked[name].fillna(0) > 0
-        if by_harness:
-            stated &= timed
-        if stated.tolist().count(True) > 1:
-            rows[name] = pd.DataFrame(ranked[stated])
-    return rows
+        stated = ranked[name].to_numpy(dtype=float, na_value=0.0) > 0
+        stated = stated & timed if by_harness else stated
+        if stated.sum() > 1:
+            yield name, stated
 
 
 def default_cost(costs: dict[str, pd.DataFrame], ranked: pd.DataFrame) -> str:

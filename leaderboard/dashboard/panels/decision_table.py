@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -46,12 +46,13 @@ def show(hub: Hub, specs: list[BenchmarkSpec], frames: Mapping[str, pd.DataFrame
     rows = []
     for spec in specs:
         with guarded():
-            rows.append(_row(hub, spec, frames.get(spec.id)))
+            rows.append(row(hub, spec, frames.get(spec.id)))
     content = markup.table(HEAD, rows, "All benchmarks with their best models", stack=True)
     markup.show(f'<div class="em-decide">{content}</div>', STYLE)
 
 
-def _row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]:
+def row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]:
+    """Cells of a benchmark; without gain and verdict while its standings are not known."""
     ranked = (
         cached.leaders(hub, spec, headline(spec))
         if frame is None
@@ -68,12 +69,12 @@ def _row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]
     asked = [f"{image}{named}", markup.escaped(spec.summary.replace("`", ""), 400)]
     if leader is None:
         return [*asked, "No submission yet.", "", "", links[0]]
-    first, *others = ranked.to_dict("records")
+    first = cells.row_at(ranked, 0)
     said = f"Model page of {first['model']}"
     links.append(markup.link("model", "Model", cells.model_link(first), label=said))
     return [
         *asked,
-        _leader(hub, spec, first, others),
+        _leader(hub, spec, first, ranked),
         cells.score(hub, spec, first),
         "…" if frame is None else cells.gain(spec, first),
         f"{'…' if frame is None else _verdict(spec, frame)}"
@@ -81,9 +82,7 @@ def _row(hub: Hub, spec: BenchmarkSpec, frame: pd.DataFrame | None) -> list[str]
     ]
 
 
-def _leader(
-    hub: Hub, spec: BenchmarkSpec, first: dict[Hashable, Any], others: list[dict[Hashable, Any]]
-) -> str:
+def _leader(hub: Hub, spec: BenchmarkSpec, first: dict[Any, Any], ranked: pd.DataFrame) -> str:
     """The leader by its title, its role, its flags, and whether this hub ran it."""
     lines = [cells.model(first)]
     if len(spec.tracks) > 1:
@@ -94,8 +93,9 @@ def _leader(
         lines.append(f"flagged: {markup.escaped(words)}")
     if first["status"] in UNCHECKED:
         lines.append(f"<b>{first['status']}</b>: {UNCHECKED[first['status']]}")
-        run = next((row for row in others if row["status"] in RUN), None)
-        if run is not None:
+        is_run = ranked["status"].isin(RUN).to_numpy(dtype=bool)
+        if is_run.any():
+            run = cells.row_at(ranked, int(is_run.argmax()))
             lines.append(
                 f"Best of those run here: {cells.model(run)} {cells.score(hub, spec, run)}"
             )

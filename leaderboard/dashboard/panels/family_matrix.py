@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -33,22 +33,22 @@ PRETRAINED = "pretrained"
 """A tag that makes a family of its own of those that have it."""
 
 
-def family(row: Mapping[Any, Any]) -> str:
+def family(tags: Sequence[str]) -> str:
     """The first tag of a model's card; what was pretrained is kept apart from what was not."""
-    if not len(row["tags"]):
+    if not len(tags):
         return NO_FAMILY
-    first = str(row["tags"][0])
-    name = SAME.get(first, first)
-    return f"{name}, {PRETRAINED}" if PRETRAINED in list(row["tags"])[1:] else name
+    name = SAME.get(tags[0], tags[0])
+    return f"{name}, {PRETRAINED}" if PRETRAINED in [*tags][1:] else name
 
 
 def best_of_families(spec: BenchmarkSpec, frame: pd.DataFrame) -> dict[str, dict[Any, Any]]:
     """The best ranked row of each family."""
-    ranked = frame[frame["rank"].notna()]
-    best: dict[str, dict[Any, Any]] = {}
-    for row in pd.DataFrame(ranked).to_dict("records"):
-        best.setdefault(family(row), row)
-    return best
+    ranked = pd.DataFrame(frame[frame["rank"].notna()])
+    places: dict[str, int] = {}
+    for place, tags in enumerate(ranked["tags"].tolist()):
+        places.setdefault(family(tags), place)
+    rows = ranked.iloc[[*places.values()]].to_dict("records")
+    return dict(zip(places, rows, strict=True))
 
 
 def matrix(

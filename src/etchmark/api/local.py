@@ -327,11 +327,11 @@ class LocalHub(LocalReader):
         return self.catalog.model(name)
 
     def dashboard_script(self) -> Path:
-        """The Streamlit app that came with this package."""
+        """What serves the Streamlit app that came with this package."""
         from etchmark.catalog import installed_root
         from etchmark.errors import UserError
 
-        script = installed_root() / "leaderboard" / "app.py"
+        script = installed_root() / "leaderboard" / "serve.py"
         if not script.is_file():
             raise UserError(f"{script}: is missing; reinstall etchmark")
         return script

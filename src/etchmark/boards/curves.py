@@ -76,9 +76,9 @@ def _current(
 ) -> list[ResultRecord]:
     """Records with curves that no newer one supersedes."""
     records = [
-        entry.record
-        for entry in store.with_curves(spec.id, spec.version)
-        if entry.record.protocol == protocol and track in (None, entry.record.track)
+        record
+        for record in store.with_curves(spec.id, spec.version, protocol)
+        if track in (None, record.track)
     ]
     old = superseded(records)
     return [record for record in records if record.submission not in old]

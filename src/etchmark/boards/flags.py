@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import shorten
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from etchmark.scoring.doubts import (
 from etchmark.scoring.gains import errors_of, has_gains
 from etchmark.scoring.separation import ALPHA, smallest_p, verdict
 from etchmark.scoring.uncertainty import SumsOfUnits
-from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec, MetricScore, SplitScore
+from etchmark.specs import UNRANKED_ROLES, BenchmarkSpec
 from etchmark.targets import Metric
 from etchmark.text import number, one_line
 
@@ -49,18 +49,24 @@ def flag(kind: str, message: str) -> str:
     return shorten(one_line(f"{kind}: {message}"), MAX_FLAG, placeholder="…")
 
 
+class _Value(NamedTuple):
+    value: float
+
+
+class _Scores(NamedTuple):
+    split: str
+    metrics: dict[str, _Value]
+
+
 def of_today(spec: BenchmarkSpec, brief: Brief) -> list[str] | None:
     """Flags of a record, with those that follow from what the benchmark declares today."""
     kept = brief.content["flags"]
     found = []
     names = metrics_read(spec)
     for split, parts in brief.content["scores"].items() if names else ():
-        metrics = {
-            name: MetricScore.model_construct(value=parts[""]["metrics"][name]["value"])
-            for name in names & parts[""]["metrics"].keys()
-        }
-        score = SplitScore.model_construct(split=split, metrics=metrics)
-        found += [doubt.flag for doubt in declared_doubts(spec, score)]
+        values = parts[""]["metrics"]
+        metrics = {name: _Value(values[name]["value"]) for name in names if name in values}
+        found += [doubt.flag for doubt in declared_doubts(spec, _Scores(split, metrics))]
     others = [flag for flag in kept or () if kind_of_flag(flag) not in DECLARED]
     return [*others, *found] if kept is not None or found else None
 
@@ -129,9 +135,9 @@ def same_predictions(briefs: Sequence[Brief], numbers: Mapping[str, int]) -> dic
         more = f" and {len(later) - NAMED} more" if len(later) > NAMED else ""
         since = f"the same predictions were submitted later as {', '.join(later[:NAMED])}{more}"
         before = f"the same predictions were submitted before as {first}"
+        since, before = (flag("same_predictions", text) for text in (since, before))
         for brief in group:
-            text = since if brief.name == first else before
-            flags[brief.submission] = flag("same_predictions", text)
+            flags[brief.submission] = since if brief.name == first else before
     return flags
 
 

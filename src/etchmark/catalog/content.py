@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,24 @@ KINDS = ("datasets", "benchmarks", "baselines")
 _MARKERS = {"datasets": "dataset.yaml", "baselines": "card.yaml"}
 
 
+def _names_in(folder: Path, suffix: str) -> list[str]:
+    """Names of what a folder holds, without a suffix that they have; none if it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except OSError:
+        return []
+    # Hidden files are an editor's, not content.
+    kept = (name for name in names if name.endswith(suffix) and not name.startswith("."))
+    return [name.removesuffix(suffix) for name in kept]
+
+
+def _card_in(root: Path, kind: str, name: str) -> Path:
+    """Where a content folder has the card of a name."""
+    folder = root / kind
+    return folder / f"{name}.yaml" if kind == "benchmarks" else folder / name / _MARKERS[kind]
+
+
 @dataclass(frozen=True, init=False)
 class Catalog:
     """The content below one or several root folders, laid over each other."""
@@ -33,16 +52,19 @@ class Catalog:
         """Paths of the cards of a kind, keyed by name; several if layers have the same name."""
         places: dict[str, list[Path]] = {}
         for root in self.roots:
-            folder = root / kind
-            if kind == "benchmarks":
-                cards = {path.stem: path for path in folder.glob("*.yaml")}
-            else:
-                cards = {path.parent.name: path for path in folder.glob(f"*/{_MARKERS[kind]}")}
-            for name, path in cards.items():
-                # Hidden files are an editor's, not content.
-                if path.is_file() and not name.startswith("."):
+            suffix = ".yaml" if kind == "benchmarks" else ""
+            for name in _names_in(root / kind, suffix):
+                path = _card_in(root, kind, name)
+                if path.is_file():
                     places.setdefault(name, []).append(path)
         return dict(sorted(places.items()))
+
+    def _paths(self, kind: str, name: str) -> list[Path]:
+        """Paths of the cards with that name, without a look at all others."""
+        if not re.fullmatch(r"\w[\w.@-]{0,99}", name):
+            return self._places(kind).get(name, [])
+        paths = (_card_in(root, kind, name) for root in self.roots)
+        return [path for path in paths if path.is_file()]
 
     def _card(self, kind: str, name: str, noun: str = "") -> Path:
         """Path of the card with that name; ``noun`` is what messages call the kind.
@@ -50,10 +72,10 @@ class Catalog:
         Raises:
             UserError: there is none, or two layers have one.
         """
-        singular, places = kind[:-1], self._places(kind)
-        if name not in places:
-            raise unknown(noun or singular, name, places)
-        first, *others = places[name]
+        paths = self._paths(kind, name)
+        if not paths:
+            raise unknown(noun or kind[:-1], name, self._places(kind))
+        first, *others = paths
         if others:
             raise UserError(
                 f"two {kind} are named {name!r}: {first} and {others[0]}; rename one, or take one"
@@ -152,8 +174,10 @@ class Catalog:
 
     def versions(self, current: BenchmarkSpec) -> list[str]:
         """``ID@VERSION`` of every version of a benchmark, the current one first."""
-        older = self._old_cards(current).glob(f"{current.id}@*.yaml")
-        return [current.key, *sorted(path.stem for path in older if path.is_file())]
+        folder = self._old_cards(current)
+        older = (name for name in _names_in(folder, ".yaml") if name.startswith(f"{current.id}@"))
+        kept = (name for name in older if (folder / f"{name}.yaml").is_file())
+        return [current.key, *sorted(kept)]
 
     def _superseded(self, current: BenchmarkSpec, version: str) -> BenchmarkSpec:
         """An earlier version of a benchmark, from ``benchmarks/old/<id>@<n>.yaml``.
@@ -230,8 +254,8 @@ class Catalog:
             whole: whether the name of a baseline may stand for all of its variants.
         """
         head, _, variant = name.partition("/")
-        if head not in (names := self.baseline_names()):
-            return unknown_in_card("baseline", head, names)
+        if not self._paths("baselines", head):
+            return unknown_in_card("baseline", head, self.baseline_names())
         try:
             variants = self.baseline(head).variants
         except UserError:
@@ -259,7 +283,7 @@ class Catalog:
     def model(self, name: str) -> ModelSource:
         """A model by name (``<baseline>[/<variant>]``) or by folder (one that holds model.py)."""
         head, _, variant = name.strip("/").partition("/")
-        if head in self.baseline_names():
+        if self._paths("baselines", head):
             folder = self._card("baselines", head, "model").parent
             return with_variant(head, folder, self.baseline(head), variant)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ R = TypeVar("R", bound=BaseModel)
 MAX_CARD_BYTES = 1 << 18
 
 
-class _Loader(yaml.SafeLoader):
+class _EachKeyOnce(yaml.constructor.SafeConstructor):
     """Safe YAML that refuses a key written twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -36,6 +37,21 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+class _Loader(_EachKeyOnce, yaml.SafeLoader):
+    """In Python, whose messages say what is wrong."""
+
+
+try:
+    # libyaml's parser is twenty times faster; some builds of PyYAML lack it.
+    class _FastLoader(_EachKeyOnce, yaml.CSafeLoader):
+        """In C, for what is valid."""
+
+except AttributeError:
+    _FastLoader = None
+MOST_NESTED = 2000
+"""Levels that libyaml's parser is trusted with: it nests C calls, of which too many end Python."""
 
 
 PARAMS = {"params", "parameters"}
@@ -69,7 +85,7 @@ def _texts_like_numbers(root: yaml.Node | None) -> Iterator[tuple[str, yaml.Scal
 
 
 def _like_number(node: yaml.ScalarNode) -> bool:
-    if node.tag != "tag:yaml.org,2002:str" or node.style is not None:
+    if node.tag != "tag:yaml.org,2002:str" or node.style:
         return False
     try:
         float(node.value)
@@ -86,13 +102,28 @@ def _as_yaml(value: float) -> str:
     return f"{mantissa}{'' if '.' in mantissa else '.0'}{mark}{exponent}"
 
 
-def _parse(path: Path, content: str) -> Any:
-    loader = _Loader(content)
+def _loaded(content: str, kind: type[Any]) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a document and its value."""
+    loader = kind(content)
     try:
         node = loader.get_single_node()
-        value = None if node is None else loader.construct_document(node)
+        return node, None if node is None else loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _nodes_and_value(content: str) -> tuple[yaml.Node | None, Any]:
+    # Each level of a block is indented, each of a flow has a bracket.
+    longest = max(map(len, content.splitlines()), default=0)
+    if _FastLoader and longest + content.count("[") + content.count("{") <= MOST_NESTED:
+        # What is wrong is found again below, with the message for it.
+        with suppress(Exception):
+            return _loaded(content, _FastLoader)
+    return _loaded(content, _Loader)
+
+
+def _parse(path: Path, content: str) -> Any:
+    node, value = _nodes_and_value(content)
     for where, scalar in _texts_like_numbers(node):
         warnings.warn(
             f"{path}, line {scalar.start_mark.line + 1}: {where} is read as the text"

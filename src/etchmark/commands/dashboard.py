@@ -28,7 +28,7 @@ def dashboard(
     hub = LocalHub()
     script, environment = hub.dashboard_script(), hub.environment_elsewhere()
     # Streamlit reads its own configuration relative to the working directory.
-    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command = [sys.executable, str(script)]
     command += ["--server.port", str(port), "--server.address", host, "--server.headless", "true"]
     command += ["--browser.gatherUsageStats", "false"]
     os.chdir(script.parent)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -52,6 +55,27 @@ def _root(
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
     say("warning", str(message))
+
+
+class _Notes(logging.Handler):
+    """What the library says of its work, as one line on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say("note", record.getMessage())
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Have notes of the registry printed, which a long wait is explained by."""
+    log, notes = logging.getLogger("etchmark.registry"), _Notes(logging.INFO)
+    before = log.level
+    log.addHandler(notes)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.setLevel(before)
 
 
 def _usage(error: Any) -> str:
@@ -116,7 +140,7 @@ def _run(arguments: list[str] | None) -> int:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: exit 2 for the caller's mistake, 1 for anything else, 0 for fine."""
     warnings.showwarning = _warn
-    with streams.guarded():
+    with streams.guarded(), _telling():
         code = _run(arguments)
         try:
             # What is still in the buffer is written here, where a failure can be reported.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,19 @@ from etchmark.registry.tables import (
     Entry,
     MetaRow,
     ReviewedRow,
+    Row,
     SubmissionRow,
     entry_of,
     record_of,
     rows_of,
 )
 from etchmark.registry.writing import Writer, put
+from etchmark.scoring.samples import SampleScores
 
+log = logging.getLogger(__name__)
+
+MANY = 50
+"""Records that take seconds to read, so that somebody is told."""
 TAKEN, RECOVERED = "reviewed", "recovered"
 """Keys of what the registry remembers: the files it holds, and the damage it tried to repair."""
 
@@ -56,33 +64,18 @@ def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
         stored = set(session.scalars(select(SubmissionRow.id)))
         session.expunge_all()
     taken = {path: row for path, row in taken.items() if row.id in stored}
-    files: dict[str, str] = {}
-    changed: set[str] = set()
-    entries: dict[str, Entry] = {}
-    # The lowest layer first: where two layers hold a submission, the upper one counts.
-    for number, (folder, listing) in reversed([*enumerate(listings)]):
-        mark = f"{number}:" if number else ""
-        here = {mark + path: state for path, state in states(folder, listing).items()}
-        _warn_of_indexes(folder, listing)
-        new_here = {path for path, state in here.items() if not _same(taken.get(path), state)}
-        read = _read(folder, [path.removeprefix(mark) for path in new_here])
-        entries |= {mark + path: entry for path, entry in read}
-        files |= here
-        changed |= new_here
-    # A submission may stand in a file of the older layout as well.
-    by_id = {entry.record.submission: entry for entry in entries.values()}
-    with Session(store.engine) as session:
-        new = [entry for entry in by_id.values() if not _is_stored(session, entry)]
+    files, changed = _listed_states(listings, taken)
+    read = _read_all(store, listings, changed, stored)
     # Made before the transaction, which keeps others from writing.
-    rows = [row for entry in new for row in rows_of(entry)]
+    rows = [row for made in read.rows.values() for row in made]
     rows += [
-        ReviewedRow(path=path, id=entry.record.submission, state=files[path])
-        for path, entry in entries.items()
+        ReviewedRow(path=path, id=submission, state=files[path])
+        for path, submission in read.submissions.items()
     ]
     rows.append(MetaRow(key=TAKEN, value=digest))
     kept = {path: taken[path].id for path in files if path not in changed}
-    here = {*kept.values(), *by_id}
-    stale = [{"gone": path} for path in taken if path not in kept and path not in entries]
+    here = {*kept.values(), *read.rows}
+    stale = [{"gone": path} for path in taken if path not in kept and path not in read.submissions]
 
     def bring_in_line(session: Session) -> None:
         reviewed_here = select(SubmissionRow.id).where(SubmissionRow.origin == REVIEWED)
@@ -94,6 +87,66 @@ def take_reviewed(store: Writer, folders: Sequence[Path]) -> None:
         put(session, rows)
 
     store.write(bring_in_line)
+
+
+Listings = Sequence[tuple[Path, list[tuple[str, int, int]]]]
+"""Folders of results with what each holds, the uppermost layer first."""
+
+
+def _mark(number: int) -> str:
+    """What distinguishes paths in a layer from the same paths in the uppermost one."""
+    return f"{number}:" if number else ""
+
+
+def _listed_states(
+    listings: Listings, taken: Mapping[str, ReviewedRow]
+) -> tuple[dict[str, str], set[str]]:
+    """States of all records by their path, and which of them have changed."""
+    files: dict[str, str] = {}
+    for number, (folder, listing) in enumerate(listings):
+        files |= {_mark(number) + path: state for path, state in states(folder, listing).items()}
+        _warn_of_indexes(folder, listing)
+    return files, {path for path, state in files.items() if not _same(taken.get(path), state)}
+
+
+@dataclass
+class _Read:
+    """What was read from reviewed files."""
+
+    submissions: dict[str, str] = field(default_factory=dict)
+    """By path: a submission may stand in a file of the older layout as well."""
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    """What is to be stored of each submission."""
+
+
+def _read_all(
+    store: Writer, listings: Listings, paths: Collection[str], stored: Collection[str]
+) -> _Read:
+    """Read some files and make the rows of each while its table is in memory.
+
+    Args:
+        store: the registry.
+        listings: all folders.
+        paths: of the files, with the marks of their layers.
+        stored: ids of what the registry holds.
+    """
+    if len(paths) >= MANY:
+        log.info(
+            "taking %s reviewed records into the registry, which happens once; their scores are"
+            " recomputed",
+            f"{len(paths):,}",
+        )
+    read = _Read()
+    # The lowest layer first: where two layers hold a submission, the upper one counts.
+    for number, (folder, listing) in reversed([*enumerate(listings)]):
+        mark = _mark(number)
+        listed = [path for path, *_ in listing if mark + path in paths]
+        for path, entry, samples in _read_some(folder, listed):
+            submission = entry.record.submission
+            read.submissions[mark + path] = submission
+            is_stored = submission in stored and _is_stored(store, entry)
+            read.rows[submission] = [] if is_stored else rows_of(entry, samples)
+    return read
 
 
 def _retire(store: Writer, session: Session, submission: str) -> None:
@@ -215,19 +268,25 @@ def _same(row: ReviewedRow | None, state: str) -> bool:
     return row is not None and row.state == state
 
 
-def _read(results: Path, paths: Iterable[str]) -> Iterator[tuple[str, Entry]]:
-    """Entries of some files; those that cannot be taken in are named in a warning."""
+def _read_some(
+    results: Path, paths: Iterable[str]
+) -> Iterator[tuple[str, Entry, Sequence[SampleScores]]]:
+    """Entries of some files, and what their tables hold.
+
+    Those that cannot be taken in are named in a warning.
+    """
     for path, read in reviewed.read_some(results, paths):
         if isinstance(read, UserError):
             # One damaged record must not close the whole board.
             warnings.warn(f"left out: {read}", stacklevel=2)
         else:
-            yield path, Entry(*read, REVIEWED)
+            yield path, Entry(read.record, read.content, REVIEWED), read.samples
 
 
-def _is_stored(session: Session, entry: Entry) -> bool:
+def _is_stored(store: Writer, entry: Entry) -> bool:
     query = select(*STORED).where(SubmissionRow.id == entry.record.submission)
-    row = session.execute(query).one_or_none()
+    with Session(store.engine) as session:
+        row = session.execute(query).one_or_none()
     with suppress(*UNREADABLE):
         return row is not None and entry_of(row) == entry
     return False

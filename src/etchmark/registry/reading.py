@@ -20,11 +20,11 @@ from etchmark.registry.contents import brief_of_row
 from etchmark.registry.digests import VERSION
 from etchmark.registry.tables import (
     UNREADABLE,
-    Base,
     Brief,
     BriefRow,
     Entry,
     PredictionRow,
+    Row,
     SubmissionRow,
     SumsRow,
     digest_rows,
@@ -248,19 +248,20 @@ class Reader:
         with self._reading() as session:
             return self._readable(session.execute(query), lambda row: record_of(row.record))
 
-    def with_curves(self, benchmark: str, version: int) -> list[Entry]:
-        """Those submissions whose record holds curves, oldest first."""
+    def with_curves(self, benchmark: str, version: int, protocol: str) -> list[ResultRecord]:
+        """Those records of one protocol that hold curves, oldest first."""
         query = (
-            select(*STORED)
+            select(SubmissionRow.id, SubmissionRow.record)
             .where(
                 SubmissionRow.benchmark == benchmark,
                 SubmissionRow.version == version,
+                SubmissionRow.protocol == protocol,
                 exists().where(BriefRow.id == SubmissionRow.id, BriefRow.curves > 0),
             )
             .order_by(SubmissionRow.created, SubmissionRow.id)
         )
         with self._reading() as session:
-            return self._readable(session.execute(query), entry_of)
+            return self._readable(session.execute(query), lambda row: record_of(row.record))
 
     def counts(self) -> tuple[int, int]:
         """Number of submissions that were scored, and of different models among them.
@@ -353,7 +354,7 @@ def _names_prediction(sha256: str) -> ColumnElement[bool]:
     return exists().where(PredictionRow.id == SubmissionRow.id, PredictionRow.sha256 == sha256)
 
 
-def digests_of_row(row: Any) -> list[Base]:
+def digests_of_row(row: Any) -> list[Row]:
     """What is made from a stored submission; ValueError where it is damaged."""
     entry = entry_of(row)
     if entry.samples is None and entry.record.outcome == "ok":

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from etchmark import files, settings
 from etchmark.catalog import KINDS, Catalog, catalog, content_roots, results_of
@@ -37,7 +37,7 @@ from etchmark.registry.plausible import fault_beside_scores, fault_of_reviewed
 from etchmark.registry.records import MAX_RECORD_BYTES, REMEDY, read_record
 from etchmark.registry.replacing import finish, remove_record, table_of, write_together
 from etchmark.scoring.refresh import without_intervals
-from etchmark.scoring.samples import UnknownKind, from_table
+from etchmark.scoring.samples import SampleScores, UnknownKind, from_table
 from etchmark.scoring.stored import MAX_FILE_BYTES, disagreement, read_table
 from etchmark.scoring.uncertainty import BOOTSTRAP
 from etchmark.specs import OUTSIDE_ROLES, BenchmarkSpec, ResultRecord
@@ -76,12 +76,10 @@ def read_all(results: Path) -> Iterator[tuple[ResultRecord, bytes | None] | User
         for path in records_in(folder)
     ]
     for _, read in read_some(results, paths):
-        yield read
+        yield read if isinstance(read, UserError) else (read.record, read.content)
 
 
-def read_some(
-    results: Path, paths: Iterable[str]
-) -> Iterator[tuple[str, tuple[ResultRecord, bytes | None] | UserError]]:
+def read_some(results: Path, paths: Iterable[str]) -> Iterator[tuple[str, Reviewed | UserError]]:
     """Some reviewed records by their paths below the results folder; see ``read_all``.
 
     A faulty line of an index leaves out the record that it concerns. Of a folder whose index cannot
@@ -97,7 +95,7 @@ def read_some(
         spec, refused = benchmark_of(folder), list[str]()
         for path in group:
             try:
-                yield path, read_reviewed(results / path, index, spec)
+                yield path, checked(results / path, index, spec)
             except UserError:
                 refused.append(path)
         if not refused:
@@ -109,7 +107,7 @@ def read_some(
             index, _ = scan_index(folder)
         for path in refused:
             try:
-                yield path, read_reviewed(results / path, index, spec)
+                yield path, checked(results / path, index, spec)
             except UserError as error:
                 yield path, error
 
@@ -164,9 +162,24 @@ def _check_origin(path: Path, record: ResultRecord, spec: BenchmarkSpec | None) 
             )
 
 
+class Reviewed(NamedTuple):
+    """A reviewed record with its per-sample table, as bytes and as what these hold."""
+
+    record: ResultRecord
+    content: bytes | None
+    samples: Sequence[SampleScores]
+
+
 def read_reviewed(
     path: Path, index: Mapping[str, str] | None, spec: BenchmarkSpec | None = None
 ) -> tuple[ResultRecord, bytes | None]:
+    """A reviewed record and its table; see ``checked``."""
+    return checked(path, index, spec)[:2]
+
+
+def checked(
+    path: Path, index: Mapping[str, str] | None, spec: BenchmarkSpec | None = None
+) -> Reviewed:
     """A reviewed record and its table, which must give the scores that the record states.
 
     Args:
@@ -185,7 +198,7 @@ def read_reviewed(
     if fault := fault_of_reviewed(record):
         raise UserError(f"{path}: {fault}")
     if record.outcome != "ok":
-        return record, None
+        return Reviewed(record, None, [])
     table, digest = table_of(path, index)
     content = _content(table)
     if index is not None and digest != hashlib.sha256(content).hexdigest():
@@ -208,7 +221,7 @@ def read_reviewed(
     )
     if fault is not None:
         raise UserError(f"{path}: {fault}; restore the file")
-    return record, content
+    return Reviewed(record, content, samples)
 
 
 def _content(path: Path) -> bytes:

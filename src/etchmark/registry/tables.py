@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from etchmark.registry.digests import (
     unit_sums,
     with_intervals_of_today,
 )
-from etchmark.scoring.samples import UnknownKind
+from etchmark.scoring.samples import SampleScores, UnknownKind
 from etchmark.scoring.uncertainty import UnitSums
 from etchmark.specs import ResultRecord
 
@@ -110,6 +110,18 @@ class SumsRow(Base):
     content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class TermSums(NamedTuple):
+    """What is stored as a ``SumsRow``: a plain tuple, as a submission may have a thousand."""
+
+    id: str
+    split: str
+    subset: str
+    term: str
+    units: str
+    seeds: int
+    content: bytes
+
+
 class ReviewedRow(Base):
     """A reviewed record that was taken in, and what its file was like then."""
 
@@ -131,6 +143,8 @@ class MetaRow(Base):
     value: Mapped[str] = mapped_column(Text)
 
 
+Row: TypeAlias = Base | TermSums
+"""What can be stored."""
 DERIVED = (SumsRow, PredictionRow, BriefRow)
 """Tables that are made from the submissions; each has the submission's ``id``."""
 
@@ -178,10 +192,15 @@ def brief_of(entry: Entry) -> Brief:
     )
 
 
-def rows_of(entry: Entry) -> list[Base]:
-    """All that is stored of a submission."""
+def rows_of(entry: Entry, samples: Sequence[SampleScores] | None = None) -> list[Row]:
+    """All that is stored of a submission.
+
+    Args:
+        entry: the submission.
+        samples: what its per-sample table holds, where that has been read already.
+    """
     submission = submission_row(entry)
-    return [submission, *digest_rows(entry, submission.record)]
+    return [submission, *digest_rows(entry, submission.record, samples)]
 
 
 def submission_row(entry: Entry) -> SubmissionRow:
@@ -193,16 +212,20 @@ def submission_row(entry: Entry) -> SubmissionRow:
     )
 
 
-def digest_rows(entry: Entry, text: str) -> list[Base]:
+def digest_rows(
+    entry: Entry, text: str, samples: Sequence[SampleScores] | None = None
+) -> list[Row]:
     """What is made from a submission.
 
     Args:
         entry: the submission.
         text: its record as it is stored.
+        samples: what its per-sample table holds, where that has been read already.
     """
-    record, samples = entry.record, read_samples(entry.samples)
+    record = entry.record
+    samples = read_samples(entry.samples) if samples is None else samples
     shown = with_intervals_of_today(record, samples)
-    made: list[Base] = [
+    made: list[Row] = [
         BriefRow(
             **selected_by(record),
             form=VERSION,
@@ -217,7 +240,7 @@ def digest_rows(entry: Entry, text: str) -> list[Base]:
         for sha256 in sorted(set(record.fingerprints.predictions))
     ]
     made += [
-        SumsRow(
+        TermSums(
             id=record.submission,
             split=sums.split,
             subset=sums.subset,

@@ -25,8 +25,10 @@ from etchmark.registry.tables import (
     MetaRow,
     PredictionRow,
     ReviewedRow,
+    Row,
     SubmissionRow,
     SumsRow,
+    TermSums,
     rows_of,
 )
 
@@ -38,7 +40,7 @@ def patiently(work: Callable[[], T]) -> T:
     return _patiently(work, OperationalError, dialects.BUSY_TIMEOUT_S)
 
 
-def put(session: Session, rows: Sequence[Base]) -> None:
+def put(session: Session, rows: Sequence[Row]) -> None:
     """Store rows in place of those of the same keys.
 
     Whatever else was made from the same submissions goes.
@@ -51,10 +53,13 @@ def put(session: Session, rows: Sequence[Base]) -> None:
     if briefs:
         for kind in (SumsRow, PredictionRow):
             connection.execute(delete(kind).where(kind.id == bindparam("gone")), briefs)
+    by_kind: dict[type[Any], list[Row]] = {}
+    for row in rows:
+        by_kind.setdefault(SumsRow if isinstance(row, TermSums) else type(row), []).append(row)
     for kind in (SubmissionRow, BriefRow, PredictionRow, SumsRow, ReviewedRow, MetaRow):
         table = Base.metadata.tables[kind.__tablename__]
         names = table.columns.keys()
-        values = [{name: getattr(row, name) for name in names} for row in rows if type(row) is kind]
+        values = [{name: getattr(row, name) for name in names} for row in by_kind.get(kind, ())]
         confirmed = dialects.upsert(connection, table, values)
         if confirmed != len(values):
             raise RuntimeError(f"{table.name}: {confirmed} of {len(values)} rows were written")

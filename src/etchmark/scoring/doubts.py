@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -242,7 +242,23 @@ def _equal(split: str, evidence: Evidence, rule: EqualityRule | None = None) -> 
     )
 
 
-def declared_doubts(spec: BenchmarkSpec, score: SplitScore) -> list[Doubt]:
+class Valued(Protocol):
+    """A score as far as ``declared_doubts`` reads it."""
+
+    @property
+    def value(self) -> float: ...
+
+
+class Measured(Protocol):
+    """Scores of a split as far as ``declared_doubts`` reads them."""
+
+    @property
+    def split(self) -> str: ...
+    @property
+    def metrics(self) -> Mapping[str, Valued]: ...
+
+
+def declared_doubts(spec: BenchmarkSpec, score: Measured) -> list[Doubt]:
     """Doubts that follow from the scores of a split and what its benchmark declares today."""
     doubts = [beyond_rank_limit(spec, score), below_discretisation_error(spec, score)]
     return [doubt for doubt in doubts if doubt is not None]
@@ -255,23 +271,23 @@ def metrics_read(spec: BenchmarkSpec) -> frozenset[str]:
     return frozenset([*(limit.metric for limit in spec.rank_limits), *([own] if own else [])])
 
 
-def beyond_rank_limit(spec: BenchmarkSpec, score: SplitScore) -> Doubt | None:
+def beyond_rank_limit(spec: BenchmarkSpec, score: Measured) -> Doubt | None:
     """Whether a score is beyond what the benchmark demands of a ranked row, or missing."""
     for limit in spec.rank_limits:
         value = score.metrics.get(limit.metric)
+        if value is not None and not value.value > limit.at_most:
+            continue
         suffix = _suffix(metric(limit.metric).unit_for(spec.target.unit))
         if value is None:
             text = f"has no {limit.metric}, which must be known"
-        elif value.value > limit.at_most:
-            text = f"{limit.metric} {value.value:.4g}{suffix} is above {limit.at_most:g}{suffix}"
         else:
-            continue
+            text = f"{limit.metric} {value.value:.4g}{suffix} is above {limit.at_most:g}{suffix}"
         message = f"split {score.split!r}: {text}; it is not ranked, since {limit.why}"
         return Doubt(BEYOND, score.split, message)
     return None
 
 
-def below_discretisation_error(spec: BenchmarkSpec, score: SplitScore) -> Doubt | None:
+def below_discretisation_error(spec: BenchmarkSpec, score: Measured) -> Doubt | None:
     """Whether a score is smaller than the discretisation error of the labels."""
     declared = spec.discretisation_error
     if declared is None or declared.metric is None:

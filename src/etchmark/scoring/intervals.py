@@ -59,8 +59,13 @@ def leave_one_out(metric: Metric, sums: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     if metric.pool is None:
         names = [name for name in metric.reads(sums) if name in sums]
+        # Metrics of the same sums share terms.
+        known = sums.without_each if isinstance(sums, SumsOfUnits) else {}
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            return metric.of({name: without_each(sums[name]) for name in names})
+            for name in names:
+                if name not in known:
+                    known[name] = without_each(sums[name])
+            return metric.of({name: known[name] for name in names})
     if not isinstance(sums, SumsOfUnits):
         raise TypeError(f"{metric.id} is pooled: it needs the terms of single samples")
     # The rows of each matrix are resamples without one unit, a few at a time to bound memory.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -69,6 +70,11 @@ class SampleScores:
 
     def sums(self) -> uncertainty.SumsOfUnits:
         """Sums of every term over each unit, shape (seeds, units) each."""
+        return self._sums
+
+    @cached_property
+    def _sums(self) -> uncertainty.SumsOfUnits:
+        # Kept: scores, intervals and what boards read are all computed from them.
         return uncertainty.unit_sums(self.terms, self.units)
 
     def among(self, member: np.ndarray) -> SampleScores:
@@ -90,8 +96,15 @@ class SampleScores:
 
     def subset(self, name: str) -> SampleScores | None:
         """The outcome of a subset; None if it is empty or its membership is unknown."""
-        member = self.subsets.get(name)
-        return None if member is None or not member.any() else self.among(member)
+        if name not in self._subsets:
+            member = self.subsets.get(name)
+            known = member is not None and member.any()
+            self._subsets[name] = self.among(member) if known else None
+        return self._subsets[name]
+
+    @cached_property
+    def _subsets(self) -> dict[str, SampleScores | None]:
+        return {}
 
 
 def _numbers(values: np.ndarray | None, axes: int) -> np.ndarray | None:

@@ -72,6 +72,8 @@ class SumsOfUnits(dict[str, np.ndarray]):
     ) -> None:
         super().__init__(sums)
         self.terms, self.unit = terms, unit
+        self.without_each: dict[str, np.ndarray] = {}
+        """Sums without each unit, of terms of which ``scoring.intervals`` needed them."""
 
     def pooled(self, metric: Metric, counts: np.ndarray) -> np.ndarray:
         """A pooled metric of every resample, shape (seeds, resamples), a few at a time.
@@ -129,7 +131,9 @@ def score(metric: Metric, sums: SumsOfUnits) -> np.ndarray:
     """
     if metric.pool is not None:
         return sums.pooled(metric, np.ones((1, units_of(sums))))[:, 0]
-    return metric.of({name: values.sum(axis=1) for name, values in sums.items()})
+    # Masks have hundreds of terms, of which a metric reads a few.
+    names = [name for name in metric.reads(sums) if name in sums] or list(sums)
+    return metric.of({name: sums[name].sum(axis=1) for name in names})
 
 
 def bootstrap(metric: Metric, sums: SumsOfUnits, resamples: int = RESAMPLES) -> np.ndarray:
