@@ -198,7 +198,8 @@ def test_a_verdict_of_a_row(
     assert (said.kind, said.text, said.doubts) == (kind, text, "")
     named = verdict_of_row(spec, table, str(table["submission"].iloc[row]), named=True)
     first = table["model"].iloc[0]
-    assert named.text == text.replace("behind a better row", f"behind {first}")
+    expected = text.replace("behind a better row", f"behind {first}")
+    assert named.text == expected.replace(", ", "; ")
 
 
 def test_a_row_that_is_the_reference_failed_or_is_doubted(spec: BenchmarkSpec) -> None:

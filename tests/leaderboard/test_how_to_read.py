@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("streamlit")
 
@@ -189,6 +191,18 @@ def test_p_is_the_share_of_patterns_that_are_as_far(toy_samples: Path, tmp_path:
     at = sorted(line[0]["at"] for line in lines)
     assert at == pytest.approx([-sizes[0], sizes[0]])
     assert "first is better than second" in drawn.words
+
+
+def test_gains_stand_beside_the_reference_that_has_none(
+    toy_content: Path, tmp_path: Path, command: Callable
+) -> None:
+    path = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "gains_over": "toy_mean"}))
+    command("evaluate", "toy_mean", BENCHMARK).fine()
+    submit(tmp_path, "near", protocol="folds")
+    (chart,) = charts(about("gain"))
+    assert chart
+    assert any("over toy_mean" in text for text in captions(about("gain")))
 
 
 def test_the_page_states_the_discretisation_error(toy_volumes: Path) -> None:

@@ -66,8 +66,8 @@ def difference_plot(frame: pd.DataFrame, title: str) -> go.Figure:
             showarrow=False,
         )
     # Room for the button that saves it: zero may be at the right end.
-    layout = LAYOUT | {"margin": {**LAYOUT["margin"], "t": 34}}
-    figure.update_layout(height=116 + 60 * len(rows), **layout)
+    figure.update_layout(height=116 + 60 * len(rows), **LAYOUT)
+    figure.update_layout(margin_t=34)
     figure.update_xaxes(title=axis_title(title), zeroline=False, showgrid=True)
     figure.update_yaxes(visible=False, range=[0.4, len(rows) + 0.7], fixedrange=True)
     return figure

@@ -121,7 +121,7 @@ def flips(statistics: np.ndarray, words: str) -> Figure:
         alt.Chart(frame)
         .mark_rect(color=accent(), opacity=0.75)
         .encode(
-            x=alt.X("low:Q", axis=alt.Axis(title="sum over units, scaled", grid=False)),
+            x=alt.X("low:Q", axis=alt.Axis(title="sum of the differences, scaled", grid=False)),
             x2="high:Q",
             y=alt.Y("share:Q", axis=alt.Axis(title="patterns / %")),
             y2="zero:Q",

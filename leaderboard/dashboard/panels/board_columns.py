@@ -48,7 +48,7 @@ GROUPS = {
     ),
 }
 """Groups of columns: their title, and what they show beside what all of them show."""
-TEXTS = {"title": ("model", 180, 450), "model": ("name", 120, 300)}
+TEXTS = {"title": ("model", 180, 470), "model": ("name", 120, 300)}
 """Columns of texts: their title, and the pixels that they have at least and at most."""
 LETTER_PX, PADDING_PX = 5.8, 18
 """Pixels of a letter in a table, and of what is beside the text of a cell."""

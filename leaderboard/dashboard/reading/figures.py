@@ -137,8 +137,9 @@ def told_apart(hub: Hub, spec: BenchmarkSpec) -> Drawn:
     if not len(statistics):
         return Drawn(f"The first two rows of this board cannot be tested. {said}.")
     words = (
-        f"The first two rows of this board in {len(statistics):,} patterns of signs; the lines"
-        f" stand where the data are, on either side. p = {number(row['p'])}: {said}."
+        f"The first two rows of this board: sums of {len(statistics):,} patterns of signs. The"
+        " dashed lines are as far from zero as the sum of the data, on both sides."
+        f" p = {number(row['p'])}: {said}."
     )
     return Drawn(words, reading.flips(statistics, words))
 
@@ -165,7 +166,8 @@ def gain(hub: Hub, spec: BenchmarkSpec) -> Drawn:
     known = pd.DataFrame(ranked[ranked["gain"].notna()]).head(SHOWN)
     if known.empty:
         return Drawn("No gain is known on this board; choose another benchmark to see a figure.")
-    told = [value in ("better", "worse") for value in known["gain_relation"].tolist()]
+    # The reference itself has none.
+    told = known["gain_relation"].isin(["better", "worse"]).tolist()
     first = known.iloc[0].to_dict()
     words = (
         f"Gains of the first {len(known)} rows of this board over {spec.gains_over}, the dashed"

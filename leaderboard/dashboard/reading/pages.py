@@ -108,7 +108,9 @@ def _show_metrics(hub: Hub, spec: BenchmarkSpec) -> None:
                 "better": "higher" if details.higher_is_better else "lower",
             }
         )
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="read-metrics")
+    widths = {"metric": 150, "what": 250, "definition": 560, "unit": 70, "better": 70}
+    config = {name: st.column_config.TextColumn(width=width) for name, width in widths.items()}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="read-metrics", column_config=config)
     st.caption("y: true value, ŷ: prediction, ȳ: mean of the true values, n: number of values.")
     for name, track in spec.tracks.items():
         note = f" {literal(track.description)}" if track.description else ""

@@ -17,7 +17,7 @@ STATUSES = {
     "reported": "the submitter's own scores; nothing was recomputed.",
 }
 ROLES = {
-    "entry": "a model.",
+    "entry": "a model that competes.",
     "reference": "trivial or classical; what entries have to beat.",
     "oracle": "makes or reproduces the labels, such as the solver.",
     "control": "shows a leak or a confound.",
@@ -78,22 +78,24 @@ def interval(hub: Hub, spec: BenchmarkSpec) -> str:
         f"A score depends on which {units} happen to be in the data. With other {units} it would"
         " likely lie in its 95 % **interval**."
         f" Each {literal(spec.unit_name)} is left out in turn, and the spread of the scores gives"
-        " the interval.\n\nWith one seed it is an interval for this fit; with several it includes"
-        f" what another seed would change. With fewer than {FEWEST_UNITS} {units} there is no"
-        " interval. Errors of the labels are not part of it.\n\nIntervals that overlap do not show"
-        " that two models are equally good, and two of one board are no test: see *Told apart*."
+        " the interval.\n\nA model that was fitted once has the interval of that fit; with several"
+        " seeds it includes how the score varies between them. With fewer than"
+        f" {FEWEST_UNITS} {units} there is no interval. Errors of the labels are left out."
+        "\n\nIf two intervals overlap, one of the models may still be shown to be better. The test"
+        f" that decides this looks at both models on the same {units}: see *Told apart*."
     )
 
 
 def told_apart(hub: Hub, spec: BenchmarkSpec) -> str:
     return (
-        f"For each {literal(spec.unit_name)}, take how much worse one model did than the other. If"
-        " both were equally good, each of these differences could as well have had the other sign."
-        " So signs are flipped in many patterns. The share of patterns whose sum is at least as"
-        " far from zero as that of the data is **p**; up to 5 % the models are **told apart**."
-        "\n\nOtherwise the data do not show which is better; that does not make them equal. They"
-        " are **equal in practice** if their scores are closer than the smallest difference that"
-        f" matters: {smallest_difference(hub, spec)}."
+        f"For each {literal(spec.unit_name)}, take the difference between two models: how much"
+        " worse one did than the other. If both were equally good, each difference could as well"
+        " have had the other sign. So the signs are flipped in many patterns, and the differences"
+        " of each pattern are added up. **p** is the share of these sums that are at least as far"
+        " from zero as the sum of the data. If p is at most 5 %, the models are **told apart**."
+        "\n\nOtherwise the data do not show which model is better, which does not make them equal."
+        " They are **equal in practice** if their scores differ by less than what matters here:"
+        f" {smallest_difference(hub, spec)}."
     )
 
 
@@ -113,9 +115,9 @@ def rank(hub: Hub, spec: BenchmarkSpec) -> str:
         " made among the rows that are shown, so a filter changes it.\n\n**Rank range**: all models"
         f" are ranked on {RESAMPLES:,} resamples of the {literal(spec.unit_names)}; the range holds"
         " the middle 95 % of a model's ranks. It describes how ranks vary and tests nothing.\n\n"
-        "**Best** marks rows that may be the best. A test takes rows away one by one while it finds"
-        " them behind a better one. It allows for the number of pairs: the best row is lost on"
-        " about 5 % of boards."
+        "**Best** marks the rows that may be the best. Those that a test finds behind a better row"
+        " are taken away, one after the other. It allows for the number of pairs: only on about 5 %"
+        " of boards does it take away the row that is truly the best."
     )
 
 
@@ -124,10 +126,11 @@ def gain(hub: Hub, spec: BenchmarkSpec) -> str:
     return (
         "The **gain** is by how much the error is smaller than that of one reference, declared"
         f" before any score was seen ({reference}). At 100 % no error is left; below 0 % the model"
-        " is worse than the reference. The test allows for the number of rows, so an interval may"
-        " exclude 0 where no gain is shown.\n\n**Reference lines** say what else to compare with. A"
-        " model that does not beat a trivial predictor (a mean, the last frame repeated) has not"
-        " shown that it learned anything; a formula or a solver is the rival to beat at its cost."
+        " is worse than the reference. An interval is for one row alone, but the test allows for"
+        " the number of rows: a gain may count as not shown although its interval excludes 0."
+        "\n\n**Reference lines** say what else to compare with. A model that does not beat a"
+        " trivial predictor (a mean, the last frame repeated) has not shown that it learned"
+        " anything. Beside a formula or a solver, a model has to be more accurate or cheaper."
     )
 
 
@@ -168,7 +171,7 @@ def cost(hub: Hub, spec: BenchmarkSpec) -> str:
     return (
         "**Processor time** (cpu s) is that of fitting and predicting, summed over cores and folds."
         " **Reference units** divide it by the processor time of a fixed piece of work, timed"
-        " beside the run, so that rows of different and of busy machines compare. **Parameters**"
+        " beside the run, so that runs on different or busy machines compare. **Parameters**"
         " are all that a prediction depends on. Wall times are on each model's page. Frozen image"
         " features are a cost of their own.\n\nOnly what this hub measured counts: a predictions"
         " file has no measured cost. What a record does not hold is unknown, and nothing is"

@@ -327,7 +327,8 @@ class Board:
             best = np.where(np.isnan(ahead), np.nan, ahead < 0)
             frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
             ids = self._frame["submission"].to_numpy(dtype=object)[ranked]
-            behind = np.where(ahead >= 0, ids[np.nan_to_num(ahead).astype(int)], None)
+            behind = np.full(len(ids), None, dtype=object)
+            behind[ahead >= 0] = ids[ahead[ahead >= 0].astype(int)]
             frame["behind"] = _placed(frame["behind"], places, behind)
             for column, name in enumerate(GAIN_COLUMNS):
                 frame[name] = _placed(frame[name], places, self._gains[ranked, column])

@@ -158,7 +158,9 @@ def verdict_of_row(
         kind, text = "tie", f"may be the best: tie of {count:,}"
     else:
         kind, text = "best", board.text if board.kind == "winner" else "alone may be the best"
-    return RowVerdict(kind, ", ".join([text, *_over_reference(spec, row)]), doubts)
+    # A title may have commas of its own.
+    between = "; " if named else ", "
+    return RowVerdict(kind, between.join([text, *_over_reference(spec, row)]), doubts)
 
 
 def _over_reference(spec: BenchmarkSpec, row: pd.Series) -> list[str]:
