@@ -43,13 +43,13 @@ class _Loader(_EachKeyOnce, yaml.SafeLoader):
     """In Python, whose messages say what is wrong."""
 
 
-try:
-    # libyaml's parser is twenty times faster; some builds of PyYAML lack it.
-    class _FastLoader(_EachKeyOnce, yaml.CSafeLoader):
-        """In C, for what is valid."""
+def _fast_loader() -> type[Any] | None:
+    """The same in C, for what is valid; None in a build of PyYAML without it."""
+    fast = getattr(yaml, "CSafeLoader", None)
+    return None if fast is None else type("_FastLoader", (_EachKeyOnce, fast), {})
 
-except AttributeError:
-    _FastLoader = None
+
+_FastLoader = _fast_loader()
 MOST_NESTED = 2000
 """Levels that libyaml's parser is trusted with: it nests C calls, of which too many end Python."""
 

@@ -242,20 +242,13 @@ def _equal(split: str, evidence: Evidence, rule: EqualityRule | None = None) -> 
     )
 
 
-class Valued(Protocol):
-    """A score as far as ``declared_doubts`` reads it."""
-
-    @property
-    def value(self) -> float: ...
-
-
 class Measured(Protocol):
     """Scores of a split as far as ``declared_doubts`` reads them."""
 
     @property
     def split(self) -> str: ...
     @property
-    def metrics(self) -> Mapping[str, Valued]: ...
+    def metrics(self) -> Mapping[str, Any]: ...
 
 
 def declared_doubts(spec: BenchmarkSpec, score: Measured) -> list[Doubt]:

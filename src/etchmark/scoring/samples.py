@@ -98,8 +98,8 @@ class SampleScores:
         """The outcome of a subset; None if it is empty or its membership is unknown."""
         if name not in self._subsets:
             member = self.subsets.get(name)
-            known = member is not None and member.any()
-            self._subsets[name] = self.among(member) if known else None
+            known = member if member is not None and member.any() else None
+            self._subsets[name] = None if known is None else self.among(known)
         return self._subsets[name]
 
     @cached_property
