@@ -7,7 +7,8 @@ Streamlit drops query parameters there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -166,6 +167,18 @@ def benchmark_title(hub: Hub, name: str) -> str:
         return name
 
 
+def labels(texts: Mapping[str, str]) -> dict[str, str]:
+    """What options are called in a list, which takes options of one text for the same one.
+
+    Args:
+        texts: by option; a text of several options gets the option itself in brackets.
+    """
+    times = Counter(texts.values())
+    return {
+        option: f"{text} ({option})" if times[text] > 1 else text for option, text in texts.items()
+    }
+
+
 def superseded(hub: Hub, names: Sequence[str]) -> list[str]:
     """``ID@VERSION`` of the earlier versions of these benchmarks."""
     older: list[str] = []
@@ -193,7 +206,10 @@ def choose_benchmark(hub: Hub) -> BenchmarkSpec:
     head, _, version = view().get("benchmark", "").partition("@")
     if version and head in names and hub.versions(head)[0] == f"{head}@{version}":
         view()["benchmark"] = head
-    name = choose(st.selectbox, "Benchmark", "benchmark", options, names[0], format_func=title)
+    titles = labels({option: title(option) for option in options})
+    name = choose(
+        st.selectbox, "Benchmark", "benchmark", options, names[0], format_func=titles.__getitem__
+    )
     spec = hub.benchmark(name)
     if name in older:
         current = hub.versions(spec.id)[0].partition("@")[2]
@@ -217,9 +233,8 @@ def choose_benchmark_apart(hub: Hub, widget: str) -> BenchmarkSpec:
     if widget not in st.session_state and linked in names:
         st.session_state[widget] = linked
     start(widget, "benchmark", names, names[0])
-    name = st.selectbox(
-        "Benchmark", names, format_func=lambda name: benchmark_title(hub, name), key=widget
-    )
+    titles = labels({name: benchmark_title(hub, name) for name in names})
+    name = st.selectbox("Benchmark", names, format_func=titles.__getitem__, key=widget)
     return hub.benchmark(name)
 
 

@@ -127,6 +127,19 @@ def test_a_superseded_version_is_chosen_and_linked(
     assert not form.warning
 
 
+def test_benchmarks_of_one_title_are_told_apart(board: dict[str, Entry], toy_content: Path) -> None:
+    path = toy_content / "benchmarks" / f"{BENCHMARK}.yaml"
+    spec = yaml.safe_load(path.read_text())
+    path.with_name("twin.yaml").write_text(yaml.safe_dump({**spec, "id": "twin"}))
+    app = fine(start(benchmark="twin"))
+    choice = app.selectbox(key="pick-benchmark")
+    assert {f"{spec['title']} ({name})" for name in (BENCHMARK, "twin")} <= {*choice.options}
+    # Another widget changes, and the choice stays.
+    fine(app.selectbox(key="pick-metric").set_value("rmse").run())
+    assert query(app) | {"benchmark": "twin", "metric": "rmse"} == query(app)
+    assert fine(page("submit", benchmark="twin")).selectbox(key="submit-benchmark").value == "twin"
+
+
 def test_switches_recompute_ranks_and_go_into_the_link(board: dict[str, Entry]) -> None:
     app = start(benchmark=BENCHMARK)
     app.selectbox(key="pick-track").set_value("kinds").run()
