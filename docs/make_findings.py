@@ -26,8 +26,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import etchmark
 from etchmark.boards.compare import errors, sides
+from etchmark.boards.samples import sample_scores
 from etchmark.boards.solver import SolverPoint, solver_of
-from etchmark.boards.standings import sample_scores
 from etchmark.boards.statements import doubts, gains, the_best
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store

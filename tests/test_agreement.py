@@ -24,7 +24,8 @@ import pytest
 
 import etchmark
 from etchmark.boards import compare, statements
-from etchmark.boards.standings import Board, sample_scores
+from etchmark.boards.samples import sample_scores
+from etchmark.boards.standings import Board
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store
 from etchmark.registry.tables import Entry

@@ -13,7 +13,7 @@ import pytest
 
 from etchmark.boards import compare
 from etchmark.boards.compare import Side
-from etchmark.boards.standings import sample_scores
+from etchmark.boards.samples import sample_scores
 from etchmark.data.loading import load_benchmark
 from etchmark.errors import UserError
 from etchmark.predictions import write_parts

@@ -12,6 +12,7 @@ import pytest
 
 import etchmark
 from etchmark.boards import standings
+from etchmark.boards.samples import sample_scores
 from etchmark.boards.view import View, Where
 from etchmark.catalog import catalog
 from etchmark.errors import UserError
@@ -209,7 +210,7 @@ def test_an_older_record_tells_the_time_of_a_prediction(enter):
 def test_scores_on_units_are_those_of_their_samples(enter):
     submission = enter("there", 0.0, noise=2.0)
     shown = standings.Board(catalog().benchmark(SPEC_ID), Store(), protocol="holdout")
-    scores = standings.sample_scores(Store().get(submission), "test")
+    scores = sample_scores(Store().get(submission), "test")
     errors = pd.Series(scores.outcome.terms["sum_abs_e"][0]).groupby(scores.units).mean()
     assert shown.by_unit.loc[submission].to_dict() == pytest.approx(errors.to_dict())
     # A unit of one sample says no more than the sample does.

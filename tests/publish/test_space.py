@@ -83,7 +83,7 @@ def test_a_hub_that_is_only_read(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_space_starts_from_its_folder(
-    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reviewed: Path, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("streamlit")
     monkeypatch.delenv("ETCHMARK_CONTENT", raising=False)

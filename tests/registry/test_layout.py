@@ -214,13 +214,13 @@ def test_only_changed_files_are_read_again(
     command("results", "migrate").fine()
     Store()
     read: list[str] = []
-    original = reviewed.read_reviewed
+    original = reviewed.checked
 
     def counted(path: Path, *more: Any) -> Any:
         read.append(path.name)
         return original(path, *more)
 
-    monkeypatch.setattr(reviewed, "read_reviewed", counted)
+    monkeypatch.setattr(reviewed, "checked", counted)
     Store()
     assert read == []
     path = old_results / "toy-line@1" / "mine--features--holdout.json"

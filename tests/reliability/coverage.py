@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from etchmark import files
-from etchmark.boards.standings import Board, sample_scores
+from etchmark.boards.samples import sample_scores
+from etchmark.boards.standings import Board
 from etchmark.catalog import catalog
 from etchmark.registry.store import Store
 from etchmark.scoring import intervals, uncertainty

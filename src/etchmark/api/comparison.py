@@ -10,7 +10,7 @@ import pandas as pd
 
 from etchmark.boards import compare
 from etchmark.boards.compare import Errors, Side
-from etchmark.boards.standings import sample_scores
+from etchmark.boards.samples import sample_scores
 from etchmark.boards.view import View
 from etchmark.catalog import pick_protocol, unknown
 from etchmark.errors import UserError

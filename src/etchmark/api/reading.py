@@ -299,7 +299,7 @@ class LocalReader(Hub):
         return self.store.get(submission)
 
     def samples(self, entry: Entry, split: str) -> SampleScores | None:
-        from etchmark.boards.standings import sample_scores
+        from etchmark.boards.samples import sample_scores
 
         return sample_scores(entry, split)
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from etchmark.boards.standings import Board, sample_scores, to_records
+from etchmark.boards.samples import sample_scores
+from etchmark.boards.standings import Board, to_records
 from etchmark.catalog import pick_track
 from etchmark.errors import UserError
 from etchmark.registry.store import Store

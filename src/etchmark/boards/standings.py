@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Protocol
@@ -15,14 +16,14 @@ from etchmark.boards import units
 from etchmark.boards.flags import Units, flags_of_rows, why_not_ranked
 from etchmark.boards.paired import PairedRows, Sums
 from etchmark.boards.rows import COLUMNS, GAIN_COLUMNS, row_of, to_records, typed
+from etchmark.boards.samples import sample_scores
 from etchmark.boards.view import View, Where
 from etchmark.catalog import pick_protocol, pick_track, unknown
 from etchmark.errors import UserError
 from etchmark.registry import digests
 from etchmark.registry.reviewed import HUB_RAN
 from etchmark.registry.store import REVIEWED, Store
-from etchmark.registry.tables import UNREADABLE, Entry, brief_of
-from etchmark.scoring.samples import SampleScores, from_bytes
+from etchmark.registry.tables import Entry, brief_of
 from etchmark.scoring.separation import Relation
 from etchmark.specs import BenchmarkSpec
 from etchmark.specs.base import UNRANKED_ROLES
@@ -30,29 +31,9 @@ from etchmark.targets import kind_of
 from etchmark.targets import metric as metric_by_id
 
 __all__ = [
-    "COLUMNS", "Board", "board_of", "sample_scores", "standings",
+    "COLUMNS", "Board", "board_of", "standings",
     "superseded", "to_records",
 ]  # fmt: skip
-
-
-def sample_scores(entry: Entry, split: str, subset: str | None = None) -> SampleScores | None:
-    """Per-sample scores of a submission on a split, or a subset of it; None if it has none.
-
-    Raises:
-        UserError: the stored table is damaged.
-    """
-    if entry.samples is None:
-        return None
-    try:
-        tables = from_bytes(entry.samples)
-    except UNREADABLE:
-        record = entry.record
-        raise UserError(
-            f"submission {record.submission[:12]} ({record.name}): its per-sample table is damaged;"
-            " submit it again, or remove it with `etchmark withdraw`"
-        ) from None
-    scores = next((table for table in tables if table.split == split), None)
-    return scores if scores is None or subset is None else scores.subset(subset)
 
 
 class _Submitted(Protocol):
@@ -256,8 +237,7 @@ class Board:
 
     @cached_property
     def by_unit(self) -> pd.DataFrame:
-        """Scores on the units of the headline split: a column each if they are few, no samples and
-        the metric is a function of sums; else no columns."""
+        """Scores on the units of the headline split, if they are few and the metric has sums."""
         metric, split = metric_by_id(self.metric), self.spec.protocols[self.protocol].split
         wholes = [brief.content["scores"].get(split, {}).get("") for brief in self._briefs]
         few = [whole for whole in wholes if whole and 1 < whole["units"] <= units.MOST]
@@ -266,9 +246,13 @@ class Board:
         terms = metric.reads(kind_of(self.spec.target).term_names(self.spec.target))
         board = (self.spec.id, self.spec.version, self.protocol)
         sums = self._store.sums(*board, split=split, subset="", terms=terms)
-        entry = self._store.get(units.most_common(sums))
-        scores = entry and sample_scores(entry, split)
-        return pd.DataFrame() if scores is None else units.scores(metric, sums, scores.units)
+        for submission in units.most_common(sums):
+            entry = self._store.get(submission)
+            # Where a table is damaged, the next one has the same units.
+            with suppress(UserError):
+                if entry and (scores := sample_scores(entry, split)):
+                    return units.scores(metric, sums, scores.units)
+        return pd.DataFrame()
 
     def _scores(self, places: dict[str, tuple[str, str]]) -> pd.DataFrame:
         """One row per submission, one column per place, which is a split and a subset of it."""

@@ -15,10 +15,11 @@ MOST = 24
 """Units that are listed; a board with more of them lists none."""
 
 
-def most_common(sums: Mapping[str, UnitSums]) -> str:
-    """A submission that was scored on the same units as most others; empty if there is none."""
+def most_common(sums: Mapping[str, UnitSums]) -> list[str]:
+    """The submissions that were scored on the same units, those of most of them."""
     counts = Counter(part.units for part in sums.values())
-    return max(sums, key=lambda name: counts[sums[name].units], default="")
+    units = max(counts, key=lambda units: counts[units], default=None)
+    return [name for name, part in sums.items() if part.units == units]
 
 
 def scores(metric: Metric, sums: Mapping[str, UnitSums], labels: np.ndarray) -> pd.DataFrame:
@@ -27,19 +28,18 @@ def scores(metric: Metric, sums: Mapping[str, UnitSums], labels: np.ndarray) -> 
     Args:
         metric: a function of sums.
         sums: over the units of a split, by submission.
-        labels: of the unit of each sample, of a submission as ``most_common`` gives it.
+        labels: of the unit of each sample, of one of the submissions of ``most_common``.
 
     Returns:
         One row per submission that was scored on the same units, one column per unit; missing where
         the metric is not defined.
     """
-    names, same = np.unique(labels), sums[most_common(sums)].units
-    rows = {}
-    for submission, part in sums.items():
-        if part.units == same:
-            terms = dict(zip(part.terms, part.values, strict=True))
-            with np.errstate(invalid="ignore", divide="ignore"):
-                values = metric.of(terms).mean(axis=0)
-            rows[submission] = np.where(np.isfinite(values), values, np.nan)
+    names, rows = np.unique(labels), {}
+    for submission in most_common(sums):
+        part = sums[submission]
+        terms = dict(zip(part.terms, part.values, strict=True))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = metric.of(terms).mean(axis=0)
+        rows[submission] = np.where(np.isfinite(values), values, np.nan)
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=[str(name) for name in names])
     return frame.astype("Float64")
