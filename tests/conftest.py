@@ -67,13 +67,17 @@ class Ran:
     def fine(self, *, outdated: bool = False) -> str:
         """The output of a command that did what was asked, without a word on stderr.
 
-        A build that a busy machine slows down may say there how long it will still take.
+        A build that a busy machine slows down may say there how long it will still take, and the
+        first command of a new hub that it takes in the reviewed records.
 
         Args:
             outdated: content of an older version may be warned of, too.
         """
         stderr = re.sub(
-            r"^\S+: .* samples took .*, so the remaining .*\n", "", self.stderr, flags=re.M
+            r"^(\S+: .* samples took .*, so the remaining|note: taking \d+ reviewed records) .*\n",
+            "",
+            self.stderr,
+            flags=re.M,
         )
         if outdated:
             stderr = re.sub(

@@ -36,6 +36,12 @@ ERRORS = np.exp(np.random.default_rng(0).normal(size=40))
 def test_a_model_gains_nothing_over_itself() -> None:
     assert of_one(of_errors(ERRORS), of_errors(ERRORS)).tolist() == [0.0, 0.0, 0.0]
     assert of_one(of_errors(ERRORS), of_errors(ERRORS), "rmse").tolist() == [0.0, 0.0, 0.0]
+    # Nor where its seeds differ, which do so together.
+    seeds = np.stack([ERRORS, 1.2 * ERRORS[::-1], 0.7 * ERRORS])
+    assert of_one(of_errors(seeds), of_errors(seeds)).tolist() == [0.0, 0.0, 0.0]
+    # Of too few units there is no interval, whatever the row.
+    few = of_one(of_errors(seeds[:, :4]), of_errors(seeds[:, :4]))
+    np.testing.assert_array_equal(few, [0.0, np.nan, np.nan])
 
 
 def test_half_the_error_is_a_gain_of_fifty_per_cent_whatever_the_units() -> None:

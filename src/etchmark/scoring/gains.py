@@ -69,7 +69,17 @@ def gains(metric: Metric, rows: Sequence[Sums | None], reference: Sums) -> np.nd
             some = places[start : start + size]
             sums = [row for place in some if (row := rows[place]) is not None]
             result[some] = _bounded(_logs(metric, sums), (log, left_out, spread))
+    for place, row in enumerate(rows):
+        # The seeds of the reference are no independent draws of itself.
+        if row is not None and _same(row, reference) and np.isfinite(result[place]).all():
+            result[place] = 0.0
     return result
+
+
+def _same(row: Sums, reference: Sums) -> bool:
+    return row.keys() == reference.keys() and all(
+        np.array_equal(values, reference[name]) for name, values in row.items()
+    )
 
 
 def _of_units(sums: Sums, units: np.ndarray) -> Sums:
