@@ -36,9 +36,9 @@ class Server(ThreadingHTTPServer):
         self.prefix = prefix
         self.content: dict[str, bytes] = {}
         self.script: dict[str, Iterator[Behaviour]] = {}
-        self.log: list[Hit] = []
+        self.log: dict[int, Hit] = {}
         self.gate = threading.Event()
-        self.busy = self.most_busy = 0
+        self.busy = self.most_busy = self.started = 0
         self.lock = threading.Lock()
 
     @property
@@ -52,14 +52,17 @@ class Server(ThreadingHTTPServer):
 
     @property
     def hits(self) -> list[Hit]:
-        """The requests that have ended, after a moment for one whose answer has just been read.
+        """The requests that have ended, in the order they came.
+
+        After a moment for one whose answer has just been read.
 
         An answer can reach the client before this server has noted it.
         """
         deadline = time.monotonic() + 1
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.001)
-        return self.log
+        with self.lock:
+            return [hit for _, hit in sorted(self.log.items())]
 
     def hits_of(self, path: str) -> list[Hit]:
         return [hit for hit in self.hits if hit.path == path]
@@ -81,6 +84,8 @@ class Handler(BaseHTTPRequestHandler):
         self.status, self.sent = 0, 0
         with self.server.lock:
             self.server.busy += 1
+            self.server.started += 1
+            number = self.server.started
             self.server.most_busy = max(self.server.busy, self.server.most_busy)
         try:
             if path in self.server.content and self.path.startswith(prefix):
@@ -92,7 +97,8 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             with self.server.lock:
                 self.server.busy -= 1
-                self.server.log.append(Hit(path, self.headers.get("Range"), self.status, self.sent))
+                hit = Hit(path, self.headers.get("Range"), self.status, self.sent)
+                self.server.log[number] = hit
 
     def head(self, status: int, length: int | None, **headers: str) -> None:
         self.status = status

@@ -357,7 +357,7 @@ def test_one_final_failure_stops_the_rest_and_keeps_what_is_whole(server, get, c
     assert "slow.bin" not in kept
     asked = {hit.path for hit in server.hits}
     assert not {file.path for file in late[2:]} & asked, "the queue was dropped"
-    server.hits.clear()
+    server.log.clear()
     got = get(*done, slow, gone, *late)
     assert not {hit.path for hit in server.hits} & {file.path for file in done}
     assert server.hits_of(slow.path)[0].range

@@ -301,6 +301,18 @@ def _carry(folder: Path, new: Path) -> None:
             shutil.copy2(source, target, follow_symlinks=False)
 
 
+def _put_away(spare: Path, folder: Path) -> None:
+    """Remove an old build, or put it back where nothing has taken its place."""
+    for _ in range(SWAP_TRIES):
+        if folder.exists():
+            shutil.rmtree(spare, ignore_errors=True)
+            return
+        # Interrupted between the two renames, or another process is between its own.
+        with contextlib.suppress(OSError):
+            spare.replace(folder)
+            return
+
+
 def swap(new: Path, folder: Path) -> None:
     """Replace ``folder``, if it exists, by ``new``; files that belong to no build are kept."""
     # Two renames: a kill between them leaves the old build under its spare name, and a rerun.
@@ -326,12 +338,7 @@ def swap(new: Path, folder: Path) -> None:
             if attempt + 1 == SWAP_TRIES:
                 raise
         finally:
-            if folder.exists():
-                shutil.rmtree(spare, ignore_errors=True)
-            else:
-                # Interrupted between the two.
-                with contextlib.suppress(OSError):
-                    spare.replace(folder)
+            _put_away(spare, folder)
 
 
 def _card(spec: DatasetSpec, config: str, manifest: Manifest) -> str:
