@@ -114,7 +114,8 @@ def test_a_click_on_a_benchmark_of_the_overview(served: str, window: Callable) -
     assert "benchmark=" in browser.driver.current_url
     assert browser.one("h1").text == title
     assert len(browser.driver.window_handles) == 1
-    # The benchmark stays the one that was chosen on other pages.
+    # The benchmark stays the one that was chosen on other pages. The address is whole at rest.
+    browser.settle()
     chosen = browser.driver.current_url
     browser.press("Compare")
     browser.press("Leaderboard")
