@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from etchmark.boards import paired
-from etchmark.boards.paired import PairedRows
+from etchmark.boards.paired import PairedRows, may_be_best
 from etchmark.specs import BenchmarkSpec
 from etchmark.targets import metric
 
@@ -53,15 +53,15 @@ def rows(*factors: float | None, **declared: Any) -> tuple[PairedRows, np.ndarra
 
 def test_the_best_row_alone() -> None:
     board, scores = rows(2.0, 1.0, 3.0)
-    assert board.may_be_best(scores, np.arange(3)).tolist() == [0, 1, 0]
+    assert may_be_best(board.shown_ahead(scores, np.arange(3))).tolist() == [0, 1, 0]
     assert board.shown_ahead(scores, np.arange(3)).tolist() == [1, -1, 1]
     # Among others, the next is the best.
-    assert board.may_be_best(scores[[0, 2]], np.array([0, 2])).tolist() == [1, 0]
+    assert may_be_best(board.shown_ahead(scores[[0, 2]], np.array([0, 2]))).tolist() == [1, 0]
 
 
 def test_a_row_over_other_units_is_not_tested() -> None:
     board, scores = rows(2.0, None, 1.0)
-    best = board.may_be_best(scores, np.arange(3))
+    best = may_be_best(board.shown_ahead(scores, np.arange(3)))
     assert best == pytest.approx([0, np.nan, 1], nan_ok=True)
     gains = board.gains(0)
     assert gains[0] == pytest.approx([0, 0, 0, np.nan], nan_ok=True)
@@ -72,17 +72,17 @@ def test_a_row_over_other_units_is_not_tested() -> None:
 
 def test_the_declared_smallest_difference_decides_what_is_equal() -> None:
     board, scores = rows(1.0, 1.1)
-    assert board.may_be_best(scores, np.arange(2)).tolist() == [1, 0]
+    assert may_be_best(board.shown_ahead(scores, np.arange(2))).tolist() == [1, 0]
     least = {"value": float(scores[1] - scores[0]) * 1.01, "reason": "r"}
     board, scores = rows(1.0, 1.1, smallest_difference=least)
-    assert board.may_be_best(scores, np.arange(2)).tolist() == [1, 1]
+    assert may_be_best(board.shown_ahead(scores, np.arange(2))).tolist() == [1, 1]
 
 
 def test_one_per_cent_is_equal_where_nothing_is_declared() -> None:
     board, scores = rows(1.0, 1.005)
     base = BASE.mean()
     assert abs(scores[1] - scores[0]) < 0.01 * base
-    assert board.may_be_best(scores, np.arange(2)).tolist() == [1, 1]
+    assert may_be_best(board.shown_ahead(scores, np.arange(2))).tolist() == [1, 1]
 
 
 def test_the_share_is_of_the_better_score_of_each_pair() -> None:
@@ -93,12 +93,12 @@ def test_the_share_is_of_the_better_score_of_each_pair() -> None:
     board = PairedRows(BenchmarkSpec.model_validate(SPEC), metric("mae"), sums)
     scores = np.array([row.mean() for row in errors])
     assert 0.01 * scores[0] < scores[2] - scores[1] < 0.01 * scores[1]
-    assert board.may_be_best(scores, np.arange(3)).tolist() == [1, 1, 1]
+    assert may_be_best(board.shown_ahead(scores, np.arange(3))).tolist() == [1, 1, 1]
     # The third is behind the second in every unit: where that matters, it is taken away.
     least = {"value": 0.01, "reason": "r"}
     strict = BenchmarkSpec.model_validate({**SPEC, "smallest_difference": least})
     board = PairedRows(strict, metric("mae"), sums)
-    assert board.may_be_best(scores, np.arange(3)).tolist() == [1, 1, 0]
+    assert may_be_best(board.shown_ahead(scores, np.arange(3))).tolist() == [1, 1, 0]
 
 
 def test_without_the_reference_there_are_no_gains() -> None:
@@ -150,7 +150,7 @@ def test_a_gain_that_units_do_not_show() -> None:
 def test_only_the_best_of_many_rows_are_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired, "MOST_TESTED", 2)
     board, scores = rows(3.0, 1.0, 2.0)
-    best = board.may_be_best(scores, np.arange(3))
+    best = may_be_best(board.shown_ahead(scores, np.arange(3)))
     assert best == pytest.approx([np.nan, 1, 0], nan_ok=True)
     ahead = board.shown_ahead(scores, np.arange(3))
     assert ahead == pytest.approx([np.nan, -1, 1], nan_ok=True)
@@ -158,5 +158,5 @@ def test_only_the_best_of_many_rows_are_tested(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_board_without_rows() -> None:
     board, _ = rows(None, None)
-    assert np.isnan(board.may_be_best(np.ones(2), np.arange(2))).all()
-    assert board.may_be_best(np.empty(0), np.empty(0, dtype=int)).tolist() == []
+    assert np.isnan(may_be_best(board.shown_ahead(np.ones(2), np.arange(2)))).all()
+    assert may_be_best(board.shown_ahead(np.empty(0), np.empty(0, dtype=int))).tolist() == []

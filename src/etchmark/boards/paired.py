@@ -17,6 +17,11 @@ MOST_TESTED = 1000
 """Rows, from the best on, that are tested whether they may be the best."""
 
 
+def may_be_best(ahead: np.ndarray) -> np.ndarray:
+    """Which rows may be the best, of ``PairedRows.shown_ahead``: 1, 0, or NaN if not tested."""
+    return np.where(np.isnan(ahead), np.nan, ahead < 0)
+
+
 class PairedRows:
     """The rows of a board over the same units.
 
@@ -83,21 +88,14 @@ class PairedRows:
             shown[place] = relation(sign * (pair[0] - pair[1]), total, float(p[place]), least)
         return shown
 
-    def may_be_best(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Which rows may be the best of them: 1 or 0, NaN where that is not tested.
+    def shown_ahead(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The best of them that each row is shown to be behind, by its index in ``places``.
+
+        It is -1 for a row that may be the best, and NaN where that is not tested.
 
         Args:
             scores: smaller is better, shape (k,).
             places: of the rows, shape (k,).
-        """
-        ahead = self.shown_ahead(scores, places)
-        return np.where(np.isnan(ahead), np.nan, ahead < 0)
-
-    def shown_ahead(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The best of them that each row is shown to be behind, by its index in ``places``.
-
-        It is -1 for a row that may be the best, and NaN where that is not tested; arguments as
-        those of ``may_be_best``.
         """
         result = np.full(len(places), np.nan)
         known = np.flatnonzero([self._sums[place] is not None for place in places])

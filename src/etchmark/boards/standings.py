@@ -14,7 +14,7 @@ import pandas as pd
 from etchmark import specs
 from etchmark.boards import units
 from etchmark.boards.flags import Units, flags_of_rows, why_not_ranked
-from etchmark.boards.paired import PairedRows, Sums
+from etchmark.boards.paired import PairedRows, Sums, may_be_best
 from etchmark.boards.rows import COLUMNS, GAIN_COLUMNS, row_of, to_records, typed
 from etchmark.boards.samples import sample_scores
 from etchmark.boards.view import View, Where
@@ -308,8 +308,7 @@ class Board:
             for name, values in zip(("rank", "rank_low", "rank_high"), ranks, strict=True):
                 frame[name] = _placed(frame[name], places, values)
             ahead = self._tested.shown_ahead(scores, ranked)
-            best = np.where(np.isnan(ahead), np.nan, ahead < 0)
-            frame["may_be_best"] = _placed(frame["may_be_best"], places, best)
+            frame["may_be_best"] = _placed(frame["may_be_best"], places, may_be_best(ahead))
             ids = self._frame["submission"].to_numpy(dtype=object)[ranked]
             behind = np.full(len(ids), None, dtype=object)
             behind[ahead >= 0] = ids[ahead[ahead >= 0].astype(int)]
